@@ -1,0 +1,6 @@
+/**
+ * Nestvm: the command line.
+ *
+ * @packageDocumentation
+ */
+export {};

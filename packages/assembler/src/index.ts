@@ -1,0 +1,6 @@
+/**
+ * Calls and text to bytes.
+ *
+ * @packageDocumentation
+ */
+export {};

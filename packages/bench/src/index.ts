@@ -1,0 +1,6 @@
+/**
+ * Benchmarks, paired against peers.
+ *
+ * @packageDocumentation
+ */
+export {};

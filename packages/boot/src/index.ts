@@ -1,0 +1,6 @@
+/**
+ * ELF, bzImage, PVH, multiboot; ACPI tables, e820.
+ *
+ * @packageDocumentation
+ */
+export {};

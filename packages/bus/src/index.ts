@@ -1,0 +1,6 @@
+/**
+ * Device contracts: port I/O and MMIO regions, interrupt lines, MSI, clock, DMA; the router.
+ *
+ * @packageDocumentation
+ */
+export type { Clock, Device, GuestMemory, Line, Msi, Region, RegionHandle, Timer, Width, Wiring } from './contracts.js';

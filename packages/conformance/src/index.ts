@@ -1,0 +1,6 @@
+/**
+ * Test suites by factory: one per contract, run against every implementation.
+ *
+ * @packageDocumentation
+ */
+export {};

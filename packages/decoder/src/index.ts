@@ -1,0 +1,6 @@
+/**
+ * Bytes to Instruction; decoder/format: Intel and AT&T text.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * Platform devices and virtio, as subpath exports.
+ *
+ * @packageDocumentation
+ */
+export {};

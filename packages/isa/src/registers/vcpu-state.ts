@@ -1,0 +1,137 @@
+import { array, bytes, derived, struct, u16, u32, u64, u8 } from '@nestvm/state';
+
+/** Indices of general-purpose registers in `gpr`, as ModRM and REX number them. */
+export const Gpr = {
+  RAX: 0, RCX: 1, RDX: 2, RBX: 3, RSP: 4, RBP: 5, RSI: 6, RDI: 7,
+  R8: 8, R9: 9, R10: 10, R11: 11, R12: 12, R13: 13, R14: 14, R15: 15,
+} as const;
+
+/** Segment registers as the instruction formats number them; LDTR and TR follow. */
+export const Segment = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 7 } as const;
+
+/**
+ * The registers of one vCPU in linear memory. Everything that runs guest code (interpreter, JIT, system
+ * instructions, VMX and SVM transitions) works on this one struct; the base address is per vCPU.
+ */
+export const vcpuState = struct('vcpu', 1, {
+  /** RAX … R15. A byte register is a byte offset: AL is 0, AH is 1, SPL is 32. */
+  gpr: array(u64, 16),
+  /** Always zero: the base or index that an address lacks. */
+  zero: derived(u64),
+  /** Linear-address offset (RIP) of the first byte of the running block; valid while a block runs. */
+  blockRip: derived(u64),
+  /** RIP; up to date whenever no block is running. */
+  rip: u64,
+  /** Last result, sign-extended to 64 bits: ZF = (flagResult == 0); SF and PF see flagAux. */
+  flagResult: u64,
+  /**
+   * The other half of the lazy arithmetic flags: bit 31 CF; bit 30 CF^OF ("carry into the top bit"); bit 3 AF;
+   * bit 0 is XORed into SF (bit 63 of flagResult); bits 15:8 are XORed into the low byte of flagResult before PF's parity is taken.
+   */
+  flagAux: u32,
+  /** RFLAGS without CF PF AF ZF SF OF (those are in flagResult/flagAux), bit 1 set. DF, IF, TF, IOPL … live here. */
+  rflags: u32,
+
+  /** Derived facts about the mode: see `Mode` (bits). Recomputed by `updateMode`. */
+  mode: derived(u32),
+  /** Current privilege level, 0 … 3 (3 in virtual-8086 mode, 0 in real mode). */
+  cpl: u32,
+  /** Base addresses (byte offsets in linear memory) of the TLB tables in force. */
+  tlbRead: derived(u32),
+  tlbWrite: derived(u32),
+  tlbExec: derived(u32),
+  /** Instructions left before the engine must return to its caller; negative means: leave at the next block end. */
+  budget: derived(u32),
+  /** Why the engine returned: see `ExitReason` in @nestvm/cpu. */
+  exitReason: derived(u32),
+  /** Record of the instruction that left the block (byte offset), for exact RIP and count. */
+  exitRecord: derived(u32),
+  /** The pending fault: vector, error code, and whether it has one; written by the slow paths, read by delivery. */
+  faultVector: derived(u32),
+  faultError: derived(u32),
+  faultHasError: derived(u32),
+  /** Linear address argument of slow paths (and CR2 of a page fault). */
+  slowAddress: derived(u64),
+  /** Data argument and result of slow paths; also the scratch that split or device accesses go through. */
+  scratch: derived(bytes(64)),
+  /** Bit 0: blocked by STI; bit 1: blocked by MOV SS/POP SS; bit 2: by NMI; bit 3: by SMI. */
+  interruptibility: u32,
+  /** 0 active, 1 HLT, 2 shutdown, 3 wait-for-SIPI, 4 MWAIT. */
+  activity: u32,
+  /** Nonzero in guest mode (VMX non-root or SVM guest): sensitive events ask the virtualization port first. */
+  guestMode: u32,
+  /** Instructions retired before the current run of the engine. */
+  retired: u64,
+
+  segSelector: array(u16, 8),
+  /** Access rights in the VMX format (SDM Vol. 3, "Guest Register State"): type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. */
+  segAttributes: array(u32, 8),
+  /** Byte-granular limits. */
+  segLimit: array(u32, 8),
+  segBase: array(u64, 8),
+  gdtrBase: u64, idtrBase: u64, gdtrLimit: u32, idtrLimit: u32,
+
+  cr0: u64, cr2: u64, cr3: u64, cr4: u64, cr8: u64,
+  xcr0: u64,
+  dr: array(u64, 8),
+  efer: u64,
+  pkru: u32,
+  mxcsr: u32,
+
+  /** x87: physical registers R0-R7, 16 bytes each: significand at +0 (8 bytes), sign and exponent at +8 (2 bytes). MMi is the significand of Ri. */
+  fpr: bytes(128),
+  /** Control word, status word without TOP, TOP apart, and the abridged tag word (bit i set: Ri not empty). */
+  fcw: u32, fsw: u32, ftop: u32, ftag: u32,
+  fop: u32, fcs: u32, fds: u32, fip: u64, fdp: u64,
+  /** Vector registers, 64 bytes each: XMMi is the low 16 bytes of slot i, YMMi the low 32. */
+  vec: bytes(32 * 64),
+  /** Opmask registers. */
+  opmask: array(u64, 8),
+
+  // Model-specific registers with a fixed home; the rest are in the MSR registry of @nestvm/cpu.
+  apicBase: u64,
+  sysenterCs: u64, sysenterEsp: u64, sysenterEip: u64,
+  star: u64, lstar: u64, cstar: u64, fmask: u64, kernelGsBase: u64,
+  tscAux: u64, tscOffset: u64, tscAdjust: u64, tscDeadline: u64,
+  pat: u64, mtrrDefType: u64, mtrrFixed: array(u64, 11), mtrrVariable: array(u64, 32),
+  miscEnable: u64, specCtrl: u64, xss: u64, pkrs: u64,
+  debugCtl: u64, lbrFrom: u64, lbrTo: u64, lastIntFrom: u64, lastIntTo: u64,
+  uCet: u64, sCet: u64, plSsp: array(u64, 4), interruptSspTable: u64, ssp: u64,
+  smbase: u64, featureControl: u64, mcgStatus: u64, microcodeRevision: u64,
+  syscfg: u64, hwcr: u64, virtSpecCtrl: u64, patchLevel: u64,
+  /** 1 while in system-management mode. */
+  smm: u32,
+  a20Mask: u32,
+  /** Armed MONITOR range: 1 when armed, and its physical line. */
+  monitorArmed: u32,
+  monitorAddress: u64,
+  /** Spare room for the extensions (VMX, SVM), laid out by them. */
+  extension: bytes(512),
+  /** Index of this vCPU. */
+  index: u32,
+  reserved: array(u8, 12),
+});
+
+/** Bits of `vcpuState.mode`; a block of decoded code is valid only under the mode it was decoded in. */
+export const Mode = {
+  /** CS.L in IA-32e mode: 64-bit code. */
+  LONG: 1 << 0,
+  /** CS.D: 32-bit default operand and address size. */
+  CODE32: 1 << 1,
+  /** SS.B: 32-bit stack pointer (64-bit code always uses RSP). */
+  STACK32: 1 << 2,
+  /** CR0.PE set and RFLAGS.VM clear. */
+  PROTECTED: 1 << 3,
+  /** RFLAGS.VM in protected mode. */
+  V8086: 1 << 4,
+  /** CPL is 3. */
+  USER: 1 << 5,
+  /** Execute one instruction per block: TF, an interrupt shadow, code breakpoints. */
+  SINGLE: 1 << 6,
+  /** EFER.LMA: IA-32e mode (64-bit or compatibility). */
+  IA32E: 1 << 7,
+  /** CS, DS, ES, SS are flat (base 0, limit 4 GiB, usable): linear = effective address. */
+  FLAT: 1 << 8,
+  /** Alignment checking is in force: CR0.AM, RFLAGS.AC, CPL 3. */
+  ALIGN: 1 << 9,
+} as const;

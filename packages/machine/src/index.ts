@@ -1,0 +1,6 @@
+/**
+ * Composition root: createMachine(config).
+ *
+ * @packageDocumentation
+ */
+export {};

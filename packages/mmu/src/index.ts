@@ -1,0 +1,6 @@
+/**
+ * Guest walks, nested walks, combined translations, the tagged TLB.
+ *
+ * @packageDocumentation
+ */
+export {};

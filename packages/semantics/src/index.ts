@@ -1,0 +1,6 @@
+/**
+ * What each instruction means, as emitters.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,64 @@
+/**
+ * One declaration of a struct in linear memory: names, widths, counts.
+ * Everything else (offsets, typed access, snapshot schema) is derived from it.
+ */
+
+/** A field's element type. `bytes` is opaque storage with an alignment of 16. */
+export type FieldType = 'u8' | 'u16' | 'u32' | 'u64' | 'bytes';
+
+/** One field: an element type, a count (1 for a scalar), and whether a snapshot keeps it. */
+export interface Field {
+  readonly type: FieldType;
+  readonly count: number;
+  /** `derived` fields are caches: not saved, rebuilt after load. */
+  readonly derived: boolean;
+}
+
+const WIDTH: Record<FieldType, number> = { u8: 1, u16: 2, u32: 4, u64: 8, bytes: 1 };
+const ALIGNMENT: Record<FieldType, number> = { u8: 1, u16: 2, u32: 4, u64: 8, bytes: 16 };
+
+const scalar = (type: FieldType): Field => ({ type, count: 1, derived: false });
+
+/** An unsigned 8-bit field. */
+export const u8: Field = scalar('u8');
+/** An unsigned 16-bit field. */
+export const u16: Field = scalar('u16');
+/** An unsigned 32-bit field. */
+export const u32: Field = scalar('u32');
+/** An unsigned 64-bit field. */
+export const u64: Field = scalar('u64');
+/** `length` bytes of opaque storage, 16-byte aligned. */
+export const bytes = (length: number): Field => ({ type: 'bytes', count: length, derived: false });
+/** `count` consecutive elements of a scalar field. */
+export const array = (field: Field, count: number): Field => ({ ...field, count });
+/** A cache: given room in the struct, but neither saved nor loaded. */
+export const derived = (field: Field): Field => ({ ...field, derived: true });
+
+/** A laid-out struct: byte offsets by field name, total size, and the declaration itself. */
+export interface Struct<F extends Record<string, Field>> {
+  readonly name: string;
+  /** Snapshot schema version. */
+  readonly version: number;
+  readonly fields: F;
+  /** Byte offset of each field from the struct's base. */
+  readonly offset: { readonly [K in keyof F]: number };
+  /** Size in bytes, a multiple of 16. */
+  readonly size: number;
+}
+
+const alignUp = (value: number, alignment: number): number => Math.ceil(value / alignment) * alignment;
+
+/** Lays out `fields` in declaration order with natural alignment. */
+export function struct<const F extends Record<string, Field>>(name: string, version: number, fields: F): Struct<F> {
+  const offset: Record<string, number> = {};
+  let end = 0;
+  for (const [key, field] of Object.entries(fields)) {
+    end = alignUp(end, ALIGNMENT[field.type]);
+    offset[key] = end;
+    end += WIDTH[field.type] * field.count;
+  }
+  return { name, version, fields, offset: offset as Struct<F>['offset'], size: alignUp(end, 16) };
+}
+
+/** Size in bytes of one element of a field type. */
+export const elementBytes = (type: FieldType): number => WIDTH[type];

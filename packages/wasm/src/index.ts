@@ -1,0 +1,6 @@
+/**
+ * Encode WebAssembly modules.
+ *
+ * @packageDocumentation
+ */
+export {};
