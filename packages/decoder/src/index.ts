@@ -3,4 +3,4 @@
  *
  * @packageDocumentation
  */
-export {};
+export { Instruction, NO_REGISTER, Prefix, RIP_REGISTER } from './instruction.js';

@@ -4,3 +4,4 @@
  * @packageDocumentation
  */
 export { Gpr, Mode, Segment, vcpuState } from './registers/vcpu-state.js';
+export type { OpcodeRow, OperandSpec } from './maps/row.js';
