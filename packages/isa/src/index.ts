@@ -3,5 +3,6 @@
  *
  * @packageDocumentation
  */
+export { Cr0, Cr4, Dr6, Dr7, Efer, Rflags, Vector, Xstate } from './registers/control.js';
 export { Gpr, Mode, Segment, vcpuState } from './registers/vcpu-state.js';
 export type { OpcodeRow, OperandSpec } from './maps/row.js';

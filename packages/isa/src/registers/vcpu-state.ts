@@ -105,6 +105,10 @@ export const vcpuState = struct('vcpu', 1, {
   /** Armed MONITOR range: 1 when armed, and its physical line. */
   monitorArmed: u32,
   monitorAddress: u64,
+  /** Debug traps to be taken at the next instruction boundary, as the bits they will set in DR6 (B0-B3, BS, BT, BLD). */
+  pendingDebug: u32,
+  /** Events latched while they are blocked: bit 0 NMI, bit 1 SMI, bit 2 INIT. */
+  pendingEvents: u32,
   /** Spare room for the extensions (VMX, SVM), laid out by them. */
   extension: bytes(512),
   /** Index of this vCPU. */
