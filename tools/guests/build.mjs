@@ -1,0 +1,71 @@
+#!/usr/bin/env node
+/**
+ * Builds the guests that the tests, the demo and the benchmarks boot: the kernel of Debian's cloud package as it is, and an initramfs of
+ * our own with Debian's static busybox. Outputs go to build/guests; the packages are cached there by checksum.
+ *
+ * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b]
+ */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { buildPrograms } from './programs/build.mjs';
+import { CpioArchive } from './cpio.mjs';
+import { moduleFiles } from './modules.mjs';
+import { fetchPackage } from './packages.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+export const defaultOutput = resolve(here, '../../build/guests');
+
+function busyboxApplets(busybox) {
+  try {
+    return execFileSync(busybox, ['--list'], { encoding: 'utf8' }).split('\n').filter((name) => name && name !== 'busybox');
+  } catch {
+    throw new Error(`${busybox} does not run on this machine, so its list of commands is unknown; build the guests on Linux on x86-64.`);
+  }
+}
+
+/** The initramfs as bytes: busybox, device nodes, /init, our programs and kernel modules (in the order in which they must be loaded). */
+export function buildInitramfs({ busybox, programs, modules = [] }) {
+  const archive = new CpioArchive();
+  for (const path of ['bin', 'dev', 'etc', 'proc', 'root', 'sys', 'tmp']) archive.directory(path);
+  archive.character('dev/console', 5, 1).character('dev/null', 1, 3, 0o666).character('dev/ttyS0', 4, 64);
+  archive.file('init', readFileSync(join(here, 'init.sh')), 0o755);
+  archive.file('bin/bench-all', readFileSync(join(here, 'bench-all.sh')), 0o755);
+  archive.file('etc/passwd', 'root::0:0:root:/root:/bin/sh\n').file('etc/group', 'root:x:0:\n');
+  archive.file('etc/profile', "PS1='nestvm# '\n");
+  archive.file('bin/busybox', readFileSync(busybox), 0o755);
+  for (const applet of busyboxApplets(busybox)) archive.symlink(`bin/${applet}`, 'busybox');
+  for (const { name, path } of programs) archive.file(`bin/${name}`, readFileSync(path), 0o755);
+  for (const { name, path } of modules) archive.file(`lib/modules/${name}`, readFileSync(path));
+  if (modules.length > 0) archive.file('lib/modules/order', `${modules.map(({ name }) => name).join('\n')}\n`);
+  return archive.finish();
+}
+
+/**
+ * Fetches, unpacks and builds everything.
+ * @returns paths: `kernel` (a bzImage), `initramfs` (an uncompressed cpio archive); `version` of the kernel; `hasPrograms` tells whether the C benchmark programs are in it.
+ */
+export function buildGuests({ output = defaultOutput, kernelPackage = 'linux-image-cloud-amd64', modules = [], log = () => {} } = {}) {
+  mkdirSync(output, { recursive: true });
+  const kernelTree = fetchPackage(output, kernelPackage, log);
+  const busyboxTree = fetchPackage(output, 'busybox-static', log);
+  const kernelName = readdirSync(join(kernelTree, 'boot')).find((name) => name.startsWith('vmlinuz-'));
+  const version = kernelName.slice('vmlinuz-'.length);
+  const kernel = join(output, 'vmlinuz');
+  copyFileSync(join(kernelTree, 'boot', kernelName), kernel);
+  const busybox = ['bin/busybox', 'usr/bin/busybox'].map((path) => join(busyboxTree, path)).find((path) => existsSync(path));
+  const programs = buildPrograms(join(output, 'programs'), log);
+  const initramfs = join(output, 'initrd.cpio');
+  writeFileSync(initramfs, buildInitramfs({ busybox, programs, modules: moduleFiles(join(kernelTree, 'lib/modules', version), modules) }));
+  return { kernel, initramfs, version, hasPrograms: programs.length > 0 };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({ options: { out: { type: 'string' }, kernel: { type: 'string' }, modules: { type: 'string' } } });
+  const options = { output: resolve(values.out ?? defaultOutput), modules: values.modules?.split(',') ?? [], log: (line) => console.log(line) };
+  if (values.kernel) options.kernelPackage = values.kernel;
+  const guests = buildGuests(options);
+  console.log(`kernel     ${guests.kernel} (${guests.version})\ninitramfs  ${guests.initramfs}`);
+}

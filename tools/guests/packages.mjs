@@ -1,0 +1,106 @@
+/** Fetches Debian packages without installing them and unpacks them into a cache; no privileges are needed. */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+/** Runs apt tools on the system's package lists, or on private ones when the system has none that can be read. */
+class Apt {
+  #options = [];
+  #root;
+  #log;
+
+  constructor(root, log) {
+    this.#root = root;
+    this.#log = log;
+  }
+
+  run(tool, args, options = {}) {
+    return execFileSync(tool, [...this.#options, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  }
+
+  /** Answers `query`; fetches private package lists and asks again when the system's lists do not know the package. */
+  ask(query) {
+    try {
+      return query();
+    } catch (error) {
+      if (this.#options.length > 0) throw error;
+      this.#log('The package lists of this system do not answer; fetching private ones.');
+      const directory = (name) => {
+        const path = join(this.#root, 'apt', name);
+        mkdirSync(join(path, 'partial'), { recursive: true });
+        return path;
+      };
+      this.#options = [
+        '-o', `Dir::State::lists=${directory('lists')}`, '-o', `Dir::Cache=${directory('cache')}`, '-o', `Dir::Cache::archives=${directory('archives')}`,
+        '-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=',
+      ];
+      this.run('apt-get', ['update', '-q']);
+      return query();
+    }
+  }
+}
+
+/** Name, file name and SHA-256 of the newest version of a package, as apt prints them. */
+function locate(apt, name) {
+  return apt.ask(() => {
+    const line = apt.run('apt-get', ['download', '--print-uris', '-q', name]).split('\n').find((text) => text.startsWith("'"));
+    const match = line?.match(/^'[^']*' (\S+) \d+ SHA256:([0-9a-f]{64})/);
+    if (!match) throw new Error(`apt-get has no package ${name}; add a Debian 12 source.`);
+    return { name, file: match[1], sha256: match[2] };
+  });
+}
+
+function sha256(path) {
+  return createHash('sha256').update(readFileSync(path)).digest('hex');
+}
+
+/** The versioned kernel package that a meta package such as linux-image-cloud-amd64 depends on. */
+function resolveMeta(apt, name) {
+  if (!/^linux-image-(cloud-)?amd64$/.test(name)) return name;
+  const text = apt.ask(() => apt.run('apt-cache', ['depends', name]));
+  const found = text.match(/Depends: (linux-image-\S+)/);
+  if (!found) throw new Error(`${name} depends on no kernel package; see \`apt-cache depends ${name}\`.`);
+  return found[1];
+}
+
+/** A package that an earlier run left in the cache, for machines without a network. */
+function cached(root, name) {
+  const stem = name.replace(/-amd64$/, '');
+  const directory = readdirSync(join(root, 'unpacked')).filter((entry) => entry.startsWith(stem.replace(/^linux-image-cloud.*/, 'linux-image-'))).sort().pop();
+  return directory && join(root, 'unpacked', directory);
+}
+
+/**
+ * Downloads (when its checksum is not in the cache yet) and unpacks one package.
+ * @returns the directory that holds the unpacked files.
+ */
+export function fetchPackage(root, name, log) {
+  root = resolve(root);
+  const debs = join(root, 'debs');
+  mkdirSync(debs, { recursive: true });
+  mkdirSync(join(root, 'unpacked'), { recursive: true });
+  const apt = new Apt(root, log);
+  let entry;
+  try {
+    entry = locate(apt, resolveMeta(apt, name));
+  } catch (error) {
+    const left = cached(root, name);
+    if (!left) throw error;
+    log(`apt-get does not answer; using ${left}.`);
+    return left;
+  }
+  const deb = join(debs, entry.file);
+  const directory = join(root, 'unpacked', entry.file.replace(/\.deb$/, ''));
+  if (existsSync(directory)) return directory;
+  if (!existsSync(deb) || sha256(deb) !== entry.sha256) {
+    log(`Downloading ${entry.name}`);
+    apt.run('apt-get', ['download', '-q', entry.name], { cwd: debs });
+    if (sha256(deb) !== entry.sha256) throw new Error(`${deb} has another checksum than its package list says; delete it and try again.`);
+  }
+  const partial = `${directory}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  execFileSync('dpkg-deb', ['-x', deb, partial]);
+  renameSync(partial, directory);
+  return directory;
+}
