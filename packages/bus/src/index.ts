@@ -4,3 +4,4 @@
  * @packageDocumentation
  */
 export type { Clock, Device, GuestMemory, Line, Msi, Region, RegionHandle, Timer, Width, Wiring } from './contracts.js';
+export { nsToTicks, ticksToNs, VirtualClock } from './clock.js';
