@@ -3,4 +3,15 @@
  *
  * @packageDocumentation
  */
-export {};
+export { Val } from './val.js';
+export type { IntWidth, Same, Width } from './val.js';
+export { Code, Variable, typeOfWidth } from './code.js';
+export type { Branch } from './code.js';
+export { Kind } from './node.js';
+export type { FunctionRef, Node, Statement } from './node.js';
+export { encodeFunction } from './encode.js';
+export type { Resolver } from './encode.js';
+export { buildModule, defineFunction, importedFunction } from './program.js';
+export type { FunctionDefinition, ModuleFrame } from './program.js';
+export { EmitError } from './errors.js';
+export type { EmitErrorCode } from './errors.js';

@@ -1,0 +1,69 @@
+import type { MemoryInstruction, NumericInstruction, Signature, ValueType } from '@nestvm/wasm';
+
+/** What a node of the program is. */
+export const Kind = {
+  /** A parameter of the function: `index` says which. */
+  PARAM: 0,
+  /** A constant: `value` (number for i32, bigint for i64, number for floats, 16 bytes for v128). */
+  CONST: 1,
+  /** A computation without effects: `instruction`, `args`, for lane instructions `index`. */
+  OP: 2,
+  /** A load: `memory`, one argument (the address), `index` is the static offset. */
+  LOAD: 3,
+  /** The value of a variable at this point: `index` is the variable's number. */
+  GET: 4,
+  /** The result of a call statement. */
+  RESULT: 5,
+  /** A choice between two values by a condition: args [a, b, condition]. */
+  SELECT: 6,
+  /** i8x16.shuffle with 16 lane numbers in `value`. */
+  SHUFFLE: 7,
+} as const;
+
+/** One value of the program. Nodes are made once, in source order, and may be used any number of times. */
+export interface Node {
+  readonly kind: number;
+  readonly type: ValueType;
+  readonly args: readonly Node[];
+  readonly instruction: NumericInstruction | null;
+  readonly memory: MemoryInstruction | null;
+  readonly index: number;
+  readonly value: number | bigint | Uint8Array | null;
+  /** Effects that had happened when the node was made: a load may only move between equal epochs. */
+  readonly epoch: number;
+  /** Times that other nodes and statements use it. */
+  uses: number;
+  /** Set by the code generator: the node must be computed where it was made, into a local. */
+  pinned: boolean;
+  /** Local that holds it, or -1. */
+  local: number;
+  /** Uses not yet emitted. */
+  left: number;
+  /** Loop depth at which its local was filled. */
+  depth: number;
+}
+
+/** A function that calls can name before it exists. */
+export interface FunctionRef {
+  readonly name: string;
+  readonly signature: Signature;
+  /** True when it only computes on its arguments and reads memory that nobody writes meanwhile. */
+  readonly pure?: boolean;
+}
+
+/** One step of a function body, in order. */
+export type Statement =
+  | { readonly kind: 'define'; readonly node: Node }
+  | { readonly kind: 'store'; readonly memory: MemoryInstruction; readonly address: Node; readonly offset: number; readonly value: Node; readonly epoch: number }
+  | { readonly kind: 'set'; readonly variable: number; readonly value: Node; readonly epoch: number }
+  | { readonly kind: 'call'; readonly target: FunctionRef; readonly args: readonly Node[]; readonly result: Node | null; readonly epoch: number }
+  | { readonly kind: 'if'; readonly condition: Node; readonly then: readonly Statement[]; readonly otherwise: readonly Statement[]; readonly epoch: number }
+  | { readonly kind: 'block'; readonly label: number; readonly body: readonly Statement[] }
+  | { readonly kind: 'loop'; readonly label: number; readonly body: readonly Statement[] }
+  | { readonly kind: 'branch'; readonly label: number; readonly condition: Node | null; readonly epoch: number }
+  | { readonly kind: 'return'; readonly values: readonly Node[]; readonly epoch: number }
+  | { readonly kind: 'tail-call-indirect'; readonly signature: Signature; readonly args: readonly Node[]; readonly target: Node; readonly epoch: number }
+  | { readonly kind: 'tail-call'; readonly target: FunctionRef; readonly args: readonly Node[]; readonly epoch: number }
+  | { readonly kind: 'call-indirect'; readonly signature: Signature; readonly args: readonly Node[]; readonly target: Node; readonly epoch: number }
+  | { readonly kind: 'memory-copy' | 'memory-fill'; readonly target: Node; readonly source: Node; readonly length: Node; readonly epoch: number }
+  | { readonly kind: 'unreachable' };
