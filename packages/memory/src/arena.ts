@@ -1,0 +1,89 @@
+import { MemoryError } from './errors.js';
+
+/** Bytes of a page, of the guest and of the arena alike. */
+export const PAGE_BYTES = 4096;
+const WASM_PAGE_BYTES = 65536;
+const MAX_WASM_PAGES = 65536;
+
+/** A named piece of the arena. */
+export interface Allocation {
+  readonly name: string;
+  /** Arena offset of its first byte. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/**
+ * The one `WebAssembly.Memory`, made at its final size and never grown, so that its views stay valid.
+ * An address in it is an arena offset; the first page is never handed out, so that 0 can mean "nowhere".
+ */
+export interface Arena {
+  readonly memory: WebAssembly.Memory;
+  /** Size in bytes. */
+  readonly bytes: number;
+  /** True over a SharedArrayBuffer: read-modify-write must use `Atomics`. */
+  readonly shared: boolean;
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  readonly i64: BigInt64Array;
+  readonly f64: Float64Array;
+  readonly view: DataView;
+  /** Everything that was handed out, by rising offset. */
+  readonly allocations: readonly Allocation[];
+  /** Bytes that are left. */
+  readonly free: number;
+  /** Hands out zeroed bytes at a multiple of `alignment` (a power of two, 16 unless given); throws `MemoryError` (`arena-full`, `bad-size`). */
+  allocate(name: string, bytes: number, alignment?: number): number;
+}
+
+/** Size in bytes of the arena (rounded up to 64 KiB, at most 4 GiB), and whether several threads share it. */
+export interface ArenaOptions {
+  readonly bytes: number;
+  readonly shared?: boolean;
+}
+
+const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+function createMemory(bytes: number, shared: boolean): WebAssembly.Memory {
+  const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
+  if (!(pages >= 1 && pages <= MAX_WASM_PAGES)) {
+    throw new MemoryError('bad-size', `arena: ${bytes} bytes asked for; give between 1 byte and 4096 MiB (guest memory and engine together)`);
+  }
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+  } catch (cause) {
+    throw new MemoryError('bad-size', `arena: the host refused ${megabytes(bytes)} of linear memory (${String(cause)}); use less guest memory`);
+  }
+}
+
+/** Makes the arena; throws `MemoryError` (`bad-size`) when the host cannot give it. */
+export function createArena(options: ArenaOptions): Arena {
+  const shared = options.shared ?? false;
+  const memory = createMemory(options.bytes, shared);
+  const { buffer } = memory;
+  const bytes = buffer.byteLength;
+  const allocations: Allocation[] = [];
+  let end = PAGE_BYTES;
+  const allocate = (name: string, size: number, alignment = 16): number => {
+    if (!Number.isSafeInteger(size) || size < 0 || !Number.isSafeInteger(alignment) || alignment < 1 || (alignment & (alignment - 1)) !== 0) {
+      throw new MemoryError('bad-size', `arena: '${name}' asks for ${size} bytes aligned to ${alignment}; give a whole size and a power of two`);
+    }
+    const offset = Math.ceil(end / alignment) * alignment;
+    if (offset + size > bytes) {
+      throw new MemoryError('arena-full', `arena: '${name}' needs ${megabytes(size)}, ${megabytes(Math.max(0, bytes - offset))} of ${megabytes(bytes)} are left; make the arena larger`);
+    }
+    end = offset + size;
+    allocations.push({ name, offset, bytes: size });
+    return offset;
+  };
+  return {
+    memory, bytes, shared, allocations, allocate,
+    u8: new Uint8Array(buffer), u16: new Uint16Array(buffer), u32: new Uint32Array(buffer), i32: new Int32Array(buffer),
+    i64: new BigInt64Array(buffer), f64: new Float64Array(buffer), view: new DataView(buffer),
+    get free() {
+      return bytes - end;
+    },
+  };
+}

@@ -1,0 +1,73 @@
+import { PageFlag } from './page-flag.js';
+import { PAGE_BYTES } from './arena.js';
+import type { MemoryRange } from './ranges.js';
+
+/** What the log needs of the memory it watches. */
+export interface DirtyLogHost {
+  readonly pageFlags: Uint8Array;
+  ranges(): readonly MemoryRange[];
+  /** Takes write access to every page away from all TLBs. */
+  revokeAllWrites(): void;
+}
+
+/**
+ * Which pages of RAM were written since the last look: one bit for each arena page (bit `page & 31` of word `page >>> 5`).
+ * Stores of the guest are seen because a clean page is in no write TLB, stores of devices because they go through `PhysicalMemory`.
+ */
+export class DirtyLog {
+  private bitmap: Uint32Array | undefined;
+
+  constructor(private readonly host: DirtyLogHost) {}
+
+  /** True while writes are logged. */
+  get running(): boolean {
+    return this.bitmap !== undefined;
+  }
+
+  /** Begins with every page of RAM clean. */
+  start(): void {
+    this.bitmap = new Uint32Array((this.host.pageFlags.length + 31) >>> 5);
+    for (const range of this.host.ranges()) this.watch(range);
+    this.host.revokeAllWrites();
+  }
+
+  /** Ends; pages are no longer trapped. */
+  stop(): void {
+    this.bitmap = undefined;
+    const { pageFlags } = this.host;
+    for (let page = 0; page < pageFlags.length; page++) pageFlags[page]! &= ~PageFlag.DIRTY_LOG;
+  }
+
+  /** The pages written since `start` or the last `take`, which are clean again now; empty when the log does not run. */
+  take(): Uint32Array {
+    const taken = this.bitmap;
+    if (taken === undefined) return new Uint32Array(0);
+    this.bitmap = new Uint32Array(taken.length);
+    for (let word = 0; word < taken.length; word++) {
+      for (let bits = taken[word]!; bits !== 0; bits &= bits - 1) {
+        this.host.pageFlags[word * 32 + (31 - Math.clz32(bits & -bits))]! |= PageFlag.DIRTY_LOG;
+      }
+    }
+    this.host.revokeAllWrites();
+    return taken;
+  }
+
+  /** Notes a write to an arena page, which is then trapped no longer. */
+  mark(arenaPage: number): void {
+    this.host.pageFlags[arenaPage]! &= ~PageFlag.DIRTY_LOG;
+    if (this.bitmap !== undefined) this.bitmap[arenaPage >>> 5]! |= 1 << (arenaPage & 31);
+  }
+
+  /** Watches a range that was mapped while the log runs; counted as written. */
+  adopt(range: MemoryRange): void {
+    if (this.bitmap === undefined || range.kind !== 'ram') return;
+    const first = range.arenaOffset / PAGE_BYTES;
+    for (let page = first; page < first + range.size / PAGE_BYTES; page++) this.mark(page);
+  }
+
+  private watch(range: MemoryRange): void {
+    if (range.kind !== 'ram') return;
+    const first = range.arenaOffset / PAGE_BYTES;
+    for (let page = first; page < first + range.size / PAGE_BYTES; page++) this.host.pageFlags[page]! |= PageFlag.DIRTY_LOG;
+  }
+}
