@@ -1,0 +1,141 @@
+import { IsaError } from '../errors.js';
+import { sensitiveEvents } from '../events.js';
+import type { SensitiveEvent } from '../events.js';
+import type { EvexProperties, EvexTuple, OpcodeEncoding, OpcodeMap, OpcodeRow, OperandSpec } from './row.js';
+
+/**
+ * One printed line: `[opcode, mnemonic, operands, notes]`.
+ *
+ * Opcode: an optional mandatory prefix (`NP 66 F3 F2 NFx`), the opcode byte in hex (`+` for a register in its low bits), then `/r`, `/0`…`/7`, or a
+ * second hex byte where the whole ModRM byte is opcode. Operands: `METHODtype[/memoryType][:access]`, access `r` when left out. Notes: `lock rep repz
+ * cpl0 iopl i64 o64 d64 f64 prot end`, `w0 w1`, `l0 l1 l2` (or `128 256 512`), `o16 o32 o64s` operand size, `mem reg` for the ModRM form, `@feature`, `!EVENT`,
+ * and for EVEX the tuple (`fv hv fvm …`), `b32 b64 b16` broadcast, `er sae`, `k` (merge), `kz` (merge or zero), `k!` (mask needed).
+ */
+export type OpcodeLine<M extends string = string> = readonly [opcode: string, mnemonic: M, operands?: string, notes?: string];
+
+/** Lines of one map in one encoding space. */
+export interface OpcodeTable<M extends string = string> {
+  readonly encoding: OpcodeRow['encoding'];
+  readonly map: OpcodeMap;
+  readonly lines: readonly OpcodeLine<M>[];
+}
+
+/** States a table; infers the union of its mnemonics. */
+export function table<const L extends readonly OpcodeLine[]>(encoding: OpcodeRow['encoding'], map: OpcodeMap, lines: L): OpcodeTable<L[number][1]> {
+  return { encoding, map, lines };
+}
+
+const MODRM_METHODS = new Set(['C', 'D', 'E', 'G', 'KG', 'KE', 'KR', 'M', 'MV', 'N', 'P', 'Q', 'R', 'S', 'U', 'V', 'W', 'STi']);
+const MEMORY_METHODS = new Set(['M', 'MV']);
+const REGISTER_METHODS = new Set(['N', 'R', 'U', 'KR', 'STi']);
+const FIXED = new Set(['AL', 'AX', 'CL', 'DX', 'rAX', 'eAX', '1', 'ST', 'ES', 'CS', 'SS', 'DS', 'FS', 'GS']);
+const ACCESS: Record<string, OperandSpec['access']> = { r: 'r', w: 'w', rw: 'rw', n: 'none' };
+
+function parseOperand(text: string): OperandSpec {
+  const [spec, access = 'r'] = text.split(':') as [string, string?];
+  const kind = ACCESS[access];
+  if (kind === undefined) throw new IsaError('bad-opcode-line', `operand ${text}: unknown access '${access}'; use r, w, rw or n`);
+  if (FIXED.has(spec)) return { method: spec, type: '', memoryType: '', access: kind };
+  const match = /^(sI|STi|MV|K[GREB]|[A-Z])([a-z0-9]*)(?:\/([a-z0-9]+))?$/.exec(spec);
+  if (!match) throw new IsaError('bad-opcode-line', `operand ${text}: neither a method with a type nor a fixed register`);
+  const type = match[2] as string;
+  return { method: match[1] as string, type, memoryType: match[3] ?? type, access: kind };
+}
+
+function parseOpcode(text: string): Pick<OpcodeEncoding, 'prefix' | 'opcode' | 'zOperand' | 'reg' | 'rm' | 'hasModRm'> & { fixedModRm: boolean } {
+  const match = /^(?:(NP|NFx|66|F3|F2) )?([0-9A-F]{2})(\+)?(?: (?:\/([0-7r])|([0-9A-F]{2})))?$/.exec(text);
+  if (!match) throw new IsaError('bad-opcode-line', `opcode '${text}' is not of the form [prefix] byte[+] [/digit | byte]`);
+  const [, prefix, opcode, plus, digit, byte] = match;
+  const modrm = byte === undefined ? -1 : parseInt(byte, 16);
+  return {
+    prefix: prefix === undefined ? 'any' : prefix === 'NP' ? 0 : prefix === 'NFx' ? 'nfx' : (parseInt(prefix, 16) as 0x66 | 0xf3 | 0xf2),
+    opcode: parseInt(opcode as string, 16),
+    zOperand: plus !== undefined,
+    reg: modrm >= 0 ? (modrm >> 3) & 7 : digit === undefined || digit === 'r' ? -1 : Number(digit),
+    rm: modrm >= 0 ? modrm & 7 : -1,
+    hasModRm: digit !== undefined || modrm >= 0,
+    fixedModRm: modrm >= 0,
+  };
+}
+
+const TUPLES: Record<string, EvexTuple> = {
+  fv: 'full', hv: 'half', qv: 'quarter', fvm: 'full-mem', hvm: 'half-mem', qvm: 'quarter-mem', ovm: 'eighth-mem', t1s: 'scalar', t2: 't2', t4: 't4', t8: 't8',
+  m128: 'mem128', dup: 'movddup', notuple: 'none',
+};
+const LENGTHS: Record<string, 0 | 1 | 2> = { l0: 0, l1: 1, l2: 2, '128': 0, '256': 1, '512': 2 };
+
+interface Notes {
+  readonly words: ReadonlySet<string>;
+  readonly features: readonly string[];
+  readonly sensitive: SensitiveEvent | null;
+}
+
+function parseNotes(text: string): Notes {
+  const words = new Set<string>();
+  const features: string[] = [];
+  let sensitive: SensitiveEvent | null = null;
+  for (const word of text.split(' ').filter((w) => w !== '')) {
+    if (word.startsWith('@')) features.push(word.slice(1));
+    else if (word.startsWith('!')) {
+      sensitive = sensitiveEvents.find((name) => name === word.slice(1)) ?? null;
+      if (sensitive === null) throw new IsaError('bad-opcode-line', `unknown sensitive event ${word}; add it to events.ts`);
+    } else words.add(word);
+  }
+  return { words, features, sensitive };
+}
+
+function parseEvex(words: ReadonlySet<string>): EvexProperties {
+  const tupleName = Object.keys(TUPLES).find((name) => words.has(name));
+  if (tupleName === undefined) throw new IsaError('bad-opcode-line', `an EVEX line names no tuple (${[...words].join(' ')})`);
+  const broadcast = words.has('b16') || words.has('b32') || words.has('b64');
+  const elementBytes = words.has('b16') || words.has('e16') ? 2 : words.has('b64') || words.has('e64') ? 8 : words.has('e8') ? 1 : 4;
+  return {
+    tuple: TUPLES[tupleName] as EvexTuple,
+    elementBytes,
+    broadcast,
+    rounding: words.has('er') ? 'er' : words.has('sae') ? 'sae' : 'none',
+    mask: words.has('k!') ? 'required' : words.has('kz') ? 'zero' : words.has('k') ? 'merge' : 'none',
+  };
+}
+
+const KNOWN = new Set(['lock', 'rep', 'repz', 'cpl0', 'iopl', 'i64', 'o64', 'd64', 'f64', 'prot', 'end', 'w0', 'w1', 'o16', 'o32', 'o64s', 'mem', 'reg', 'anymod',
+  'b16', 'b32', 'b64', 'e8', 'e16', 'e32', 'e64', 'er', 'sae', 'k', 'kz', 'k!', ...Object.keys(TUPLES), ...Object.keys(LENGTHS)]);
+
+function parseLine(table: OpcodeTable, line: OpcodeLine, id: number): OpcodeRow {
+  const [opcodeText, mnemonic, operandText = '', noteText = ''] = line;
+  const { words, features, sensitive } = parseNotes(noteText);
+  for (const word of words) if (!KNOWN.has(word)) throw new IsaError('bad-opcode-line', `${opcodeText} ${mnemonic}: unknown note '${word}'; see OpcodeLine`);
+  const operands = operandText.split(' ').filter((o) => o !== '').map(parseOperand);
+  const { fixedModRm, ...opcode } = parseOpcode(opcodeText);
+  const legacy = table.encoding === 'legacy';
+  const has = (methods: ReadonlySet<string>): boolean => operands.some((o) => methods.has(o.method));
+  const modIgnored = words.has('anymod');
+  const isRegister = fixedModRm || words.has('reg') || has(REGISTER_METHODS);
+  const length = Object.keys(LENGTHS).find((name) => words.has(name));
+  const l = length === undefined ? -1 : (LENGTHS[length] as number);
+  return {
+    id, mnemonic, operands, features, sensitive,
+    lock: words.has('lock'), rep: words.has('rep') ? 'rep' : words.has('repz') ? 'repz' : 'none',
+    cpl0: words.has('cpl0'), iopl: words.has('iopl'), protectedOnly: words.has('prot') || !legacy, endsBlock: words.has('end'),
+    mode64: words.has('i64') ? 'invalid' : words.has('o64') ? 'only' : words.has('d64') ? 'default64' : words.has('f64') ? 'force64' : 'any',
+    encoding: table.encoding,
+    vectorLength: l < 0 ? 0 : ((128 << l) as 128 | 256 | 512),
+    code: {
+      ...opcode, map: table.map,
+      prefix: !legacy && opcode.prefix === 'any' ? 0 : opcode.prefix,
+      hasModRm: opcode.hasModRm || has(MODRM_METHODS),
+      mod: modIgnored ? 'any' : isRegister ? 'register' : words.has('mem') || has(MEMORY_METHODS) ? 'memory' : 'any',
+      w: words.has('w0') ? 0 : words.has('w1') ? 1 : -1, l,
+      operandSize: words.has('o16') ? 16 : words.has('o32') ? 32 : words.has('o64s') ? 64 : 0,
+      modIgnored,
+    },
+    evex: table.encoding === 'evex' ? parseEvex(words) : null,
+  };
+}
+
+/** Reads all tables into rows with dense ids, in order. */
+export function parseTables<M extends string>(tables: readonly OpcodeTable<M>[]): readonly OpcodeRow<M>[] {
+  const rows: OpcodeRow[] = [];
+  for (const one of tables) for (const line of one.lines) rows.push(parseLine(one, line, rows.length));
+  return rows as unknown as readonly OpcodeRow<M>[];
+}
