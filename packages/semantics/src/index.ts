@@ -3,4 +3,15 @@
  *
  * @packageDocumentation
  */
-export {};
+export { Context, Vector } from './context.js';
+export type { Emitter, Meanings } from './emitter.js';
+export type { Engine, Place } from './engine.js';
+export type { Facts } from './facts.js';
+export type { Fields } from './fields.js';
+export { Flags } from './flags.js';
+export type { FlagValues } from './flags.js';
+export { alu, instruction, operandsOf, widen } from './instruction.js';
+export { integerOperand, operandWidth } from './operand.js';
+export type { Operand } from './operand.js';
+export { SemanticsError } from './errors.js';
+export type { SemanticsErrorCode } from './errors.js';

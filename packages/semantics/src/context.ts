@@ -1,0 +1,129 @@
+import { vcpuState } from '@nestvm/isa';
+import { type Code, Kind, type IntWidth, Val } from '@nestvm/emit';
+import type { Engine } from './engine.js';
+import type { Facts } from './facts.js';
+import type { Fields } from './fields.js';
+import { Flags } from './flags.js';
+
+/** Integer registers by number. */
+export type StateField = keyof typeof vcpuState.offset;
+
+const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
+const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
+
+/** One instruction being written: the code, the vCPU, what is known, and what the engine supplies. */
+export class Context {
+  readonly flags: Flags;
+  /** Set once the instruction has left by itself (jump, system): nothing follows. */
+  ended = false;
+
+  constructor(
+    readonly code: Code,
+    /** Base address of the vCPU's state in linear memory. */
+    readonly cpu: Val<32>,
+    readonly facts: Facts,
+    readonly fields: Fields,
+    readonly engine: Engine,
+  ) {
+    this.flags = new Flags(this);
+  }
+
+  /** A constant. */
+  const<W extends IntWidth>(width: W, value: number | bigint): Val<W> {
+    return this.code.constant(width, value);
+  }
+
+  /** Reads state at a byte offset (constant or run-time). */
+  readState<W extends IntWidth | 128>(width: W, offset: Val<32> | number): Val<W> {
+    const [address, fixed] = this.address(offset);
+    return this.code.load(LOAD[width], width, address, fixed);
+  }
+
+  /** Writes state at a byte offset. */
+  writeState<W extends IntWidth | 128>(width: W, offset: Val<32> | number, value: Val<W>): void {
+    const [address, fixed] = this.address(offset);
+    this.code.store(STORE[width], address, value, fixed);
+  }
+
+  private address(offset: Val<32> | number): [Val<32>, number] {
+    if (typeof offset === 'number') return [this.cpu, offset];
+    if (offset.node.kind === Kind.CONST) return [this.cpu, offset.node.value as number];
+    return [this.cpu.add(offset), 0];
+  }
+
+  /** Reads a named 32-bit field. */
+  get32(field: StateField): Val<32> {
+    return this.readState(32, vcpuState.offset[field]);
+  }
+  /** Reads a named 64-bit field. */
+  get64(field: StateField): Val<64> {
+    return this.readState(64, vcpuState.offset[field]);
+  }
+  /** Writes a named 32-bit field. */
+  set32(field: StateField, value: Val<32>): void {
+    this.writeState(32, vcpuState.offset[field], value);
+  }
+  /** Writes a named 64-bit field. */
+  set64(field: StateField, value: Val<64>): void {
+    this.writeState(64, vcpuState.offset[field], value);
+  }
+
+  /** Reads a general-purpose register by its state offset. */
+  readGpr<W extends IntWidth>(width: W, offset: Val<32> | number): Val<W> {
+    return this.readState(width, offset);
+  }
+
+  /** Writes a general-purpose register; a 32-bit write clears the upper half. */
+  writeGpr<W extends IntWidth>(width: W, offset: Val<32> | number, value: Val<W>): void {
+    if (width === 32) this.writeState(64, offset, value.zext(64) as Val<64>);
+    else this.writeState(width, offset, value);
+  }
+
+  /** Reads register number `n` (RAX = 0 …). */
+  gpr<W extends IntWidth>(width: W, n: number): Val<W> {
+    return this.readGpr(width, vcpuState.offset.gpr + 8 * n);
+  }
+
+  /** Writes register number `n`. */
+  setGpr<W extends IntWidth>(width: W, n: number, value: Val<W>): void {
+    this.writeGpr(width, vcpuState.offset.gpr + 8 * n, value);
+  }
+
+  /** Address of the following instruction, as an offset in the code segment. */
+  nextRip(): Val<64> {
+    const next = this.get64('blockRip').add(this.fields.blockOffset().add(this.fields.length()).zext(64));
+    return this.facts.long ? next : next.and(0xffffffffn);
+  }
+
+  /** Effective address of the memory operand (offset in its segment), truncated to the address size. */
+  effectiveAddress(): Val<64> {
+    const { fields, facts } = this;
+    let sum = this.readState(64, fields.base()).add(fields.displacement().sext(64));
+    if (facts.indexed) sum = sum.add(this.readState(64, fields.index()).shl(fields.scale()));
+    if (facts.addressSize === 32) return sum.and(0xffffffffn);
+    if (facts.addressSize === 16) return sum.and(0xffffn);
+    return sum;
+  }
+
+  /** Linear address of an offset in the memory operand's segment, checked as the facts demand. */
+  linear(offset: Val<64>, bytes: number, access: 0 | 1): Val<64> {
+    switch (this.facts.segment) {
+      case 'none': return offset;
+      case 'base': return offset.add(this.readState(64, this.fields.segment().shl(3).add(vcpuState.offset.segBase)));
+      case 'checked': return this.engine.checkSegment(this, this.fields.segment(), offset.trunc(32), bytes, access);
+    }
+  }
+
+  /** Linear address of the memory operand. */
+  operandAddress(bytes: number, access: 0 | 1): Val<64> {
+    return this.linear(this.effectiveAddress(), bytes, access);
+  }
+
+  /** Raises a fault if the condition holds. */
+  faultIf(condition: Val<32>, vector: number, errorCode?: number): void {
+    this.code.if(condition, () => this.engine.fault(this, vector, errorCode === undefined ? undefined : this.const(32, errorCode)));
+  }
+}
+
+/** Exception vectors that emitters raise. */
+export const Vector = { DE: 0, DB: 1, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, SS: 12, GP: 13, PF: 14, MF: 16, AC: 17, XM: 19 } as const;
