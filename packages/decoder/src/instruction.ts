@@ -1,4 +1,5 @@
-import type { OpcodeRow } from '@nestvm/isa';
+import { opcodeRows } from '@nestvm/isa';
+import type { Mnemonic, OpcodeRow } from '@nestvm/isa';
 
 /** Prefix bits in `Instruction.prefixes`. */
 export const Prefix = {
@@ -27,7 +28,7 @@ export const RIP_REGISTER = 17;
  */
 export class Instruction {
   /** The row of the opcode map; its `mnemonic` and `operands` say what this is. */
-  row!: OpcodeRow;
+  row: OpcodeRow<Mnemonic> = opcodeRows[0] as OpcodeRow<Mnemonic>;
   /** Length in bytes, 1 … 15. */
   length = 0;
   prefixes = 0;
@@ -39,7 +40,10 @@ export class Instruction {
   /** Primary opcode byte (the last of the opcode bytes), for text and for Z operands. */
   opcode = 0;
   hasModRm = false;
-  /** ModRM: mod, reg (with REX.R/VEX.R, EVEX.R'), rm (with REX.B; EVEX.X for vector registers). */
+  /**
+   * ModRM: mod, reg (with REX.R/VEX.R, EVEX.R'), rm (with REX.B; EVEX.X for vector registers). Register files of eight (MMX, x87, segments,
+   * opmasks) have the extension bits removed already. Without ModRM, `rm` is the register of a Z operand (REX.B included) and mod is 0.
+   */
   mod = 0;
   reg = 0;
   rm = 0;
@@ -59,7 +63,7 @@ export class Instruction {
   immediate2 = 0;
   /** VEX.vvvv / EVEX.V'vvvv register number. */
   vvvv = 0;
-  /** Vector length in bits for VEX/EVEX, 128 for legacy SSE, 0 otherwise. */
+  /** Vector length in bits for VEX/EVEX (512 under static rounding), 128 for legacy SSE, 0 otherwise. */
   vectorLength = 0;
   /** EVEX: opmask register, zeroing, broadcast/rounding bit, L'L bits. */
   mask = 0;

@@ -1,0 +1,80 @@
+import { opcodeRows } from '@nestvm/isa';
+import type { OpcodeRow } from '@nestvm/isa';
+
+/** What follows ModRM, by the low four bits of a plan. */
+export const Imm = {
+  NONE: 0,
+  /** Ib, zero-extended. */
+  BYTE: 1,
+  /** sIb and Jb, sign-extended to 64 bits. */
+  SIGNED_BYTE: 2,
+  WORD: 3,
+  /** Iz and Jz: 16 or 32 bits, sign-extended to 64. */
+  Z: 4,
+  /** Iv: 16, 32 or 64 bits. */
+  V: 5,
+  /** Iw Ib: ENTER. */
+  ENTER: 6,
+  /** Ap: offset, then selector. */
+  FAR: 7,
+  /** Ib Ib: EXTRQ, INSERTQ. */
+  TWO_BYTES: 8,
+  /** moffs, by address size. */
+  MOFFS: 9,
+} as const;
+export const PLAN_IMMEDIATE = 0xf;
+
+/** The other bits of a plan: what the decoder must know about a row, without touching the row. */
+export const Plan = {
+  DEFAULT64: 1 << 4,
+  FORCE64: 1 << 5,
+  /** 66 selects the row and is not an operand-size prefix. */
+  MANDATORY_66: 1 << 6,
+  LOCK: 1 << 7,
+  /** ModRM.reg or .rm names one of eight registers: extension bits are dropped. */
+  REG_OF_8: 1 << 8,
+  RM_OF_8: 1 << 9,
+  Z_OPERAND: 1 << 10,
+  /** See `isEncodable`: register numbers that do not exist. */
+  CHECKED: 1 << 11,
+  MOD_IGNORED: 1 << 12,
+  SSE: 1 << 13,
+  VSIB: 1 << 14,
+  USES_VVVV: 1 << 15,
+  HAS_VECTOR_RM: 1 << 16,
+} as const;
+
+function immediateOf(row: OpcodeRow): number {
+  const codes = row.operands.filter((o) => 'I sI J A O L'.split(' ').includes(o.method)).map((o) => o.method + o.type);
+  if (codes.length === 0) return Imm.NONE;
+  if (codes.length === 2) return codes[0] === 'Iw' ? Imm.ENTER : codes[0]?.startsWith('L') ? Imm.BYTE : Imm.TWO_BYTES;
+  const code = codes[0] as string;
+  if (code === 'Ib' || code.startsWith('L')) return Imm.BYTE;
+  if (code === 'sIb' || code === 'Jb') return Imm.SIGNED_BYTE;
+  if (code === 'Iw') return Imm.WORD;
+  if (code === 'Iv') return Imm.V;
+  if (code === 'Ap') return Imm.FAR;
+  return code.startsWith('O') ? Imm.MOFFS : Imm.Z;
+}
+
+function planOf(row: OpcodeRow): number {
+  const has = (...methods: string[]): boolean => row.operands.some((o) => methods.includes(o.method));
+  const bit = (when: boolean, value: number): number => (when ? value : 0);
+  return immediateOf(row)
+    | bit(row.mode64 === 'default64', Plan.DEFAULT64)
+    | bit(row.mode64 === 'force64', Plan.FORCE64)
+    | bit(row.code.prefix === 0x66, Plan.MANDATORY_66)
+    | bit(row.lock, Plan.LOCK)
+    | bit(has('P', 'S', 'KG'), Plan.REG_OF_8)
+    | bit(has('N', 'Q', 'STi', 'KR', 'KE'), Plan.RM_OF_8)
+    | bit(row.code.zOperand, Plan.Z_OPERAND)
+    | bit(has('S', 'C', 'D', 'MV') || row.encoding === 'evex', Plan.CHECKED)
+    | bit(row.code.modIgnored, Plan.MOD_IGNORED)
+    | bit(row.encoding === 'legacy' && has('V', 'W', 'U'), Plan.SSE)
+    | bit(has('MV'), Plan.VSIB)
+    | bit(has('B', 'H', 'KB'), Plan.USES_VVVV)
+    | bit(has('W', 'U'), Plan.HAS_VECTOR_RM);
+}
+
+/** One plan per row id. */
+export const buildPlans = (): Int32Array => Int32Array.from(opcodeRows, planOf);
