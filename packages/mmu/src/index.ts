@@ -3,4 +3,15 @@
  *
  * @packageDocumentation
  */
-export {};
+export { Mmu, TranslationFault } from './mmu.js';
+export type { MmuOptions } from './mmu.js';
+export { Access } from './access.js';
+export { PageFault } from './faults.js';
+export { Paging, pagingMode } from './context.js';
+export { TLB_BANK_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_TABLE_BYTES, TlbEntry, TlbTable } from './tlb/layout.js';
+export { StageRights } from './second-stage.js';
+export type { SecondStage } from './second-stage.js';
+export { LinearWatches } from './linear-watches.js';
+export { mmuState } from './state.js';
+export { MmuError } from './errors.js';
+export type { MmuErrorCode } from './errors.js';

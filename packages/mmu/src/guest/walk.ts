@@ -1,0 +1,58 @@
+/** How a walk of the guest's tables ended. */
+export const Walked = {
+  MAPPED: 0,
+  NOT_PRESENT: 1,
+  RESERVED: 2,
+  /** The second stage refused an access to a table; it knows why. */
+  SECOND_STAGE: 3,
+} as const;
+
+/** Bits of `Walk.rights`, as the entries spell them. */
+export const Rights = {
+  WRITE: 1 << 1,
+  USER: 1 << 2,
+  /** XD in some entry. */
+  NO_EXECUTE: 1 << 3,
+} as const;
+
+/** Bits of paging-structure entries that all formats share. */
+export const Entry = { P: 1 << 0, RW: 1 << 1, US: 1 << 2, PWT: 1 << 3, PCD: 1 << 4, A: 1 << 5, D: 1 << 6, PS: 1 << 7, G: 1 << 8 } as const;
+
+const MAX_LEVELS = 5;
+
+/** The result of a walk, made once and written over by each: page, rights, and the entries that were used. */
+export class Walk {
+  /** Guest-physical number of the 4 KiB page. */
+  page = 0;
+  rights = 0;
+  /** Protection key of the leaf. */
+  key = 0;
+  /** log2 of the size that the guest maps: 12, 21, 22 or 30. */
+  sizeShift = 12;
+  /** How many entries were used; the last is the leaf. */
+  depth = 0;
+  /** Guest-physical address and low word of each entry used. */
+  readonly address = new Float64Array(MAX_LEVELS);
+  readonly low = new Int32Array(MAX_LEVELS);
+
+  /** Begins a walk. */
+  start(): void {
+    this.rights = Rights.WRITE | Rights.USER;
+    this.depth = 0;
+    this.key = 0;
+  }
+
+  /** Notes an entry on the way; `entryHigh` is 0 in formats without XD. */
+  use(address: number, entryLow: number, entryHigh: number): void {
+    this.address[this.depth] = address;
+    this.low[this.depth] = entryLow;
+    this.depth++;
+    this.rights &= entryLow | Rights.NO_EXECUTE;
+    if (entryHigh < 0) this.rights |= Rights.NO_EXECUTE;
+  }
+
+  /** True when the leaf's D flag is set. */
+  get dirty(): boolean {
+    return (this.low[this.depth - 1]! & Entry.D) !== 0;
+  }
+}

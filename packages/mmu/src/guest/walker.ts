@@ -1,0 +1,88 @@
+import { vcpuState } from '@nestvm/isa';
+import type { PhysicalMemory } from '@nestvm/memory';
+import { Context, Paging } from '../context.js';
+import { walkLegacy32 } from './legacy32.js';
+import { walkLong } from './long.js';
+import { loadPdptes, walkPae } from './pae.js';
+import { Tables } from './tables.js';
+import { Entry, Walk, Walked } from './walk.js';
+
+/** What the walker needs to know of its vCPU; offsets are arena offsets. */
+export interface WalkerOptions {
+  readonly memory: PhysicalMemory;
+  readonly vcpuBase: number;
+  /** The four PDPTE registers. */
+  readonly pdpteBase: number;
+  readonly maxPhysicalAddress: number;
+  readonly pages1g: boolean;
+}
+
+/** Bits of the high half of an entry from bit `width - 32` up to bit 19 (address bit 51). */
+const aboveWidth = (width: number): number => (width >= 52 ? 0 : 0xf_ffff & ~((1 << (width - 32)) - 1));
+
+/** Chooses the format by the paging mode, and marks the entries of a walk as used. */
+export class GuestWalker {
+  readonly walk = new Walk();
+  readonly tables: Tables;
+  private readonly i32: Int32Array;
+  private readonly cr3: number;
+  private readonly pdptes: number;
+  /** Reserved bits: high half of long-mode entries, of PAE entries, low half of 4 MiB entries. */
+  private readonly reservedLong: number;
+  private readonly reservedPae: number;
+  private readonly reserved4m: number;
+  private readonly pages1g: boolean;
+
+  constructor(options: WalkerOptions) {
+    const { memory, maxPhysicalAddress: width } = options;
+    this.tables = new Tables(memory);
+    this.i32 = memory.arena.i32;
+    this.cr3 = (options.vcpuBase + vcpuState.offset.cr3) / 4;
+    this.pdptes = options.pdpteBase / 4;
+    this.pages1g = options.pages1g;
+    this.reservedLong = aboveWidth(width);
+    this.reservedPae = aboveWidth(width) | 0x7ff0_0000;
+    // PSE-36 takes address bits 39:32 from bits 20:13; those above the width, and bit 21, must be 0.
+    this.reserved4m = 0x20_0000 | (width >= 40 ? 0 : (0x1f_e000 << (width - 32)) & 0x1f_e000);
+  }
+
+  /** Walks the guest's tables for a linear address; the result is in `walk` when it says `MAPPED`. Without paging, the identity. */
+  run(lo: number, hi: number, context: number): number {
+    const { walk, tables } = this;
+    const paging = context & Context.PAGING;
+    walk.start();
+    if (paging === Paging.NONE) {
+      walk.page = lo >>> 12;
+      walk.sizeShift = 12;
+      return Walked.MAPPED;
+    }
+    const cr3 = this.i32[this.cr3]!;
+    if (paging === Paging.LEGACY32) return walkLegacy32(tables, walk, lo, cr3, (context & Context.PSE) !== 0, this.reserved4m);
+    const noXd = (context & Context.NXE) === 0 ? 0x8000_0000 : 0;
+    if (paging === Paging.PAE) return walkPae(tables, walk, lo, this.i32, this.pdptes, this.reservedPae | noXd);
+    const root = (this.i32[this.cr3 + 1]! & 0xf_ffff) * 0x10_0000 + (cr3 >>> 12);
+    return walkLong(tables, walk, lo, hi, paging === Paging.LEVEL5 ? 5 : 4, root, this.reservedLong | noXd, this.pages1g);
+  }
+
+  /** Loads the PDPTE registers from the table that a CR3 value points to; false: an entry has reserved bits set and nothing was loaded. */
+  loadPdptes(cr3: number): boolean {
+    return loadPdptes(this.tables, this.i32, this.pdptes, cr3, this.reservedPae | 0x8000_0000);
+  }
+
+  /**
+   * Sets A in every entry of the last walk, and D in the leaf for a write, each in one step.
+   * 1 done, 0 an entry has changed meanwhile (walk again), -1 the second stage refuses the update.
+   */
+  markUsed(write: boolean): number {
+    const { walk, tables } = this;
+    for (let i = 0; i < walk.depth; i++) {
+      const low = walk.low[i]!;
+      const flags = write && i === walk.depth - 1 ? Entry.A | Entry.D : Entry.A;
+      if ((low & flags) === flags) continue;
+      const done = tables.update(walk.address[i]!, low, flags);
+      if (done <= 0) return done;
+      walk.low[i] = low | flags;
+    }
+    return 1;
+  }
+}
