@@ -3,4 +3,6 @@
  *
  * @packageDocumentation
  */
-export {};
+export { DeviceError } from './errors.js';
+export type { DeviceErrorCode } from './errors.js';
+export type { SavableDevice } from './saved-state.js';
