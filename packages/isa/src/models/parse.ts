@@ -1,0 +1,194 @@
+import type { CpuDescription, CpuidDynamicState, CpuidRegisters, CpuIdentity, CpuTopology } from './cpu-model.js';
+import { cpuidLeaf } from './cpuid.js';
+import { CpuModelError } from './errors.js';
+import type { ModelRow } from './feature-rows.js';
+import { featureNames, featureRequires, findFeature, implementedFeatures, type CpuFeature } from './features.js';
+import { modelAliases, modelRows } from './model-data.js';
+import { nearestName } from './nearest.js';
+
+const TSC_HZ = 1_000_000_000;
+const DEFAULT_PHYSICAL_BITS = 40;
+const rowByName = new Map(modelRows.map((row) => [row.name, row]));
+const SPECIAL = ['max', 'host', 'base'] as const;
+
+/** Names that `parseCpu` takes, aliases included, sorted. */
+export const cpuModelNames: readonly string[] = [...new Set([...SPECIAL, ...Object.keys(modelAliases), ...rowByName.keys()])].sort((a, b) => a.localeCompare(b));
+
+/** A parsed CPU: what it announces, and what a named model had to leave out because Nestvm lacks it. */
+export class CpuModel implements CpuDescription {
+  readonly name!: string;
+  readonly vendorId!: string;
+  readonly family!: number;
+  readonly model!: number;
+  readonly stepping!: number;
+  readonly level!: number;
+  readonly xlevel!: number;
+  readonly modelId!: string;
+  readonly features!: ReadonlySet<CpuFeature>;
+  readonly physicalBits!: number;
+  readonly topology!: CpuTopology;
+  readonly tscHz!: number;
+
+  constructor(description: CpuDescription, readonly missing: readonly CpuFeature[] = []) {
+    Object.assign(this, description);
+  }
+
+  /** Whose manual applies where the two differ. */
+  get vendor(): 'intel' | 'amd' {
+    return this.vendorId === 'GenuineIntel' ? 'intel' : 'amd';
+  }
+
+  /** True when the feature (QEMU's name) is announced. */
+  has(feature: string): boolean {
+    return this.features.has(feature as CpuFeature);
+  }
+
+  /** The CPUID instruction on this CPU. */
+  cpuid(leaf: number, subleaf: number, state: CpuidDynamicState): CpuidRegisters {
+    return cpuidLeaf(this, leaf, subleaf, state);
+  }
+
+  /** One line for each feature that was left out, as a warning. */
+  get warnings(): readonly string[] {
+    return this.missing.map((feature) => `${this.name}: Nestvm does not have '${feature}'; left out`);
+  }
+
+  /** The same CPU in another topology. */
+  withTopology(topology: CpuTopology): CpuModel {
+    return new CpuModel({ ...description(this), topology }, this.missing);
+  }
+}
+
+const description = (cpu: CpuDescription): CpuDescription => {
+  const { name, vendorId, family, model, stepping, level, xlevel, modelId, features, physicalBits, topology, tscHz } = cpu;
+  return { name, vendorId, family, model, stepping, level, xlevel, modelId, features, physicalBits, topology, tscHz };
+};
+
+const split = (words: string | undefined): string[] => (words ?? '').split(' ').filter((word) => word !== '');
+
+function featuresOf(row: ModelRow): Set<CpuFeature> {
+  const set = row.from === undefined ? new Set<CpuFeature>() : featuresOf(rowByName.get(row.from)!);
+  for (const feature of [...split(row.features), ...split(row.plus)]) set.add(feature as CpuFeature);
+  for (const feature of split(row.minus)) set.delete(feature as CpuFeature);
+  return set;
+}
+
+/** Everything that Nestvm has; an Intel family so that leaves 4, 0xb, 15h and 16h say it all. */
+const MAX: CpuIdentity = { name: 'max', vendorId: 'GenuineIntel', family: 6, model: 85, stepping: 4, level: 0x16, xlevel: 0x80000008, modelId: 'Nestvm Virtual CPU' };
+const AMD_MAX: CpuIdentity = { name: 'max', vendorId: 'AuthenticAMD', family: 25, model: 1, stepping: 1, level: 0xd, xlevel: 0x80000021, modelId: 'Nestvm Virtual CPU' };
+
+interface Start extends CpuIdentity {
+  wanted: Set<CpuFeature>;
+  /** True when the list is a promise (a named model), so that what is missing is worth a warning. */
+  named: boolean;
+}
+
+function startFrom(name: string, vendor: string | undefined): Start {
+  if (name === 'max' || name === 'host') return { ...(vendor === 'AuthenticAMD' ? AMD_MAX : MAX), name, wanted: new Set(implementedFeatures), named: false };
+  if (name === 'base') return { name, vendorId: 'AuthenticAMD', family: 0, model: 0, stepping: 0, level: 1, xlevel: 0, modelId: '', wanted: new Set(), named: false };
+  const row = rowByName.get(Object.hasOwn(modelAliases, name) ? modelAliases[name]! : name);
+  if (row === undefined) {
+    const near = nearestName(name, cpuModelNames);
+    throw new CpuModelError('unknown-model', `-cpu ${name}: no such CPU model; ${near ? `the nearest is '${near}'` : "'nestvm models' lists them"}`);
+  }
+  const { vendor: vendorId, family, model, stepping, level, xlevel, id } = row;
+  return { name, vendorId, family, model, stepping, level, xlevel, modelId: id, wanted: featuresOf(row), named: true };
+}
+
+const SETTINGS = ['vendor', 'family', 'model', 'stepping', 'level', 'xlevel', 'model-id', 'phys-bits', 'check', 'enforce', 'tsc-frequency', 'migratable', 'host-phys-bits', 'l3-cache', 'kvm', 'pmu'] as const;
+
+interface Request {
+  feature?: CpuFeature;
+  on?: boolean;
+  setting?: (typeof SETTINGS)[number];
+  value: string;
+}
+
+function parseItem(item: string): Request {
+  const sign = /^[+-]/.exec(item)?.[0];
+  const [rawName = '', ...rest] = (sign ? item.slice(1) : item).split('=');
+  const value = rest.join('=');
+  const feature = findFeature(rawName);
+  if (feature !== undefined) {
+    if (sign) return { feature, on: sign === '+', value };
+    if (rest.length === 0 || value === 'on' || value === 'yes' || value === 'true') return { feature, on: true, value };
+    if (value === 'off' || value === 'no' || value === 'false') return { feature, on: false, value };
+    throw new CpuModelError('bad-value', `-cpu …,${item}: '${value}' is neither on nor off; write ${rawName}=on or ${rawName}=off`);
+  }
+  const setting = SETTINGS.find((name) => name === rawName.replaceAll('_', '-'));
+  if (setting !== undefined && !sign) return { setting, value };
+  const near = nearestName(rawName, [...featureNames, ...SETTINGS]);
+  throw new CpuModelError('unknown-feature', `-cpu …,${item}: no such feature; ${near ? `the nearest is '${near}'` : "'nestvm models -features' lists them"}`);
+}
+
+function integer(setting: string, value: string, low: number, high: number): number {
+  const number = /^(0x[0-9a-f]+|\d+)$/i.test(value) ? Number(value) : NaN;
+  if (number >= low && number <= high) return number;
+  throw new CpuModelError('bad-value', `-cpu …,${setting}=${value}: not a whole number between ${low} and ${high}`);
+}
+
+const VENDORS: Readonly<Record<string, string>> = { intel: 'GenuineIntel', amd: 'AuthenticAMD', hygon: 'HygonGenuine' };
+
+function vendorValue(value: string): string {
+  const vendor = VENDORS[value.toLowerCase()] ?? value;
+  if (vendor.length === 12) return vendor;
+  throw new CpuModelError('bad-value', `-cpu …,vendor=${value}: a vendor is 12 characters; write vendor=GenuineIntel or vendor=AuthenticAMD`);
+}
+
+function applySetting(out: Mutable<CpuDescription>, setting: string, value: string): void {
+  switch (setting) {
+    case 'vendor': out.vendorId = vendorValue(value); break;
+    case 'family': out.family = integer(setting, value, 0, 0x10e); break;
+    case 'model': out.model = integer(setting, value, 0, 255); break;
+    case 'stepping': out.stepping = integer(setting, value, 0, 15); break;
+    case 'level': out.level = integer(setting, value, 0, 0x20); break;
+    case 'xlevel': out.xlevel = integer(setting, value, 0, 0x80000022); break;
+    case 'model-id': out.modelId = value.slice(0, 48); break;
+    case 'phys-bits': out.physicalBits = integer(setting, value, 32, 52); break;
+    case 'tsc-frequency':
+      if (integer(setting, value, 1, 1e12) !== TSC_HZ) throw new CpuModelError('bad-value', `-cpu …,tsc-frequency=${value}: the TSC of Nestvm runs at 1000000000 Hz; leave the option out`);
+      break;
+    default: break; // accepted and without effect: check, migratable, kvm, l3-cache …
+  }
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Drops features whose foundation is off, until nothing changes. */
+function dropUnfounded(features: Set<CpuFeature>): void {
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const [feature, needs] of featureRequires) if (features.has(feature) && !features.has(needs)) changed = features.delete(feature);
+  }
+}
+
+/**
+ * Parses QEMU's `-cpu` text: `MODEL[,+feature][,-feature][,feature=on|off][,vendor=…][,family=…]…`. Later items win.
+ * Features that Nestvm lacks are left out and listed in `missing` when the model or the user asked for them.
+ * Throws `CpuModelError` (`unknown-model`, `unknown-feature`, `bad-value`), naming the nearest name.
+ */
+export function parseCpu(text: string, topology: CpuTopology = { sockets: 1, cores: 1, threads: 1 }): CpuModel {
+  const [name = '', ...items] = text.split(',').map((part) => part.trim());
+  const requests = items.filter((item) => item !== '').map(parseItem);
+  const lastVendor = requests.filter((request) => request.setting === 'vendor').at(-1)?.value;
+  const { wanted, named, ...identity } = startFrom(name === '' ? 'max' : name, lastVendor === undefined ? undefined : vendorValue(lastVendor));
+  const out: Mutable<CpuDescription> = { ...identity, features: wanted, physicalBits: DEFAULT_PHYSICAL_BITS, topology, tscHz: TSC_HZ };
+  const promised = new Set(named ? wanted : []);
+  if (name !== 'base') wanted.add('hypervisor');
+  for (const { feature, on, setting, value } of requests) {
+    if (setting !== undefined) applySetting(out, setting, value);
+    if (feature === undefined) continue;
+    if (on) wanted.add(feature), promised.add(feature);
+    else wanted.delete(feature), promised.delete(feature);
+  }
+  const features = new Set([...wanted].filter((feature) => implementedFeatures.has(feature)));
+  dropUnfounded(features);
+  out.features = features;
+  if (requests.some((r) => r.setting === 'enforce' && r.value !== 'off') && promised.size > 0) enforce(text, promised);
+  return new CpuModel(out, [...promised].filter((feature) => !implementedFeatures.has(feature)));
+}
+
+function enforce(text: string, promised: Set<CpuFeature>): void {
+  const missing = [...promised].filter((feature) => !implementedFeatures.has(feature));
+  if (missing.length > 0) throw new CpuModelError('unknown-feature', `-cpu ${text}: Nestvm does not have ${missing.join(', ')}; leave out 'enforce' or switch them off`);
+}
