@@ -26,6 +26,8 @@ export interface Facts {
   readonly segment: 'none' | 'base' | 'checked';
   /** Like `segment` for stack accesses: `none` or `checked`. */
   readonly stackSegment: 'none' | 'checked';
+  /** Bits of a canonical address: 57 with CR4.LA57. */
+  readonly canonicalBits: 48 | 57;
   /** #AC is in force (CPL 3, CR0.AM, RFLAGS.AC). */
   readonly aligned: boolean;
   readonly vectorLength: 0 | 128 | 256 | 512;

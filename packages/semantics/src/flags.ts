@@ -61,6 +61,12 @@ export class Flags {
     this.put(result, cf.or(cf.shrU(1).xor(of.shl(30))).or(af.shl(3)));
   }
 
+  /** New CF and OF; SF, ZF, AF and PF stay. */
+  setCarryOverflow(cf: Val<32>, of: Val<32>): void {
+    const rest = this.x.get32('flagAux').and(0x3fffffff);
+    this.x.set32('flagAux', rest.or(cf.shl(31)).or(cf.xor(of).shl(30)));
+  }
+
   /** New CF (and the same OF, SF, ZF, AF, PF). */
   setCarry(cf: Val<32>): void {
     const aux = this.x.get32('flagAux');

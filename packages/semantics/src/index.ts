@@ -10,6 +10,7 @@ export type { Facts } from './facts.js';
 export type { Fields } from './fields.js';
 export { Flags } from './flags.js';
 export type { FlagValues } from './flags.js';
+export { generalMeanings } from './general/index.js';
 export { alu, instruction, operandsOf, widen } from './instruction.js';
 export { integerOperand, operandWidth } from './operand.js';
 export type { Operand } from './operand.js';

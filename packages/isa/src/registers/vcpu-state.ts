@@ -138,4 +138,12 @@ export const Mode = {
   FLAT: 1 << 8,
   /** Alignment checking is in force: CR0.AM, RFLAGS.AC, CPL 3. */
   ALIGN: 1 << 9,
+  /** CR4.LA57 in IA-32e mode: canonical addresses have 57 bits. */
+  LA57: 1 << 10,
+  /** x87 and MMX run: CR0.EM and CR0.TS clear. */
+  X87: 1 << 11,
+  /** SSE runs: CR0.EM and CR0.TS clear, CR4.OSFXSR set. */
+  SSE: 1 << 12,
+  /** AVX runs: CR0.TS clear, CR4.OSXSAVE and CR0.PE set, XCR0[2:1] = 3, not virtual-8086. */
+  AVX: 1 << 13,
 } as const;
