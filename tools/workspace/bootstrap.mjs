@@ -74,7 +74,8 @@ function stamp() {
 }
 
 /** True when the dependencies that the lockfile asks for are the installed ones. */
-export const isSetUp = () => existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp() && existsSync(join(toolsFolder, 'node_modules', 'pnpm'));
+export const isSetUp = () =>
+  existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp() && existsSync(join(toolsFolder, 'node_modules', 'pnpm'));
 
 /** Brings pnpm and the dependencies; returns at once when they are there. */
 export function bootstrap() {

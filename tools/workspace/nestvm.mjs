@@ -39,11 +39,20 @@ function withManifests(inputs) {
 function bundleOnce() {
   const startMs = Date.now();
   // A file that was saved while we were bundling may be in the bundle in either form: bundle again next time.
-  const settledFingerprint = (/** @type {string} */ file) => (statSync(join(root, file)).mtimeMs < startMs ? fingerprint(file) : 'saved while bundling');
+  const settledFingerprint = (/** @type {string} */ file) =>
+    statSync(join(root, file)).mtimeMs < startMs ? fingerprint(file) : 'saved while bundling';
   const suffix = `${process.pid}.tmp`;
   const [outfile, metafile] = [join(root, 'build', `nestvm.${suffix}.mjs`), join(root, 'build', `nestvm.${suffix}.json`)];
   mkdirSync(join(root, 'build'), { recursive: true });
-  const args = ['apps/cli/src/main.ts', '--bundle', '--platform=node', '--format=esm', '--target=node20', '--conditions=@nestvm/source', '--sourcemap=linked'];
+  const args = [
+    'apps/cli/src/main.ts',
+    '--bundle',
+    '--platform=node',
+    '--format=esm',
+    '--target=node20',
+    '--conditions=@nestvm/source',
+    '--sourcemap=linked',
+  ];
   const options = [`--outfile=${outfile}`, `--metafile=${metafile}`, '--log-level=warning', '--log-override:empty-import-meta=silent'];
   const esbuild = join(root, 'node_modules', 'esbuild', 'bin', 'esbuild');
   const built = existsSync(esbuild) && spawnSync(esbuild, [...args, ...options], { cwd: root, stdio: ['ignore', 2, 2] }).status === 0;
@@ -74,7 +83,7 @@ async function prepare() {
 try {
   await prepare();
 } catch (error) {
-  process.stderr.write(`nestvm: ${error instanceof Error ? error.message : error}\n`);
+  process.stderr.write(`nestvm: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(2);
 }
 process.argv[1] = bundle;

@@ -15,14 +15,18 @@ const script = (/** @type {string} */ name, /** @type {string[]} */ ...args) => 
 
 /** @type {Check[]} In the order of their speed: the first failure comes early. */
 const CHECKS = [
-  { name: 'layers', title: 'layers.json against packages, tsconfig references and docs', command: script('check-layers.mjs') },
+  { name: 'layers', title: 'layers.json against imports, manifests, tsconfig references and documents', command: script('check-layers.mjs') },
   { name: 'budgets', title: 'names, file and function lengths', command: script('check-budgets.mjs') },
   { name: 'readmes', title: 'READMEs and their examples', command: script('check-readmes.mjs') },
   { name: 'format', title: 'format and import order (Biome)', command: ['biome', 'check', '--diagnostic-level=error', '.'] },
   { name: 'lint', title: 'lint, type-aware (oxlint)', command: ['oxlint', '--type-aware', '--quiet'] },
-  { name: 'boundaries', title: 'package boundaries and cycles (dependency-cruiser)', command: ['depcruise', 'packages', 'apps', 'tools', '--output-type', 'err-long'] },
-  { name: 'dead-code', title: 'unused files, exports and dependencies (knip)', command: ['knip'] },
-  { name: 'types', title: 'types (tsc -b)', command: ['tsc', '-b'] },
+  {
+    name: 'boundaries',
+    title: 'package boundaries and cycles (dependency-cruiser)',
+    command: ['depcruise', 'packages', 'apps', 'tools', '--config', '.dependency-cruiser.mjs', '--output-type', 'err-long'],
+  },
+  { name: 'dead-code', title: 'unused files, exports and dependencies (knip)', command: ['knip', '--no-config-hints'] },
+  { name: 'types', title: 'types of everything, tests included (tsc)', command: ['tsc', '-p', 'tsconfig.json'] },
   { name: 'build', title: 'build every package (turbo)', command: ['turbo', 'run', 'build', '--output-logs=errors-only', '--concurrency=2'] },
   { name: 'publish', title: 'what would be published (publint, attw)', command: script('check-published.mjs'), after: 'build' },
 ];
@@ -38,7 +42,11 @@ function run([program, ...args], onOutput) {
   const local = join(root, 'node_modules', '.bin', program ?? '');
   const executable = program === 'node' ? process.execPath : local;
   return new Promise((resolve) => {
-    const child = spawn(executable, args, { cwd: root, env: childEnvironment(), stdio: ['ignore', onOutput ? 'pipe' : 'inherit', onOutput ? 'pipe' : 'inherit'] });
+    const child = spawn(executable, args, {
+      cwd: root,
+      env: childEnvironment(),
+      stdio: ['ignore', onOutput ? 'pipe' : 'inherit', onOutput ? 'pipe' : 'inherit'],
+    });
     child.stdout?.on('data', (data) => onOutput?.(String(data)));
     child.stderr?.on('data', (data) => onOutput?.(String(data)));
     child.on('error', (error) => {
@@ -94,7 +102,9 @@ function countTests(file, status) {
   if (!existsSync(file)) return { passed: 0, failed: 1 };
   /** @type {{ numPassedTests: number, numFailedTests: number, testResults: { status: string, assertionResults: { status: string }[] }[] }} */
   const report = JSON.parse(readFileSync(file, 'utf8'));
-  const unloaded = report.testResults.filter((suite) => suite.status === 'failed' && !suite.assertionResults.some((test) => test.status === 'failed'));
+  const unloaded = report.testResults.filter(
+    (suite) => suite.status === 'failed' && !suite.assertionResults.some((test) => test.status === 'failed'),
+  );
   const failed = report.numFailedTests + unloaded.length;
   // Unhandled errors and empty runs fail vitest without failing a test.
   return { passed: report.numPassedTests, failed: failed === 0 && status !== 0 ? 1 : failed };

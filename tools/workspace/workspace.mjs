@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
  * @typedef {{ scope: string, layers: string[], packages: Record<string, LayerEntry>, apps: Record<string, LayerEntry> }} Layers
  * @typedef {{ key: string, name: string, folder: string, isApp: boolean, isPublished: boolean, entry: LayerEntry, manifest: Manifest }} Member
  * @typedef {Record<string, Record<string, string> | string>} Exports
- * @typedef {{ name: string, version: string, description?: string, private?: boolean, exports?: Exports, bin?: Record<string, string>, scripts?: Record<string, string>,
+ * @typedef {{ name: string, version: string, description?: string, private?: boolean, exports?: Exports, files?: string[], bin?: Record<string, string>, scripts?: Record<string, string>,
  *   dependencies?: Record<string, string>, devDependencies?: Record<string, string>, publishConfig?: { access?: string, exports?: Exports } }} Manifest
  */
 
@@ -55,7 +55,8 @@ export function filesUnder(folder) {
 export const isShipped = (file) => /^(?:packages|apps)\/[^/]+\/src\//.test(file) && !/\.(?:test|bench)\.tsx?$/.test(file);
 
 /** The `.ts` files of a member. @param {Member} member */
-export const sourcesOf = (member) => ['src', 'test', 'bench', 'examples'].flatMap((part) => filesUnder(`${member.folder}/${part}`)).filter((file) => /\.tsx?$/.test(file));
+export const sourcesOf = (member) =>
+  ['src', 'test', 'bench', 'examples'].flatMap((part) => filesUnder(`${member.folder}/${part}`)).filter((file) => /\.tsx?$/.test(file));
 
 /** Entry points of a package in this repository: subpath → source file. @param {Member} member @returns {Map<string, string>} */
 export function entryPoints(member) {
