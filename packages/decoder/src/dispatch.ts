@@ -35,7 +35,8 @@ function accepted(row: OpcodeRow, bit: number): readonly number[] | null {
   }
 }
 
-const specificity = (row: OpcodeRow): number => DIMS.reduce((n, { bit }) => n + (accepted(row, bit) === null ? 0 : 1), 0);
+/** How many dimensions a row fixes; a mandatory prefix outweighs REX.B (PAUSE against NOP). */
+const specificity = (row: OpcodeRow): number => DIMS.reduce((n, { bit }) => n + (accepted(row, bit) === null ? 0 : bit === Dim.REX_B ? 1 : 2), 0);
 
 function fill(row: OpcodeRow, shape: number, leaves: Int16Array): void {
   let indices = [0];

@@ -29,7 +29,7 @@ export const x87 = table('legacy', '', [
   ['D9 /0', 'FLD', 'STi', '@fpu'],
   ['D9 /1', 'FXCH', 'ST:rw STi:rw', '@fpu'],
   ['D9 D0', 'FNOP', '', '@fpu'],
-  ['D9 /3', 'FSTPNCE', 'STi:w ST', '@fpu'],
+  ['D9 /3', 'FSTPNCE', 'STi:w', '@fpu'],
   ['D9 E0', 'FCHS', '', '@fpu'],
   ['D9 E1', 'FABS', '', '@fpu'],
   ['D9 E4', 'FTST', '', '@fpu'],

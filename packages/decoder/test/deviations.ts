@@ -1,0 +1,63 @@
+/**
+ * Every difference between this decoder and iced-x86 that is on purpose, with its reason. The comparison looks here and nowhere else;
+ * a difference that no entry explains fails the sweep. Each entry counts its uses, and the counts are printed.
+ */
+export interface Deviation {
+  readonly id: string;
+  readonly reason: string;
+}
+
+/** iced's mnemonics that are #UD here, by extension. */
+export const notImplemented: readonly (Deviation & { readonly mnemonics: readonly string[] })[] = [
+  {
+    id: 'key-locker', reason: 'Key Locker is in no CPU model of Nestvm, so its opcodes are #UD.',
+    mnemonics: ['Aesenc128kl', 'Aesdec128kl', 'Aesenc256kl', 'Aesdec256kl', 'Aesencwide128kl', 'Aesencwide256kl', 'Aesdecwide128kl', 'Aesdecwide256kl', 'Loadiwkey', 'Encodekey128', 'Encodekey256'],
+  },
+  { id: 'rao-int', reason: 'RAO-INT is in no CPU model of Nestvm.', mnemonics: ['Aadd', 'Aand', 'Aor', 'Axor'] },
+  {
+    id: 'padlock', reason: 'VIA PadLock: no model is a VIA or Centaur CPU.',
+    mnemonics: ['Xstore', 'Xstore_alt', 'Undoc', 'Xsha1', 'Xsha256', 'Xsha512', 'Xsha512_alt', 'Ccs_hash', 'Ccs_encrypt', 'Xcryptecb', 'Xcryptcbc', 'Xcryptctr', 'Xcryptcfb', 'Xcryptofb', 'Montmul'],
+  },
+  { id: 'fred', reason: 'FRED and LKGS are in no CPU model of Nestvm.', mnemonics: ['Lkgs', 'Eretu', 'Erets'] },
+  { id: 'msrlist', reason: 'MSR lists are in no CPU model of Nestvm.', mnemonics: ['Wrmsrlist', 'Rdmsrlist'] },
+  { id: 'sev-snp', reason: 'SEV-SNP is not offered.', mnemonics: ['Pvalidate', 'Psmash', 'Rmpadjust', 'Rmpupdate', 'Rmpquery'] },
+  { id: 'tdx', reason: 'TDX and total memory encryption are not offered.', mnemonics: ['Tdcall', 'Seamret', 'Seamops', 'Seamcall', 'Pbndkb'] },
+  { id: 'mcommit', reason: 'MCOMMIT is in no CPU model of Nestvm.', mnemonics: ['Mcommit'] },
+  { id: 'ptwrite', reason: 'Intel Processor Trace is not offered.', mnemonics: ['Ptwrite'] },
+];
+
+/** iced's name for the same instruction, and why the names differ. */
+export const otherNames: readonly (Deviation & { readonly iced: string; readonly ours: string; readonly skipOperands?: true })[] = [
+  { id: 'sal', reason: 'SAL and SHL are one instruction (SDM Vol. 2, "SAL/SAR/SHL/SHR"); group 2 /6 is an alias of /4.', iced: 'Sal', ours: 'SHL' },
+  { id: 'getsec', reason: 'GETSEC has one name in the SDM; iced tells the 64-bit operand size apart.', iced: 'Getsecq', ours: 'GETSEC' },
+  { id: 'prefetchit', reason: 'PREFETCHIT0/1 are hints in reserved-NOP space, and no model has the feature.', iced: 'Prefetchit0', ours: 'NOP', skipOperands: true },
+  { id: 'prefetchit', reason: 'PREFETCHIT0/1 are hints in reserved-NOP space, and no model has the feature.', iced: 'Prefetchit1', ours: 'NOP', skipOperands: true },
+  { id: 'vmgexit', reason: 'F2 and F3 make VMMCALL a VMGEXIT under SEV-ES only, which is not offered; elsewhere it is VMMCALL (APM Vol. 3).', iced: 'Vmgexit', ours: 'VMMCALL' },
+  { id: 'pcmpestr64', reason: 'The SDM has one name; iced tells REX.W (lengths in RAX and RDX) apart.', iced: 'Pcmpestrm64', ours: 'PCMPESTRM' },
+  { id: 'pcmpestr64', reason: 'As above.', iced: 'Pcmpestri64', ours: 'PCMPESTRI' },
+];
+
+/** Operands that iced lists and the manual does not print. */
+export const impliedOperands: readonly (Deviation & { readonly ours: string; readonly first: number; readonly last: number })[] = [
+  { id: 'xlat', reason: 'XLATB prints no operand; iced lists its implied memory operand.', ours: 'XLAT', first: 1, last: 0 },
+  { id: 'maskmov', reason: 'MASKMOVQ and (V)MASKMOVDQU print no memory operand; iced lists the implied one first.', ours: 'MASKMOVQ', first: 1, last: 0 },
+  { id: 'maskmov', reason: 'As for MASKMOVQ.', ours: 'MASKMOVDQU', first: 1, last: 0 },
+];
+
+/** Deviations that the comparison applies by rule. */
+export const rules = {
+  arpl: { id: 'arpl', reason: 'ARPL is r/m16, r16 (SDM Vol. 2); iced names 32-bit registers under a 32-bit operand size.' },
+  segment64: {
+    id: 'segment64',
+    reason: 'In 64-bit mode ES, CS, SS and DS prefixes have no effect; iced reports the last one, we the segment that is used (which also tells #SS from #GP).',
+  },
+} as const satisfies Record<string, Deviation>;
+
+/** Uses by id, filled in by the comparison. */
+export const deviationCounts = new Map<string, number>();
+
+/** Records one use; returns true, so that it can end a condition. */
+export function used(deviation: Deviation): true {
+  deviationCounts.set(deviation.id, (deviationCounts.get(deviation.id) ?? 0) + 1);
+  return true;
+}

@@ -1,0 +1,21 @@
+/** Byte strings of the opcode sweep, 32 bytes apart: every opcode of every map × ModRM × prefix set. */
+export function* sweepBytes(bits: number, space: string): Generator<Uint8Array> {
+  const none: number[][] = [[]];
+  const legacyPrefixes = [[], [0x66], [0xf3], [0xf2], [0x67], [0xf0], [0x66, 0xf3], [0x66, 0xf2], [0x2e], [0x64], [0xf2, 0xf3]];
+  const rexes = bits === 64 ? [[], [0x40], [0x48], [0x41], [0x44], [0x42], [0x4f]] : none;
+  const escapes = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]];
+  const tail = [0x5b, 0x11, 0x82, 0x33, 0x44, 0xd5, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd];
+  if (space !== 'legacy') return;
+  for (const prefix of legacyPrefixes) for (const rex of rexes) {
+    const buffer = new Uint8Array(32 * 256 * 256 * escapes.length);
+    let at = 0;
+    for (const escape of escapes) for (let op = 0; op < 256; op++) {
+      if (escape.length === 0 && op === 0x0f) continue;
+      for (let modrm = 0; modrm < 256; modrm++) {
+        buffer.set([...prefix, ...rex, ...escape, op, modrm, ...tail], at);
+        at += 32;
+      }
+    }
+    yield buffer.subarray(0, at);
+  }
+}
