@@ -1,0 +1,90 @@
+import { Cr0, Cr4, Efer, Mode, Rflags, Segment } from '@nestvm/isa';
+import type { Vcpu } from './vcpu.js';
+import { CPL, CR0, CR4, DR, EFER, INTERRUPTIBILITY, MODE, RFLAGS, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, XCR0 } from './words.js';
+
+const ATTRIBUTE_L = 1 << 13;
+const ATTRIBUTE_DB = 1 << 14;
+const UNUSABLE = 1 << 16;
+
+/** Blocked by STI or by MOV SS/POP SS: bits of `interruptibility`. */
+export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8 } as const;
+
+function isFlat(w: Int32Array, segment: number): boolean {
+  return (
+    w[SEG_BASE + 2 * segment] === 0 && w[SEG_LIMIT + segment] === -1 && (w[SEG_ATTRIBUTES + segment]! & UNUSABLE) === 0
+  );
+}
+
+/** True when DR7 arms a breakpoint of the given R/W kind (0 execute, 1 write, 2 I/O, 3 read or write). */
+export function hasBreakpoint(dr7: number, kind: number): boolean {
+  for (let i = 0; i < 4; i++) {
+    if (((dr7 >>> (2 * i)) & 3) !== 0 && ((dr7 >>> (16 + 4 * i)) & 3) === kind) return true;
+  }
+  return false;
+}
+
+function needsSingle(w: Int32Array, rflags: number): boolean {
+  if ((rflags & (Rflags.TF | Rflags.RF)) !== 0 || (w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0) return true;
+  const dr7 = w[DR + 14]!;
+  return (dr7 & 0xff) !== 0 && hasBreakpoint(dr7, 0);
+}
+
+/** Which register extensions run without #UD or #NM (SDM Vol. 3, "Checking for Support for an OS"), and how wide addresses are. */
+function extensionsInForce(w: Int32Array, cr0: number, mode: number): number {
+  const cr4 = w[CR4]!;
+  let bits = (mode & Mode.IA32E) !== 0 && (cr4 & Cr4.LA57) !== 0 ? Mode.LA57 : 0;
+  if ((cr0 & Cr0.TS) !== 0) return bits;
+  if ((cr0 & Cr0.EM) === 0) {
+    bits |= Mode.X87;
+    if ((cr4 & Cr4.OSFXSR) !== 0) bits |= Mode.SSE;
+  }
+  if ((cr4 & Cr4.OSXSAVE) !== 0 && (mode & Mode.PROTECTED) !== 0 && (w[XCR0]! & 6) === 6) bits |= Mode.AVX;
+  return bits;
+}
+
+/** The `Mode` bits that the present state of the vCPU implies. */
+export function computeMode(cpu: Vcpu): number {
+  const w = cpu.w;
+  const rflags = w[RFLAGS]!;
+  const cr0 = w[CR0]!;
+  const user = w[CPL] === 3;
+  let mode = user ? Mode.USER : 0;
+  if ((cr0 & Cr0.PE) !== 0) mode |= (rflags & Rflags.VM) !== 0 ? Mode.V8086 : Mode.PROTECTED;
+  if ((w[EFER]! & Efer.LMA) !== 0) mode |= Mode.IA32E;
+  const cs = w[SEG_ATTRIBUTES + Segment.CS]!;
+  if ((mode & Mode.IA32E) !== 0 && (cs & ATTRIBUTE_L) !== 0) {
+    // 64-bit mode: FLAT is what segmentation does there, and SS.B means nothing.
+    mode |= Mode.LONG | Mode.FLAT;
+  } else {
+    if ((cs & ATTRIBUTE_DB) !== 0) mode |= Mode.CODE32;
+    if ((w[SEG_ATTRIBUTES + Segment.SS]! & ATTRIBUTE_DB) !== 0) mode |= Mode.STACK32;
+    if (isFlat(w, Segment.CS) && isFlat(w, Segment.SS) && isFlat(w, Segment.DS) && isFlat(w, Segment.ES)) mode |= Mode.FLAT;
+  }
+  mode |= extensionsInForce(w, cr0, mode);
+  if (user && (rflags & Rflags.AC) !== 0 && (cr0 & Cr0.AM) !== 0) mode |= Mode.ALIGN;
+  if (needsSingle(w, rflags)) mode |= Mode.SINGLE;
+  return mode;
+}
+
+/**
+ * Recomputes `mode` and puts the right TLB bank in force. Call it after anything that changes CS, SS (or another data segment outside of 64-bit mode),
+ * CPL, CR0, CR4, EFER, DR7, the interrupt shadow, or TF, RF, VM, AC of RFLAGS.
+ */
+export function updateMode(cpu: Vcpu): void {
+  cpu.w[MODE] = computeMode(cpu);
+  cpu.mmu.setContext();
+}
+
+/** Recomputes `mode` alone, for changes that no translation depends on: TF, RF, the interrupt shadow, DR7, a data segment. */
+export function updateModeBits(cpu: Vcpu): void {
+  cpu.w[MODE] = computeMode(cpu);
+}
+
+/** How far bit 63 reaches down in a canonical high half: a canonical address has `hi >> shift` equal to 0 or -1. */
+export const canonicalShift = (cpu: Vcpu): number => ((cpu.w[CR4]! & 0x1000) !== 0 ? 24 : 15);
+
+/** True when the address is canonical under the paging mode in force (48 or 57 bits). */
+export function isCanonical(cpu: Vcpu, hi: number): boolean {
+  const top = hi >> canonicalShift(cpu);
+  return top === 0 || top === -1;
+}
