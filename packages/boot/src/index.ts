@@ -3,4 +3,20 @@
  *
  * @packageDocumentation
  */
-export {};
+export { kernelFormat, loadKernel } from './kernel.js';
+export type { KernelFormat, KernelOptions } from './kernel.js';
+export { isLinux, loadLinux } from './linux.js';
+export type { LinuxOptions } from './linux.js';
+export { loadPvh, pvhEntry } from './pvh.js';
+export type { PvhOptions } from './pvh.js';
+export { findMultiboot, findMultiboot2, loadMultiboot, loadMultiboot2 } from './multiboot.js';
+export type { MultibootOptions } from './multiboot.js';
+export { loadFlat } from './flat.js';
+export type { FlatOptions } from './flat.js';
+export { buildE820, E820Type, isRam, topOfLowRam } from './e820.js';
+export type { E820Entry, E820Options } from './e820.js';
+export { LowMemory } from './plan.js';
+export type { BootFile, BootMemory, BootModule, BootPlan, BootWrite, CpuEntry, EntryRegisters, SegmentValue } from './plan.js';
+export { realEntry } from './cpu-entry.js';
+export { BootError } from './errors.js';
+export type { BootErrorCode } from './errors.js';
