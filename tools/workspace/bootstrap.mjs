@@ -106,37 +106,38 @@ export function ensureLtsNode() {
   return dirname(binary);
 }
 
-/** @param {string} command @param {string[]} args */
-function hand(command, args) {
-  const result = spawnSync(command, args, { cwd: root, env: childEnvironment(), stdio: 'inherit' });
-  if (result.error) throw new SetupError(`cannot start ${command}: ${result.error.message}`);
-  return result.status ?? 1;
+/**
+ * Goes on as another script in this very process, so that signals, the terminal and the exit status are its own.
+ * @param {string} name @param {string[]} args
+ */
+async function become(name, args) {
+  process.argv.splice(1, Infinity, join(root, 'tools/workspace', name), ...args);
+  await import(new URL(name, import.meta.url).href);
 }
 
-/** @param {string[]} argv @returns {number} the exit status */
-function main([task = 'install', ...args]) {
+/** @param {string[]} argv */
+async function main([task = 'install', ...args]) {
   bootstrap();
   switch (task) {
     case 'install':
-      return 0;
+      return;
     case 'start':
-      return hand(process.execPath, [join(root, 'tools/workspace/nestvm.mjs'), 'demo', ...args]);
+      return become('nestvm.mjs', ['demo', ...args]);
     case 'test':
-      return hand(process.execPath, [join(root, 'tools/workspace/verify.mjs'), ...args]);
+      return become('verify.mjs', args);
     case 'lts-node':
       process.stdout.write(`${ensureLtsNode()}\n`);
-      return 0;
+      return;
     default:
       throw new SetupError(`unknown task '${task}': it is one of install, start, test, lts-node`);
   }
 }
 
 if (process.argv[1] && fileURLToPath(import.meta.url) === process.argv[1]) {
-  try {
-    process.exitCode = main(process.argv.slice(2));
-  } catch (error) {
+  // Not awaited at the top level: the scripts that it goes on as import this module, and would wait for it for ever.
+  main(process.argv.slice(2)).catch((/** @type {unknown} */ error) => {
     if (!(error instanceof SetupError)) throw error;
     say(error.message);
     process.exitCode = 2;
-  }
+  });
 }
