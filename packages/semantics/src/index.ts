@@ -14,5 +14,6 @@ export { generalMeanings } from './general/index.js';
 export { alu, instruction, operandsOf, widen } from './instruction.js';
 export { integerOperand, operandWidth } from './operand.js';
 export type { Operand } from './operand.js';
+export { vectorMeanings } from './vector/index.js';
 export { SemanticsError } from './errors.js';
 export type { SemanticsErrorCode } from './errors.js';

@@ -1,0 +1,14 @@
+import type { Emitter, Meanings } from '../emitter.js';
+import { EMMS, entersMmx } from '../mmx/state.js';
+import { integerMeanings } from '../sse/integer.js';
+import { moveMeanings } from '../sse/moves.js';
+import { shiftMeanings } from '../sse/shifts.js';
+import { shuffleMeanings } from '../sse/shuffles.js';
+
+const all: Record<string, Emitter> = { ...integerMeanings, ...shiftMeanings, ...moveMeanings, ...shuffleMeanings };
+
+/** Meanings of MMX, SSE, AES, PCLMULQDQ, SHA, AVX, AVX2, FMA and F16C by mnemonic. EVEX-encoded rows of the same mnemonics are not meant. */
+export const vectorMeanings: Meanings = {
+  ...Object.fromEntries(Object.entries(all).map(([name, emitter]) => [name, entersMmx(emitter)])),
+  EMMS, FEMMS: EMMS,
+};
