@@ -60,3 +60,5 @@ export { addI440Fx } from './pci/i440fx.js';
 export { addQ35 } from './pci/q35.js';
 export { Q35_ECAM_BASE } from './pci/registers.js';
 export type { SavedPciFunction, SavedPciHost } from './pci/state.js';
+export { initializeLikeFirmware } from './firmware.js';
+export type { PortWriter } from './firmware.js';

@@ -1,8 +1,8 @@
 import type { Clock } from '@nestvm/bus';
 import type { SavableDevice } from '../../saved-state.js';
 import type { ApicBus } from './bus.js';
+import { ApicRegisters } from './register-file.js';
 import {
-  APIC_VERSION,
   ApicBase,
   ApicError,
   ApicMsr,
@@ -17,7 +17,6 @@ import {
 } from './registers.js';
 import { localApicSchema, type SavedLocalApic } from './state.js';
 import { ApicTimer } from './timer.js';
-import { VectorSet } from './vectors.js';
 import { isX2ApicMsr, readX2Apic, validBase, writeX2Apic } from './x2apic.js';
 
 /** The interrupt controller behind LINT0 in ExtINT mode. */
@@ -49,40 +48,19 @@ export interface LocalApicOptions {
  * A local APIC, xAPIC and x2APIC ("Intel SDM Vol. 3, Advanced Programmable Interrupt Controller"). It implements the CPU's `InterruptSource` port
  * structurally. Nothing on its paths allocates.
  */
-export class LocalApic implements SavableDevice<SavedLocalApic> {
+export class LocalApic extends ApicRegisters implements SavableDevice<SavedLocalApic> {
   readonly name: string;
   /** Results of `readMsr`, arguments of `writeMsr`: int32 halves. */
   msrLo = 0;
   msrHi = 0;
   readonly options: LocalApicOptions;
   readonly timer: ApicTimer;
-  readonly #request = new VectorSet();
-  readonly #service = new VectorSet();
-  /** Level-triggered vectors: those whose EOI the I/O APIC wants to hear. */
-  readonly #trigger = new VectorSet();
-  readonly #lvt = new Int32Array(LVT_COUNT);
-  readonly #lint = new Uint8Array(2);
-  #baseLow = 0;
-  #baseHigh = 0;
-  #id = 0;
-  #tpr = 0;
-  #ldr = 0;
-  #dfr = 0;
-  #svr = 0;
-  #esr = 0;
-  #errors = 0;
-  #icrLow = 0;
-  #icrHigh = 0;
-  #nmi = false;
-  #smi = false;
-  #init = false;
-  #sipi = -1;
-  #waitingForSipi = false;
   /** The APIC's own highest request beats the processor priority. */
   #ready = false;
   #wake: () => void = () => {};
 
   constructor(options: LocalApicOptions) {
+    super();
     this.options = options;
     this.name = `apic${options.id}`;
     this.timer = new ApicTimer(options.clock, this.name, () => this.#local(0));
@@ -92,12 +70,12 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
 
   /** Power-on or RESET: everything, with the base and mode. */
   reset(): void {
-    this.#baseLow = ApicBase.DEFAULT | ApicBase.ENABLE | (this.options.bsp ? ApicBase.BSP : 0) | 0;
-    this.#baseHigh = 0;
-    this.#id = this.options.id;
-    this.#init = false;
+    this.baseLow = ApicBase.DEFAULT | ApicBase.ENABLE | (this.options.bsp ? ApicBase.BSP : 0) | 0;
+    this.baseHigh = 0;
+    this.apicId = this.options.id;
+    this.init = false;
     this.#initialize();
-    this.#waitingForSipi = !this.options.bsp;
+    this.waitingForSipi = !this.options.bsp;
     this.options.bus.baseChanged();
   }
 
@@ -111,53 +89,53 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
   /** The acknowledge cycle: moves the highest request into service and returns its vector; without one, the PIC's, else the spurious vector. */
   acknowledge(): number {
     if (this.#ready) {
-      const vector = this.#request.highest;
-      this.#request.delete(vector);
-      this.#service.add(vector);
+      const vector = this.request.highest;
+      this.request.delete(vector);
+      this.service.add(vector);
       this.#ready = false;
       return vector;
     }
-    return this.#externalReady() ? (this.options.pic as ExternalInterrupts).acknowledge() : this.#svr & Svr.VECTOR;
+    return this.#externalReady() ? (this.options.pic as ExternalInterrupts).acknowledge() : this.svr & Svr.VECTOR;
   }
 
   takeNmi(): boolean {
-    const taken = this.#nmi;
-    this.#nmi = false;
+    const taken = this.nmi;
+    this.nmi = false;
     return taken;
   }
 
   takeSmi(): boolean {
-    const taken = this.#smi;
-    this.#smi = false;
+    const taken = this.smi;
+    this.smi = false;
     return taken;
   }
 
   /** Takes a pending INIT; the APIC's registers are reset by it. */
   takeInit(): boolean {
-    if (!this.#init) return false;
-    this.#init = false;
-    const sipi = this.#sipi;
+    if (!this.init) return false;
+    this.init = false;
+    const sipi = this.sipi;
     this.#initialize();
-    this.#waitingForSipi = (this.#baseLow & ApicBase.BSP) === 0;
-    if (this.#waitingForSipi) this.#sipi = sipi;
+    this.waitingForSipi = (this.baseLow & ApicBase.BSP) === 0;
+    if (this.waitingForSipi) this.sipi = sipi;
     return true;
   }
 
   /** Takes a pending start-up IPI: its vector, or -1. */
   takeSipi(): number {
-    const vector = this.#sipi;
-    if (vector >= 0) this.#waitingForSipi = false;
-    this.#sipi = -1;
+    const vector = this.sipi;
+    if (vector >= 0) this.waitingForSipi = false;
+    this.sipi = -1;
     return vector;
   }
 
   /** CR8: the task-priority class, 0 to 15. */
   readTpr(): number {
-    return this.#tpr >> 4;
+    return this.tpr >> 4;
   }
 
   writeTpr(value: number): void {
-    this.#tpr = (value & 15) << 4;
+    this.tpr = (value & 15) << 4;
     this.#update();
   }
 
@@ -165,8 +143,8 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
   readMsr(index: number): boolean {
     this.msrHi = 0;
     if (index === ApicMsr.BASE) {
-      this.msrLo = this.#baseLow;
-      this.msrHi = this.#baseHigh;
+      this.msrLo = this.baseLow;
+      this.msrHi = this.baseHigh;
       return true;
     }
     if (index === ApicMsr.TSC_DEADLINE) {
@@ -195,50 +173,6 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
 
   // What the machine and the bus ask.
 
-  /** Whether IA32_APIC_BASE enables it: CPUID.1:EDX.APIC follows this. */
-  get enabled(): boolean {
-    return (this.#baseLow & ApicBase.ENABLE) !== 0;
-  }
-
-  get x2apic(): boolean {
-    return (this.#baseLow & ApicBase.X2APIC) !== 0;
-  }
-
-  /** Enabled, also by the spurious-vector register: takes fixed interrupts. */
-  get softwareEnabled(): boolean {
-    return this.enabled && (this.#svr & Svr.ENABLE) !== 0;
-  }
-
-  /** Guest-physical address of the register page. */
-  get base(): number {
-    return this.#baseHigh * 2 ** 32 + (this.#baseLow & 0xffff_f000) + (this.#baseLow < 0 ? 2 ** 32 : 0);
-  }
-
-  /** Current APIC id: 8 bits, 32 in x2APIC mode. */
-  get id(): number {
-    return this.#id;
-  }
-
-  /** Whether an address is in its register page while that is in use (xAPIC mode). */
-  ownsPage(address: number): boolean {
-    return this.enabled && !this.x2apic && address - (address % 0x1000) === this.base;
-  }
-
-  /** Whether a message to `destination` (no broadcast) means this APIC. */
-  matches(destination: number, logical: boolean): boolean {
-    if (!logical) return this.#id === destination;
-    if (this.x2apic) return this.#ldr >>> 16 === destination >>> 16 && (this.#ldr & destination & 0xffff) !== 0;
-    const mine = this.#ldr >>> 24;
-    if (this.#dfr >>> 28 === 15) return (mine & destination) !== 0;
-    return mine >> 4 === (destination >> 4) && (mine & destination & 15) !== 0;
-  }
-
-  /** Processor priority register. */
-  priority(): number {
-    const inService = this.#service.highest < 0 ? 0 : this.#service.highest & 0xf0;
-    return (this.#tpr & 0xf0) >= inService ? this.#tpr : inService;
-  }
-
   /** An interrupt message has arrived. */
   accept(mode: number, vector: number, level: boolean): void {
     switch (mode) {
@@ -246,18 +180,18 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
       case DeliveryMode.LOWEST_PRIORITY:
         return this.#acceptVector(vector, level);
       case DeliveryMode.SMI:
-        this.#smi = true;
+        this.smi = true;
         return this.#wake();
       case DeliveryMode.NMI:
-        this.#nmi = true;
+        this.nmi = true;
         return this.#wake();
       case DeliveryMode.INIT:
-        this.#init = true;
-        this.#sipi = -1;
+        this.init = true;
+        this.sipi = -1;
         return this.#wake();
       case DeliveryMode.STARTUP:
-        if (!this.#waitingForSipi && !this.#init) return;
-        this.#sipi = vector;
+        if (!this.waitingForSipi && !this.init) return;
+        this.sipi = vector;
         return this.#wake();
       case DeliveryMode.EXTINT:
         if (this.options.pic?.intr) this.#acceptVector(this.options.pic.acknowledge(), false);
@@ -266,15 +200,15 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
 
   /** Level of the pin LINT0 (the PIC's output) or LINT1 (NMI). */
   setLint(pin: 0 | 1, level: 0 | 1): void {
-    const rose = level === 1 && this.#lint[pin] === 0;
-    this.#lint[pin] = level;
+    const rose = level === 1 && this.lint[pin] === 0;
+    this.lint[pin] = level;
     if (!this.enabled) {
       // With the APIC off the pins are INTR and NMI.
-      if (rose && pin === 1) this.#nmi = true;
+      if (rose && pin === 1) this.nmi = true;
       if (rose) this.#wake();
       return;
     }
-    const lvt = this.#lvt[3 + pin];
+    const lvt = this.lvt[3 + pin];
     if (level === 0 || lvt & Lvt.MASKED) return;
     if (((lvt >> 8) & 7) === DeliveryMode.EXTINT) this.#wake();
     else if (rose) this.#local(3 + pin);
@@ -284,71 +218,38 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
 
   /** Value of register `offset >> 4` (unsigned or int32: callers cut it to their width). */
   readRegister(register: number): number {
-    switch (register) {
-      case ApicRegister.ID:
-        return this.x2apic ? this.#id : this.#id << 24;
-      case ApicRegister.VERSION:
-        return APIC_VERSION;
-      case ApicRegister.TPR:
-        return this.#tpr;
-      case ApicRegister.PPR:
-        return this.priority();
-      case ApicRegister.LDR:
-        return this.#ldr;
-      case ApicRegister.DFR:
-        return this.#dfr;
-      case ApicRegister.SVR:
-        return this.#svr;
-      case ApicRegister.ESR:
-        return this.#esr;
-      case ApicRegister.ICR_LOW:
-        return this.#icrLow;
-      case ApicRegister.ICR_HIGH:
-        return this.#icrHigh;
-      case ApicRegister.INITIAL_COUNT:
-        return this.timer.initial;
-      case ApicRegister.CURRENT_COUNT:
-        return this.timer.current();
-      case ApicRegister.DIVIDE:
-        return this.timer.divide;
-      case ApicRegister.APR:
-      case ApicRegister.RRD:
-      case ApicRegister.EOI:
-        return 0;
-    }
-    if (register >= ApicRegister.LVT_TIMER && register <= ApicRegister.LVT_ERROR) return this.#lvt[register - ApicRegister.LVT_TIMER];
-    if (register >= ApicRegister.ISR && register < ApicRegister.ESR) return this.#vectorWord(register);
-    this.#error(ApicError.ILLEGAL_REGISTER);
-    return 0;
+    const value = this.registerValue(register);
+    if (value === undefined) this.#error(ApicError.ILLEGAL_REGISTER);
+    return value ?? 0;
   }
 
   writeRegister(register: number, value: number): void {
     switch (register) {
       case ApicRegister.ID:
-        this.#id = value >>> 24;
+        this.apicId = value >>> 24;
         return;
       case ApicRegister.TPR:
-        this.#tpr = value & 0xff;
+        this.tpr = value & 0xff;
         return this.#update();
       case ApicRegister.EOI:
         return this.#endOfInterrupt();
       case ApicRegister.LDR:
-        this.#ldr = value & 0xff00_0000;
+        this.ldr = value & 0xff00_0000;
         return;
       case ApicRegister.DFR:
-        this.#dfr = value | 0x0fff_ffff;
+        this.dfr = value | 0x0fff_ffff;
         return;
       case ApicRegister.SVR:
         return this.#writeSvr(value);
       case ApicRegister.ESR:
-        this.#esr = this.#errors;
-        this.#errors = 0;
+        this.esr = this.errors;
+        this.errors = 0;
         return;
       case ApicRegister.ICR_LOW:
-        this.#icrLow = value & Icr.WRITABLE;
-        return this.sendIpi(this.#icrLow, this.#icrHigh >>> 24, false);
+        this.icrLow = value & Icr.WRITABLE;
+        return this.sendIpi(this.icrLow, this.icrHigh >>> 24, false);
       case ApicRegister.ICR_HIGH:
-        this.#icrHigh = value & 0xff00_0000;
+        this.icrHigh = value & 0xff00_0000;
         return;
       case ApicRegister.INITIAL_COUNT:
         return this.timer.setInitial(value >>> 0);
@@ -361,9 +262,9 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
 
   /** x2APIC's 64-bit interrupt command register. */
   writeIcr(low: number, high: number): void {
-    this.#icrLow = low & Icr.WRITABLE;
-    this.#icrHigh = high;
-    this.sendIpi(this.#icrLow, high >>> 0, true);
+    this.icrLow = low & Icr.WRITABLE;
+    this.icrHigh = high;
+    this.sendIpi(this.icrLow, high >>> 0, true);
   }
 
   /** Sends what an interrupt command register says. */
@@ -388,57 +289,8 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
     }
   }
 
-  save(): SavedLocalApic {
-    return {
-      baseLow: this.#baseLow >>> 0,
-      baseHigh: this.#baseHigh >>> 0,
-      id: this.#id,
-      tpr: this.#tpr,
-      ldr: this.#ldr >>> 0,
-      dfr: this.#dfr >>> 0,
-      svr: this.#svr,
-      esr: this.#esr,
-      errors: this.#errors,
-      icrLow: this.#icrLow >>> 0,
-      icrHigh: this.#icrHigh >>> 0,
-      lvt: Array.from(this.#lvt, (entry) => entry >>> 0),
-      request: [...this.#request.words],
-      service: [...this.#service.words],
-      trigger: [...this.#trigger.words],
-      lint: [...this.#lint],
-      nmi: this.#nmi,
-      smi: this.#smi,
-      init: this.#init,
-      sipi: this.#sipi,
-      waitingForSipi: this.#waitingForSipi,
-      timer: this.timer.save(),
-    };
-  }
-
   load(saved: unknown): void {
-    const state = localApicSchema.check(saved, this.name);
-    this.#baseLow = state.baseLow | 0;
-    this.#baseHigh = state.baseHigh | 0;
-    this.#id = state.id;
-    this.#tpr = state.tpr;
-    this.#ldr = state.ldr | 0;
-    this.#dfr = state.dfr | 0;
-    this.#svr = state.svr & Svr.WRITABLE;
-    this.#esr = state.esr;
-    this.#errors = state.errors;
-    this.#icrLow = state.icrLow | 0;
-    this.#icrHigh = state.icrHigh | 0;
-    this.#lvt.set(state.lvt.map((entry) => entry | 0));
-    this.#request.load(state.request);
-    this.#service.load(state.service);
-    this.#trigger.load(state.trigger);
-    this.#lint.set(state.lint);
-    this.#nmi = state.nmi;
-    this.#smi = state.smi;
-    this.#init = state.init;
-    this.#sipi = state.sipi;
-    this.#waitingForSipi = state.waitingForSipi;
-    this.timer.load(state.timer, this.#lvt[0]);
+    this.restore(localApicSchema.check(saved, this.name));
     this.options.bus.baseChanged();
     this.#update();
     this.#wake();
@@ -446,29 +298,29 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
 
   /** What INIT resets: all but the base and the id. */
   #initialize(): void {
-    this.#request.clear();
-    this.#service.clear();
-    this.#trigger.clear();
-    this.#lvt.fill(Lvt.MASKED);
-    if (this.options.bsp && this.options.pic) this.#lvt[3] = DeliveryMode.EXTINT << 8;
-    this.#tpr = this.#esr = this.#errors = this.#icrLow = this.#icrHigh = 0;
-    this.#dfr = -1;
-    this.#svr = 0xff;
-    this.#ldr = this.x2apic ? logicalX2Id(this.#id) : 0;
-    this.#nmi = this.#smi = false;
-    this.#sipi = -1;
+    this.request.clear();
+    this.service.clear();
+    this.trigger.clear();
+    this.lvt.fill(Lvt.MASKED);
+    if (this.options.bsp && this.options.pic) this.lvt[3] = DeliveryMode.EXTINT << 8;
+    this.tpr = this.esr = this.errors = this.icrLow = this.icrHigh = 0;
+    this.dfr = -1;
+    this.svr = 0xff;
+    this.ldr = this.x2apic ? logicalX2Id(this.apicId) : 0;
+    this.nmi = this.smi = false;
+    this.sipi = -1;
     this.timer.reset();
     this.#update();
   }
 
   #externalReady(): boolean {
-    if (this.#lint[0] === 0 || this.options.pic === undefined) return false;
+    if (this.lint[0] === 0 || this.options.pic === undefined) return false;
     if (!this.enabled) return true;
-    return (this.#lvt[3] & (Lvt.MASKED | 0x700)) === DeliveryMode.EXTINT << 8;
+    return (this.lvt[3] & (Lvt.MASKED | 0x700)) === DeliveryMode.EXTINT << 8;
   }
 
   #update(): void {
-    const { highest } = this.#request;
+    const { highest } = this.request;
     this.#ready = highest >= 16 && highest >> 4 > this.priority() >> 4 && this.softwareEnabled;
     if (this.#ready) this.#wake();
   }
@@ -476,65 +328,59 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
   #acceptVector(vector: number, level: boolean): void {
     if (!this.softwareEnabled) return;
     if (vector < 16) return this.#error(ApicError.RECEIVE_ILLEGAL_VECTOR);
-    if (level) this.#trigger.add(vector);
-    else this.#trigger.delete(vector);
-    this.#request.add(vector);
+    if (level) this.trigger.add(vector);
+    else this.trigger.delete(vector);
+    this.request.add(vector);
     this.#update();
   }
 
   #endOfInterrupt(): void {
-    const vector = this.#service.highest;
+    const vector = this.service.highest;
     if (vector < 0) return;
-    this.#service.delete(vector);
-    if (this.#trigger.has(vector)) this.options.bus.endOfInterrupt(vector);
+    this.service.delete(vector);
+    if (this.trigger.has(vector)) this.options.bus.endOfInterrupt(vector);
     this.#update();
   }
 
   /** A local source (an LVT entry) fires. */
   #local(entry: number): void {
-    const lvt = this.#lvt[entry];
+    const lvt = this.lvt[entry];
     if (lvt & Lvt.MASKED || !this.enabled) return;
     const fixed = entry === 0 || entry === 5;
     this.accept(fixed ? DeliveryMode.FIXED : (lvt >> 8) & 7, lvt & Lvt.VECTOR, !fixed && (lvt & Lvt.LEVEL) !== 0);
   }
 
   #error(bit: number): void {
-    const isNew = (this.#errors & bit) === 0;
-    this.#errors |= bit;
+    const isNew = (this.errors & bit) === 0;
+    this.errors |= bit;
     // An illegal vector in the error entry itself must not report for ever.
-    if (isNew && (this.#lvt[5] & Lvt.VECTOR) >= 16) this.#local(5);
-  }
-
-  #vectorWord(register: number): number {
-    const word = register & 7;
-    if (register < ApicRegister.TMR) return this.#service.words[word];
-    return register < ApicRegister.IRR ? this.#trigger.words[word] : this.#request.words[word];
+    if (isNew && (this.lvt[5] & Lvt.VECTOR) >= 16) this.#local(5);
   }
 
   #writeSvr(value: number): void {
-    this.#svr = value & Svr.WRITABLE;
-    if (!(value & Svr.ENABLE)) for (let i = 0; i < LVT_COUNT; i++) this.#setLvt(i, this.#lvt[i] | Lvt.MASKED);
+    this.svr = value & Svr.WRITABLE;
+    if (!(value & Svr.ENABLE)) for (let i = 0; i < LVT_COUNT; i++) this.#setLvt(i, this.lvt[i] | Lvt.MASKED);
     this.#update();
   }
 
   #writeLvt(entry: number, value: number): void {
     let allowed = value & LVT_WRITABLE[entry];
     if (entry === 0 && this.options.tscDeadline === false) allowed &= ~0x4_0000;
-    this.#setLvt(entry, this.#svr & Svr.ENABLE ? allowed : allowed | Lvt.MASKED);
+    this.#setLvt(entry, this.svr & Svr.ENABLE ? allowed : allowed | Lvt.MASKED);
     // A level that already waits at an ExtINT pin counts at once.
     if (entry === 3 && this.#externalReady()) this.#wake();
   }
 
   #setLvt(entry: number, value: number): void {
-    this.#lvt[entry] = value;
+    this.lvt[entry] = value;
     if (entry === 0) this.timer.setLvt(value);
   }
 
   #writeBase(low: number, high: number): boolean {
-    if (!validBase(this.#baseLow, low, high, this.options)) return false;
-    const before = this.#baseLow;
-    this.#baseLow = low;
-    this.#baseHigh = high;
+    if (!validBase(this.baseLow, low, high, this.options)) return false;
+    const before = this.baseLow;
+    this.baseLow = low;
+    this.baseHigh = high;
     const mode = ApicBase.ENABLE | ApicBase.X2APIC;
     if ((before & mode) !== (low & mode)) this.#modeChanged();
     this.options.bus.baseChanged();
@@ -545,16 +391,16 @@ export class LocalApic implements SavableDevice<SavedLocalApic> {
 
   #modeChanged(): void {
     if (!this.enabled) {
-      const { nmi, smi, sipi } = { nmi: this.#nmi, smi: this.#smi, sipi: this.#sipi };
-      this.#id = this.options.id;
+      const { nmi, smi, sipi } = { nmi: this.nmi, smi: this.smi, sipi: this.sipi };
+      this.apicId = this.options.id;
       this.#initialize();
-      this.#nmi = nmi;
-      this.#smi = smi;
-      this.#sipi = sipi;
+      this.nmi = nmi;
+      this.smi = smi;
+      this.sipi = sipi;
     } else if (this.x2apic) {
-      this.#id = this.options.id;
-      this.#ldr = logicalX2Id(this.#id);
-      this.#icrHigh = 0;
+      this.apicId = this.options.id;
+      this.ldr = logicalX2Id(this.apicId);
+      this.icrHigh = 0;
     }
   }
 }
