@@ -69,7 +69,7 @@ export default {
       comment: 'shipped code imports only what its own package.json has under dependencies',
       severity: 'error',
       from: { path: '^(?:packages|apps)/[^/]+/src/', pathNot: '\\.test\\.tsx?$' },
-      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['type-only'] },
+      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'] },
     },
     ...workspaceMembers.flatMap((member) => [shippedRule(member), testRule(member), entryRule(member)]),
   ],
