@@ -1,0 +1,80 @@
+/**
+ * Captures vectors on the CPU of this machine: `pnpm vectors [--mode 64,32,16] [--family general,x87] [--cases 50] [--out vectors/NAME]`.
+ * The same seed asks the same questions.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { gzipSync, constants } from 'node:zlib';
+import { encodeVectors, type VectorCase, type VectorForm, type VectorMode } from '../../packages/conformance/src/vectors/index.js';
+import { makeCase, type Question } from './cases.js';
+import { type Form, listForms } from './forms.js';
+import { buildHarness, execute, readCpu } from './machine.js';
+import { Random } from './random.js';
+import { makeBackground } from './state.js';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+
+/** Cases per form by mode; in compatibility mode only what differs from 64-bit mode deserves more than a few. */
+function caseCount(mode: VectorMode, family: string, base: number): number {
+  const whole = family === 'general' || family === 'bits';
+  if (mode === 64) return family === 'x87' ? base * 2 : base;
+  if (mode === 32) return whole ? Math.ceil(base * 0.6) : 4;
+  return whole ? Math.ceil(base * 0.3) : 0;
+}
+
+function ask(form: Form, mode: VectorMode, background: Uint8Array, count: number): Question[] {
+  const random = new Random(`${mode}:${form.shape.name}:${form.shape.code}`);
+  const questions: Question[] = [];
+  for (let attempt = 0; attempt < count * 12 && questions.length < count; attempt++) {
+    const question = makeCase(random, form.shape, mode, background, form.family);
+    if (question) questions.push(question);
+  }
+  return questions;
+}
+
+function captureFamily(harness: string, family: string, mode: VectorMode, base: number): { background: Uint8Array; forms: VectorForm[] } {
+  const background = makeBackground(new Random(`background:${mode}:${family}`), mode);
+  const forms = listForms(mode).filter((form) => form.family === family);
+  const questions = forms.map((form) => ask(form, mode, background, caseCount(mode, family, base)));
+  const answers = execute(harness, mode, background, questions.flat());
+  const result: VectorForm[] = [];
+  let at = 0;
+  forms.forEach((form, i) => {
+    const asked = (questions[i] as Question[]).length;
+    const cases = answers.slice(at, at + asked).filter((test): test is VectorCase => test !== null);
+    at += asked;
+    const missing = form.mnemonic.startsWith('UD') ? false : cases.every((test) => test.exception === 6);
+    if (asked === 0) console.log(`  ${mode} ${family}: no encoding of ${form.shape.name} | ${form.shape.encoding}`);
+    else if (missing) console.log(`  ${mode} ${family}: this CPU has no ${form.shape.name}`);
+    else if (cases.length > 0) result.push({ name: `${form.shape.name} | ${form.shape.encoding}`, cases });
+    if (cases.length < asked) console.log(`  ${mode} ${family}: ${asked - cases.length} cases of ${form.shape.name} given up`);
+  });
+  return { background, forms: result };
+}
+
+function main(): void {
+  const { values } = parseArgs({ options: { mode: { type: 'string' }, family: { type: 'string' }, cases: { type: 'string' }, out: { type: 'string' } } });
+  const harness = buildHarness();
+  const cpu = readCpu(harness);
+  const output = resolve(values.out ?? join(root, 'vectors', `${cpu.vendor.toLowerCase().replace(/genuine|authentic/, '')}-${cpu.family}-${cpu.model}`));
+  mkdirSync(output, { recursive: true });
+  const wanted = values.family?.split(',');
+  let bytes = 0;
+  for (const mode of (values.mode ?? '64,32,16').split(',').map(Number) as VectorMode[]) {
+    for (const family of new Set(listForms(mode).map((form) => form.family))) {
+      const base = Number(values.cases ?? 50);
+      if ((wanted && !wanted.includes(family)) || caseCount(mode, family, base) === 0) continue;
+      const { background, forms } = captureFamily(harness, family, mode, base);
+      const packed = gzipSync(encodeVectors({ mode, cpu }, background, forms), { level: constants.Z_BEST_COMPRESSION });
+      writeFileSync(join(output, `${family}-${mode}.vec.gz`), packed);
+      bytes += packed.length;
+      const cases = forms.reduce((sum, form) => sum + form.cases.length, 0);
+      console.log(`${family}-${mode}: ${forms.length} forms, ${cases} cases, ${Math.round(packed.length / 1024)} KiB`);
+    }
+  }
+  console.log(`${output}: ${(bytes / 1048576).toFixed(1)} MiB`);
+}
+
+main();
