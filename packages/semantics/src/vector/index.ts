@@ -1,11 +1,20 @@
 import type { Emitter, Meanings } from '../emitter.js';
+import { maskedMeanings } from '../avx/masked.js';
+import { permuteMeanings } from '../avx/permute.js';
 import { EMMS, entersMmx } from '../mmx/state.js';
+import { aesMeanings } from '../sse/aes.js';
+import { carrylessMeanings } from '../sse/carryless.js';
 import { integerMeanings } from '../sse/integer.js';
 import { moveMeanings } from '../sse/moves.js';
+import { shaMeanings } from '../sse/sha.js';
 import { shiftMeanings } from '../sse/shifts.js';
 import { shuffleMeanings } from '../sse/shuffles.js';
+import { stringMeanings } from '../sse/strings.js';
 
-const all: Record<string, Emitter> = { ...integerMeanings, ...shiftMeanings, ...moveMeanings, ...shuffleMeanings };
+const all: Record<string, Emitter> = {
+  ...integerMeanings, ...shiftMeanings, ...moveMeanings, ...shuffleMeanings, ...stringMeanings, ...aesMeanings, ...carrylessMeanings, ...shaMeanings,
+  ...permuteMeanings, ...maskedMeanings,
+};
 
 /** Meanings of MMX, SSE, AES, PCLMULQDQ, SHA, AVX, AVX2, FMA and F16C by mnemonic. EVEX-encoded rows of the same mnemonics are not meant. */
 export const vectorMeanings: Meanings = {
