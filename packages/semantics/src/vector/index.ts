@@ -3,6 +3,7 @@ import { maskedMeanings } from '../avx/masked.js';
 import { permuteMeanings } from '../avx/permute.js';
 import { EMMS, entersMmx } from '../mmx/state.js';
 import { aesMeanings } from '../sse/aes.js';
+import { arithmeticMeanings } from '../sse/arithmetic.js';
 import { carrylessMeanings } from '../sse/carryless.js';
 import { integerMeanings } from '../sse/integer.js';
 import { moveMeanings } from '../sse/moves.js';
@@ -13,7 +14,7 @@ import { stringMeanings } from '../sse/strings.js';
 
 const all: Record<string, Emitter> = {
   ...integerMeanings, ...shiftMeanings, ...moveMeanings, ...shuffleMeanings, ...stringMeanings, ...aesMeanings, ...carrylessMeanings, ...shaMeanings,
-  ...permuteMeanings, ...maskedMeanings,
+  ...permuteMeanings, ...maskedMeanings, ...arithmeticMeanings,
 };
 
 /** Meanings of MMX, SSE, AES, PCLMULQDQ, SHA, AVX, AVX2, FMA and F16C by mnemonic. EVEX-encoded rows of the same mnemonics are not meant. */
