@@ -29,18 +29,19 @@ export interface ModuleFrame {
 const ENV = 'env';
 
 /**
- * Links functions into one module: those given are exported under their names (or put into the table); what they call is found among
- * `library` (functions to be included) and else imported.
+ * Links functions into one module: those given are exported under their names (or put into the table); definitions that they call are
+ * included, everything else that they call is imported.
  */
 export function buildModule(options: {
   readonly frame: ModuleFrame;
   readonly functions: readonly FunctionDefinition[];
-  /** Functions that calls may name and that are to be part of this module. */
-  readonly library?: ReadonlyMap<string, FunctionDefinition>;
+  /** Whether a called function that has a definition becomes part of this module (the default), or is imported. */
+  readonly included?: (name: string) => boolean;
   /** Table slot from which `functions` are placed, in order; without it they are exported. */
   readonly tableOffset?: number;
 }): Uint8Array<ArrayBuffer> {
-  const { frame, functions, library } = options;
+  const { frame, functions } = options;
+  const isIncluded = options.included ?? (() => true);
   const included: FunctionDefinition[] = [];
   const imports: FunctionRef[] = [];
   const codes: Code[] = [];
@@ -59,8 +60,7 @@ export function buildModule(options: {
     for (const target of calledBy(code)) {
       if (queued.has(target.name)) continue;
       queued.add(target.name);
-      const found = library?.get(target.name) ?? ('write' in target ? (target as FunctionDefinition) : undefined);
-      if (found) pending.push(found);
+      if ('write' in target && isIncluded(target.name)) pending.push(target as FunctionDefinition);
       else {
         importIndex.set(target.name, imports.length);
         imports.push(target);

@@ -1,0 +1,56 @@
+import type { Instruction } from '@nestvm/decoder';
+import { Cr0, Cr4, Mode, type OpcodeRow } from '@nestvm/isa';
+import type { Vcpu } from '../vcpu.js';
+import { CR0, CR4 } from '../words.js';
+
+const UD = 6;
+const NM = 7;
+
+/** What register file an instruction works on, as far as CR0, CR4 and XCR0 can forbid it. */
+type Extension = 'none' | 'x87' | 'mmx' | 'sse' | 'avx';
+
+const VECTOR_METHODS = new Set(['V', 'W', 'U', 'H', 'L']);
+const MMX_METHODS = new Set(['P', 'Q', 'N']);
+/** No vector operand, but governed by the same bits; and the other way round: fences and prefetches are not. */
+const NAMED: Readonly<Record<string, Extension>> = {
+  EMMS: 'mmx', LDMXCSR: 'sse', STMXCSR: 'sse', VLDMXCSR: 'avx', VSTMXCSR: 'avx', VZEROALL: 'avx', VZEROUPPER: 'avx', FWAIT: 'none',
+};
+
+function classify(row: OpcodeRow): Extension {
+  const named = NAMED[row.mnemonic];
+  if (named !== undefined) return named;
+  const vector = row.operands.some((o) => VECTOR_METHODS.has(o.method));
+  if (row.encoding === 'vex' && vector) return 'avx';
+  if (vector) return 'sse';
+  if (row.operands.some((o) => MMX_METHODS.has(o.method))) return 'mmx';
+  // The escape opcodes D8-DF are x87.
+  return row.encoding === 'legacy' && row.code.map === '' && row.code.opcode >= 0xd8 && row.code.opcode <= 0xdf ? 'x87' : 'none';
+}
+
+const classes = new Map<OpcodeRow, Extension>();
+function extensionOf(row: OpcodeRow): Extension {
+  let known = classes.get(row);
+  if (known === undefined) {
+    known = classify(row);
+    classes.set(row, known);
+  }
+  return known;
+}
+
+/**
+ * Vector of the exception that an instruction raises whatever its operands, in the mode in force: #UD when the CPU model, CR0.EM, CR4 or XCR0 forbid it, #NM when
+ * CR0.TS does; -1 when it may run. (SDM Vol. 2, "Exception Conditions of Legacy SIMD Instructions" and "Type n Class Exception Specification".)
+ */
+export function unavailable(cpu: Vcpu, insn: Readonly<Instruction>, mode: number): number {
+  const { row } = insn;
+  for (const feature of row.features) if (!cpu.model.has(feature)) return UD;
+  if (row.protectedOnly && (mode & Mode.PROTECTED) === 0) return UD;
+  const cr0 = cpu.w[CR0]!;
+  switch (extensionOf(row)) {
+    case 'none': return -1;
+    case 'x87': return (mode & Mode.X87) !== 0 ? -1 : NM;
+    case 'mmx': return (mode & Mode.X87) !== 0 ? -1 : (cr0 & Cr0.EM) !== 0 ? UD : NM;
+    case 'sse': return (mode & Mode.SSE) !== 0 ? -1 : (cr0 & Cr0.EM) !== 0 || (cpu.w[CR4]! & Cr4.OSFXSR) === 0 ? UD : NM;
+    case 'avx': return (mode & Mode.AVX) !== 0 ? -1 : (cr0 & Cr0.TS) === 0 ? UD : (cpu.w[CR4]! & Cr4.OSXSAVE) === 0 ? UD : NM;
+  }
+}

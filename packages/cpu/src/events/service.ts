@@ -1,0 +1,119 @@
+import { Rflags, Vector } from '@nestvm/isa';
+import { Shadow } from '../mode.js';
+import { EventKind } from '../ports/virtualization.js';
+import { initialize, startUp } from '../reset.js';
+import type { Vcpu } from '../vcpu.js';
+import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, PENDING_DEBUG, PENDING_EVENTS, RFLAGS, SMM, word } from '../words.js';
+import { Activity, deliverFault, deliverInterrupt } from './deliver.js';
+import { enterSmm } from './smm.js';
+
+const MONITOR_ARMED = word('monitorArmed');
+/** Bit 1 of `monitorArmed`: MWAIT was told that interrupts end it even while RFLAGS.IF is 0. */
+const MWAIT_BREAKS_ON_INTERRUPT = 2;
+
+/** Bits of `pendingEvents`. */
+export const PendingEvent = { NMI: 1, SMI: 2, INIT: 4 } as const;
+
+/** Moves what the interrupt source has latched into the vCPU state, where it waits while blocked. */
+function collect(cpu: Vcpu): number {
+  const { w, interrupts } = cpu;
+  let pending = w[PENDING_EVENTS]!;
+  if (interrupts.takeNmi()) pending |= PendingEvent.NMI;
+  if (interrupts.takeSmi()) pending |= PendingEvent.SMI;
+  if (interrupts.takeInit()) pending |= PendingEvent.INIT;
+  w[PENDING_EVENTS] = pending;
+  return pending;
+}
+
+function wake(cpu: Vcpu): void {
+  cpu.w[ACTIVITY] = Activity.ACTIVE;
+  cpu.w[MONITOR_ARMED] = 0;
+}
+
+/** Asks the hypervisor extension; true: it made a VM exit for the event. */
+function taken(cpu: Vcpu, event: 'INTR' | 'NMI' | 'SMI' | 'INIT' | 'SIPI'): boolean {
+  return cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.interceptEvent(cpu, event, 0) === true;
+}
+
+function serviceSipi(cpu: Vcpu): boolean {
+  const vector = cpu.interrupts.takeSipi();
+  if (vector < 0 || cpu.w[ACTIVITY] !== Activity.WAIT_FOR_SIPI) return false;
+  if (cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.interceptEvent(cpu, 'SIPI', vector) === true) return true;
+  startUp(cpu, vector);
+  return true;
+}
+
+/** SMI and INIT: the external events that nothing but SMM (and wait-for-SIPI) holds off. */
+function serviceSmiOrInit(cpu: Vcpu, pending: number): boolean {
+  const w = cpu.w;
+  if (w[SMM] !== 0) return false;
+  if ((pending & PendingEvent.SMI) !== 0 && w[ACTIVITY] !== Activity.WAIT_FOR_SIPI) {
+    w[PENDING_EVENTS] = pending & ~PendingEvent.SMI;
+    if (taken(cpu, 'SMI')) return true;
+    enterSmm(cpu);
+    return true;
+  }
+  if ((pending & PendingEvent.INIT) !== 0) {
+    w[PENDING_EVENTS] = pending & ~PendingEvent.INIT;
+    if (taken(cpu, 'INIT')) return true;
+    initialize(cpu);
+    return true;
+  }
+  return false;
+}
+
+function serviceNmi(cpu: Vcpu, pending: number): boolean {
+  const w = cpu.w;
+  if ((pending & PendingEvent.NMI) === 0 || (w[INTERRUPTIBILITY]! & (Shadow.NMI | Shadow.MOV_SS | Shadow.STI)) !== 0) return false;
+  if (w[ACTIVITY] === Activity.WAIT_FOR_SIPI) return false;
+  w[PENDING_EVENTS] = pending & ~PendingEvent.NMI;
+  wake(cpu);
+  if (taken(cpu, 'NMI')) return true;
+  w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! | Shadow.NMI;
+  deliverInterrupt(cpu, Vector.NMI, EventKind.NMI);
+  return true;
+}
+
+function serviceInterrupt(cpu: Vcpu): boolean {
+  const w = cpu.w;
+  const activity = w[ACTIVITY]!;
+  if (activity === Activity.SHUTDOWN || activity === Activity.WAIT_FOR_SIPI) return false;
+  if ((w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0) return false;
+  const guest = w[GUEST_MODE] !== 0 && cpu.virtualization !== null;
+  const allowed = guest ? cpu.virtualization!.interruptsAllowed(cpu) : (w[RFLAGS]! & Rflags.IF) !== 0;
+  if (!allowed) {
+    if (activity !== Activity.MWAIT || (w[MONITOR_ARMED]! & MWAIT_BREAKS_ON_INTERRUPT) === 0 || !cpu.interrupts.intr()) return false;
+    wake(cpu);
+    return true;
+  }
+  if (!cpu.interrupts.intr()) return false;
+  if (taken(cpu, 'INTR')) return true;
+  wake(cpu);
+  deliverInterrupt(cpu, cpu.interrupts.acknowledge(), EventKind.INTERRUPT);
+  return true;
+}
+
+function serviceDebugTrap(cpu: Vcpu): boolean {
+  const w = cpu.w;
+  if (w[PENDING_DEBUG] === 0 || (w[INTERRUPTIBILITY]! & Shadow.MOV_SS) !== 0) return false;
+  if (w[ACTIVITY] === Activity.SHUTDOWN || w[ACTIVITY] === Activity.WAIT_FOR_SIPI) return false;
+  wake(cpu);
+  cpu.raise(Vector.DB);
+  deliverFault(cpu);
+  return true;
+}
+
+/**
+ * Looks at what is pending between two instructions and delivers the one with the highest priority
+ * (SDM Vol. 3, "Prioritization of Concurrent Events"): SIPI, SMI, INIT, debug traps, NMI, maskable interrupt.
+ * Returns true when something was delivered or the activity changed; `attention` then stays set, since more may wait.
+ */
+export function serviceEvents(cpu: Vcpu): boolean {
+  cpu.attention = 0;
+  const pending = collect(cpu);
+  const done =
+    serviceSipi(cpu) || (pending !== 0 && serviceSmiOrInit(cpu, pending)) || serviceDebugTrap(cpu) ||
+    (pending !== 0 && serviceNmi(cpu, cpu.w[PENDING_EVENTS]!)) || serviceInterrupt(cpu);
+  if (done) cpu.attention = 1;
+  return done;
+}

@@ -1,0 +1,289 @@
+import { Mode, opcodeRows } from '@nestvm/isa';
+import type { Arena, PhysicalMemory } from '@nestvm/memory';
+import { generalMeanings, type Meanings } from '@nestvm/semantics';
+import { BlockBuilder } from './blocks/block-builder.js';
+import { CodeCache } from './blocks/code-cache.js';
+import { CODE_CS_BASE } from './blocks/words.js';
+import { afterInstruction, beforeInstruction } from './events/debug.js';
+import { Activity, deliverFault } from './events/deliver.js';
+import { serviceEvents } from './events/service.js';
+import { Handlers } from './interpreter/handlers.js';
+import { ExitReason, Link, Record } from './interpreter/record.js';
+import { SlowAccess } from './interpreter/slow-access.js';
+import { SECOND_STAGE_VECTOR } from './linear.js';
+import { canonicalShift } from './mode.js';
+import { Outcome } from './outcome.js';
+import type { Executor, Stop } from './ports/executor.js';
+import { Access, SECOND_STAGE_FAULT } from './ports/translation.js';
+import { SYSTEM_INSTRUCTIONS } from './system/index.js';
+import type { Vcpu } from './vcpu.js';
+import { ACTIVITY, CPL, MODE, RIP, word } from './words.js';
+
+const BUDGET = word('budget');
+const EXIT_REASON = word('exitReason');
+const EXIT_RECORD = word('exitRecord');
+const BLOCK_RIP = word('blockRip');
+const GP = 13;
+const PF = 14;
+const UD = 6;
+
+/** What all vCPUs of a machine share to run code: decoded blocks, handlers, slow accesses. */
+export class Engine {
+  readonly cache: CodeCache;
+  readonly handlers: Handlers;
+  readonly builder: BlockBuilder;
+  readonly slow: SlowAccess;
+
+  constructor(
+    readonly arena: Arena,
+    readonly memory: PhysicalMemory,
+    options: { readonly meanings?: Meanings; readonly seed?: readonly number[]; readonly recordBytes?: number } = {},
+  ) {
+    this.cache = new CodeCache({ arena, memory, ...(options.recordBytes === undefined ? {} : { recordBytes: options.recordBytes }) });
+    this.slow = new SlowAccess(arena.memory.buffer, (offset, length) => memory.beforeWrite(offset, length));
+    const { slow } = this;
+    this.handlers = new Handlers({
+      memory: arena.memory,
+      shared: arena.shared,
+      rows: opcodeRows,
+      meanings: options.meanings ?? generalMeanings,
+      blockCache: this.cache.blockCache,
+      host: {
+        hostRead: (r, c, b) => slow.hostRead(r, c, b),
+        hostWrite: (r, c, b) => slow.hostWrite(r, c, b),
+        hostModify: (r, c, b) => slow.hostModify(r, c, b),
+        hostCommit: (r, c) => slow.hostCommit(r, c),
+        hostProbe: (r, c, b) => slow.hostProbe(r, c, b),
+      },
+      ...(options.seed === undefined ? {} : { seed: options.seed }),
+    });
+    this.builder = new BlockBuilder(arena, this.cache, this.handlers);
+  }
+}
+
+/** Runs one vCPU by interpreting decoded blocks. */
+export class Interpreter implements Executor {
+  /** Budget granted to the present run, and the part of it that a request to stop has set aside. */
+  private granted = 0;
+  private parked = 0;
+  private running = false;
+  private stopRequested = false;
+  /** Instructions retired in earlier runs. */
+  private before = 0;
+
+  constructor(
+    readonly cpu: Vcpu,
+    private readonly engine: Engine,
+  ) {
+    engine.slow.add(cpu);
+    cpu.onAttention = () => this.interrupt();
+  }
+
+  /** Instructions retired since the start, exact at instruction boundaries and inside of slow accesses and system instructions. */
+  get retired(): number {
+    if (!this.running) return this.before;
+    return this.before + this.granted - this.parked - this.cpu.w[BUDGET]!;
+  }
+
+  /** Makes `run` return soon, with `requested`. */
+  requestStop(): void {
+    this.stopRequested = true;
+    this.interrupt();
+  }
+
+  /** Makes the engine leave at the next block end; the budget that is left is set aside. */
+  private interrupt(): void {
+    const left = this.cpu.w[BUDGET]!;
+    if (!this.running || left < 0) return;
+    this.parked += left + 1;
+    this.cpu.w[BUDGET] = -1;
+  }
+
+  /** See {@link Executor}. */
+  run(budget: number): Stop {
+    const { cpu } = this;
+    this.granted = budget;
+    this.parked = 0;
+    cpu.w[BUDGET] = budget;
+    this.running = true;
+    const stop = this.loop();
+    this.before = this.retired;
+    this.running = false;
+    return stop;
+  }
+
+  private loop(): Stop {
+    const { cpu, engine } = this;
+    const { w } = cpu;
+    for (;;) {
+      if (this.parked !== 0) {
+        w[BUDGET] = w[BUDGET]! + this.parked;
+        this.parked = 0;
+      }
+      if (cpu.attention !== 0) while (serviceEvents(cpu));
+      if (w[ACTIVITY] !== Activity.ACTIVE) return w[ACTIVITY] === Activity.SHUTDOWN ? 'shutdown' : 'idle';
+      if (this.stopRequested) {
+        this.stopRequested = false;
+        return 'requested';
+      }
+      if (w[BUDGET]! < 0) return 'budget';
+      if ((w[MODE]! & Mode.SINGLE) !== 0) this.step();
+      else {
+        engine.handlers.enter(cpu.base);
+        this.handleExit();
+      }
+    }
+  }
+
+  /** One instruction, with what TF, shadows and breakpoints owe before and after it. */
+  private step(): void {
+    const { cpu } = this;
+    if (!beforeInstruction(cpu)) return deliverFault(cpu);
+    const record = this.findBlock();
+    if (record === 0) return deliverFault(cpu);
+    this.engine.handlers.enterAt(record, cpu.base);
+    const reason = cpu.w[EXIT_REASON]!;
+    const completed = this.handleExit();
+    if (completed && reason !== ExitReason.STALE) afterInstruction(cpu);
+  }
+
+  /** Acts on why the engine left; false when the instruction did not complete. */
+  private handleExit(): boolean {
+    const { w } = this.cpu;
+    const record = w[EXIT_RECORD]!;
+    switch (w[EXIT_REASON]) {
+      case ExitReason.BUDGET: return true;
+      case ExitReason.MISS: return this.miss();
+      case ExitReason.LINK_TAKEN: return this.link(record, Record.LINK_TAKEN);
+      case ExitReason.LINK_NEXT: return this.link(record, Record.LINK_NEXT);
+      case ExitReason.SYSTEM: return this.system(record);
+      case ExitReason.FAULT:
+        this.retreat(record);
+        deliverFault(this.cpu);
+        return false;
+      case ExitReason.REPEAT:
+        this.retreat(record);
+        // A repeated instruction that made progress counts as one, so that time goes on.
+        w[BUDGET] = w[BUDGET]! - 1;
+        return false;
+      default:
+        this.retreat(record);
+        return true;
+    }
+  }
+
+  /** RIP and budget for leaving in the middle of a block, before the record's instruction. */
+  private retreat(record: number): void {
+    const { w } = this.cpu;
+    const { u8, u16 } = this.engine.arena;
+    w[BUDGET] = w[BUDGET]! - u8[record + Record.INDEX]!;
+    const lo = w[BLOCK_RIP]!;
+    const sum = lo + u16[(record + Record.BLOCK_OFFSET) >>> 1]!;
+    w[RIP] = sum;
+    w[RIP + 1] = w[BLOCK_RIP + 1]! + ((sum | 0) >>> 0 < lo >>> 0 ? 1 : 0);
+    if ((w[MODE]! & Mode.LONG) === 0) w[RIP + 1] = 0;
+  }
+
+  /** Looks the block at RIP up, or decodes it, and puts it where the engine finds it. In SINGLE mode nothing is entered here. */
+  private miss(): boolean {
+    const { cpu } = this;
+    if ((cpu.w[MODE]! & Mode.SINGLE) !== 0) return true;
+    const record = this.findBlock();
+    if (record === 0) {
+      deliverFault(cpu);
+      return false;
+    }
+    this.engine.handlers.enterAt(record, cpu.base);
+    return this.handleExit();
+  }
+
+  private link(record: number, field: number): boolean {
+    const { cpu, engine } = this;
+    if ((cpu.w[MODE]! & Mode.SINGLE) !== 0) return true;
+    const flushes = engine.cache.flushes;
+    const target = this.findBlock();
+    if (target === 0) {
+      deliverFault(cpu);
+      return false;
+    }
+    const { i32 } = engine.arena;
+    // The block that jumps may have gone while its target was decoded.
+    if (flushes === engine.cache.flushes && i32[(record + field) >>> 2] === Link.OPEN) i32[(record + field) >>> 2] = target;
+    return true;
+  }
+
+  /** First record of the block at RIP with `blockRip` set, or 0 with a fault recorded. */
+  private findBlock(): number {
+    const { cpu, engine } = this;
+    const { w, mmu } = cpu;
+    const mode = w[MODE]!;
+    let lo = w[RIP]!;
+    let hi = w[RIP + 1]!;
+    if ((mode & Mode.LONG) === 0) {
+      lo = (lo + w[CODE_CS_BASE]!) | 0;
+      hi = 0;
+    } else {
+      const top = hi >> canonicalShift(cpu);
+      if (top !== 0 && top !== -1) {
+        cpu.raise(GP, 0);
+        return 0;
+      }
+    }
+    if (!mmu.translate(lo, hi, Access.EXECUTE, w[CPL] === 3)) {
+      cpu.setPageFaultAddress(lo, hi);
+      if (mmu.fault === SECOND_STAGE_FAULT) cpu.raise(SECOND_STAGE_VECTOR);
+      else cpu.raise(PF, mmu.errorCode);
+      return 0;
+    }
+    const host = mmu.arenaOffset;
+    if (host < 0) {
+      // Nothing but memory can be executed: devices and holes read as invalid code.
+      cpu.raise(UD);
+      return 0;
+    }
+    w[BLOCK_RIP] = w[RIP]!;
+    w[BLOCK_RIP + 1] = w[RIP + 1]!;
+    let record = engine.cache.find(host, mode);
+    if (record === 0) {
+      record = engine.builder.build(cpu, host, mode, lo, hi);
+      if (record === 0) return 0;
+    }
+    if ((mode & Mode.SINGLE) === 0) engine.cache.publish(host, mode, record);
+    return record;
+  }
+
+  /** Carries out an instruction in TypeScript. */
+  private system(record: number): boolean {
+    const { cpu, engine } = this;
+    const { w } = cpu;
+    this.retreat(record);
+    const { insn, vector } = engine.builder.systemRecords[engine.arena.i32[(record + Record.IMMEDIATE) >>> 2]!]!;
+    if (vector >= 0) {
+      cpu.raise(vector, vector === GP ? 0 : undefined);
+      deliverFault(cpu);
+      return false;
+    }
+    const meaning = SYSTEM_INSTRUCTIONS[insn.row.mnemonic];
+    const outcome = meaning === undefined ? cpu.raise(UD) : meaning(cpu, insn);
+    switch (outcome) {
+      case Outcome.NEXT: {
+        const lo = w[RIP]! >>> 0;
+        const sum = lo + insn.length;
+        w[RIP] = sum;
+        if ((w[MODE]! & Mode.LONG) === 0) w[RIP + 1] = 0;
+        else if (sum > 0xffffffff) w[RIP + 1] = w[RIP + 1]! + 1;
+        w[BUDGET] = w[BUDGET]! - 1;
+        return true;
+      }
+      case Outcome.JUMPED:
+        w[BUDGET] = w[BUDGET]! - 1;
+        return true;
+      case Outcome.REPEAT:
+        w[BUDGET] = w[BUDGET]! - 1;
+        return false;
+      default:
+        deliverFault(cpu);
+        return false;
+    }
+  }
+}

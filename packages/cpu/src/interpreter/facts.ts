@@ -1,0 +1,72 @@
+import { type Instruction, NO_REGISTER, Prefix } from '@nestvm/decoder';
+import { Mode, type OpcodeRow, Segment } from '@nestvm/isa';
+import type { Facts } from '@nestvm/semantics';
+
+const IMPLICIT_MEMORY = new Set(['O', 'X', 'Y']);
+/** Rows with a memory operand that ModRM does not name. */
+const implicitMemory = (row: OpcodeRow): boolean => row.operands.some((o) => IMPLICIT_MEMORY.has(o.method)) || row.mnemonic === 'XLAT' || row.mnemonic === 'MASKMOVQ' || row.mnemonic.endsWith('MASKMOVDQU');
+
+const implicit = new Map<OpcodeRow, boolean>();
+function hasImplicitMemory(row: OpcodeRow): boolean {
+  let known = implicit.get(row);
+  if (known === undefined) {
+    known = implicitMemory(row);
+    implicit.set(row, known);
+  }
+  return known;
+}
+
+/** True when the instruction has an explicit memory operand. */
+export const namesMemory = (insn: Readonly<Instruction>): boolean =>
+  (insn.hasModRm && insn.mod !== 3 && !insn.row.code.modIgnored) || hasImplicitMemory(insn.row);
+
+/** Codes of the sizes 16, 32, 64 in a handler's key. */
+const sizeCode = (size: number): number => size >>> 5;
+
+/**
+ * What the code of an instruction depends on, packed into one number with the row's id: the key of its handler. `factsOf` unpacks it.
+ * Facts that cannot matter (the segment of an instruction without a memory operand, LOCK in a single thread) are left at one value.
+ */
+export function handlerKey(insn: Readonly<Instruction>, mode: number): number {
+  const memory = namesMemory(insn);
+  const long = (mode & Mode.LONG) !== 0;
+  const flat = (mode & Mode.FLAT) !== 0;
+  const fsGs = insn.segment === Segment.FS || insn.segment === Segment.GS;
+  let segment = 0;
+  if (memory) segment = long ? (fsGs ? 1 : 0) : flat && !fsGs ? 0 : 2;
+  const rep = (insn.prefixes & Prefix.REP) !== 0 ? 1 : (insn.prefixes & Prefix.REPNE) !== 0 ? 2 : 0;
+  const stackSize = long ? 64 : (mode & Mode.STACK32) !== 0 ? 32 : 16;
+  const bits =
+    sizeCode(insn.operandSize) | (sizeCode(insn.addressSize) << 2) | ((memory ? 1 : 0) << 4) | ((insn.row.rep === 'none' ? 0 : rep) << 5) | ((long ? 1 : 0) << 7) |
+    (sizeCode(stackSize) << 8) | ((memory && insn.index !== NO_REGISTER ? 1 : 0) << 10) | (segment << 11) | ((long || flat ? 0 : 1) << 13) |
+    (((mode & Mode.ALIGN) !== 0 ? 1 : 0) << 14) | ((insn.vectorLength >>> 7 === 4 ? 3 : insn.vectorLength >>> 7) << 15) |
+    (((mode & Mode.LA57) !== 0 ? 1 : 0) << 17) | ((long || (mode & Mode.CODE32) !== 0 ? 0 : 1) << 18);
+  return insn.row.id * (1 << 19) + bits;
+}
+
+const SIZES = [16, 32, 64] as const;
+const SEGMENTS = ['none', 'base', 'checked'] as const;
+const LENGTHS = [0, 128, 256, 512] as const;
+
+/** The facts that a handler key stands for. */
+export function factsOf(key: number, rows: readonly OpcodeRow[]): Facts {
+  const bits = key % (1 << 19);
+  const field = (shift: number, mask: number): number => (bits >>> shift) & mask;
+  return {
+    row: rows[Math.floor(key / (1 << 19))]!,
+    operandSize: SIZES[field(0, 3)]!,
+    addressSize: SIZES[field(2, 3)]!,
+    memory: field(4, 1) === 1,
+    rep: field(5, 3) as 0 | 1 | 2,
+    lock: false,
+    long: field(7, 1) === 1,
+    stackSize: SIZES[field(8, 3)]!,
+    indexed: field(10, 1) === 1,
+    segment: SEGMENTS[field(11, 3)]!,
+    stackSegment: field(13, 1) === 1 ? 'checked' : 'none',
+    aligned: field(14, 1) === 1,
+    vectorLength: LENGTHS[field(15, 3)]!,
+    canonicalBits: field(17, 1) === 1 ? 57 : 48,
+    code16: field(18, 1) === 1,
+  };
+}

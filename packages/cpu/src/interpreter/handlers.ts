@@ -1,0 +1,127 @@
+import { buildModule, Code, defineFunction, type FunctionDefinition } from '@nestvm/emit';
+import type { OpcodeRow } from '@nestvm/isa';
+import { Context, type Meanings } from '@nestvm/semantics';
+import { InterpreterEngine, recordFields } from './engine.js';
+import { factsOf } from './facts.js';
+import { ExitReason, Slot } from './record.js';
+import { crossing, HANDLER, leaving, runtimeFunctions } from './runtime.js';
+
+/** What the handlers need from TypeScript. Arguments: record, cpu (byte offsets), bytes of the access. */
+export interface HostFunctions {
+  hostRead(record: number, cpu: number, bytes: number): number;
+  hostWrite(record: number, cpu: number, bytes: number): number;
+  hostModify(record: number, cpu: number, bytes: number): number;
+  hostCommit(record: number, cpu: number): void;
+  hostProbe(record: number, cpu: number, bytes: number): number;
+}
+
+/** How handlers are made. */
+export interface HandlerOptions {
+  readonly memory: WebAssembly.Memory;
+  readonly shared: boolean;
+  readonly rows: readonly OpcodeRow[];
+  readonly meanings: Meanings;
+  /** Byte offset of the block cache. */
+  readonly blockCache: number;
+  readonly host: HostFunctions;
+  /** Keys to compile in the first module, so that a start needs few modules. */
+  readonly seed?: readonly number[];
+}
+
+const TABLE_SIZE = 32768;
+const engine = new InterpreterEngine();
+
+/** The code of one handler. */
+function handler(key: number, rows: readonly OpcodeRow[], meanings: Meanings): FunctionDefinition {
+  const facts = factsOf(key, rows);
+  const meaning = meanings[facts.row.mnemonic]!;
+  return defineFunction(`h${key}`, HANDLER, (code: Code) => {
+    const x = new Context(code, code.param(1, 32), facts, recordFields(code, code.param(0, 32)), engine);
+    meaning(x);
+    if (!x.ended) engine.next(x);
+  });
+}
+
+const fallThrough = (rows: readonly OpcodeRow[]): FunctionDefinition =>
+  defineFunction('fallThrough', HANDLER, (code) => {
+    // 64-bit: RIP is not cut. In legacy modes a block never runs over its segment's end.
+    const facts = { ...factsOf(rows[0]!.id * (1 << 19) + (1 << 7), rows), long: true };
+    engine.fallThrough(new Context(code, code.param(1, 32), facts, recordFields(code, code.param(0, 32)), engine));
+  });
+
+/** The Wasm functions of the interpreter: one for each instruction form that was met, compiled when first needed. */
+export class Handlers {
+  private readonly table = new WebAssembly.Table({ initial: TABLE_SIZE, maximum: TABLE_SIZE, element: 'anyfunc' });
+  private readonly slots = new Map<number, number>();
+  private pending: number[] = [];
+  private next: number = Slot.FIRST_FREE;
+  private readonly environment: WebAssembly.ModuleImports;
+  private readonly exports: WebAssembly.Exports;
+  /** Modules compiled so far. */
+  modules = 0;
+
+  constructor(private readonly options: HandlerOptions) {
+    this.environment = { memory: options.memory, table: this.table, ...(options.host as unknown as WebAssembly.ModuleImports) };
+    this.exports = this.instantiate(runtimeFunctions(options.blockCache), undefined).exports;
+    Object.assign(this.environment, this.exports);
+    this.instantiate(
+      [leaving('leaveStale', ExitReason.STALE), leaving('leaveSystem', ExitReason.SYSTEM), fallThrough(options.rows), crossing],
+      Slot.STALE,
+    );
+    for (const key of options.seed ?? []) this.slotFor(key);
+    this.flush();
+  }
+
+  /** Starts the engine at RIP; returns when it leaves. */
+  get enter(): (cpu: number) => void {
+    return this.exports['enter'] as (cpu: number) => void;
+  }
+
+  /** Starts the engine at a record; `blockRip` is set. */
+  get enterAt(): (record: number, cpu: number) => void {
+    return this.exports['enterAt'] as (record: number, cpu: number) => void;
+  }
+
+  /** Keys of all handlers made so far: a seed for the next start. */
+  get keys(): readonly number[] {
+    return [...this.slots.keys()];
+  }
+
+  /** True when a mnemonic has a meaning as an emitter. */
+  has(row: OpcodeRow): boolean {
+    return row.mnemonic in this.options.meanings && row.encoding !== 'evex';
+  }
+
+  /** Table slot of the handler for a key; it exists after the next `flush`. */
+  slotFor(key: number): number {
+    const known = this.slots.get(key);
+    if (known !== undefined) return known;
+    const slot = this.next++;
+    this.slots.set(key, slot);
+    this.pending.push(key);
+    return slot;
+  }
+
+  /** Compiles what was asked for since the last time, as one module. */
+  flush(): void {
+    if (this.pending.length === 0) return;
+    const { rows, meanings } = this.options;
+    const functions = this.pending.map((key) => handler(key, rows, meanings));
+    const offset = this.next - this.pending.length;
+    this.pending = [];
+    this.instantiate(functions, offset);
+  }
+
+  private instantiate(functions: FunctionDefinition[], tableOffset: number | undefined): WebAssembly.Instance {
+    const { memory, shared } = this.options;
+    const pages = memory.buffer.byteLength / 65536;
+    const bytes = buildModule({
+      frame: { memoryPages: pages, memoryMaximum: pages, shared, tableSize: TABLE_SIZE },
+      functions,
+      included: (name) => tableOffset === undefined || !(name in this.exports),
+      ...(tableOffset === undefined ? {} : { tableOffset }),
+    });
+    this.modules++;
+    return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.environment });
+  }
+}

@@ -1,0 +1,119 @@
+import { type Instruction, NO_REGISTER, Prefix, RIP_REGISTER } from '@nestvm/decoder';
+import { type OpcodeRow, type OperandSpec, vcpuState } from '@nestvm/isa';
+import { Record } from './record.js';
+
+const at = vcpuState.offset;
+const VEC_BYTES = 64;
+const FPR_BYTES = 16;
+
+/** Where a register operand comes from: which number of the instruction, and which file. */
+type Source = 'reg' | 'rm' | 'vvvv';
+type File = 'gpr' | 'byte' | 'vec' | 'mmx' | 'opmask' | 'number';
+interface Placement {
+  readonly field: number;
+  readonly source: Source;
+  readonly file: File;
+}
+
+const FILE: { readonly [method: string]: readonly [Source, File] } = {
+  G: ['reg', 'gpr'], Z: ['rm', 'gpr'], E: ['rm', 'gpr'], R: ['rm', 'gpr'], B: ['vvvv', 'gpr'],
+  V: ['reg', 'vec'], W: ['rm', 'vec'], U: ['rm', 'vec'], H: ['vvvv', 'vec'],
+  P: ['reg', 'mmx'], Q: ['rm', 'mmx'], N: ['rm', 'mmx'],
+  KG: ['reg', 'opmask'], KE: ['rm', 'opmask'], KR: ['rm', 'opmask'], KB: ['vvvv', 'opmask'],
+  STi: ['rm', 'number'], S: ['reg', 'number'], C: ['reg', 'number'], D: ['reg', 'number'],
+};
+const FIELD: { readonly [source in Source]: number } = { reg: Record.REG, rm: Record.RM, vvvv: Record.VVVV };
+
+function place(spec: OperandSpec): Placement | null {
+  const found = FILE[spec.method];
+  if (found === undefined) return null;
+  const [source, file] = found;
+  // Z names its register by the opcode's low bits, but shares the field with G.
+  return { field: spec.method === 'Z' ? Record.REG : FIELD[source], source, file: file === 'gpr' && spec.type === 'b' ? 'byte' : file };
+}
+
+const placements = new Map<OpcodeRow, readonly Placement[]>();
+function placementsOf(row: OpcodeRow): readonly Placement[] {
+  let known = placements.get(row);
+  if (known === undefined) {
+    known = row.operands.map(place).filter((p): p is Placement => p !== null);
+    placements.set(row, known);
+  }
+  return known;
+}
+
+function registerOffset(file: File, n: number, hasRex: boolean): number {
+  switch (file) {
+    case 'gpr': return at.gpr + 8 * n;
+    // Without REX, byte registers 4-7 are AH, CH, DH, BH.
+    case 'byte': return !hasRex && n >= 4 && n < 8 ? at.gpr + 8 * (n - 4) + 1 : at.gpr + 8 * n;
+    case 'vec': return at.vec + VEC_BYTES * n;
+    case 'mmx': return at.fpr + FPR_BYTES * (n & 7);
+    case 'opmask': return at.opmask + 8 * (n & 7);
+    case 'number': return n;
+  }
+}
+
+/** Writes decoded records into linear memory. */
+export class RecordWriter {
+  constructor(
+    private readonly u8: Uint8Array,
+    private readonly u16: Uint16Array,
+    private readonly i32: Int32Array,
+  ) {}
+
+  /** Writes the common head of a record. */
+  head(record: number, slot: number, blockOffset: number, length: number, index: number): void {
+    this.i32.fill(0, record >>> 2, (record + Record.BYTES) >>> 2);
+    this.i32[record >>> 2] = slot;
+    this.u16[(record + Record.BLOCK_OFFSET) >>> 1] = blockOffset;
+    this.u8[record + Record.LENGTH] = length;
+    this.u8[record + Record.INDEX] = index;
+  }
+
+  /** Writes an instruction's fields after its head. `vsib` addresses have a vector index. */
+  fields(record: number, insn: Readonly<Instruction>, blockOffset: number): void {
+    const { u16, i32, u8 } = this;
+    const hasRex = (insn.prefixes & (Prefix.REX | Prefix.VEX | Prefix.EVEX)) !== 0;
+    let vectorIndex = false;
+    for (const { field, source, file } of placementsOf(insn.row)) u16[(record + field) >>> 1] = registerOffset(file, insn[source], hasRex);
+    for (const { method } of insn.row.operands) {
+      if (method === 'MV') vectorIndex = true;
+    }
+    i32[(record + Record.IMMEDIATE) >>> 2] = insn.immediate;
+    i32[(record + Record.IMMEDIATE + 4) >>> 2] = insn.immediateHigh;
+    this.specials(record, insn);
+    this.address(record, insn, blockOffset, vectorIndex);
+    u8[record + Record.SEGMENT] = insn.segment;
+  }
+
+  private specials(record: number, insn: Readonly<Instruction>): void {
+    const { i32 } = this;
+    const word = (record + Record.IMMEDIATE) >>> 2;
+    for (const { method } of insn.row.operands) {
+      if (method === 'L') i32[word] = at.vec + VEC_BYTES * ((insn.immediate >>> 4) & 15);
+      else if (method === 'O') {
+        i32[word] = insn.displacement;
+        i32[word + 1] = insn.displacementHigh;
+      }
+    }
+    if (insn.row.mnemonic === 'ENTER') i32[word] = (insn.immediate & 0xffff) | (insn.immediate2 << 16);
+    else if (insn.row.mnemonic === 'EXTRQ' || insn.row.mnemonic === 'INSERTQ') i32[word] = (insn.immediate & 0xff) | (insn.immediate2 << 8);
+  }
+
+  private address(record: number, insn: Readonly<Instruction>, blockOffset: number, vectorIndex: boolean): void {
+    const { u16, i32, u8 } = this;
+    const { base, index } = insn;
+    u16[(record + Record.BASE) >>> 1] = base === NO_REGISTER ? at.zero : base === RIP_REGISTER ? at.blockRip : at.gpr + 8 * base;
+    u16[(record + Record.INDEX_REGISTER) >>> 1] = index === NO_REGISTER ? at.zero : vectorIndex ? at.vec + VEC_BYTES * index : at.gpr + 8 * index;
+    i32[(record + Record.DISPLACEMENT) >>> 2] = base === RIP_REGISTER ? insn.displacement + blockOffset + insn.length : insn.displacement;
+    u8[record + Record.SCALE] = insn.scale;
+  }
+
+  /** Makes a direct jump of an instruction: its target relative to the block, and where its links stand. */
+  jump(record: number, targetOffset: number, taken: number, next: number): void {
+    this.i32[(record + Record.TARGET) >>> 2] = targetOffset;
+    this.i32[(record + Record.LINK_TAKEN) >>> 2] = taken;
+    this.i32[(record + Record.LINK_NEXT) >>> 2] = next;
+  }
+}

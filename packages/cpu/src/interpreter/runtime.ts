@@ -1,0 +1,177 @@
+import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, importedFunction, type Val } from '@nestvm/emit';
+import { Mode, Segment, vcpuState } from '@nestvm/isa';
+import { ExitReason, Record } from './record.js';
+
+const I = 'i32' as const;
+const L = 'i64' as const;
+const at = vcpuState.offset;
+
+/** Every handler: (record, cpu). */
+export const HANDLER = { params: [I, I], results: [] } as const;
+
+/** log2 of the entries of the block cache; an entry is 16 bytes: host address, mode, record, unused. */
+export const BLOCK_CACHE_BITS = 15;
+export const BLOCK_CACHE_BYTES = 16 << BLOCK_CACHE_BITS;
+
+/** Slot of a block in the block cache, as a byte offset. */
+export const blockCacheOffset = (host: number): number => ((host ^ (host >>> 13)) & ((1 << BLOCK_CACHE_BITS) - 1)) << 4;
+
+/** What TypeScript supplies: slow accesses, with the linear address in `slowAddress`; all take (record, cpu, bytes). */
+export const hostRead: FunctionRef = importedFunction('hostRead', { params: [I, I, I], results: [I] });
+/** The value is in `scratch`; gives 0 after a fault. */
+export const hostWrite: FunctionRef = importedFunction('hostWrite', { params: [I, I, I], results: [I] });
+export const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, I], results: [I] });
+/** Writes back what `hostModify` lent in `scratch`. */
+export const hostCommit: FunctionRef = importedFunction('hostCommit', { params: [I, I], results: [] });
+export const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
+
+const slow = (name: string, host: FunctionRef): FunctionDefinition =>
+  defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
+    c.store('i64.store', c.param(1, 32), c.param(2, 64), at.slowAddress);
+    c.return(c.call(host, 32, c.param(0, 32), c.param(1, 32), c.param(3, 32)));
+  });
+
+/** Slow accesses: (record, cpu, linear, bytes) → host address, or 0 after a fault. */
+export const slowRead = slow('slowRead', hostRead);
+export const slowWrite = slow('slowWrite', hostWrite);
+export const slowModify = slow('slowModify', hostModify);
+export const slowProbe = slow('slowProbe', hostProbe);
+
+/** Leaves the engine. */
+export function leave(c: Code, cpu: Val<32>, record: Val<32>, reason: number): void {
+  c.store('i32.store', cpu, record, at.exitRecord);
+  c.store('i32.store', cpu, c.constant(32, reason), at.exitReason);
+  c.return();
+}
+
+/** Records a fault and leaves. */
+export function leaveWithFault(c: Code, cpu: Val<32>, record: Val<32>, vector: Val<32> | number, error: Val<32> | null): void {
+  c.store('i32.store', cpu, typeof vector === 'number' ? c.constant(32, vector) : vector, at.faultVector);
+  c.store('i32.store', cpu, error ?? c.constant(32, 0), at.faultError);
+  c.store('i32.store', cpu, c.constant(32, error ? 1 : 0), at.faultHasError);
+  leave(c, cpu, record, ExitReason.FAULT);
+}
+
+/** Goes to a record. */
+export function goTo(c: Code, record: Val<32>, cpu: Val<32>): void {
+  c.tailCallIndirect(HANDLER, c.load('i32.load', 32, record, Record.HANDLER), record, cpu);
+}
+
+/** Takes a retired run of instructions off the budget; gives what is left. */
+export function charge(c: Code, cpu: Val<32>, record: Val<32>, extra: number): Val<32> {
+  const left = c.load('i32.load', 32, cpu, at.budget).sub(c.load('i32.load8_u', 32, record, Record.INDEX).add(extra));
+  c.store('i32.store', cpu, left, at.budget);
+  return left;
+}
+
+/**
+ * Goes on at RIP (already in the state): translates it through the exec TLB, looks in the block cache, and leaves with MISS when either
+ * does not know it. The budget is checked here, so that every path that may loop passes a check.
+ */
+export const dispatchFunction = (blockCache: number): FunctionDefinition =>
+  defineFunction('dispatch', HANDLER, (c) => {
+    const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
+    c.if(c.load('i32.load', 32, cpu, at.budget).ltS(0), () => leave(c, cpu, record, ExitReason.BUDGET));
+    const rip = c.load('i64.load', 64, cpu, at.rip);
+    const mode = c.load('i32.load', 32, cpu, at.mode);
+    const linear = c.choose(mode.and(Mode.LONG), 64, () => rip, () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn));
+    const low = linear.trunc(32);
+    const entry = c.load('i32.load', 32, cpu, at.tlbExec).add(low.shrU(8).and(1023 << 4));
+    c.if(c.load('i64.load', 64, entry, 0).eq(linear.and(~0xfffn)), () => {
+      const host = low.add(c.load('i32.load', 32, entry, 8));
+      const slot = host.xor(host.shrU(13)).and((1 << BLOCK_CACHE_BITS) - 1).shl(4);
+      c.if(c.load('i32.load', 32, slot, blockCache).eq(host).and(c.load('i32.load', 32, slot, blockCache + 4).eq(mode)), () => {
+        c.store('i64.store', cpu, rip, at.blockRip);
+        goTo(c, c.load('i32.load', 32, slot, blockCache + 8), cpu);
+      });
+    });
+    leave(c, cpu, record, ExitReason.MISS);
+  });
+
+const dispatchRef: FunctionRef = { name: 'dispatch', signature: HANDLER };
+
+/** Ends a block at RIP = target, charged already. */
+export function goToRip(c: Code, record: Val<32>, cpu: Val<32>, target: Val<64>): void {
+  c.store('i64.store', cpu, target, at.rip);
+  c.tailCall(dispatchRef, record, cpu);
+}
+
+/** A direct jump whose link is not a record: leaves to have it linked, or looks a far target up. (record, cpu, link, reason) */
+export const jumpSlow = defineFunction('jumpSlow', { params: [I, I, I, I], results: [] }, (c) => {
+  const [record, cpu, link, reason] = [c.param(0, 32), c.param(1, 32), c.param(2, 32), c.param(3, 32)];
+  c.if(link.or(c.load('i32.load', 32, cpu, at.budget).shrU(31)).isZero(), () => {
+    c.store('i32.store', cpu, record, at.exitRecord);
+    c.store('i32.store', cpu, reason, at.exitReason);
+    c.return();
+  });
+  c.tailCall(dispatchRef, record, cpu);
+});
+
+/** Starts the engine at RIP: (cpu). */
+export const enter = defineFunction('enter', { params: [I], results: [] }, (c) => {
+  c.run(dispatchRef, c.constant(32, 0), c.param(0, 32));
+});
+
+/** Starts the engine at a record whose block's RIP is set: (record, cpu). */
+export const enterAt = defineFunction('enterAt', HANDLER, (c) => {
+  const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
+  c.callIndirect(HANDLER, c.load('i32.load', 32, record, Record.HANDLER), record, cpu);
+});
+
+const TYPE_WRITABLE = 2;
+const TYPE_EXPAND_DOWN = 4;
+const TYPE_CODE = 8;
+const UNUSABLE = 1 << 16;
+const DEFAULT_BIG = 1 << 14;
+
+/**
+ * Segment checks of legacy modes (SDM Vol. 3, "Limit Checking" and "Type Checking"): (record, cpu, segment, offset, bytes, write) → linear address, or -1 after #GP or #SS.
+ */
+export const checkSegment = defineFunction('checkSegment', { params: [I, I, I, I, I, I], results: [L] }, (c) => {
+  const [record, cpu, segment, offset, bytes, write] = [0, 1, 2, 3, 4, 5].map((i) => c.param(i, 32)) as [Val<32>, Val<32>, Val<32>, Val<32>, Val<32>, Val<32>];
+  const entry = cpu.add(segment.shl(2));
+  const rights = c.load('i32.load', 32, entry, at.segAttributes);
+  const limit = c.load('i32.load', 32, entry, at.segLimit);
+  const isCode = rights.and(TYPE_CODE);
+  const last = offset.add(bytes).sub(1);
+  const wraps = last.ltU(offset);
+  const expandDown = rights.and(TYPE_EXPAND_DOWN | TYPE_CODE).eq(TYPE_EXPAND_DOWN);
+  const top = c.select(rights.and(DEFAULT_BIG), c.constant(32, -1), c.constant(32, 0xffff));
+  const outside = c.select(expandDown, offset.leU(limit).or(last.gtU(top)), last.gtU(limit)).or(wraps);
+  const readable = isCode.isZero().or(rights.and(TYPE_WRITABLE).isNonzero());
+  const writable = rights.and(TYPE_CODE | TYPE_WRITABLE).eq(TYPE_WRITABLE);
+  const allowed = c.select(write, writable, readable);
+  const bad = rights.and(UNUSABLE).or(outside).or(allowed.isZero());
+  c.if(bad, () => {
+    c.store('i32.store', cpu, c.select(segment.eq(Segment.SS), c.constant(32, 12), c.constant(32, 13)), at.faultVector);
+    c.store('i32.store', cpu, c.constant(32, 0), at.faultError);
+    c.store('i32.store', cpu, c.constant(32, 1), at.faultHasError);
+    c.store('i32.store', cpu, record, at.exitRecord);
+    c.store('i32.store', cpu, c.constant(32, ExitReason.FAULT), at.exitReason);
+    c.return(c.constant(64, -1));
+  });
+  const base = c.load('i64.load', 64, cpu.add(segment.shl(3)), at.segBase);
+  c.return(base.add(offset.zext(64)).and(0xffffffffn));
+});
+
+/** Leaves with a reason: the handlers of the fixed slots. */
+export const leaving = (name: string, reason: number): FunctionDefinition => defineFunction(name, HANDLER, (c) => leave(c, c.param(1, 32), c.param(0, 32), reason));
+
+/** The second page of a crossing instruction is checked: its host page is in IMMEDIATE. Then the next record. */
+export const crossing = defineFunction('crossing', HANDLER, (c) => {
+  const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
+  const rip = c.load('i64.load', 64, cpu, at.blockRip);
+  const linear = c.choose(c.load('i32.load', 32, cpu, at.mode).and(Mode.LONG), 64, () => rip, () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn));
+  const second = linear.or(0xfffn).add(1);
+  const low = second.trunc(32);
+  const entry = c.load('i32.load', 32, cpu, at.tlbExec).add(low.shrU(8).and(1023 << 4));
+  const good = c.load('i64.load', 64, entry, 0).eq(second).and(low.add(c.load('i32.load', 32, entry, 8)).eq(c.load('i32.load', 32, record, Record.IMMEDIATE)));
+  c.if(good, () => goTo(c, record.add(Record.BYTES), cpu));
+  c.store('i64.store', cpu, rip, at.rip);
+  leave(c, cpu, record, ExitReason.MISS);
+});
+
+/** The functions that handler modules share; the runtime module exports them. */
+export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
+  dispatchFunction(blockCache), jumpSlow, enter, enterAt, checkSegment, slowRead, slowWrite, slowModify, slowProbe,
+];

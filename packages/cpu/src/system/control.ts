@@ -1,0 +1,151 @@
+import { Cr0, Cr4, Efer, Mode, Segment, Vector } from '@nestvm/isa';
+import type { Instruction } from '@nestvm/decoder';
+import { updateMode } from '../mode.js';
+import { readRm, writeGpr, writeRm } from '../operands.js';
+import { Outcome } from '../outcome.js';
+import { Attribute } from '../segments/descriptor.js';
+import type { Vcpu } from '../vcpu.js';
+import { CPL, CR0, CR2, CR3, CR4, CR8, EFER, GPR, MODE, SEG_ATTRIBUTES } from '../words.js';
+
+const CR0_WRITABLE = Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
+const CR4_RELOADS_PDPTES = Cr4.PAE | Cr4.PSE | Cr4.PGE | Cr4.SMEP;
+
+/** True when CR0 may get this value now (SDM Vol. 2, MOV—Move to/from Control Registers). */
+function isCr0Allowed(cpu: Vcpu, value: number): boolean {
+  const w = cpu.w;
+  const old = w[CR0]!;
+  if ((value & Cr0.PG) !== 0 && (value & Cr0.PE) === 0) return false;
+  if ((value & Cr0.NW) !== 0 && (value & Cr0.CD) === 0) return false;
+  if ((w[CR4]! & Cr4.CET) !== 0 && (value & Cr0.WP) === 0) return false;
+  const turnsOn = (value & ~old & Cr0.PG) !== 0;
+  if (turnsOn && (w[EFER]! & Efer.LME) !== 0) {
+    if ((w[CR4]! & Cr4.PAE) === 0 || (w[SEG_ATTRIBUTES + Segment.CS]! & Attribute.L) !== 0) return false;
+  }
+  const turnsOff = (old & ~value & Cr0.PG) !== 0;
+  if (turnsOff && ((w[MODE]! & Mode.LONG) !== 0 || (w[CR4]! & Cr4.PCIDE) !== 0)) return false;
+  return cpu.controlGuard === null || cpu.controlGuard(0, value);
+}
+
+/** Writes CR0 with all checks and consequences: LMA, PDPTEs, mode. False: not allowed, #GP(0). */
+export function writeCr0(cpu: Vcpu, raw: number): boolean {
+  const w = cpu.w;
+  const old = w[CR0]!;
+  const value = (raw & CR0_WRITABLE) | Cr0.ET;
+  if (!isCr0Allowed(cpu, value)) return false;
+  const efer = w[EFER]!;
+  const paging = (value & Cr0.PG) !== 0;
+  const long = paging && (efer & Efer.LME) !== 0;
+  const reloads = ((old ^ value) & (Cr0.PG | Cr0.CD | Cr0.NW)) !== 0;
+  if (paging && !long && (w[CR4]! & Cr4.PAE) !== 0 && reloads && !cpu.mmu.loadPdptes()) return false;
+  w[CR0] = value;
+  w[EFER] = long ? efer | Efer.LMA : efer & ~Efer.LMA;
+  if ((value & Cr0.PE) === 0) w[CPL] = 0;
+  updateMode(cpu);
+  return true;
+}
+
+/** Writes CR4 with all checks and consequences. False: not allowed, #GP(0). */
+export function writeCr4(cpu: Vcpu, value: number): boolean {
+  const w = cpu.w;
+  const old = w[CR4]!;
+  if ((value & ~cpu.features.cr4) !== 0) return false;
+  const changed = old ^ value;
+  const ia32e = (w[EFER]! & Efer.LMA) !== 0;
+  if (ia32e && ((value & Cr4.PAE) === 0 || (changed & Cr4.LA57) !== 0)) return false;
+  if ((value & ~old & Cr4.PCIDE) !== 0 && (!ia32e || (w[CR3]! & 0xfff) !== 0)) return false;
+  if ((value & Cr4.CET) !== 0 && (w[CR0]! & Cr0.WP) === 0) return false;
+  if (cpu.controlGuard !== null && !cpu.controlGuard(4, value)) return false;
+  const pae = !ia32e && (value & Cr4.PAE) !== 0 && (w[CR0]! & Cr0.PG) !== 0;
+  if (pae && (changed & CR4_RELOADS_PDPTES) !== 0 && !cpu.mmu.loadPdptes()) return false;
+  w[CR4] = value;
+  updateMode(cpu);
+  return true;
+}
+
+function writeCr8(cpu: Vcpu, lo: number, hi: number): boolean {
+  if (hi !== 0 || (lo & ~15) !== 0) return false;
+  cpu.w[CR8] = lo;
+  cpu.interrupts.writeTpr(lo);
+  cpu.attention = 1;
+  return true;
+}
+
+function writeControl(cpu: Vcpu, register: number, lo: number, hi: number): boolean {
+  const w = cpu.w;
+  switch (register) {
+    case 0:
+      return hi === 0 && writeCr0(cpu, lo);
+    case 2:
+      w[CR2] = lo;
+      w[CR2 + 1] = hi;
+      return true;
+    case 3:
+      return cpu.mmu.writeCr3(lo, hi);
+    case 4:
+      return hi === 0 && writeCr4(cpu, lo);
+    default:
+      return writeCr8(cpu, lo, hi);
+  }
+}
+
+const CONTROL_WORDS: Readonly<Record<number, number>> = { 0: CR0, 2: CR2, 3: CR3, 4: CR4, 8: CR8 };
+
+/** Reads CR0, CR2, CR3, CR4 or CR8 into `cpu.lo`/`cpu.hi`; false when there is no such register. */
+function readControl(cpu: Vcpu, register: number): boolean {
+  const at = CONTROL_WORDS[register];
+  if (at === undefined) return false;
+  cpu.lo = register === 8 ? cpu.interrupts.readTpr() : cpu.w[at]!;
+  cpu.hi = cpu.w[at + 1]!;
+  return true;
+}
+
+/** Moves to and from control registers. */
+export function MOV_CR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  const w = cpu.w;
+  const register = insn.reg;
+  const long = (w[MODE]! & Mode.LONG) !== 0;
+  if (CONTROL_WORDS[register] === undefined || (register === 8 && !long)) return cpu.raise(Vector.UD);
+  const write = insn.row.operands[0]!.method === 'C';
+  if (cpu.intercepted(write ? 'CR_WRITE' : 'CR_READ', insn.length, register, write, insn.rm)) return Outcome.JUMPED;
+  if (write) {
+    const at = GPR + 2 * insn.rm;
+    return writeControl(cpu, register, w[at]!, long ? w[at + 1]! : 0) ? Outcome.NEXT : cpu.raise(Vector.GP, 0);
+  }
+  readControl(cpu, register);
+  writeGpr(cpu, insn.rm, long ? 64 : 32, cpu.lo, cpu.hi);
+  return Outcome.NEXT;
+}
+
+/** Clears CR0.TS. */
+export function CLTS(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  if (cpu.intercepted('CLTS', insn.length)) return Outcome.JUMPED;
+  cpu.w[CR0] = cpu.w[CR0]! & ~Cr0.TS;
+  updateMode(cpu);
+  return Outcome.NEXT;
+}
+
+/** Loads CR0 bits 3:0; PE can be set but not cleared. */
+export function LMSW(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  if (!readRm(cpu, insn, 16)) return Outcome.FAULT;
+  const source = cpu.lo;
+  if (cpu.intercepted('LMSW', insn.length, source)) return Outcome.JUMPED;
+  const old = cpu.w[CR0]!;
+  const value = (old & ~0xe) | (source & 0xf);
+  return writeCr0(cpu, value) ? Outcome.NEXT : cpu.raise(Vector.GP, 0);
+}
+
+/** True when CR4.UMIP forbids the instruction here; #GP(0) has been recorded then. */
+export function umipForbids(cpu: Vcpu): boolean {
+  const w = cpu.w;
+  if ((w[CR4]! & Cr4.UMIP) === 0 || w[CPL] === 0) return false;
+  cpu.raise(Vector.GP, 0);
+  return true;
+}
+
+/** Stores the machine status word: CR0 bits 15:0 to memory, the whole register to a register. */
+export function SMSW(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  if (umipForbids(cpu)) return Outcome.FAULT;
+  if (cpu.intercepted('SMSW', insn.length)) return Outcome.JUMPED;
+  const bits = insn.mod === 3 ? insn.operandSize : 16;
+  return writeRm(cpu, insn, bits, cpu.w[CR0]!, cpu.w[CR0 + 1]!) ? Outcome.NEXT : Outcome.FAULT;
+}
