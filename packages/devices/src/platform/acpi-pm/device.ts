@@ -106,7 +106,7 @@ export class AcpiPm implements Device, SavableDevice<SavedAcpiPm> {
   save(): SavedAcpiPm {
     return {
       base: this.#base,
-      status: this.#status,
+      status: this.#currentStatus(),
       enable: this.#enable,
       control: this.#control,
       smiEnable: this.#smiEnable,

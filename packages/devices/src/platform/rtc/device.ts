@@ -65,7 +65,7 @@ export class Rtc implements Device, SavableDevice<SavedRtc> {
   /** HPET's legacy replacement takes `isa:8` away from the RTC. */
   setInterruptEnabled(enabled: boolean): void {
     this.#irqEnabled = enabled;
-    this.#update();
+    this.#drive();
   }
 
   /** Sets one CMOS RAM byte (index 0 to 127), as firmware would. */

@@ -1,11 +1,11 @@
 import type { Device, Line, Width, Wiring } from '@nestvm/bus';
-import { record, type Saved, type SavableDevice, unsigned } from '../../saved-state.js';
+import { list, record, type Saved, type SavableDevice, unsigned } from '../../saved-state.js';
 import { byteRegion } from '../byte-region.js';
 
 const IOMEM_BYTES = 0x1_0000;
 const IRQ_LINES = 24;
-const schema = record({ ioport: unsigned(32) });
-/** Saved state of the test device. Its 64 KiB of scratch memory are not kept: tests write before they read. */
+const schema = record({ ioport: unsigned(32), lines: unsigned(IRQ_LINES), memory: list(unsigned(32), { max: IOMEM_BYTES / 4 }) });
+/** Saved state of the test device: its memory as words, without the zeros at its end. */
 export type SavedTestDevice = Saved<typeof schema>;
 
 /**
@@ -15,7 +15,9 @@ export type SavedTestDevice = Saved<typeof schema>;
 export class TestDevice implements Device, SavableDevice<SavedTestDevice> {
   readonly name = 'pc-testdev';
   readonly #memory = new Uint8Array(IOMEM_BYTES);
+  readonly #lines: Line[] = [];
   #ioport = 0;
+  #levels = 0;
   readonly #flush: (address: number) => void;
 
   /** `flush` is told a guest-physical address whose page the guest wants flushed from translation caches (default: nothing to do). */
@@ -26,8 +28,8 @@ export class TestDevice implements Device, SavableDevice<SavedTestDevice> {
   attach(wiring: Wiring): void {
     wiring.pio({ name: `${this.name}-port`, base: 0xe0, size: 4, read: (offset, width) => this.#read(offset, width), write: (o, w, v) => this.#write(o, w, v) });
     wiring.pio({ name: `${this.name}-flush`, base: 0xe4, size: 4, read: () => 0, write: (_offset, _width, value) => this.#flush(value) });
-    const lines: Line[] = Array.from({ length: IRQ_LINES }, (_, gsi) => wiring.line(`gsi:${gsi}`));
-    const setLine = (offset: number, value: number) => lines[offset].set(value ? 1 : 0);
+    for (let gsi = 0; gsi < IRQ_LINES; gsi++) this.#lines.push(wiring.line(`gsi:${gsi}`));
+    const setLine = (gsi: number, value: number) => this.#setLevels(value ? this.#levels | (1 << gsi) : this.#levels & ~(1 << gsi));
     wiring.pio({ name: `${this.name}-irq`, base: 0x2000, size: IRQ_LINES, read: () => 0, write: (offset, _width, value) => setLine(offset, value) });
     const memory = this.#memory;
     wiring.mmio(byteRegion(`${this.name}-memory`, 0xff00_0000, IOMEM_BYTES, (offset) => memory[offset], (offset, value) => void (memory[offset] = value)));
@@ -35,14 +37,25 @@ export class TestDevice implements Device, SavableDevice<SavedTestDevice> {
 
   reset(): void {
     this.#ioport = 0;
+    this.#setLevels(0);
   }
 
   save(): SavedTestDevice {
-    return { ioport: this.#ioport };
+    const words = new Uint32Array(this.#memory.buffer);
+    return { ioport: this.#ioport, lines: this.#levels, memory: [...words.subarray(0, words.findLastIndex((word) => word !== 0) + 1)] };
   }
 
   load(saved: unknown): void {
-    this.#ioport = schema.check(saved, this.name).ioport;
+    const state = schema.check(saved, this.name);
+    this.#ioport = state.ioport;
+    this.#memory.fill(0);
+    new Uint32Array(this.#memory.buffer).set(state.memory);
+    this.#setLevels(state.lines);
+  }
+
+  #setLevels(levels: number): void {
+    this.#levels = levels;
+    this.#lines.forEach((line, gsi) => line.set(((levels >> gsi) & 1) as 0 | 1));
   }
 
   #read(offset: number, width: Width): number {
