@@ -1,0 +1,55 @@
+/** How an option is taken. */
+export interface OptionRow {
+  readonly name: string;
+  /** What its argument is called in help; absent for a switch. */
+  readonly argument?: string;
+  /** May be given several times. */
+  readonly repeat?: boolean;
+  /** Group in `nestvm run -help`. */
+  readonly group: 'Machine' | 'Guest' | 'Console' | 'Time' | 'Debugging' | 'Accepted for QEMU’s sake';
+  readonly help: string;
+  /** Another spelling of this option. */
+  readonly alias?: string;
+}
+
+/** Every option of `nestvm run`, under QEMU's names. */
+export const optionRows: readonly OptionRow[] = [
+  { name: 'M', alias: 'machine', argument: 'BOARD[,prop=value]', group: 'Machine', help: "pc (default), q35, microvm or isapc; properties acpi=, hpet=, pit=, pic=, rtc=; 'nestvm machines' lists them" },
+  { name: 'cpu', argument: 'MODEL[,±feature][,feature=on|off]', group: 'Machine', help: "CPU model (default max); 'nestvm models' lists them" },
+  { name: 'm', argument: 'SIZE', group: 'Machine', help: 'guest memory: 512M, 1G, a plain number is MiB (default 128M)' },
+  { name: 'smp', argument: 'N[,sockets=S][,cores=C][,threads=T]', group: 'Machine', help: 'number of virtual CPUs (default 1)' },
+  { name: 'device', argument: 'NAME[,prop=value]', repeat: true, group: 'Machine', help: 'isa-debug-exit, pc-testdev, isa-debugcon, isa-serial, loader; isa-debug-exit,iobase=0xf4,iosize=0x4' },
+  { name: 'nodefaults', group: 'Machine', help: 'only the devices that are asked for' },
+  { name: 'no-acpi', group: 'Machine', help: 'no ACPI tables (as -M …,acpi=off)' },
+  { name: 'no-hpet', group: 'Machine', help: 'no HPET (as -M …,hpet=off)' },
+  { name: 'bios', argument: 'FILE', group: 'Machine', help: 'firmware image, entered at the reset vector' },
+  { name: 'kernel', argument: 'FILE', group: 'Guest', help: 'bzImage, ELF with a PVH note, multiboot 1 or 2' },
+  { name: 'initrd', argument: "FILE | 'FILE arg,FILE arg'", group: 'Guest', help: 'initial ramdisk; for multiboot a list of modules' },
+  { name: 'append', argument: 'TEXT', group: 'Guest', help: 'kernel command line' },
+  { name: 'no-reboot', group: 'Guest', help: 'end instead of rebooting' },
+  { name: 'no-shutdown', group: 'Guest', help: 'stop instead of ending when the guest powers off' },
+  { name: 'name', argument: 'TEXT', group: 'Guest', help: 'name of the machine, for messages' },
+  { name: 'serial', argument: 'stdio|mon:stdio|file:F|null|none|chardev:ID', repeat: true, group: 'Console', help: 'the next serial port' },
+  { name: 'chardev', argument: 'stdio|file|null,id=ID[,path=F][,mux=on]', repeat: true, group: 'Console', help: 'a named character device for -serial chardev:ID and -device …,chardev=ID' },
+  { name: 'debugcon', argument: 'stdio|file:F|null|none|chardev:ID', group: 'Console', help: 'debug console at port 0xe9' },
+  { name: 'monitor', argument: 'stdio|none|null', group: 'Console', help: 'where the monitor is (Ctrl-A c reaches it on mon:stdio)' },
+  { name: 'nographic', group: 'Console', help: 'first serial port and monitor on this terminal (what happens anyway)' },
+  { name: 'display', argument: 'none', group: 'Console', help: 'there is no display' },
+  { name: 'echr', argument: 'CODE', group: 'Console', help: 'escape character instead of 1 (Ctrl-A)' },
+  { name: 'icount', argument: 'shift=N|auto[,sleep=on|off]', group: 'Time', help: 'virtual clock: one instruction takes 2^N ns; runs repeat exactly' },
+  { name: 'rtc', argument: 'base=utc|localtime|DATE[,clock=host|vm]', group: 'Time', help: 'date and time at power-on' },
+  { name: 'seed', argument: 'N', group: 'Time', help: 'seed of RDRAND, RDSEED and setup_data randomness, for runs that repeat' },
+  { name: 'S', group: 'Debugging', help: "wait for 'c' in the monitor before the first instruction" },
+  { name: 'd', argument: 'ITEM[,ITEM]', group: 'Debugging', help: "log items; '-d help' lists them" },
+  { name: 'D', argument: 'FILE', group: 'Debugging', help: 'log file (default: standard error)' },
+  { name: 'version', alias: 'V', group: 'Debugging', help: 'print the version' },
+  { name: 'help', alias: 'h', group: 'Debugging', help: 'this text' },
+  { name: 'accel', argument: 'tcg', repeat: true, group: 'Accepted for QEMU’s sake', help: 'there is one engine' },
+  { name: 'vga', argument: 'none', group: 'Accepted for QEMU’s sake', help: 'there is no display' },
+  { name: 'net', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'there is no network yet' },
+  { name: 'nic', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'there is no network yet' },
+  { name: 'parallel', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'there is no parallel port' },
+  { name: 'boot', argument: '…', group: 'Accepted for QEMU’s sake', help: 'nothing to choose from' },
+  { name: 'no-user-config', group: 'Accepted for QEMU’s sake', help: 'there is none' },
+  { name: 'enable-kvm', group: 'Accepted for QEMU’s sake', help: 'ignored with a warning: everything is emulated' },
+];
