@@ -28,6 +28,9 @@ let rexB = 0;
 let wBit = 0;
 let lBits = 0;
 let pp = 0;
+let registerImmediateMask = 0xff;
+/** VEX.vvvv / EVEX.V'vvvv as encoded (inverted), where a row without that operand needs all ones; 0 is that. */
+let vvvvBits = 0;
 
 /** 0: not a prefix; 1: REX in 64-bit mode; 2: lock; 3: F2; 4: F3; 5: 66; 6: 67; 8 + n: segment n. */
 const PREFIX_KIND = new Uint8Array(256);
@@ -94,7 +97,7 @@ function readVex(insn: Instruction, first: number, mode: number): number {
     rexB = (~byte1 & 0x20) >> 2;
     wBit = last >> 7;
   }
-  insn.vvvv = (~last >> 3) & 0xf;
+  insn.vvvv = vvvvBits = (~last >> 3) & 0xf;
   if (mode !== 64) {
     rexR = rexX = rexB = 0;
     insn.vvvv &= 7;
@@ -117,7 +120,7 @@ function readEvex(insn: Instruction, mode: number): number {
   rexX = (~p0 & 0x40) >> 3;
   rexB = (~p0 & 0x20) >> 2;
   wBit = p1 >> 7;
-  insn.vvvv = ((~p1 >> 3) & 0xf) | ((~p2 & 8) << 1);
+  insn.vvvv = vvvvBits = ((~p1 >> 3) & 0xf) | ((~p2 & 8) << 1);
   let illegal = (prefixes & NOT_WITH_VEX) !== 0 || (p0 & 8) !== 0 || (p1 & 4) === 0;
   if (mode !== 64) {
     illegal ||= (p2 & 8) === 0;
@@ -282,6 +285,7 @@ function readImmediate(insn: Instruction, kind: number): void {
       insn.immediate = source[position++] as number;
       insn.immediate2 = source[position++] as number;
       return;
+    case Imm.REGISTER: insn.immediate = (source[position++] as number) & registerImmediateMask; return;
     default: readMoffs(insn);
   }
 }
@@ -293,7 +297,7 @@ function clear(insn: Instruction): void {
   insn.displacement = insn.displacementHigh = insn.displacementBytes = 0;
   insn.immediate = insn.immediateHigh = insn.immediate2 = 0;
   insn.vvvv = insn.vectorLength = insn.mask = insn.evexLL = 0;
-  prefixes = wBit = rexR = rexX = rexB = lBits = 0;
+  prefixes = wBit = rexR = rexX = rexB = lBits = vvvvBits = 0;
   segmentOverride = -1;
 }
 
@@ -313,6 +317,7 @@ function addressSizeOf(mode: 16 | 32 | 64): 16 | 32 | 64 {
 /** Decodes at `position`; false is #UD or too long, told apart by how far `position` got. */
 function decode(insn: Instruction, mode: 16 | 32 | 64): boolean {
   clear(insn);
+  registerImmediateMask = mode === 64 ? 0xff : 0x7f;
   const first = readPrefixes(mode);
   if (first < 0) return false;
   let cellIndex: number;
@@ -337,13 +342,13 @@ function decode(insn: Instruction, mode: 16 | 32 | 64): boolean {
   else if ((plan & Plan.Z_OPERAND) !== 0) insn.rm = (insn.opcode & 7) | rexB;
   if ((plan & PLAN_IMMEDIATE) !== 0) readImmediate(insn, plan & PLAN_IMMEDIATE);
   if ((prefixes & Prefix.LOCK) !== 0 && ((plan & Plan.LOCK) === 0 || insn.mod === 3)) return false;
-  if ((prefixes & (Prefix.VEX | Prefix.EVEX)) !== 0 && insn.vvvv !== 0 && (plan & Plan.USES_VVVV) === 0 && !isVsibExtension(insn, plan)) return false;
+  if ((prefixes & (Prefix.VEX | Prefix.EVEX)) !== 0 && vvvvBits !== 0 && (plan & Plan.USES_VVVV) === 0 && !isVsibExtension(plan)) return false;
   return (plan & Plan.CHECKED) === 0 || isEncodable(insn);
 }
 
 /** With a vector index, EVEX.V' is the index register's and the rest of vvvv must be unused. */
-function isVsibExtension(insn: Instruction, plan: number): boolean {
-  return (plan & Plan.VSIB) !== 0 && (insn.vvvv & 0xf) === 0;
+function isVsibExtension(plan: number): boolean {
+  return (plan & Plan.VSIB) !== 0 && (vvvvBits & 0xf) === 0;
 }
 
 /**

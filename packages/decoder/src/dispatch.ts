@@ -38,12 +38,22 @@ function accepted(row: OpcodeRow, bit: number): readonly number[] | null {
 /** How many dimensions a row fixes; a mandatory prefix outweighs REX.B (PAUSE against NOP). */
 const specificity = (row: OpcodeRow): number => DIMS.reduce((n, { bit }) => n + (accepted(row, bit) === null ? 0 : bit === Dim.REX_B ? 1 : 2), 0);
 
+/** Bits of the leaf index below a dimension. */
+function widthBelow(shape: number, bit: number): number {
+  return DIMS.reduce((sum, dim) => (dim.bit > bit && (shape & dim.bit) !== 0 ? sum + dim.width : sum), 0);
+}
+
 function fill(row: OpcodeRow, shape: number, leaves: Int16Array): void {
   let indices = [0];
   for (const { bit, width } of DIMS) {
     if ((shape & bit) === 0) continue;
     const values = accepted(row, bit) ?? Array.from({ length: 1 << width }, (_, i) => i);
     indices = indices.flatMap((index) => values.map((value) => (index << width) | value));
+  }
+  // Where W is ignored outside 64-bit mode the row also takes W1 there.
+  if (row.code.wIgnored32) {
+    const below = widthBelow(shape, Dim.W);
+    for (const index of indices) if (index >> (widthBelow(shape, Dim.MODE)) === 0) leaves[index | (1 << below)] = row.id;
   }
   for (const index of indices) {
     const other = leaves[index] as number;

@@ -21,6 +21,8 @@ export const Imm = {
   TWO_BYTES: 8,
   /** moffs, by address size. */
   MOFFS: 9,
+  /** A vector register in bits 7:4 (bit 7 counts in 64-bit mode only). */
+  REGISTER: 10,
 } as const;
 export const PLAN_IMMEDIATE = 0xf;
 
@@ -47,9 +49,10 @@ export const Plan = {
 function immediateOf(row: OpcodeRow): number {
   const codes = row.operands.filter((o) => 'I sI J A O L'.split(' ').includes(o.method)).map((o) => o.method + o.type);
   if (codes.length === 0) return Imm.NONE;
-  if (codes.length === 2) return codes[0] === 'Iw' ? Imm.ENTER : codes[0]?.startsWith('L') ? Imm.BYTE : Imm.TWO_BYTES;
+  if (codes.length === 2) return codes[0] === 'Iw' ? Imm.ENTER : Imm.TWO_BYTES;
   const code = codes[0] as string;
-  if (code === 'Ib' || code.startsWith('L')) return Imm.BYTE;
+  if (code === 'Ib') return Imm.BYTE;
+  if (code.startsWith('L')) return Imm.REGISTER;
   if (code === 'sIb' || code === 'Jb') return Imm.SIGNED_BYTE;
   if (code === 'Iw') return Imm.WORD;
   if (code === 'Iv') return Imm.V;
@@ -65,10 +68,10 @@ function planOf(row: OpcodeRow): number {
     | bit(row.mode64 === 'force64', Plan.FORCE64)
     | bit(row.code.prefix === 0x66, Plan.MANDATORY_66)
     | bit(row.lock, Plan.LOCK)
-    | bit(has('P', 'S', 'KG'), Plan.REG_OF_8)
+    | bit(has('P', 'S'), Plan.REG_OF_8)
     | bit(has('N', 'Q', 'STi', 'KR', 'KE'), Plan.RM_OF_8)
     | bit(row.code.zOperand, Plan.Z_OPERAND)
-    | bit(has('S', 'C', 'D', 'MV') || row.encoding === 'evex', Plan.CHECKED)
+    | bit(has('S', 'C', 'D', 'MV', 'KG', 'KB') || row.encoding === 'evex', Plan.CHECKED)
     | bit(row.code.modIgnored, Plan.MOD_IGNORED)
     | bit(row.encoding === 'legacy' && has('V', 'W', 'U'), Plan.SSE)
     | bit(has('MV'), Plan.VSIB)

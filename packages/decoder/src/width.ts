@@ -14,6 +14,7 @@ function variableBits(insn: Readonly<Instruction>, type: string): number {
     case 'y': return insn.operandSize === 64 ? 64 : 32;
     case 'z': return insn.operandSize === 16 ? 16 : 32;
     case 'x': case 'ps': case 'pd': return insn.vectorLength;
+    case 'xl': return Math.max(128, insn.vectorLength >> 1);
     case 'xh': return insn.vectorLength >> 1;
     case 'xq': return insn.vectorLength >> 2;
     case 'xe': return insn.vectorLength >> 3;

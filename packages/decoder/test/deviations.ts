@@ -23,6 +23,25 @@ export const notImplemented: readonly (Deviation & { readonly mnemonics: readonl
   { id: 'sev-snp', reason: 'SEV-SNP is not offered.', mnemonics: ['Pvalidate', 'Psmash', 'Rmpadjust', 'Rmpupdate', 'Rmpquery'] },
   { id: 'tdx', reason: 'TDX and total memory encryption are not offered.', mnemonics: ['Tdcall', 'Seamret', 'Seamops', 'Seamcall', 'Pbndkb'] },
   { id: 'mcommit', reason: 'MCOMMIT is in no CPU model of Nestvm.', mnemonics: ['Mcommit'] },
+  {
+    id: 'fma4', reason: 'FMA4 and XOP (Bulldozer) are not offered, not even by Opteron_G4 and Opteron_G5, which lose them as on a host that lacks them.',
+    mnemonics: ['Vpermil2ps', 'Vpermil2pd', ...['add', 'sub'].flatMap((op) => [`Vfm${op}ps`, `Vfm${op}pd`, `Vfm${op}ss`, `Vfm${op}sd`, `Vfnm${op}ps`, `Vfnm${op}pd`, `Vfnm${op}ss`, `Vfnm${op}sd`]),
+      'Vfmaddsubps', 'Vfmaddsubpd', 'Vfmsubaddps', 'Vfmsubaddpd'],
+  },
+  {
+    id: 'avx-2023', reason: 'AVX-VNNI-INT8/INT16, AVX-IFMA, AVX-NE-CONVERT, SHA512, SM3 and SM4 are in no CPU model of Nestvm.',
+    mnemonics: ['Vpdpbuud', 'Vpdpbuuds', 'Vpdpwuud', 'Vpdpwuuds', 'Vpdpwusd', 'Vpdpwusds', 'Vpdpwsud', 'Vpdpwsuds', 'Vpdpbsud', 'Vpdpbsuds', 'Vpdpbssd', 'Vpdpbssds',
+      'Vpmadd52luq', 'Vpmadd52huq', 'Vbcstnebf162ps', 'Vbcstnesh2ps', 'Vcvtneebf162ps', 'Vcvtneeph2ps', 'Vcvtneobf162ps', 'Vcvtneoph2ps', 'Vcvtneps2bf16',
+      'Vsha512msg1', 'Vsha512msg2', 'Vsha512rnds2', 'Vsm3msg1', 'Vsm3msg2', 'Vsm3rnds2', 'Vsm4key4', 'Vsm4rnds4'],
+  },
+  {
+    id: 'amx', reason: 'AMX tiles are not offered.',
+    mnemonics: ['Ldtilecfg', 'Sttilecfg', 'Tilerelease', 'Tilezero', 'Tileloadd', 'Tileloaddt1', 'Tilestored', 'Tdpbssd', 'Tdpbsud', 'Tdpbusd', 'Tdpbuud', 'Tdpbf16ps', 'Tdpfp16ps', 'Tcmmimfp16ps', 'Tcmmrlfp16ps'],
+  },
+  {
+    id: 'cmpccxadd', reason: 'CMPccXADD is in no CPU model of Nestvm.',
+    mnemonics: 'o no b ae e ne be a s ns p np l ge le g'.split(' ').map((cc) => `Cmp${cc}xadd`).concat(['Cmpnbexadd', 'Cmpnbxadd', 'Cmpnzxadd', 'Cmpzxadd', 'Cmpnlexadd', 'Cmpnlxadd']),
+  },
   { id: 'ptwrite', reason: 'Intel Processor Trace is not offered.', mnemonics: ['Ptwrite'] },
 ];
 
@@ -35,6 +54,8 @@ export const otherNames: readonly (Deviation & { readonly iced: string; readonly
   { id: 'vmgexit', reason: 'F2 and F3 make VMMCALL a VMGEXIT under SEV-ES only, which is not offered; elsewhere it is VMMCALL (APM Vol. 3).', iced: 'Vmgexit', ours: 'VMMCALL' },
   { id: 'pcmpestr64', reason: 'The SDM has one name; iced tells REX.W (lengths in RAX and RDX) apart.', iced: 'Pcmpestrm64', ours: 'PCMPESTRM' },
   { id: 'pcmpestr64', reason: 'As above.', iced: 'Pcmpestri64', ours: 'PCMPESTRI' },
+  { id: 'pcmpestr64', reason: 'As above.', iced: 'Vpcmpestrm64', ours: 'VPCMPESTRM' },
+  { id: 'pcmpestr64', reason: 'As above.', iced: 'Vpcmpestri64', ours: 'VPCMPESTRI' },
 ];
 
 /** Operands that iced lists and the manual does not print. */
@@ -42,6 +63,7 @@ export const impliedOperands: readonly (Deviation & { readonly ours: string; rea
   { id: 'xlat', reason: 'XLATB prints no operand; iced lists its implied memory operand.', ours: 'XLAT', first: 1, last: 0 },
   { id: 'maskmov', reason: 'MASKMOVQ and (V)MASKMOVDQU print no memory operand; iced lists the implied one first.', ours: 'MASKMOVQ', first: 1, last: 0 },
   { id: 'maskmov', reason: 'As for MASKMOVQ.', ours: 'MASKMOVDQU', first: 1, last: 0 },
+  { id: 'maskmov', reason: 'As for MASKMOVQ.', ours: 'VMASKMOVDQU', first: 1, last: 0 },
 ];
 
 /** Deviations that the comparison applies by rule. */

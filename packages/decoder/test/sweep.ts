@@ -5,6 +5,10 @@ export function* sweepBytes(bits: number, space: string): Generator<Uint8Array> 
   const rexes = bits === 64 ? [[], [0x40], [0x48], [0x41], [0x44], [0x42], [0x4f]] : none;
   const escapes = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]];
   const tail = [0x5b, 0x11, 0x82, 0x33, 0x44, 0xd5, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd];
+  if (space === 'vex') {
+    yield* vexBytes(bits, tail);
+    return;
+  }
   if (space !== 'legacy') return;
   for (const prefix of legacyPrefixes) for (const rex of rexes) {
     const buffer = new Uint8Array(32 * 256 * 256 * escapes.length);
@@ -17,5 +21,31 @@ export function* sweepBytes(bits: number, space: string): Generator<Uint8Array> 
       }
     }
     yield buffer.subarray(0, at);
+  }
+}
+
+/** VEX: both forms, maps 0 to 4, each W, vvvv, L and pp. */
+function* vexBytes(bits: number, tail: number[]): Generator<Uint8Array> {
+  const heads: number[][] = [];
+  for (let pp = 0; pp < 4; pp++) for (const l of [0, 4]) for (const v of [0x78, 0x48, 0x38, 0x00]) {
+    for (const r of [0x80, 0]) heads.push([0xc5, r | v | l | pp]);
+    for (const w of [0, 0x80]) for (let map = 0; map < 5; map++) for (const rxb of bits === 64 ? [0xe0, 0x60, 0xa0, 0xc0, 0] : [0xe0, 0xc0]) heads.push([0xc4, rxb | map, w | v | l | pp]);
+  }
+  yield* overOpcodes(heads, tail);
+}
+
+/** Every opcode × ModRM after each head. */
+function* overOpcodes(heads: number[][], tail: number[]): Generator<Uint8Array> {
+  const buffer = new Uint8Array(32 * 256 * 256);
+  for (const head of heads) {
+    let at = 0;
+    for (let op = 0; op < 256; op++) for (let modrm = 0; modrm < 256; modrm++) {
+      buffer.set(head, at);
+      buffer[at + head.length] = op;
+      buffer[at + head.length + 1] = modrm;
+      buffer.set(tail, at + head.length + 2);
+      at += 32;
+    }
+    yield buffer;
   }
 }

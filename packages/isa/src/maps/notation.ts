@@ -8,7 +8,7 @@ import type { EvexProperties, EvexTuple, OpcodeEncoding, OpcodeMap, OpcodeRow, O
  *
  * Opcode: an optional mandatory prefix (`NP 66 F3 F2 NFx`), the opcode byte in hex (`+` for a register in its low bits), then `/r`, `/0`…`/7`, or a
  * second hex byte where the whole ModRM byte is opcode. Operands: `METHODtype[/memoryType][:access]`, access `r` when left out. Notes: `lock rep repz
- * cpl0 iopl i64 o64 d64 f64 prot end`, `w0 w1`, `l0 l1 l2` (or `128 256 512`), `o16 o32 o64s` operand size, `mem reg` for the ModRM form, `@feature`, `!EVENT`,
+ * cpl0 iopl i64 o64 d64 f64 prot end`, `w0 w1` (`wig32`: only in 64-bit mode), `l0 l1 l2` (or `128 256 512`), `o16 o32 o64s` operand size, `mem reg` for the ModRM form, `@feature`, `!EVENT`,
  * and for EVEX the tuple (`fv hv fvm …`), `b32 b64 b16` broadcast, `er sae`, `k` (merge), `kz` (merge or zero), `k!` (mask needed).
  */
 export type OpcodeLine<M extends string = string> = readonly [opcode: string, mnemonic: M, operands?: string, notes?: string];
@@ -98,7 +98,7 @@ function parseEvex(words: ReadonlySet<string>): EvexProperties {
   };
 }
 
-const KNOWN = new Set(['lock', 'rep', 'repz', 'cpl0', 'iopl', 'i64', 'o64', 'd64', 'f64', 'prot', 'end', 'w0', 'w1', 'o16', 'o32', 'o64s', 'mem', 'reg', 'anymod',
+const KNOWN = new Set(['lock', 'rep', 'repz', 'cpl0', 'iopl', 'i64', 'o64', 'd64', 'f64', 'prot', 'end', 'w0', 'w1', 'wig32', 'o16', 'o32', 'o64s', 'mem', 'reg', 'anymod',
   'b16', 'b32', 'b64', 'e8', 'e16', 'e32', 'e64', 'er', 'sae', 'k', 'kz', 'k!', ...Object.keys(TUPLES), ...Object.keys(LENGTHS)]);
 
 function parseLine(table: OpcodeTable, line: OpcodeLine, id: number): OpcodeRow {
@@ -126,6 +126,7 @@ function parseLine(table: OpcodeTable, line: OpcodeLine, id: number): OpcodeRow 
       hasModRm: opcode.hasModRm || has(MODRM_METHODS),
       mod: modIgnored ? 'any' : isRegister ? 'register' : words.has('mem') || has(MEMORY_METHODS) ? 'memory' : 'any',
       w: words.has('w0') ? 0 : words.has('w1') ? 1 : -1, l,
+      wIgnored32: words.has('wig32'),
       operandSize: words.has('o16') ? 16 : words.has('o32') ? 32 : words.has('o64s') ? 64 : 0,
       modIgnored,
     },

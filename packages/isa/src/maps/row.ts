@@ -63,6 +63,8 @@ export interface OpcodeEncoding {
   readonly rm: number;
   /** REX.W / VEX.W / EVEX.W; -1 also where it is ignored or means operand size. */
   readonly w: number;
+  /** `w` counts only in 64-bit mode (VMOVD and its kin). */
+  readonly wIgnored32: boolean;
   /** VEX.L / EVEX.L'L must be 0, 1, 2; -1 any. */
   readonly l: number;
   /** Only with this effective operand size, 0 any. */
@@ -101,10 +103,11 @@ export type EvexTuple = 'full' | 'half' | 'quarter' | 'full-mem' | 'half-mem' | 
 export interface OperandSpec {
   readonly method: string;
   /**
-   * Type letters: b 8, w 16, d 32, q 64, dq 128, qq 256, oq 512 bits; v 16/32/64, y 32/64, z 16/32 by operand size; x, ps, pd a whole vector; ss, sd a scalar
+   * Type letters: b 8, w 16, d 32, q 64, dq 128, qq 256, oq 512 bits; v 16/32/64, y 32/64, z 16/32 by operand size; x, ps, pd a whole vector; xl the half of it that a narrowing
+   * conversion writes (128 bits for 128 and 256, else half); ss, sd a scalar
    * float; xh, xq, xe half, quarter, eighth of a vector; p far pointer (16:16, 16:32, 16:64 by operand size); s GDTR/IDTR image; a BOUND pair; fs fd ft m32/64/80
    * real; fb packed BCD; fe x87 environment (14/28); fx x87 state (94/108); fxsave 512 bytes; xsave the XSAVE area; empty for fixed registers and address-only operands.
-   * For `MV`: 32 or 64 (index bits) and x y z (index register length).
+   * For `MV`: 32 or 64 (index bits) and x y z (index register length); its `memoryType` is the element.
    */
   readonly type: string;
   /** Type letters of the memory form; the same as `type` for most (`Ev/w` stores a 16-bit word, but a whole register). */
