@@ -44,11 +44,12 @@ const roundTo = (format: Format): FunctionDefinition =>
       code.if(tiny.and(significand.get().and(dropped).isNonzero()), () => soft.raise(Flag.UNDERFLOW));
     });
     const overflow = exponent.get().geS(format.top).or(exponent.get().eq(format.top - 1).and(carries));
+    const rest = significand.get().and(dropped);
     code.if(overflow, () => {
-      soft.raise(Flag.OVERFLOW | Flag.PRECISION);
+      const masked = soft.control.and(Control.OVERFLOW_MASK).isNonzero();
+      soft.raise(masked.or(rest.isNonzero()).shl(5).or(Flag.OVERFLOW));
       code.return(soft.zero(sign).or(code.select(extra.isZero(), soft.const64(soft.infinity - 1n), soft.const64(soft.infinity))));
     });
-    const rest = significand.get().and(dropped);
     code.if(rest.isNonzero(), () => soft.raise(Flag.PRECISION));
     const tie = rest.eq((dropped + 1n) >> 1n).and(soft.control.shrU(13).and(3).isZero());
     const kept = significand.get().add(extra).shrU(spare).and(tie.zext(64).xor(-1n));
