@@ -19,9 +19,9 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 /** Cases per form by mode; in compatibility mode only what differs from 64-bit mode deserves more than a few. */
 function caseCount(mode: VectorMode, family: string, base: number): number {
   const whole = family === 'general' || family === 'bits';
-  if (mode === 64) return family === 'x87' ? base * 2 : base;
-  if (mode === 32) return whole ? Math.ceil(base * 0.6) : 4;
-  return whole ? Math.ceil(base * 0.3) : 0;
+  if (mode === 64) return family === 'x87' || whole ? base * 2 : base;
+  if (mode === 32) return whole ? base : Math.ceil(base * 0.12);
+  return whole ? Math.ceil(base * 0.6) : 0;
 }
 
 function ask(form: Form, mode: VectorMode, background: Uint8Array, count: number): Question[] {
@@ -55,7 +55,9 @@ function captureFamily(harness: string, family: string, mode: VectorMode, base: 
 }
 
 function main(): void {
-  const { values } = parseArgs({ options: { mode: { type: 'string' }, family: { type: 'string' }, cases: { type: 'string' }, out: { type: 'string' } } });
+  const { values } = parseArgs({
+    options: { mode: { type: 'string' }, family: { type: 'string' }, cases: { type: 'string' }, out: { type: 'string' } },
+  });
   const harness = buildHarness();
   const cpu = readCpu(harness);
   const output = resolve(values.out ?? join(root, 'vectors', `${cpu.vendor.toLowerCase().replace(/genuine|authentic/, '')}-${cpu.family}-${cpu.model}`));

@@ -46,7 +46,7 @@ export function listForms(mode: VectorMode): Form[] {
       const family = familyOf(code);
       const shape = shapeOf(info);
       const mnemonic = shape.name.split(' ')[0] as string;
-      if (family && !excluded.test(mnemonic) && !writesSegment(shape)) forms.push({ family, mnemonic, shape });
+      if (family && !excluded.test(mnemonic) && !writesSegment(shape) && shape.name !== 'BSWAP r16') forms.push({ family, mnemonic, shape });
     }
     info.free();
   }
