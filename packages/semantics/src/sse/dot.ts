@@ -19,16 +19,20 @@ const dot = (real: Real): Emitter => (x) => {
   const mxcsr = x.get32('mxcsr');
   const zero = x.const(64, 0);
   const add = (p: Q, q: Q): Q => code.call(exact.add[real], 64, p, q, mxcsr, x.cpu);
-  collectExceptions(x);
-  const results = a.map((v, chunk) => {
-    const products = range(LANES[real]).map((lane) => code.choose(control.shrU(4 + lane).and(1), 64,
-      () => code.call(exact.mul[real], 64, laneBits(code, real, lane, v), laneBits(code, real, lane, b[chunk] as V), mxcsr, x.cpu), () => zero));
-    const first = add(products[0]!, products[1]!);
-    const sum = real === 'f64' ? first : add(first, add(products[2]!, products[3]!));
-    return range(LANES[real]).reduce((into, lane) => withLaneBits(code, real, lane, into, code.select(control.shrU(lane).and(1), sum, zero)), zero128(x));
-  });
-  commitExceptions(x);
-  output(x).write(results);
+  // Products, sums of pairs, and the sum of those: each step reports its exceptions before the next one begins.
+  const step = (values: () => Q[][]): Q[][] => {
+    collectExceptions(x);
+    const results = values();
+    commitExceptions(x);
+    return results;
+  };
+  let sums = step(() => a.map((v, chunk) => range(LANES[real]).map((lane) => code.choose(control.shrU(4 + lane).and(1), 64,
+    () => code.call(exact.mul[real], 64, laneBits(code, real, lane, v), laneBits(code, real, lane, b[chunk] as V), mxcsr, x.cpu), () => zero))));
+  while (sums[0]!.length > 1) {
+    const parts = sums;
+    sums = step(() => parts.map((values) => range(values.length / 2).map((i) => add(values[2 * i]!, values[2 * i + 1]!))));
+  }
+  output(x).write(sums.map(([sum]) => range(LANES[real]).reduce((into, lane) => withLaneBits(code, real, lane, into, code.select(control.shrU(lane).and(1), sum!, zero)), zero128(x))));
 };
 
 /** Dot products of SSE4.1 and AVX. */
