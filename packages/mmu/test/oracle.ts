@@ -180,3 +180,9 @@ export function oracle(mode: OracleMode, access: OracleAccess): OracleResult {
   }
   return { ok: true, physical: leaf.frame, pageBytes: leaf.pageBytes, updates: flagUpdates(leaf.steps, access.kind === 'write') };
 }
+
+/** The entries that a linear address is translated by, and the size of its page, whatever the rights; undefined when it is not mapped. */
+export function trace(mode: OracleMode, linear: bigint): { readonly addresses: readonly bigint[]; readonly pageBytes: bigint } | undefined {
+  const leaf = walk(mode, linear);
+  return typeof leaf === 'string' ? undefined : { addresses: leaf.steps.map(({ address }) => address), pageBytes: leaf.pageBytes };
+}
