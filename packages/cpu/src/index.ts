@@ -3,4 +3,15 @@
  *
  * @packageDocumentation
  */
-export {};
+export { Vcpu } from './vcpu.js';
+export type { PortAccess, VcpuOptions } from './vcpu.js';
+export { Engine, Interpreter } from './executor.js';
+export { initialize, reset, startUp } from './reset.js';
+export { updateMode } from './mode.js';
+export type { Executor, Stop } from './ports/executor.js';
+export type { InterruptSource } from './ports/interrupts.js';
+export type { CpuidResult, CpuidState, CpuModel } from './ports/model.js';
+export { createDeterministicRandom } from './ports/random.js';
+export type { RandomSource } from './ports/random.js';
+export type { PhysicalAccess, Translation } from './ports/translation.js';
+export type { Virtualization } from './ports/virtualization.js';

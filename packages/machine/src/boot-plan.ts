@@ -1,0 +1,41 @@
+import { BootError, buildE820, loadFlat, loadKernel, type BootPlan, type E820Entry } from '@nestvm/boot';
+import type { Board, BoardPart, RamLayout } from './boards.js';
+import type { MachineConfig } from './config.js';
+import { MachineError } from './errors.js';
+
+/** What starts the machine: a plan, or undefined when firmware is entered at the reset vector. */
+export interface Startup {
+  readonly plans: readonly BootPlan[];
+  /** The plan whose entry the first CPU takes. */
+  readonly entry: BootPlan | undefined;
+}
+
+const ECAM = { base: 0xb0000000, size: 0x10000000 };
+
+/** The memory map of a board with this much RAM. */
+export const e820Of = (board: Board, ram: RamLayout): E820Entry[] =>
+  buildE820({ ...ram, reserved: [...(board.chipset === 'q35' ? [ECAM] : []), { base: 0xfffc0000, size: 0x40000 }] });
+
+/** Loads what the configuration names; throws `BootError` and `MachineError` (`nothing-to-run`). */
+export function createStartup(config: MachineConfig, board: Board, ram: RamLayout, parts: ReadonlySet<BoardPart>): Startup {
+  const e820 = e820Of(board, ram);
+  const plans: BootPlan[] = [];
+  let entry: BootPlan | undefined;
+  const tables = parts.has('acpi') ? undefined : undefined;
+  if (config.kernel) {
+    entry = loadKernel({
+      kernel: config.kernel, modules: config.modules ?? [], commandLine: config.commandLine ?? '', e820, longMode: config.cpu.has('lm'), ...(tables ?? {}),
+    });
+    plans.push(entry);
+  }
+  for (const image of config.images ?? []) {
+    const plan = loadFlat({ file: image.file, address: image.address, mode: image.entry ?? 'protected', e820 });
+    if (image.entry) {
+      if (image.entry === 'long' && !config.cpu.has('lm')) throw new BootError('entry-missing', `${image.file.name}: starts in long mode, which the CPU lacks; choose another model`);
+      entry = plan;
+      plans.push(plan);
+    } else plans.push({ ...plan, writes: plan.writes.filter((write) => write.name === image.file.name) });
+  }
+  if (entry === undefined && config.firmware === undefined) throw new MachineError('nothing-to-run', 'machine: neither a kernel, an image with an entry nor firmware; give one of them');
+  return { plans, entry };
+}

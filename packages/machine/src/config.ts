@@ -1,0 +1,77 @@
+import type { BootFile, BootModule } from '@nestvm/boot';
+import type { CpuModel } from '@nestvm/isa/models';
+import type { BoardName, BoardPart } from './boards.js';
+
+/** What the host gives to a machine. The defaults are deterministic, so that a run repeats and works anywhere. */
+export interface HostServices {
+  /** Monotonic nanoseconds (need not be whole). */
+  nowNs(): number;
+  /** Ends after about `ns` nanoseconds (Infinity: never by itself), or earlier when `wake` was called; false when nobody ever will. */
+  sleep(ns: number): Promise<boolean>;
+  /** Ends a running `sleep` early. */
+  wake(): void;
+  /** Lets everything else on the thread run once. */
+  yieldTurn(): Promise<void>;
+}
+
+/** Where the bytes of a serial port or debug console go. */
+export interface ByteSink {
+  write(byte: number): void;
+}
+
+/** How guest time passes. */
+export type ClockConfig =
+  /** With the host's monotonic clock. */
+  | { readonly kind: 'host' }
+  /** 2^shift ns for each instruction; halted CPUs jump to the next deadline, after as much host time when `sleep` is on. */
+  | { readonly kind: 'virtual'; readonly shift: number; readonly sleep: boolean };
+
+/** A raw image in guest memory; `entry`: where and how the first CPU starts. */
+export interface ImageConfig {
+  readonly file: BootFile;
+  readonly address: number;
+  readonly entry?: 'real' | 'protected' | 'long';
+}
+
+/** Everything that a machine is made from. Sizes in bytes. */
+export interface MachineConfig {
+  readonly board: BoardName;
+  /** Parts switched on or off against the board's own list. */
+  readonly parts?: Partial<Record<BoardPart, boolean>>;
+  /** CPU model with its topology. */
+  readonly cpu: CpuModel;
+  readonly memoryBytes: number;
+  readonly kernel?: BootFile;
+  /** The initrd, or multiboot modules. */
+  readonly modules?: readonly BootModule[];
+  readonly commandLine?: string;
+  /** A firmware image, mapped so that it ends at 4 GiB (and 1 MiB); without a kernel it is entered at the reset vector. */
+  readonly firmware?: BootFile;
+  readonly images?: readonly ImageConfig[];
+  /** Up to four serial ports; null leaves one out. */
+  readonly serial?: readonly (ByteSink | null)[];
+  readonly debugConsole?: { readonly port: number; readonly sink: ByteSink };
+  readonly debugExit?: { readonly iobase: number; readonly iosize: number };
+  readonly testDevice?: boolean;
+  readonly clock?: ClockConfig;
+  /** Seconds since 1970 that the RTC shows at power-on (default 0). */
+  readonly rtcSeconds?: number;
+  /** Seed of RDRAND and RDSEED (default 1). */
+  readonly seed?: number;
+  readonly host?: HostServices;
+  /** False: a reset ends the run (default true: the machine starts again). */
+  readonly reboot?: boolean;
+}
+
+/** Why a run ended. */
+export type MachineOutcome =
+  /** The guest switched itself off. */
+  | { readonly kind: 'poweroff' }
+  /** isa-debug-exit. */
+  | { readonly kind: 'exit'; readonly status: number }
+  /** A reset while `reboot` is false; `cause` says whether the guest asked or a triple fault did. */
+  | { readonly kind: 'reset'; readonly cause: 'guest' | 'triple-fault' }
+  /** Every CPU waits for what can never come: no timer, no input. */
+  | { readonly kind: 'stuck' }
+  /** `stop` was called. */
+  | { readonly kind: 'stopped' };

@@ -1,0 +1,171 @@
+import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
+import { createDeterministicRandom, Engine, Interpreter, reset, Vcpu } from '@nestvm/cpu';
+import { vcpuState } from '@nestvm/isa';
+import { createArena, PhysicalMemory, type Arena } from '@nestvm/memory';
+import { Mmu } from '@nestvm/mmu';
+import { boards, ramLayout, type Board, type BoardPart, type RamLayout } from './boards.js';
+import { createStartup, type Startup } from './boot-plan.js';
+import type { ClockConfig, HostServices, MachineConfig, MachineOutcome } from './config.js';
+import { enterPlan, writePlan } from './entry.js';
+import { MachineError } from './errors.js';
+import { mapFirmware } from './firmware.js';
+import { createMemoryHost } from './host.js';
+import { cpuCount, Platform } from './platform.js';
+import { RunLoop } from './run-loop.js';
+
+const MEBIBYTE = 2 ** 20;
+/** Room in the arena beside guest RAM: decoded code and its tables; and for each vCPU its state and TLB banks. */
+const ENGINE_BYTES = 48 * MEBIBYTE;
+const VCPU_BYTES = 2 * MEBIBYTE;
+const VGA_HOLE = { base: 0xa0000, end: 0xc0000 };
+const FOUR_GIB = 2 ** 32;
+
+/** A whole machine: memory, CPUs, devices, and the loop that runs them. */
+export class Machine {
+  readonly board: Board;
+  readonly parts: ReadonlySet<BoardPart>;
+  readonly ram: RamLayout;
+  readonly arena: Arena;
+  readonly ports = new PortSpace();
+  readonly mmio = new MmioSpace();
+  readonly clock = new VirtualClock();
+  readonly memory: PhysicalMemory;
+  readonly cpus: readonly Vcpu[];
+  readonly executors: readonly Interpreter[];
+  readonly platform: Platform;
+  private readonly startup: Startup;
+  private readonly loop: RunLoop;
+
+  constructor(readonly config: MachineConfig) {
+    this.board = boards[config.board];
+    this.parts = partsOf(this.board, config);
+    this.ram = ramLayout(this.board, config.memoryBytes);
+    this.startup = createStartup(config, this.board, this.ram, this.parts);
+    const count = cpuCount(config);
+    this.arena = createArena({ bytes: arenaBytes(config.memoryBytes, count) });
+    this.memory = new PhysicalMemory({ arena: this.arena, mmio: this.mmio });
+    this.mapRam();
+    const host: HostServices = config.host ?? createMemoryHost();
+    const clock: ClockConfig = config.clock ?? { kind: 'virtual', shift: 0, sleep: false };
+    this.platform = new Platform({
+      board: this.board, parts: this.parts, config, ram: this.ram, memory: this.memory, ports: this.ports, mmio: this.mmio, clock: this.clock,
+      lines: {
+        reset: () => this.loop.requestReset('guest'),
+        powerOff: () => this.loop.finish({ kind: 'poweroff' }),
+        exit: (status) => this.loop.finish({ kind: 'exit', status }),
+        a20: (open) => this.setA20(open),
+      },
+    });
+    this.cpus = this.createCpus(count);
+    const engine = new Engine(this.arena, this.memory);
+    this.executors = this.cpus.map((cpu) => new Interpreter(cpu, engine));
+    this.loop = new RunLoop({
+      executors: this.executors, clock: this.clock, host, clockConfig: clock,
+      selectCpu: (index) => {
+        this.platform.current = index;
+      },
+      reset: () => this.reset(),
+      rebootAllowed: config.reboot ?? true,
+    });
+    this.reset();
+  }
+
+  /** Runs until the guest ends, or `stop` is called; may be called again after `stopped`. */
+  run(): Promise<MachineOutcome> {
+    return this.loop.run();
+  }
+
+  /** Makes `run` end at the next instruction boundary. */
+  stop(): void {
+    this.loop.finish({ kind: 'stopped' });
+  }
+
+  /** As if somebody pressed the reset button. */
+  requestReset(): void {
+    this.loop.requestReset('guest');
+  }
+
+  /** As if somebody pressed the power button: ACPI guests shut down. */
+  powerButton(): void {
+    this.platform.pm?.powerButton();
+    this.loop.wake();
+  }
+
+  /** Bytes for a serial port (0 is COM1). Returns how many were taken. */
+  receiveSerial(port: number, bytes: Uint8Array): number {
+    const taken = this.platform.serial[port]?.receive(bytes) ?? 0;
+    this.loop.wake();
+    return taken;
+  }
+
+  /** Instructions retired by all CPUs. */
+  get retired(): number {
+    return this.executors.reduce((sum, executor) => sum + executor.retired, 0);
+  }
+
+  /** Power-on or reset: devices, CPUs, and what was to be loaded. */
+  reset(): void {
+    this.platform.reset();
+    for (const cpu of this.cpus) reset(cpu);
+    for (const plan of this.startup.plans) writePlan(plan, this.memory);
+    if (this.startup.entry) enterPlan(this.cpus[0]!, this.startup.entry.entry);
+  }
+
+  private mapRam(): void {
+    const { memory, ram, config } = this;
+    const base = this.arena.allocate('guest RAM', config.memoryBytes, 4096);
+    memory.mapRam(0, Math.min(VGA_HOLE.base, ram.below4G), base);
+    if (ram.below4G > VGA_HOLE.end) memory.mapRam(VGA_HOLE.end, ram.below4G - VGA_HOLE.end, base + VGA_HOLE.end);
+    if (ram.above4G > 0) memory.mapRam(FOUR_GIB, ram.above4G, base + ram.below4G);
+    if (config.firmware) mapFirmware(this.arena, memory, config.firmware);
+  }
+
+  private createCpus(count: number): Vcpu[] {
+    const { arena, memory, config, platform } = this;
+    const random = createDeterministicRandom(config.seed ?? 1);
+    return Array.from({ length: count }, (_, index) => {
+      const base = arena.allocate(`vcpu ${index}`, vcpuState.size, 64);
+      const mmu = new Mmu({ memory, vcpuBase: base, maxPhysicalAddress: config.cpu.physicalBits, pages1g: config.cpu.has('pdpe1gb') });
+      const cpu = new Vcpu({ index, buffer: arena.memory.buffer, base, mmu, memory, ports: this.ports, clock: this.clock, model: config.cpu, random });
+      const source = platform.localApics[index] ?? (index === 0 ? platform.picSource : undefined);
+      if (source) cpu.connectInterrupts(source);
+      cpu.onPlatformEvent = (event) => {
+        if (event === 'shutdown') this.loop.requestReset('triple-fault');
+      };
+      return cpu;
+    });
+  }
+
+  private setA20(open: boolean): void {
+    const mask = open ? 0xffffffff : 0xffefffff;
+    for (const cpu of this.cpus ?? []) {
+      if (cpu.get32('a20Mask') === mask) continue;
+      cpu.set32('a20Mask', mask);
+      cpu.mmu.setContext();
+    }
+  }
+}
+
+/** Makes a machine; throws `MachineError`, `BootError` and `CpuModelError` for what cannot be. */
+export const createMachine = (config: MachineConfig): Machine => new Machine(config);
+
+/** Size of the arena for this much RAM; throws `MachineError` (`too-much-memory`). */
+function arenaBytes(memoryBytes: number, cpus: number): number {
+  const bytes = memoryBytes + ENGINE_BYTES + cpus * VCPU_BYTES;
+  if (!Number.isSafeInteger(memoryBytes) || memoryBytes < MEBIBYTE || memoryBytes % 4096 !== 0) {
+    throw new MachineError('bad-option', `machine: ${memoryBytes} bytes of memory; give at least 1 MiB, in whole pages`);
+  }
+  if (bytes > FOUR_GIB) throw new MachineError('too-much-memory', `machine: ${memoryBytes / MEBIBYTE} MiB of guest memory and the engine do not fit into 4 GiB; give less`);
+  return bytes;
+}
+
+function partsOf(board: Board, config: MachineConfig): ReadonlySet<BoardPart> {
+  const parts = new Set(board.parts);
+  for (const [part, on] of Object.entries(config.parts ?? {}) as [BoardPart, boolean][]) {
+    if (!board.optional.includes(part)) throw new MachineError('bad-option', `machine: board '${board.name}' has no switch '${part}'; it has ${board.optional.join(', ') || 'none'}`);
+    if (on) parts.add(part);
+    else parts.delete(part);
+  }
+  if (cpuCount(config) > 1 && !config.cpu.has('apic')) throw new MachineError('bad-option', 'machine: several CPUs need local APICs; add the feature apic or use one CPU');
+  return parts;
+}

@@ -1,0 +1,166 @@
+import type { Device } from '@nestvm/bus';
+import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
+import {
+  AcpiPm, addI440Fx, addQ35, ApicBus, assignPciResources, COM_PORTS, DebugConsole, DebugExit, FwCfg, Hpet, I8042, initializeLikeFirmware, InterruptRouting, IoApic, LocalApic,
+  PciHost, Pic, PicInterruptSource, Pit, PlatformWiring, Port92, ResetControl, Rtc, TestDevice, Uart,
+} from '@nestvm/devices/platform';
+import type { PhysicalMemory } from '@nestvm/memory';
+import type { Board, BoardPart, RamLayout } from './boards.js';
+import type { MachineConfig } from './config.js';
+
+/** Lines of the board that are not interrupts. */
+export interface BoardLines {
+  /** The guest asks for a reset, to be made at the next instruction boundary. */
+  readonly reset: () => void;
+  readonly powerOff: () => void;
+  readonly exit: (status: number) => void;
+  readonly a20: (open: boolean) => void;
+}
+
+/** What a platform is made from. */
+export interface PlatformOptions {
+  readonly board: Board;
+  readonly parts: ReadonlySet<BoardPart>;
+  readonly config: MachineConfig;
+  readonly ram: RamLayout;
+  readonly memory: PhysicalMemory;
+  readonly ports: PortSpace;
+  readonly mmio: MmioSpace;
+  readonly clock: VirtualClock;
+  readonly lines: BoardLines;
+}
+
+/** Where PCI BARs go on each chipset. */
+const PCI_WINDOWS = {
+  i440fx: { ioBase: 0xc000, ioLimit: 0xffff, memoryBase: 0xe0000000, memoryLimit: 0xfebfffff },
+  q35: { ioBase: 0xc000, ioLimit: 0xffff, memoryBase: 0xc0000000, memoryLimit: 0xfebfffff },
+} as const;
+
+/** The devices of a machine, wired by the board's table. */
+export class Platform {
+  readonly devices: Device[] = [];
+  readonly serial: (Uart | undefined)[] = [];
+  readonly localApics: LocalApic[] = [];
+  readonly apicBus: ApicBus | undefined;
+  readonly pic: Pic | undefined;
+  readonly picSource: PicInterruptSource | undefined;
+  readonly pm: AcpiPm | undefined;
+  readonly keyboard: I8042 | undefined;
+  readonly pci: PciHost | undefined;
+  /** Whose accesses are under way: the number of the running vCPU. */
+  current = 0;
+
+  constructor(private readonly options: PlatformOptions) {
+    const { parts, config, board, lines } = options;
+    const has = (part: BoardPart): boolean => parts.has(part);
+    const apic = config.cpu.has('apic');
+    if (apic) this.apicBus = new ApicBus(() => this.localApics[this.current]);
+    if (has('pic')) this.pic = new Pic();
+    const ioApic = this.apicBus && has('ioapic') ? new IoApic({ bus: this.apicBus }) : undefined;
+    const routing = new InterruptRouting({ ...(this.pic ? { pic: this.pic } : {}), ...(ioApic ? { ioApic } : {}) });
+    const wiring = new PlatformWiring({
+      ports: options.ports, mmio: options.mmio, clock: options.clock, dma: options.memory, routing, ...(this.apicBus ? { msi: this.apicBus } : {}),
+      lines: {
+        reset: (level) => level === 1 && lines.reset(),
+        poweroff: (level) => level === 1 && lines.powerOff(),
+        a20: (level) => lines.a20(level === 1),
+        nmi: (level) => this.nmi(level),
+        smi: (level) => level === 1 && this.smi(),
+      },
+    });
+    const add = <T extends Device>(device: T): T => {
+      device.attach(wiring);
+      this.devices.push(device);
+      return device;
+    };
+    if (this.apicBus) add(this.apicBus);
+    if (this.pic) add(this.pic);
+    if (ioApic) add(ioApic);
+    this.addLocalApics(apic);
+    if (this.pic && !this.apicBus) this.picSource = new PicInterruptSource(this.pic);
+    const pit = has('pit') ? add(new Pit()) : undefined;
+    const rtc = has('rtc') ? add(this.createRtc()) : undefined;
+    if (has('hpet')) {
+      const onLegacyReplacement = (enabled: boolean): void => {
+        pit?.setInterruptEnabled(!enabled);
+        rtc?.setInterruptEnabled(!enabled);
+      };
+      add(new Hpet({ onLegacyReplacement, ...(board.chipset === 'i440fx' ? { routes: 4 } : {}) }));
+    }
+    if (has('i8042')) {
+      this.keyboard = add(new I8042());
+      add(new Port92());
+    }
+    this.addSerial(add);
+    if (board.pm !== 'none') this.pm = add(new AcpiPm({ chip: board.pm }));
+    this.pci = this.addPci(add);
+    add(new FwCfg({ ramBytes: config.memoryBytes, cpus: cpuCount(config) }));
+    if (config.debugConsole) add(new DebugConsole({ base: config.debugConsole.port, write: (byte) => config.debugConsole!.sink.write(byte) }));
+    if (config.debugExit) add(new DebugExit({ base: config.debugExit.iobase, size: config.debugExit.iosize, exit: lines.exit }));
+    if (config.testDevice) add(new TestDevice());
+  }
+
+  private addLocalApics(present: boolean): void {
+    const { config, clock } = this.options;
+    if (!present || !this.apicBus) return;
+    const { cpu } = config;
+    for (let id = 0; id < cpuCount(config); id++) {
+      this.localApics.push(new LocalApic({
+        id, bsp: id === 0, bus: this.apicBus, clock, ...(this.pic ? { pic: this.pic } : {}),
+        x2apic: cpu.has('x2apic'), tscDeadline: cpu.has('tsc-deadline'), physicalAddressBits: cpu.physicalBits,
+      }));
+    }
+    this.pic?.setOutput((level) => this.apicBus!.setPicOutput(level));
+  }
+
+  private createRtc(): Rtc {
+    const { config, ram } = this.options;
+    return new Rtc({ epochSeconds: config.rtcSeconds ?? 0, lowMemoryBytes: ram.below4G, highMemoryBytes: ram.above4G, cpus: cpuCount(config) });
+  }
+
+  private addSerial(add: <T extends Device>(device: T) => T): void {
+    (this.options.config.serial ?? []).forEach((backend, i) => {
+      const port = COM_PORTS[i];
+      this.serial.push(backend && port ? add(new Uart({ name: `com${i + 1}`, base: port.base, line: `isa:${port.irq}`, backend })) : undefined);
+    });
+  }
+
+  private addPci(add: <T extends Device>(device: T) => T): PciHost | undefined {
+    const { chipset } = this.options.board;
+    const resetControl = new ResetControl(chipset === 'none');
+    if (chipset === 'none') {
+      add(resetControl);
+      return undefined;
+    }
+    add(resetControl);
+    const host = add(new PciHost({ resetControl }));
+    if (chipset === 'i440fx') addI440Fx(host, this.pm);
+    else addQ35(host, this.pm);
+    return host;
+  }
+
+  /** RESET: every device to its power-on state, then what firmware would have set up. The bus of the APICs is not a device that forgets. */
+  reset(): void {
+    for (const device of this.devices) device.reset();
+    for (const apic of this.localApics) apic.reset();
+    const { ports, board, parts } = this.options;
+    if (this.pic) initializeLikeFirmware(ports, { pci: board.chipset === 'i440fx', pit: parts.has('pit') });
+    if (this.pci && board.chipset !== 'none') assignPciResources(this.pci, PCI_WINDOWS[board.chipset]);
+  }
+
+  private nmi(level: 0 | 1): void {
+    this.apicBus?.setNmi(level);
+    if (level === 1) this.picSource?.nmi();
+  }
+
+  private smi(): void {
+    this.apicBus?.smi();
+    this.picSource?.smi();
+  }
+}
+
+/** Number of vCPUs of a configuration. */
+export const cpuCount = (config: MachineConfig): number => {
+  const { sockets, cores, threads } = config.cpu.topology;
+  return sockets * cores * threads;
+};

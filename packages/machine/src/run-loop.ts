@@ -1,0 +1,180 @@
+import type { VirtualClock } from '@nestvm/bus';
+import type { Stop } from '@nestvm/cpu';
+import type { ClockConfig, HostServices, MachineOutcome } from './config.js';
+
+/** An executor as the loop drives it. */
+export interface LoopExecutor {
+  readonly retired: number;
+  run(budget: number): Stop;
+  requestStop(): void;
+}
+
+/** What the loop drives. */
+export interface RunLoopOptions {
+  readonly executors: readonly LoopExecutor[];
+  readonly clock: VirtualClock;
+  readonly host: HostServices;
+  readonly clockConfig: ClockConfig;
+  /** Told which vCPU runs from now on. */
+  readonly selectCpu: (index: number) => void;
+  readonly reset: () => void;
+  readonly rebootAllowed: boolean;
+}
+
+/** Longest slice of one vCPU, in instructions; shorter when several take turns, so that they wait for each other less. */
+const SLICE = 200_000;
+const SHARED_SLICE = 50_000;
+/** The event loop gets a turn at least this often. */
+const TURN_NS = 8_000_000;
+/** … and after so many rounds on a host whose time stands still. */
+const MOST_ROUNDS = 64;
+/** A guess to start from; measured while running. */
+const FIRST_RATE = 0.1;
+
+/** Runs vCPUs in turns, moves guest time, sleeps when all of them wait. */
+export class RunLoop {
+  private outcome: MachineOutcome | undefined;
+  private resetCause: 'guest' | 'triple-fault' | undefined;
+  /** Host time that is guest time 0. */
+  private hostOrigin: number;
+  /** Guest time of the virtual clock at the start of the running slice, and the executor's count then. */
+  private sliceStartNs = 0;
+  private sliceStartRetired = 0;
+  private runningIndex = 0;
+  private running = false;
+  private lastTurn = 0;
+  private rounds = 0;
+  /** Instructions per host nanosecond, smoothed. */
+  private rate = FIRST_RATE;
+
+  constructor(private readonly options: RunLoopOptions) {
+    const { clock, host, clockConfig } = options;
+    this.hostOrigin = host.nowNs();
+    if (clockConfig.kind === 'host') clock.setSource(() => Math.floor(host.nowNs() - this.hostOrigin));
+    else {
+      const scale = 2 ** clockConfig.shift;
+      clock.setSource(() => this.sliceStartNs + (this.running ? (options.executors[this.runningIndex]!.retired - this.sliceStartRetired) * scale : 0));
+    }
+    clock.setEarlierDeadlineListener(() => this.interrupt());
+  }
+
+  /** Ends the run at the next instruction boundary. */
+  finish(outcome: MachineOutcome): void {
+    this.outcome ??= outcome;
+    this.interrupt();
+    this.options.host.wake();
+  }
+
+  requestReset(cause: 'guest' | 'triple-fault'): void {
+    this.resetCause ??= cause;
+    this.interrupt();
+    this.options.host.wake();
+  }
+
+  /** Something may have become pending: ends a sleep. */
+  wake(): void {
+    this.options.host.wake();
+  }
+
+  async run(): Promise<MachineOutcome> {
+    const { host, clock, clockConfig } = this.options;
+    // Guest time stood still while nobody ran it.
+    if (clockConfig.kind === 'host') this.hostOrigin = host.nowNs() - clock.nowNs();
+    this.lastTurn = host.nowNs();
+    for (;;) {
+      if (this.outcome !== undefined) return this.takeOutcome();
+      const resetCause = this.resetCause;
+      if (resetCause !== undefined) {
+        this.resetCause = undefined;
+        if (!this.options.rebootAllowed) return { kind: 'reset', cause: resetCause };
+        this.options.reset();
+      }
+      const idle = this.round();
+      this.advance();
+      if (this.outcome === undefined && this.resetCause === undefined && idle && !(await this.rest())) return { kind: 'stuck' };
+      if (host.nowNs() - this.lastTurn >= TURN_NS || ++this.rounds >= MOST_ROUNDS) await this.turn();
+    }
+  }
+
+  private takeOutcome(): MachineOutcome {
+    const outcome = this.outcome!;
+    this.outcome = undefined;
+    return outcome;
+  }
+
+  private async turn(): Promise<void> {
+    const { host } = this.options;
+    await host.yieldTurn();
+    this.lastTurn = host.nowNs();
+    this.rounds = 0;
+  }
+
+  private interrupt(): void {
+    if (this.running) this.options.executors[this.runningIndex]!.requestStop();
+  }
+
+  /** One slice of each vCPU; true when all of them wait. */
+  private round(): boolean {
+    const { executors } = this.options;
+    let idle = true;
+    for (let index = 0; index < executors.length; index++) {
+      const stop = this.slice(index);
+      if (stop === 'budget' || stop === 'requested') idle = false;
+      if (this.outcome !== undefined || this.resetCause !== undefined) return false;
+      if (index + 1 < executors.length) this.advance();
+    }
+    return idle;
+  }
+
+  private slice(index: number): Stop {
+    const { executors, clock, host, selectCpu, clockConfig } = this.options;
+    const executor = executors[index]!;
+    const budget = this.budget();
+    selectCpu(index);
+    this.runningIndex = index;
+    this.sliceStartNs = clock.nowNs();
+    this.sliceStartRetired = executor.retired;
+    this.running = true;
+    const start = clockConfig.kind === 'host' ? host.nowNs() : 0;
+    const stop = executor.run(budget);
+    const done = executor.retired - this.sliceStartRetired;
+    if (clockConfig.kind === 'virtual') this.sliceStartNs += done * 2 ** clockConfig.shift;
+    else if (done > 10_000) this.rate = 0.8 * this.rate + 0.2 * (done / Math.max(1, host.nowNs() - start));
+    this.running = false;
+    return stop;
+  }
+
+  /** Instructions until the next deadline, within the bounds of a slice. */
+  private budget(): number {
+    const { clock, executors, clockConfig } = this.options;
+    const longest = executors.length > 1 ? SHARED_SLICE : SLICE;
+    const untilNs = clock.nextDeadlineNs() - clock.nowNs();
+    if (untilNs <= 0) return 1;
+    const instructions = clockConfig.kind === 'virtual' ? Math.ceil(untilNs / 2 ** clockConfig.shift) : Math.ceil(untilNs * this.rate);
+    return Math.max(1, Math.min(longest, instructions));
+  }
+
+  /** Lets timers fire that are due by now. */
+  private advance(): void {
+    const { clock } = this.options;
+    clock.advanceTo(clock.nowNs());
+  }
+
+  /** All vCPUs wait: until the next deadline, or for input. False when neither can come. */
+  private async rest(): Promise<boolean> {
+    const { clock, host, clockConfig } = this.options;
+    const deadline = clock.nextDeadlineNs();
+    const waitNs = deadline - clock.nowNs();
+    if (waitNs <= 0) return true;
+    if (clockConfig.kind === 'virtual' && deadline !== Infinity) {
+      if (clockConfig.sleep) await host.sleep(waitNs);
+      this.sliceStartNs = Math.max(this.sliceStartNs, deadline);
+      clock.advanceTo(deadline);
+      return true;
+    }
+    const woken = await host.sleep(waitNs);
+    this.lastTurn = host.nowNs();
+    this.advance();
+    return woken;
+  }
+}
