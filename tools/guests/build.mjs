@@ -6,21 +6,23 @@
  * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b]
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { buildPrograms } from './programs/build.mjs';
 import { CpioArchive } from './cpio.mjs';
 import { moduleFiles } from './modules.mjs';
 import { fetchPackage } from './packages.mjs';
+import { buildPrograms } from './programs/build.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 export const defaultOutput = resolve(here, '../../build/guests');
 
 function busyboxApplets(busybox) {
   try {
-    return execFileSync(busybox, ['--list'], { encoding: 'utf8' }).split('\n').filter((name) => name && name !== 'busybox');
+    return execFileSync(busybox, ['--list'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((name) => name && name !== 'busybox');
   } catch {
     throw new Error(`${busybox} does not run on this machine, so its list of commands is unknown; build the guests on Linux on x86-64.`);
   }

@@ -1,6 +1,7 @@
 /** Kernel modules with everything that they depend on, in load order. */
-import { readFileSync } from 'node:fs';
+
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 function allModules(tree) {
@@ -10,7 +11,9 @@ function allModules(tree) {
 
 /** The `depends=` of a module's .modinfo section. */
 function dependencies(path) {
-  const match = readFileSync(path).toString('latin1').match(/\0depends=([^\0]*)\0/);
+  const match = readFileSync(path)
+    .toString('latin1')
+    .match(/\0depends=([^\0]*)\0/);
   return match && match[1] ? match[1].split(',') : [];
 }
 

@@ -1,7 +1,7 @@
 /** Fetches Debian packages without installing them and unpacks them into a cache; no privileges are needed. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 /** Runs apt tools on the system's package lists, or on private ones when the system has none that can be read. */
@@ -32,8 +32,16 @@ class Apt {
         return path;
       };
       this.#options = [
-        '-o', `Dir::State::lists=${directory('lists')}`, '-o', `Dir::Cache=${directory('cache')}`, '-o', `Dir::Cache::archives=${directory('archives')}`,
-        '-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=',
+        '-o',
+        `Dir::State::lists=${directory('lists')}`,
+        '-o',
+        `Dir::Cache=${directory('cache')}`,
+        '-o',
+        `Dir::Cache::archives=${directory('archives')}`,
+        '-o',
+        'Debug::NoLocking=1',
+        '-o',
+        'APT::Sandbox::User=',
       ];
       this.run('apt-get', ['update', '-q']);
       return query();
@@ -44,7 +52,10 @@ class Apt {
 /** Name, file name and SHA-256 of the newest version of a package, as apt prints them. */
 function locate(apt, name) {
   return apt.ask(() => {
-    const line = apt.run('apt-get', ['download', '--print-uris', '-q', name]).split('\n').find((text) => text.startsWith("'"));
+    const line = apt
+      .run('apt-get', ['download', '--print-uris', '-q', name])
+      .split('\n')
+      .find((text) => text.startsWith("'"));
     const match = line?.match(/^'[^']*' (\S+) \d+ SHA256:([0-9a-f]{64})/);
     if (!match) throw new Error(`apt-get has no package ${name}; add a Debian 12 source.`);
     return { name, file: match[1], sha256: match[2] };
@@ -67,7 +78,10 @@ function resolveMeta(apt, name) {
 /** A package that an earlier run left in the cache, for machines without a network. */
 function cached(root, name) {
   const stem = name.replace(/-amd64$/, '');
-  const directory = readdirSync(join(root, 'unpacked')).filter((entry) => entry.startsWith(stem.replace(/^linux-image-cloud.*/, 'linux-image-'))).sort().pop();
+  const directory = readdirSync(join(root, 'unpacked'))
+    .filter((entry) => entry.startsWith(stem.replace(/^linux-image-cloud.*/, 'linux-image-')))
+    .sort()
+    .pop();
   return directory && join(root, 'unpacked', directory);
 }
 

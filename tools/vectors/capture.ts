@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { gzipSync, constants } from 'node:zlib';
+import { constants, gzipSync } from 'node:zlib';
 import { encodeVectors, type VectorCase, type VectorForm, type VectorMode } from '../../packages/conformance/src/vectors/index.js';
 import { makeCase, type Question } from './cases.js';
 import { type Form, listForms } from './forms.js';
@@ -60,7 +60,9 @@ function main(): void {
   });
   const harness = buildHarness();
   const cpu = readCpu(harness);
-  const output = resolve(values.out ?? join(root, 'vectors', `${cpu.vendor.toLowerCase().replace(/genuine|authentic/, '')}-${cpu.family}-${cpu.model}`));
+  const output = resolve(
+    values.out ?? join(root, 'vectors', `${cpu.vendor.toLowerCase().replace(/genuine|authentic/, '')}-${cpu.family}-${cpu.model}`),
+  );
   mkdirSync(output, { recursive: true });
   const wanted = values.family?.split(',');
   let bytes = 0;

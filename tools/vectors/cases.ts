@@ -1,13 +1,22 @@
 /** Makes up single cases of a form: bytes and the state to run them in. */
 import {
-  Decoder, DecoderOptions, type Instruction, InstructionInfoFactory, MemorySize, MemorySizeExt, Mnemonic, OpAccess, OpKind, Register,
+  Decoder,
+  DecoderOptions,
+  type Instruction,
+  InstructionInfoFactory,
+  MemorySize,
+  MemorySizeExt,
+  Mnemonic,
+  OpAccess,
+  OpKind,
+  Register,
 } from 'iced-x86';
 import { Image, Place, type VectorMode } from '../../packages/conformance/src/vectors/index.js';
 import { encode, type MemoryPlan, type Shape } from './encode.js';
 import type { Random } from './random.js';
-import { prepare, type Context } from './special.js';
+import { type Context, prepare } from './special.js';
 import { State } from './state.js';
-import { integer, lanes, valueOf, type ValueClass } from './values.js';
+import { integer, lanes, type ValueClass, valueOf } from './values.js';
 
 /** A case that the harness has not run yet. */
 export interface Question {
@@ -16,7 +25,12 @@ export interface Question {
   readonly ignore: { offset: number; length: number }[];
 }
 
-interface RegisterName { kind: 'gpr' | 'vec' | 'mm' | 'st'; index: number; byte: number; bits: number }
+interface RegisterName {
+  kind: 'gpr' | 'vec' | 'mm' | 'st';
+  index: number;
+  byte: number;
+  bits: number;
+}
 
 const gprNames = ['AX', 'CX', 'DX', 'BX', 'SP', 'BP', 'SI', 'DI'];
 const registerNames = new Map<number, RegisterName>();
@@ -59,7 +73,8 @@ export function classOf(memorySize: number, mnemonic: string): ValueClass {
   const known: Record<string, ValueClass> = { Float16: 'f16', BFloat16: 'bf16', Float32: 'f32', Float64: 'f64', Float80: 'f80', Bcd: 'bcd80' };
   if (known[element]) return known[element];
   const integerWidth = element.match(/^U?Int(\d+)$/);
-  if (integerWidth) return ({ '8': 'int8', '16': 'int16', '32': 'int32', '64': 'int64' } as Record<string, ValueClass>)[integerWidth[1] as string] ?? 'int128';
+  if (integerWidth)
+    return ({ '8': 'int8', '16': 'int16', '32': 'int32', '64': 'int64' } as Record<string, ValueClass>)[integerWidth[1] as string] ?? 'int128';
   if (/(PS|SS)$/.test(mnemonic)) return 'f32';
   if (/(PD|SD)$/.test(mnemonic)) return 'f64';
   return 'int32';
@@ -130,7 +145,8 @@ function operandBits(shape: Shape, instruction: Instruction, size: number): numb
 
 function operandRegisters(instruction: Instruction): number[] {
   return Array.from({ length: instruction.opCount }, (_, i) =>
-    instruction.opKind(i) === OpKind.Register ? (registerNames.get(instruction.opRegister(i))?.index ?? -1) : -1);
+    instruction.opKind(i) === OpKind.Register ? (registerNames.get(instruction.opRegister(i))?.index ?? -1) : -1,
+  );
 }
 
 /** The manual's mnemonic; the two meanings of MOVSD and CMPSD are told apart. */
@@ -162,9 +178,16 @@ export function makeCase(random: Random, shape: Shape, mode: VectorMode, backgro
   const ignore: { offset: number; length: number }[] = [];
   const prefixes = Array.from(encoding.bytes.subarray(0, encoding.bytes.length));
   const context: Context = {
-    random, state, mnemonic, code: encoding.bytes, target: encoding.memory ? target : null, size, bits: operandBits(shape, instruction, MemorySizeExt.size(shape.memorySize)),
+    random,
+    state,
+    mnemonic,
+    code: encoding.bytes,
+    target: encoding.memory ? target : null,
+    size,
+    bits: operandBits(shape, instruction, MemorySizeExt.size(shape.memorySize)),
     addressBits: shape.addressSize || (prefixes.slice(0, 4).includes(0x67) ? (mode === 64 ? 32 : mode === 32 ? 16 : 32) : mode),
-    repeated: instruction.hasRepPrefix || instruction.hasRepnePrefix, registers: operandRegisters(instruction),
+    repeated: instruction.hasRepPrefix || instruction.hasRepnePrefix,
+    registers: operandRegisters(instruction),
     ignore: (offset, length) => {
       const from = Math.max(offset, Image.memory);
       const to = Math.min(offset + length, Image.size);
@@ -174,7 +197,12 @@ export function makeCase(random: Random, shape: Shape, mode: VectorMode, backgro
   prepare(context);
   if (encoding.memory) {
     setAddress(random, state, encoding.memory);
-    setVectorIndex(random, state, encoding.memory, shape.kinds.some((name) => name.startsWith('mem_vsib64')));
+    setVectorIndex(
+      random,
+      state,
+      encoding.memory,
+      shape.kinds.some((name) => name.startsWith('mem_vsib64')),
+    );
   }
   instruction.free();
   return { code: encoding.bytes, image: state.image, ignore };

@@ -1,5 +1,5 @@
 /** Turns a form of the instruction set into concrete bytes with random operands. */
-import { EncodingKind, MandatoryPrefix, OpCodeOperandKind, OpCodeTableKind, type OpCodeInfo } from 'iced-x86';
+import { EncodingKind, MandatoryPrefix, type OpCodeInfo, OpCodeOperandKind, OpCodeTableKind } from 'iced-x86';
 import { Place, type VectorMode } from '../../packages/conformance/src/vectors/index.js';
 import type { Random } from './random.js';
 import { integer } from './values.js';
@@ -34,10 +34,28 @@ export interface Shape {
 /** Copies the description of an opcode. */
 export function shapeOf(info: OpCodeInfo): Shape {
   return {
-    code: info.code, name: info.instructionString, encoding: info.opCodeString, kinds: Array.from({ length: info.opCount }, (_, i) => OpCodeOperandKind[info.opKind(i)] as string),
-    vex: info.encoding === EncodingKind.VEX, table: info.table, mandatory: info.mandatoryPrefix, opcode: info.opCode, opcodeLength: info.opCodeLength,
-    group: info.groupIndex, rmGroup: info.rmGroupIndex, operandSize: info.operandSize, addressSize: info.addressSize, w: info.W, wig: info.isWIG, l: info.L, lig: info.isLIG,
-    lock: info.canUseLockPrefix, rep: info.canUseRepPrefix, repne: info.canUseRepnePrefix, default64: info.defaultOpSize64 || info.forceOpSize64, memorySize: info.memorySize,
+    code: info.code,
+    name: info.instructionString,
+    encoding: info.opCodeString,
+    kinds: Array.from({ length: info.opCount }, (_, i) => OpCodeOperandKind[info.opKind(i)] as string),
+    vex: info.encoding === EncodingKind.VEX,
+    table: info.table,
+    mandatory: info.mandatoryPrefix,
+    opcode: info.opCode,
+    opcodeLength: info.opCodeLength,
+    group: info.groupIndex,
+    rmGroup: info.rmGroupIndex,
+    operandSize: info.operandSize,
+    addressSize: info.addressSize,
+    w: info.W,
+    wig: info.isWIG,
+    l: info.L,
+    lig: info.isLIG,
+    lock: info.canUseLockPrefix,
+    rep: info.canUseRepPrefix,
+    repne: info.canUseRepnePrefix,
+    default64: info.defaultOpSize64 || info.forceOpSize64,
+    memorySize: info.memorySize,
   };
 }
 
@@ -75,7 +93,14 @@ interface Operand {
   plan: MemoryPlan;
 }
 
-interface AddressChoice { mode: VectorMode; addressSize: 16 | 32 | 64; target: number; segment: 'fs' | 'gs' | null; segmentBase: bigint; vsib: boolean }
+interface AddressChoice {
+  mode: VectorMode;
+  addressSize: 16 | 32 | 64;
+  target: number;
+  segment: 'fs' | 'gs' | null;
+  segmentBase: bigint;
+  vsib: boolean;
+}
 
 function smallDisplacement(random: Random): { displacement: bigint; bytes: number } {
   if (random.chance(0.3)) return { displacement: 0n, bytes: 0 };
@@ -103,7 +128,17 @@ function address16(random: Random, { target, segment, segmentBase }: AddressChoi
     }
     registers.set(base as number, { value: BigInt.asUintN(16, rest), bits: 16 });
   }
-  return { mod, rm, sib: -1, displacement, displacementBytes: bytes, rexX: 0, rexB: 0, ripRelative: false, plan: { target, registers, segment, segmentBase, vector: null } };
+  return {
+    mod,
+    rm,
+    sib: -1,
+    displacement,
+    displacementBytes: bytes,
+    rexX: 0,
+    rexB: 0,
+    ripRelative: false,
+    plan: { target, registers, segment, segmentBase, vector: null },
+  };
 }
 
 function addressVector(random: Random, choice: AddressChoice): Operand {
@@ -115,12 +150,29 @@ function addressVector(random: Random, choice: AddressChoice): Operand {
   let { displacement, bytes } = small;
   const registers = new Map<number, { value: bigint; bits: number }>();
   let mod = bytes === 0 ? 0 : bytes === 1 ? 1 : 2;
-  if (mod === 0 && (base & 7) === 5) { mod = 1; bytes = 1; displacement = 0n; }
+  if (mod === 0 && (base & 7) === 5) {
+    mod = 1;
+    bytes = 1;
+    displacement = 0n;
+  }
   const anchor = BigInt.asUintN(choice.addressSize, BigInt(choice.target) - choice.segmentBase - displacement);
   registers.set(base, { value: anchor, bits: choice.addressSize });
   return {
-    mod, rm: 4, sib: (scale << 6) | ((index & 7) << 3) | (base & 7), displacement, displacementBytes: bytes, rexX: index >> 3, rexB: base >> 3, ripRelative: false,
-    plan: { target: choice.target, registers, segment: choice.segment, segmentBase: choice.segmentBase, vector: { register: index, scale, rest: BigInt(choice.target) } },
+    mod,
+    rm: 4,
+    sib: (scale << 6) | ((index & 7) << 3) | (base & 7),
+    displacement,
+    displacementBytes: bytes,
+    rexX: index >> 3,
+    rexB: base >> 3,
+    ripRelative: false,
+    plan: {
+      target: choice.target,
+      registers,
+      segment: choice.segment,
+      segmentBase: choice.segmentBase,
+      vector: { register: index, scale, rest: BigInt(choice.target) },
+    },
   };
 }
 
@@ -155,7 +207,16 @@ function addressFlat(random: Random, choice: AddressChoice): Operand {
     const rest = BigInt.asIntN(bits, goal - (index === 4 ? 0n : value << BigInt(scale)));
     if (rest >= -0x80000000n && rest < 0x80000000n) {
       if (index !== 4) registers.set(index, { value: wrap(value), bits });
-      return done({ mod: 0, rm: 4, sib: (scale << 6) | ((index & 7) << 3) | 5, displacement: rest, displacementBytes: 4, rexX: index >> 3, rexB: base >> 3, ripRelative: false });
+      return done({
+        mod: 0,
+        rm: 4,
+        sib: (scale << 6) | ((index & 7) << 3) | 5,
+        displacement: rest,
+        displacementBytes: 4,
+        rexX: index >> 3,
+        rexB: base >> 3,
+        ripRelative: false,
+      });
     }
   }
   const fixedMod = mod === 0 && (base & 7) === 5 ? 1 : mod;
@@ -164,13 +225,28 @@ function addressFlat(random: Random, choice: AddressChoice): Operand {
   if (index === base) {
     // Both are one register: solvable only by luck, so the index goes.
     registers.set(base, { value: wrap(goal - fixedDisplacement), bits });
-    return done({ mod: fixedMod, rm: 4, sib: 0x20 | (base & 7), displacement: fixedDisplacement, displacementBytes: fixedBytes, rexX: 0, rexB: base >> 3, ripRelative: false });
+    return done({
+      mod: fixedMod,
+      rm: 4,
+      sib: 0x20 | (base & 7),
+      displacement: fixedDisplacement,
+      displacementBytes: fixedBytes,
+      rexX: 0,
+      rexB: base >> 3,
+      ripRelative: false,
+    });
   }
   if (index !== 4) registers.set(index, { value: wrap(indexValue), bits });
   registers.set(base, { value: wrap(goal - fixedDisplacement - (wrap(indexValue) << BigInt(scale))), bits });
   return done({
-    mod: fixedMod, rm: 4, sib: (scale << 6) | ((index & 7) << 3) | (base & 7), displacement: fixedDisplacement, displacementBytes: fixedBytes,
-    rexX: index >> 3, rexB: base >> 3, ripRelative: false,
+    mod: fixedMod,
+    rm: 4,
+    sib: (scale << 6) | ((index & 7) << 3) | (base & 7),
+    displacement: fixedDisplacement,
+    displacementBytes: fixedBytes,
+    rexX: index >> 3,
+    rexB: base >> 3,
+    ripRelative: false,
   });
 }
 
@@ -223,8 +299,22 @@ function segmentChoice(random: Random, mode: VectorMode, addressSize: number): {
   return { prefix: segment === 'fs' ? 0x64 : 0x65, segment, base };
 }
 
-function memoryOperand(random: Random, shape: Shape, options: EncodeOptions, addressSize: 16 | 32 | 64, segment: 'fs' | 'gs' | null, segmentBase: bigint): Operand {
-  const choice: AddressChoice = { mode: options.mode, addressSize, target: options.target, segment, segmentBase, vsib: shape.kinds.some((kind) => kind.startsWith('mem_vsib')) };
+function memoryOperand(
+  random: Random,
+  shape: Shape,
+  options: EncodeOptions,
+  addressSize: 16 | 32 | 64,
+  segment: 'fs' | 'gs' | null,
+  segmentBase: bigint,
+): Operand {
+  const choice: AddressChoice = {
+    mode: options.mode,
+    addressSize,
+    target: options.target,
+    segment,
+    segmentBase,
+    vsib: shape.kinds.some((kind) => kind.startsWith('mem_vsib')),
+  };
   if (choice.vsib) return addressVector(random, choice);
   return addressSize === 16 ? address16(random, choice) : addressFlat(random, choice);
 }

@@ -5,11 +5,16 @@ import { type Shape, shapeOf } from './encode.js';
 
 /** Family by CPUID feature; a form belongs to the first that matches. Features that are not here are not captured. */
 const families: [string, RegExp][] = [
-  ['fma', /^FMA$/], ['f16c', /^F16C$/], ['avx2', /^AVX2$/],
+  ['fma', /^FMA$/],
+  ['f16c', /^F16C$/],
+  ['avx2', /^AVX2$/],
   ['crypto', /^(AES|PCLMULQDQ|SHA|VAES|VPCLMULQDQ)$/],
   ['avx', /^AVX$/],
   ['bits', /^(BMI1|BMI2|ADX|MOVBE|POPCNT|LZCNT|CMPXCHG16B|FSGSBASE|CLFSH|CLFLUSHOPT|CLWB|PREFETCHW)$/],
-  ['sse4', /^(SSE4_1|SSE4_2|SSE4A)$/], ['sse3', /^(SSE3|SSSE3)$/], ['sse2', /^SSE2$/], ['sse', /^SSE$/],
+  ['sse4', /^(SSE4_1|SSE4_2|SSE4A)$/],
+  ['sse3', /^(SSE3|SSSE3)$/],
+  ['sse2', /^SSE2$/],
+  ['sse', /^SSE$/],
   ['mmx', /^MMX$/],
   ['x87', /^FPU(287|387)?$/],
   ['general', /^(INTEL(8086(_ONLY)?|186|286|386|486)|X64|CMOV|CX8|MULTIBYTENOP|PAUSE)$/],
@@ -19,13 +24,72 @@ const families: [string, RegExp][] = [
  * Not captured: what talks to the system or the outside, what depends on descriptor tables, what changes segment registers, what is never the same twice, state
  * images that differ between CPUs, and what Linux emulates for user code (SGDT and its kind).
  */
-const excluded = new RegExp(`^(${[
-  'IN', 'OUT', 'INS[BWD]', 'OUTS[BWD]', 'INT', 'INT1', 'INT3', 'SYSCALL', 'SYSENTER', 'SYSRETQ?', 'SYSEXITQ?', 'IRET[DQ]?', 'RETF', 'CPUID', 'RDTSCP?', 'RDPMC', 'RDRAND', 'RDSEED', 'RDPID',
-  'LAR', 'LSL', 'VERR', 'VERW', 'LDS', 'LES', 'LFS', 'LGS', 'LSS', 'SGDT', 'SIDT', 'SLDT', 'STR', 'SMSW', 'ARPL', 'FXSAVE64?', 'FXRSTOR64?', 'FSTDW', 'FSTSG', 'FRSTPM', 'FSETPM', 'FNSETPM',
-  'LOADALL', 'UMOV', 'XBTS', 'IBTS', 'CMPXCHG486', 'HLT', 'CLTS', 'WBINVD', 'INVD', 'RDMSR', 'WRMSR', 'STOREALL', 'FEMMS', 'FNSTDW', 'FNSTSG',
-].join('|')})$`);
+const excluded = new RegExp(
+  `^(${[
+    'IN',
+    'OUT',
+    'INS[BWD]',
+    'OUTS[BWD]',
+    'INT',
+    'INT1',
+    'INT3',
+    'SYSCALL',
+    'SYSENTER',
+    'SYSRETQ?',
+    'SYSEXITQ?',
+    'IRET[DQ]?',
+    'RETF',
+    'CPUID',
+    'RDTSCP?',
+    'RDPMC',
+    'RDRAND',
+    'RDSEED',
+    'RDPID',
+    'LAR',
+    'LSL',
+    'VERR',
+    'VERW',
+    'LDS',
+    'LES',
+    'LFS',
+    'LGS',
+    'LSS',
+    'SGDT',
+    'SIDT',
+    'SLDT',
+    'STR',
+    'SMSW',
+    'ARPL',
+    'FXSAVE64?',
+    'FXRSTOR64?',
+    'FSTDW',
+    'FSTSG',
+    'FRSTPM',
+    'FSETPM',
+    'FNSETPM',
+    'LOADALL',
+    'UMOV',
+    'XBTS',
+    'IBTS',
+    'CMPXCHG486',
+    'HLT',
+    'CLTS',
+    'WBINVD',
+    'INVD',
+    'RDMSR',
+    'WRMSR',
+    'STOREALL',
+    'FEMMS',
+    'FNSTDW',
+    'FNSTSG',
+  ].join('|')})$`,
+);
 
-export interface Form { readonly family: string; readonly mnemonic: string; readonly shape: Shape }
+export interface Form {
+  readonly family: string;
+  readonly mnemonic: string;
+  readonly shape: Shape;
+}
 
 function familyOf(code: number): string | null {
   const probe = new Instruction();
@@ -41,7 +105,11 @@ export function listForms(mode: VectorMode): Form[] {
   const forms: Form[] = [];
   for (const code of Object.values(Code).filter((value): value is number => typeof value === 'number')) {
     const info = CodeExt.opCode(code);
-    const usable = info.isInstruction && (info.encoding === EncodingKind.Legacy || info.encoding === EncodingKind.VEX) && info.isAvailableInMode(mode) && !info.fwait;
+    const usable =
+      info.isInstruction &&
+      (info.encoding === EncodingKind.Legacy || info.encoding === EncodingKind.VEX) &&
+      info.isAvailableInMode(mode) &&
+      !info.fwait;
     if (usable && !info.isPrivileged && !info.isInputOutput) {
       const family = familyOf(code);
       const shape = shapeOf(info);

@@ -7,7 +7,17 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { applyPatches, differences, Image, NO_EXCEPTION, Place, type Patch, type VectorCase, type VectorHeader, type VectorMode } from '../../packages/conformance/src/vectors/index.js';
+import {
+  applyPatches,
+  differences,
+  Image,
+  NO_EXCEPTION,
+  type Patch,
+  Place,
+  type VectorCase,
+  type VectorHeader,
+  type VectorMode,
+} from '../../packages/conformance/src/vectors/index.js';
 import type { Question } from './cases.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -18,7 +28,11 @@ const GIVEN_UP = 0xfe;
 export function buildHarness(): string {
   mkdirSync(work, { recursive: true });
   const path = join(work, 'harness');
-  execFileSync('gcc', ['-O2', '-mno-red-zone', '-fno-stack-protector', '-mfsgsbase', '-fno-builtin', '-Wall', '-Wextra', '-o', path, join(here, 'harness.c')], { stdio: 'inherit' });
+  execFileSync(
+    'gcc',
+    ['-O2', '-mno-red-zone', '-fno-stack-protector', '-mfsgsbase', '-fno-builtin', '-Wall', '-Wextra', '-o', path, join(here, 'harness.c')],
+    { stdio: 'inherit' },
+  );
   return path;
 }
 
@@ -83,7 +97,12 @@ function answer(background: Uint8Array, question: Question, before: Patch[], res
   const expected = question.image.slice();
   if (exception === NO_EXCEPTION) new DataView(expected.buffer).setBigUint64(Image.rip, BigInt(Place.start + question.code.length), true);
   return {
-    code: question.code, before, exception, errorCode: WITH_ERROR.has(exception) ? response.error : 0, cr2: response.cr2, after: differences(expected, after),
+    code: question.code,
+    before,
+    exception,
+    errorCode: WITH_ERROR.has(exception) ? response.error : 0,
+    cr2: response.cr2,
+    after: differences(expected, after),
     ignore: question.ignore.map(({ offset, length }) => ({ offset, bytes: new Uint8Array(length) })),
   };
 }

@@ -24,10 +24,18 @@ export interface Context {
   ignore(offset: number, length: number): void;
 }
 
-const RAX = 0, RCX = 1, RDX = 2, RBX = 3, RSP = 4, RBP = 5, RSI = 6, RDI = 7;
+const RAX = 0,
+  RCX = 1,
+  RDX = 2,
+  RBX = 3,
+  RSP = 4,
+  RBP = 5,
+  RSI = 6,
+  RDI = 7;
 const END = Place.window + Place.windowBytes;
 
-const codeTarget = (random: Random): number => (random.chance(0.5) ? Place.start + random.between(0x20, 0x600) : Place.start - random.between(0x20, 0x600));
+const codeTarget = (random: Random): number =>
+  random.chance(0.5) ? Place.start + random.between(0x20, 0x600) : Place.start - random.between(0x20, 0x600);
 
 /** A branch target: mostly code, seldom an address that faults. */
 function anyTarget({ random, state }: Context): bigint {
@@ -44,7 +52,8 @@ function operandWrite(context: Context, value: bigint): void {
 
 function stackTop(context: Context, slack: number): void {
   const { random, state } = context;
-  if (random.chance(0.06)) state.setGpr(RSP, BigInt(random.chance(0.5) ? Place.window + random.below(slack) : END - random.below(slack)), state.mode === 16 ? 16 : 64);
+  if (random.chance(0.06))
+    state.setGpr(RSP, BigInt(random.chance(0.5) ? Place.window + random.below(slack) : END - random.below(slack)), state.mode === 16 ? 16 : 64);
   else state.setGpr(RSP, BigInt(Place.window + 0x1000 + random.between(-0x80, 0x80) * (random.chance(0.8) ? 8 : 1)), state.mode === 16 ? 16 : 64);
 }
 
@@ -115,7 +124,8 @@ function division(context: Context): void {
 /** Writes the first operand without touching what an overlapping register must keep. */
 function operandKeep({ state, target, registers, bits }: Context, value: bigint): void {
   if (target !== null) state.setMemoryInt(target, value, bits / 8);
-  else if (registers[0] !== undefined && registers[0] !== RAX && registers[0] !== RDX && registers[0] >= 0) state.setPart(registers[0], 0, value, bits);
+  else if (registers[0] !== undefined && registers[0] !== RAX && registers[0] !== RDX && registers[0] >= 0)
+    state.setPart(registers[0], 0, value, bits);
 }
 
 function compareExchange(context: Context): void {
@@ -138,7 +148,18 @@ function compareExchange(context: Context): void {
 function textCompare(context: Context): void {
   const { random, state, target, registers, code } = context;
   const wide = (code[code.length - 1] as number) & 1;
-  const text = (): Uint8Array => Uint8Array.from({ length: 16 }, (_, i) => (wide && i & 1 ? (random.chance(0.9) ? 0 : random.below(256)) : random.chance(0.12) ? 0 : random.chance(0.1) ? random.below(256) : 0x61 + random.below(4)));
+  const text = (): Uint8Array =>
+    Uint8Array.from({ length: 16 }, (_, i) =>
+      wide && i & 1
+        ? random.chance(0.9)
+          ? 0
+          : random.below(256)
+        : random.chance(0.12)
+          ? 0
+          : random.chance(0.1)
+            ? random.below(256)
+            : 0x61 + random.below(4),
+    );
   const first = text();
   const second = random.chance(0.3) ? first.slice() : text();
   if (random.chance(0.3)) second.copyWithin(0, random.below(4) * 2);
@@ -233,47 +254,100 @@ const preparations: [RegExp, (context: Context) => void][] = [
   [/^V?PCMP[EI]STR[IM]/, textCompare],
   [/^V?PS(LL|RL|RA)[WDQ]$/, vectorCount],
   [/^VPS(LL|RL|RA)V[DQ]$/, smallLanes],
-  [/^VPERMILP[SD]$|^VPERMD$|^VPERMPS$/, (context) => { if (context.random.chance(0.5)) smallLanes(context); }],
+  [
+    /^VPERMILP[SD]$|^VPERMD$|^VPERMPS$/,
+    (context) => {
+      if (context.random.chance(0.5)) smallLanes(context);
+    },
+  ],
   [/^V(MASKMOVP[SD]|PMASKMOV[DQ])$/, (context) => maskLanes(context, context.registers[1])],
-  [/^V?MASKMOV(Q|DQU)$/, (context) => {
-    context.state.setGpr(RDI, BigInt(context.random.chance(0.1) ? END - context.random.below(16) : Place.window + 0x400 + context.random.below(0x800)), context.addressBits);
-  }],
-  [/^XLATB$/, (context) => {
-    const al = BigInt(context.random.below(256));
-    context.state.setPart(RAX, 0, al, 8);
-    context.state.setGpr(RBX, BigInt(Place.window + 0x400 + context.random.below(0x1000)) - al, context.addressBits);
-  }],
-  [/^(LOOP|LOOPE|LOOPNE|JCXZ|JECXZ|JRCXZ)$/, ({ random, state, addressBits }) => state.setGpr(RCX, BigInt(random.below(3)), random.chance(0.7) ? addressBits : 64)],
-  [/^(CALL|JMP)$/, (context) => { stackTop(context, 12); if (context.bits) operandWrite(context, anyTarget(context)); }],
-  [/^RET$/, (context) => {
-    stackTop(context, 12);
-    context.state.setMemoryInt(Number(BigInt.asUintN(16, context.state.gpr(RSP))), anyTarget(context), 8);
-  }],
-  [/^ENTER$/, (context) => {
-    stackTop(context, 0x120);
-    context.state.setGpr(RBP, BigInt(Place.window + 0x600 + 8 * context.random.below(0x100)), context.state.mode === 16 ? 16 : 64);
-  }],
-  [/^LEAVE$/, (context) => {
-    const { random, state } = context;
-    state.setGpr(RBP, BigInt(random.chance(0.08) ? END - random.below(10) : Place.window + 0x600 + random.below(0x800)), state.mode === 16 ? 16 : 64);
-  }],
+  [
+    /^V?MASKMOV(Q|DQU)$/,
+    (context) => {
+      context.state.setGpr(
+        RDI,
+        BigInt(context.random.chance(0.1) ? END - context.random.below(16) : Place.window + 0x400 + context.random.below(0x800)),
+        context.addressBits,
+      );
+    },
+  ],
+  [
+    /^XLATB$/,
+    (context) => {
+      const al = BigInt(context.random.below(256));
+      context.state.setPart(RAX, 0, al, 8);
+      context.state.setGpr(RBX, BigInt(Place.window + 0x400 + context.random.below(0x1000)) - al, context.addressBits);
+    },
+  ],
+  [
+    /^(LOOP|LOOPE|LOOPNE|JCXZ|JECXZ|JRCXZ)$/,
+    ({ random, state, addressBits }) => state.setGpr(RCX, BigInt(random.below(3)), random.chance(0.7) ? addressBits : 64),
+  ],
+  [
+    /^(CALL|JMP)$/,
+    (context) => {
+      stackTop(context, 12);
+      if (context.bits) operandWrite(context, anyTarget(context));
+    },
+  ],
+  [
+    /^RET$/,
+    (context) => {
+      stackTop(context, 12);
+      context.state.setMemoryInt(Number(BigInt.asUintN(16, context.state.gpr(RSP))), anyTarget(context), 8);
+    },
+  ],
+  [
+    /^ENTER$/,
+    (context) => {
+      stackTop(context, 0x120);
+      context.state.setGpr(RBP, BigInt(Place.window + 0x600 + 8 * context.random.below(0x100)), context.state.mode === 16 ? 16 : 64);
+    },
+  ],
+  [
+    /^LEAVE$/,
+    (context) => {
+      const { random, state } = context;
+      state.setGpr(
+        RBP,
+        BigInt(random.chance(0.08) ? END - random.below(10) : Place.window + 0x600 + random.below(0x800)),
+        state.mode === 16 ? 16 : 64,
+      );
+    },
+  ],
   [/^(PUSHA?|POPA?|PUSHAD|POPAD|PUSHF[DQ]?)$/, (context) => stackTop(context, 40)],
-  [/^POPF[DQ]?$/, (context) => {
-    stackTop(context, 10);
-    const { random, state } = context;
-    // Not TF and NT: both outlive the case.
-    const value = (BigInt(random.u32()) & 0x3fbed7n) | 2n;
-    state.setMemoryInt(Number(BigInt.asUintN(16, state.gpr(RSP))), value, 8);
-  }],
-  [/^LDMXCSR$|^VLDMXCSR$/, ({ random, state, target }) => { if (target !== null) state.setMemoryInt(target, BigInt(random.chance(0.9) ? random.below(0x10000) : random.u32()), 4); }],
-  [/^BOUND$/, ({ random, state, target, bits, registers }) => {
-    if (target === null) return;
-    const low = BigInt(random.between(-50, 50));
-    state.setMemoryInt(target, low, bits / 8);
-    state.setMemoryInt(target + bits / 8, low + BigInt(random.between(0, 100)), bits / 8);
-    state.setGpr(registers[0] as number, BigInt(random.between(-60, 160)), bits);
-  }],
-  [/^WR[FG]SBASE$/, ({ random, state, registers, bits }) => { if (random.chance(0.8)) state.setGpr(registers[0] as number, random.bits(47), bits); }],
+  [
+    /^POPF[DQ]?$/,
+    (context) => {
+      stackTop(context, 10);
+      const { random, state } = context;
+      // Not TF and NT: both outlive the case.
+      const value = (BigInt(random.u32()) & 0x3fbed7n) | 2n;
+      state.setMemoryInt(Number(BigInt.asUintN(16, state.gpr(RSP))), value, 8);
+    },
+  ],
+  [
+    /^LDMXCSR$|^VLDMXCSR$/,
+    ({ random, state, target }) => {
+      if (target !== null) state.setMemoryInt(target, BigInt(random.chance(0.9) ? random.below(0x10000) : random.u32()), 4);
+    },
+  ],
+  [
+    /^BOUND$/,
+    ({ random, state, target, bits, registers }) => {
+      if (target === null) return;
+      const low = BigInt(random.between(-50, 50));
+      state.setMemoryInt(target, low, bits / 8);
+      state.setMemoryInt(target + bits / 8, low + BigInt(random.between(0, 100)), bits / 8);
+      state.setGpr(registers[0] as number, BigInt(random.between(-60, 160)), bits);
+    },
+  ],
+  [
+    /^WR[FG]SBASE$/,
+    ({ random, state, registers, bits }) => {
+      if (random.chance(0.8)) state.setGpr(registers[0] as number, random.bits(47), bits);
+    },
+  ],
   [/^FLDENV$/, (context) => environment(context, false)],
   [/^FRSTOR$/, (context) => environment(context, true)],
   [/^FN?STENV$|^FN?SAVE$/, ignorePointers],

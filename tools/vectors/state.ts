@@ -61,7 +61,10 @@ export class State {
   }
 
   setMemoryInt(address: number, value: bigint, bytes: number): void {
-    this.setMemory(address, Uint8Array.from({ length: bytes }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn)));
+    this.setMemory(
+      address,
+      Uint8Array.from({ length: bytes }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn)),
+    );
   }
 
   get top(): number {

@@ -6,12 +6,23 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
-  applyPatches, describeMismatches, findMismatches, Image, NO_EXCEPTION, Place, readVectors, type VectorCase, type VectorFile,
+  applyPatches,
+  describeMismatches,
+  findMismatches,
+  Image,
+  NO_EXCEPTION,
+  Place,
+  readVectors,
+  type VectorCase,
+  type VectorFile,
 } from '../../packages/conformance/src/vectors/index.js';
 import type { Question } from './cases.js';
 import { buildHarness, execute } from './machine.js';
 
-interface Captured { name: string; test: VectorCase }
+interface Captured {
+  name: string;
+  test: VectorCase;
+}
 
 function beforeImage(file: VectorFile, test: VectorCase): Uint8Array {
   const image = file.background.slice();
@@ -53,7 +64,12 @@ async function verifyFile(harness: string, path: string): Promise<number> {
 async function main(): Promise<void> {
   const roots = process.argv.slice(2);
   const base = join(dirname(fileURLToPath(import.meta.url)), '../../vectors');
-  const directories = roots.length > 0 ? roots : readdirSync(base, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => join(base, entry.name));
+  const directories =
+    roots.length > 0
+      ? roots
+      : readdirSync(base, { withFileTypes: true })
+          .filter((entry) => entry.isDirectory())
+          .map((entry) => join(base, entry.name));
   const harness = buildHarness();
   let wrong = 0;
   for (const directory of directories) {

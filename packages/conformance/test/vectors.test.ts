@@ -2,8 +2,23 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import {
-  applyPatches, decodeVectors, differences, encodeVectors, Image, imageToVcpu, KEPT_FLAGS, NO_EXCEPTION, Place, readVectors, testExecutor, undefinedFlags,
-  VectorError, vcpuToImage, type StepOutcome, type VectorCase, type VectorExecutor,
+  applyPatches,
+  decodeVectors,
+  differences,
+  encodeVectors,
+  Image,
+  imageToVcpu,
+  KEPT_FLAGS,
+  NO_EXCEPTION,
+  Place,
+  readVectors,
+  type StepOutcome,
+  testExecutor,
+  undefinedFlags,
+  type VectorCase,
+  VectorError,
+  type VectorExecutor,
+  vcpuToImage,
 } from '../src/index.js';
 
 const root = new URL('../../../vectors/', import.meta.url);
@@ -63,11 +78,21 @@ describe('vector files', () => {
   it('come back from their encoding as they were', () => {
     const background = Uint8Array.from({ length: Image.size }, (_, i) => i & 0xff);
     const test: VectorCase = {
-      code: Uint8Array.of(0x48, 1, 0xd8), before: [{ offset: 3, bytes: Uint8Array.of(9, 8) }, { offset: 9000, bytes: Uint8Array.of(1) }],
-      exception: 14, errorCode: 6, cr2: 0xffff_8000_0000_9fffn, after: [{ offset: 0, bytes: new Uint8Array(300).fill(5) }], ignore: [{ offset: 840, bytes: new Uint8Array(8) }],
+      code: Uint8Array.of(0x48, 1, 0xd8),
+      before: [
+        { offset: 3, bytes: Uint8Array.of(9, 8) },
+        { offset: 9000, bytes: Uint8Array.of(1) },
+      ],
+      exception: 14,
+      errorCode: 6,
+      cr2: 0xffff_8000_0000_9fffn,
+      after: [{ offset: 0, bytes: new Uint8Array(300).fill(5) }],
+      ignore: [{ offset: 840, bytes: new Uint8Array(8) }],
     };
     const cpu = { vendor: 'X', family: 1, model: 2, stepping: 3, name: 'x' };
-    const bytes = encodeVectors({ mode: 64, cpu }, background, [{ name: 'ADD', cases: [test, { ...test, exception: NO_EXCEPTION, errorCode: 0, cr2: 0n }] }]);
+    const bytes = encodeVectors({ mode: 64, cpu }, background, [
+      { name: 'ADD', cases: [test, { ...test, exception: NO_EXCEPTION, errorCode: 0, cr2: 0n }] },
+    ]);
     const { file, forms } = decodeVectors(bytes);
     expect(file.background).toEqual(background);
     expect(file.cpu).toEqual(cpu);
@@ -114,7 +139,9 @@ describe('testExecutor', () => {
   });
 
   it('names the register that is wrong', async () => {
-    const spoil = (image: Uint8Array): void => { image[Image.gpr + 8 * 13 + 2] ^= 0x10; };
+    const spoil = (image: Uint8Array): void => {
+      image[Image.gpr + 8 * 13 + 2] ^= 0x10;
+    };
     const report = await testExecutor(new Replay(await answersOf('bits-64'), spoil), [captured('bits-64')], { every: 25 });
     expect(report.passed).toBe(0);
     expect(report.failures[0]?.differences.join()).toMatch(/R13 is/);
@@ -123,9 +150,21 @@ describe('testExecutor', () => {
   it('sees a carry flag, a status bit of the x87, and a byte of memory', async () => {
     const count = async (name: string, spoil: (image: Uint8Array) => void): Promise<number> =>
       (await testExecutor(new Replay(await answersOf(name), spoil), [captured(name)], { every: 7 })).passed;
-    expect(await count('sse3-64', (image) => { image[Image.rflags] ^= 1; })).toBe(0);
-    expect(await count('x87-32', (image) => { image[Image.fsw] ^= 0x20; })).toBe(0);
-    expect(await count('sse3-64', (image) => { image[Image.size - 1] ^= 1; })).toBe(0);
+    expect(
+      await count('sse3-64', (image) => {
+        image[Image.rflags] ^= 1;
+      }),
+    ).toBe(0);
+    expect(
+      await count('x87-32', (image) => {
+        image[Image.fsw] ^= 0x20;
+      }),
+    ).toBe(0);
+    expect(
+      await count('sse3-64', (image) => {
+        image[Image.size - 1] ^= 1;
+      }),
+    ).toBe(0);
   });
 
   it('lets undefined flags be', () => {

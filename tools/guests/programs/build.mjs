@@ -21,10 +21,13 @@ export function buildPrograms(output, log) {
     log('There is no gcc here: the guest is built without the benchmark programs.');
     return [];
   }
-  return readdirSync(here).filter((file) => file.endsWith('.c')).map((file) => {
-    const name = basename(file, '.c');
-    const path = join(output, name);
-    if (newer(join(here, file), path)) execFileSync('gcc', [...flags, '-o', path, join(here, file), '-lm'], { stdio: ['ignore', 'inherit', 'inherit'] });
-    return { name, path };
-  });
+  return readdirSync(here)
+    .filter((file) => file.endsWith('.c'))
+    .map((file) => {
+      const name = basename(file, '.c');
+      const path = join(output, name);
+      if (newer(join(here, file), path))
+        execFileSync('gcc', [...flags, '-o', path, join(here, file), '-lm'], { stdio: ['ignore', 'inherit', 'inherit'] });
+      return { name, path };
+    });
 }

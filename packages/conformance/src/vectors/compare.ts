@@ -1,6 +1,6 @@
 import type { VectorCase } from './format.js';
 import { Image, KEPT_FLAGS } from './image.js';
-import { toleranceOf, undefinedConditions, undefinedDestination, undefinedFlags, type ShiftFacts, type Tolerance } from './undefined.js';
+import { type ShiftFacts, type Tolerance, toleranceOf, undefinedConditions, undefinedDestination, undefinedFlags } from './undefined.js';
 
 const PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
 const SHIFTS = /^(ROL|ROR|RCL|RCR|SHL|SAL|SHR|SAR|SHLD|SHRD) /;
@@ -66,7 +66,12 @@ function closeEnough(tolerance: Tolerance, at: number, expected: Uint8Array, act
 }
 
 /** Offsets of bytes in which an answer differs from the captured one, undefined parts aside; empty when it is right. */
-export function findMismatches(name: string, test: VectorCase, images: { before: Uint8Array; expected: Uint8Array; actual: Uint8Array }, mode64: boolean): number[] {
+export function findMismatches(
+  name: string,
+  test: VectorCase,
+  images: { before: Uint8Array; expected: Uint8Array; actual: Uint8Array },
+  mode64: boolean,
+): number[] {
   const { before, expected, actual } = images;
   const mask = comparisonMask(name, test, before, mode64);
   const tolerance = toleranceOf(mnemonicOf(name));
@@ -82,14 +87,23 @@ export function findMismatches(name: string, test: VectorCase, images: { before:
 const GPR_NAMES = ['RAX', 'RCX', 'RDX', 'RBX', 'RSP', 'RBP', 'RSI', 'RDI', 'R8', 'R9', 'R10', 'R11', 'R12', 'R13', 'R14', 'R15'];
 const FIELDS: readonly (readonly [string, number, number])[] = [
   ...GPR_NAMES.map((name, i) => [name, Image.gpr + 8 * i, 8] as const),
-  ['RIP', Image.rip, 8], ['RFLAGS', Image.rflags, 8], ['GS.base', Image.gsBase, 8], ['FS.base', Image.fsBase, 8], ['MXCSR', Image.mxcsr, 4],
-  ['FCW', Image.fcw, 2], ['FSW', Image.fsw, 2], ['FTAG', Image.ftag, 1],
+  ['RIP', Image.rip, 8],
+  ['RFLAGS', Image.rflags, 8],
+  ['GS.base', Image.gsBase, 8],
+  ['FS.base', Image.fsBase, 8],
+  ['MXCSR', Image.mxcsr, 4],
+  ['FCW', Image.fcw, 2],
+  ['FSW', Image.fsw, 2],
+  ['FTAG', Image.ftag, 1],
   ...Array.from({ length: 8 }, (_, i) => [`R${i}(x87)`, Image.fpr + 16 * i, 10] as const),
   ...Array.from({ length: 16 }, (_, i) => [`YMM${i}`, Image.vec + 32 * i, 32] as const),
 ];
 
 function hex(image: Uint8Array, offset: number, length: number): string {
-  return Array.from(image.subarray(offset, offset + length)).reverse().map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return Array.from(image.subarray(offset, offset + length))
+    .reverse()
+    .map((byte) => byte.toString(16).padStart(2, '0'))
+    .join('');
 }
 
 /** Names the registers and memory in which two images differ at the given bytes, with both values. */

@@ -73,7 +73,8 @@ function outcomeDifferences(test: VectorCase, outcome: StepOutcome): string[] {
   }
   if (test.exception === NO_EXCEPTION) return [];
   const result: string[] = [];
-  if (outcome.errorCode !== test.errorCode) result.push(`error code is 0x${outcome.errorCode.toString(16)}, should be 0x${test.errorCode.toString(16)}`);
+  if (outcome.errorCode !== test.errorCode)
+    result.push(`error code is 0x${outcome.errorCode.toString(16)}, should be 0x${test.errorCode.toString(16)}`);
   if (outcome.cr2 !== test.cr2) result.push(`CR2 is 0x${outcome.cr2.toString(16)}, should be 0x${test.cr2.toString(16)}`);
   return result;
 }
@@ -113,7 +114,11 @@ class CaseRunner {
 /**
  * Runs every case of the given files (gzip) on an executor and counts. The suite of the `Executor` contract: interpreter, JIT and real CPU must all pass it.
  */
-export async function testExecutor(executor: VectorExecutor, files: Iterable<Uint8Array> | AsyncIterable<Uint8Array>, options: VectorOptions = {}): Promise<VectorReport> {
+export async function testExecutor(
+  executor: VectorExecutor,
+  files: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  options: VectorOptions = {},
+): Promise<VectorReport> {
   const { select = () => true, keep = 3, every = 1 } = options;
   const reports: FormReport[] = [];
   const failures: VectorFailure[] = [];

@@ -70,7 +70,8 @@ function readPatches(input: ByteReader, content: boolean): Patch[] {
   for (let count = input.varint(); count > 0; count--) {
     const offset = at + input.varint();
     const length = input.varint();
-    if (offset + length > Image.size) throw new VectorError('truncated', `A case changes byte ${offset} of an image of ${Image.size}; capture the file again.`);
+    if (offset + length > Image.size)
+      throw new VectorError('truncated', `A case changes byte ${offset} of an image of ${Image.size}; capture the file again.`);
     patches.push({ offset, bytes: content ? input.bytes(length) : new Uint8Array(length) });
     at = offset + length;
   }
@@ -125,7 +126,8 @@ export function decodeVectors(bytes: Uint8Array): { file: VectorFile; forms: Gen
     throw new VectorError('not-vectors', `A vector file starts with ${MAGIC}; this one does not. Is it still compressed?`);
   }
   const header = JSON.parse(new TextDecoder().decode(input.bytes(input.varint()))) as VectorHeader;
-  if (header.version !== 1) throw new VectorError('version', `The vector file has version ${String(header.version)}, this reader knows 1; update @nestvm/conformance.`);
+  if (header.version !== 1)
+    throw new VectorError('version', `The vector file has version ${String(header.version)}, this reader knows 1; update @nestvm/conformance.`);
   const background = input.bytes(Image.size);
   function* forms(): Generator<VectorForm> {
     for (const { name, cases } of header.forms) yield { name, cases: Array.from({ length: cases }, () => readCase(input)) };

@@ -3,17 +3,44 @@
  * instruction; SDM Vol. 1 Appendix A, "EFLAGS Cross-Reference".
  */
 
-const CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800;
+const CF = 1,
+  PF = 4,
+  AF = 0x10,
+  ZF = 0x40,
+  SF = 0x80,
+  OF = 0x800;
 const ALL = CF | PF | AF | ZF | SF | OF;
 
 /** Undefined whatever the operands are. */
 const always: Readonly<Record<string, number>> = {
-  AAA: OF | SF | ZF | PF, AAS: OF | SF | ZF | PF, AAM: OF | AF | CF, AAD: OF | AF | CF, DAA: OF, DAS: OF,
-  AND: AF, OR: AF, XOR: AF, TEST: AF,
-  MUL: SF | ZF | AF | PF, IMUL: SF | ZF | AF | PF, DIV: ALL, IDIV: ALL,
-  BSF: ALL & ~ZF, BSR: ALL & ~ZF, BT: OF | SF | AF | PF, BTS: OF | SF | AF | PF, BTR: OF | SF | AF | PF, BTC: OF | SF | AF | PF,
-  LZCNT: OF | SF | AF | PF, TZCNT: OF | SF | AF | PF,
-  ANDN: AF | PF, BEXTR: SF | AF | PF, BLSI: AF | PF, BLSR: AF | PF, BLSMSK: AF | PF, BZHI: AF | PF,
+  AAA: OF | SF | ZF | PF,
+  AAS: OF | SF | ZF | PF,
+  AAM: OF | AF | CF,
+  AAD: OF | AF | CF,
+  DAA: OF,
+  DAS: OF,
+  AND: AF,
+  OR: AF,
+  XOR: AF,
+  TEST: AF,
+  MUL: SF | ZF | AF | PF,
+  IMUL: SF | ZF | AF | PF,
+  DIV: ALL,
+  IDIV: ALL,
+  BSF: ALL & ~ZF,
+  BSR: ALL & ~ZF,
+  BT: OF | SF | AF | PF,
+  BTS: OF | SF | AF | PF,
+  BTR: OF | SF | AF | PF,
+  BTC: OF | SF | AF | PF,
+  LZCNT: OF | SF | AF | PF,
+  TZCNT: OF | SF | AF | PF,
+  ANDN: AF | PF,
+  BEXTR: SF | AF | PF,
+  BLSI: AF | PF,
+  BLSR: AF | PF,
+  BLSMSK: AF | PF,
+  BZHI: AF | PF,
 };
 
 /** What a shift's flags depend on. */
@@ -44,7 +71,10 @@ export function undefinedDestination(shift: ShiftFacts | null): boolean {
   return shift !== null && /^SH[LR]D$/.test(shift.mnemonic) && (shift.count & (shift.bits === 64 ? 63 : 31)) > shift.bits;
 }
 
-const C0 = 0x100, C1 = 0x200, C2 = 0x400, C3 = 0x4000;
+const C0 = 0x100,
+  C1 = 0x200,
+  C2 = 0x400,
+  C3 = 0x4000;
 const definesConditions = /^(FU?COM(P|PP)?|FI?COMP?|FTST|FXAM|FPREM1?|FN?INIT|FLDENV|FRSTOR|FU?COMIP?)$/;
 const leavesNothing = /^(FFREEP?|FNOP|FN?CLEX|FLDCW|FN?STCW|FN?STSW|FN?STENV|FN?SAVE|FWAIT|WAIT)$/;
 
@@ -58,9 +88,7 @@ export function undefinedConditions(mnemonic: string): number {
 }
 
 /** How far a result may be from the captured one where the manuals only bound the error. */
-export type Tolerance =
-  | { readonly kind: 'f80'; readonly ulps: number }
-  | { readonly kind: 'f32'; readonly relative: number };
+export type Tolerance = { readonly kind: 'f80'; readonly ulps: number } | { readonly kind: 'f32'; readonly relative: number };
 
 /**
  * Transcendental x87 instructions are good to 1 ulp (SDM Vol. 1, "Transcendental Instruction Accuracy"), so two CPUs may differ by two, and in whether the result was

@@ -1,7 +1,12 @@
 import { vcpuState } from '@nestvm/isa';
 import { Image } from './image.js';
 
-const CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800;
+const CF = 1,
+  PF = 4,
+  AF = 0x10,
+  ZF = 0x40,
+  SF = 0x80,
+  OF = 0x800;
 const STATUS = CF | PF | AF | ZF | SF | OF;
 
 /** The lazy form of explicit arithmetic flags (docs/explanation/architecture.md, "Arithmetic flags are lazy"). */
