@@ -4,6 +4,7 @@ import { maskedMeanings } from '../avx/masked.js';
 import { permuteMeanings } from '../avx/permute.js';
 import { EMMS, entersMmx } from '../mmx/state.js';
 import { aesMeanings } from '../sse/aes.js';
+import { approximateMeanings } from '../sse/approximate.js';
 import { arithmeticMeanings } from '../sse/arithmetic.js';
 import { carrylessMeanings } from '../sse/carryless.js';
 import { compareMeanings } from '../sse/compare.js';
@@ -18,7 +19,7 @@ import { stringMeanings } from '../sse/strings.js';
 
 const all: Record<string, Emitter> = {
   ...integerMeanings, ...shiftMeanings, ...moveMeanings, ...shuffleMeanings, ...stringMeanings, ...aesMeanings, ...carrylessMeanings, ...shaMeanings,
-  ...permuteMeanings, ...maskedMeanings, ...arithmeticMeanings, ...compareMeanings, ...convertMeanings, ...fusedMeanings, ...dotMeanings,
+  ...permuteMeanings, ...maskedMeanings, ...arithmeticMeanings, ...compareMeanings, ...convertMeanings, ...fusedMeanings, ...dotMeanings, ...approximateMeanings,
 };
 
 /** Meanings of MMX, SSE, AES, PCLMULQDQ, SHA, AVX, AVX2, FMA and F16C by mnemonic. EVEX-encoded rows of the same mnemonics are not meant. */
