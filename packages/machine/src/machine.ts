@@ -1,7 +1,7 @@
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
 import { createDeterministicRandom, Engine, Interpreter, reset, Vcpu } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
-import { createArena, PhysicalMemory, type Arena } from '@nestvm/memory';
+import { createArena, MemoryError, PhysicalMemory, type Arena } from '@nestvm/memory';
 import { Mmu } from '@nestvm/mmu';
 import { boards, ramLayout, type Board, type BoardPart, type RamLayout } from './boards.js';
 import { createStartup, type Startup } from './boot-plan.js';
@@ -42,7 +42,7 @@ export class Machine {
     this.ram = ramLayout(this.board, config.memoryBytes);
     this.startup = createStartup(config, this.board, this.ram, this.parts);
     const count = cpuCount(config);
-    this.arena = createArena({ bytes: arenaBytes(config.memoryBytes, count) });
+    this.arena = allocateArena(arenaBytes(config.memoryBytes, count));
     this.memory = new PhysicalMemory({ arena: this.arena, mmio: this.mmio });
     this.mapRam();
     const host: HostServices = config.host ?? createMemoryHost();
@@ -148,6 +148,15 @@ export class Machine {
 
 /** Makes a machine; throws `MachineError`, `BootError` and `CpuModelError` for what cannot be. */
 export const createMachine = (config: MachineConfig): Machine => new Machine(config);
+
+function allocateArena(bytes: number): Arena {
+  try {
+    return createArena({ bytes });
+  } catch (error) {
+    if (error instanceof MemoryError) throw new MachineError('too-much-memory', error.message);
+    throw error;
+  }
+}
 
 /** Size of the arena for this much RAM; throws `MachineError` (`too-much-memory`). */
 function arenaBytes(memoryBytes: number, cpus: number): number {

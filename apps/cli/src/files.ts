@@ -1,0 +1,50 @@
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { UsageError } from './errors.js';
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file', EACCES: 'permission denied', EISDIR: 'a directory, not a file', ENOTDIR: 'a part of the path is not a directory', ENOSPC: 'no space left', EROFS: 'the file system is read-only',
+};
+
+const reasonOf = (error: unknown): string => {
+  const code = (error as { code?: string }).code ?? '';
+  return REASONS[code] ?? (error instanceof Error ? error.message : String(error));
+};
+
+/** Reads a whole file that an option names; throws `UsageError`. */
+export function readInput(option: string, path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new UsageError(`${option} ${path}: ${reasonOf(error)}; check the path`);
+  }
+}
+
+/** A file that bytes are appended to, in pieces; throws `UsageError` when it cannot be opened. */
+export class OutputFile {
+  private readonly descriptor: number;
+  private readonly pending = Buffer.alloc(4096);
+  private used = 0;
+
+  constructor(option: string, path: string) {
+    try {
+      this.descriptor = openSync(path, 'w');
+    } catch (error) {
+      throw new UsageError(`${option} ${path}: ${reasonOf(error)}; choose another file`);
+    }
+  }
+
+  write(byte: number): void {
+    this.pending[this.used++] = byte;
+    if (this.used === this.pending.length || byte === 10) this.flush();
+  }
+
+  flush(): void {
+    for (let at = 0; at < this.used; ) at += writeSync(this.descriptor, this.pending, at, this.used - at);
+    this.used = 0;
+  }
+
+  close(): void {
+    this.flush();
+    closeSync(this.descriptor);
+  }
+}

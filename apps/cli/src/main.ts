@@ -1,0 +1,67 @@
+import { CpuModelError, nearestName } from '@nestvm/isa/models';
+import { demo } from './demo.js';
+import { UsageError } from './errors.js';
+import { devicesHelp, logHelp, machinesHelp, modelsHelp, overview, runHelp } from './help.js';
+import { run } from './run.js';
+import { VERSION } from './version.js';
+
+const USAGE_STATUS = 2;
+const COMMANDS = ['run', 'demo', 'models', 'machines', 'version', 'help'] as const;
+
+/** What an option that only prints prints: `-M help`, `-cpu help` …; undefined when there is none. */
+function askedFor(args: readonly string[]): string | undefined {
+  const is = (i: number, ...names: string[]): boolean => names.includes(args[i]!.replace(/^--?/, ''));
+  for (let i = 0; i < args.length; i++) {
+    if (!args[i]!.startsWith('-')) continue;
+    if (is(i, 'help', 'h')) return runHelp();
+    if (is(i, 'version', 'V')) return `${VERSION}\n`;
+    const value = args[i + 1];
+    if (value !== 'help' && value !== '?') continue;
+    if (is(i, 'M', 'machine')) return machinesHelp();
+    if (is(i, 'cpu')) return modelsHelp();
+    if (is(i, 'device')) return devicesHelp();
+    if (is(i, 'd')) return logHelp();
+  }
+  return undefined;
+}
+
+async function dispatch(args: readonly string[]): Promise<number> {
+  const [command, ...rest] = args;
+  const print = (text: string): number => {
+    process.stdout.write(text);
+    return 0;
+  };
+  if (command === undefined) return print(overview);
+  const isOption = command.startsWith('-');
+  if (isOption && /^--?(h|help)$/.test(command)) return print(overview);
+  const asked = isOption ? askedFor(args) : command === 'run' ? askedFor(rest) : undefined;
+  if (asked !== undefined) return print(asked);
+  if (isOption) return run(args);
+  switch (command) {
+    case 'run': return run(rest);
+    case 'demo': return demo(rest);
+    case 'models': return print(modelsHelp(rest[0]));
+    case 'machines': return print(machinesHelp());
+    case 'version': return print(`${VERSION}\n`);
+    case 'help': return print(rest[0] === 'run' ? runHelp() : overview);
+    default: {
+      const near = nearestName(command, COMMANDS);
+      throw new UsageError(`${command}: no such command; ${near ? `the nearest is '${near}'` : `there are ${COMMANDS.join(', ')}`}`);
+    }
+  }
+}
+
+function report(error: unknown): number {
+  if (error instanceof UsageError || error instanceof CpuModelError) {
+    process.stderr.write(`nestvm: ${error.message}\n`);
+    return USAGE_STATUS;
+  }
+  process.stderr.write(`nestvm: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  return 70;
+}
+
+// A reader that went away (| head) ends the program quietly.
+process.stdout.on('error', () => process.exit(0));
+const status = await dispatch(process.argv.slice(2)).catch(report);
+// What is still in the pipe goes out first.
+process.stdout.write('', () => process.exit(status));

@@ -1,0 +1,91 @@
+import { randomInt } from 'node:crypto';
+import { BootError, type BootFile } from '@nestvm/boot';
+import { createEventLoopHost, createMachine, MachineError, type ByteSink, type ImageConfig, type Machine, type MachineConfig } from '@nestvm/machine';
+import { UsageError } from './errors.js';
+import { OutputFile, readInput } from './files.js';
+import { configure, type RtcSpec, type RunOptions } from './options/config.js';
+import type { CharacterSpec } from './options/character.js';
+import { parseOptions } from './options/parse.js';
+import { Session } from './session.js';
+
+/** `nestvm run …`: the result is the status for the process. */
+export async function run(args: readonly string[]): Promise<number> {
+  const options = configure(parseOptions(args));
+  for (const warning of options.warnings) process.stderr.write(`nestvm: warning: ${warning}\n`);
+  const session = new Session(options);
+  const outputs = new Outputs(session);
+  try {
+    return await session.run(createFrom(options, outputs));
+  } finally {
+    outputs.close();
+  }
+}
+
+/** Makes the machine, turning what it cannot accept into one line for the user. */
+function createFrom(options: RunOptions, outputs: Outputs): Machine {
+  const config = machineConfig(options, outputs);
+  try {
+    return createMachine(config);
+  } catch (error) {
+    if (error instanceof BootError || error instanceof MachineError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+/** The files and the terminal that serial ports write to. */
+class Outputs {
+  private readonly files: OutputFile[] = [];
+
+  constructor(private readonly session: Session) {}
+
+  sink(option: string, spec: CharacterSpec): ByteSink | null {
+    switch (spec.kind) {
+      case 'none': return null;
+      case 'null': return { write: () => {} };
+      case 'stdio': return { write: (byte) => this.session.terminal.write(byte) };
+      case 'file': {
+        const file = new OutputFile(option, spec.path);
+        this.files.push(file);
+        return file;
+      }
+    }
+  }
+
+  close(): void {
+    for (const file of this.files) file.close();
+  }
+}
+
+const file = (option: string, path: string): BootFile => ({ name: path, bytes: readInput(option, path) });
+
+function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
+  const { devices } = options;
+  const images: ImageConfig[] = devices.images.map((image) => ({
+    file: file('-device loader,file', image.path), address: image.address, ...(image.entry ? { entry: image.mode } : {}),
+  }));
+  const debugSink = options.debugConsole && outputs.sink('-debugcon', options.debugConsole.to);
+  return {
+    board: options.board, parts: options.boardProperties, cpu: options.cpu, memoryBytes: options.memoryBytes,
+    ...(options.kernel === undefined ? {} : { kernel: file('-kernel', options.kernel) }),
+    modules: options.modules.map((module) => ({ ...file('-initrd', module.path), ...(module.commandLine === undefined ? {} : { commandLine: module.commandLine }) })),
+    ...(options.commandLine === undefined ? {} : { commandLine: options.commandLine }),
+    ...(options.firmware === undefined ? {} : { firmware: file('-bios', options.firmware) }),
+    images,
+    serial: options.serial.map((spec) => outputs.sink('-serial', spec)),
+    ...(options.debugConsole && debugSink ? { debugConsole: { port: options.debugConsole.port, sink: debugSink } } : {}),
+    ...(devices.debugExit ? { debugExit: devices.debugExit } : {}),
+    testDevice: devices.testDevice,
+    clock: options.clock,
+    rtcSeconds: rtcSeconds(options.rtc),
+    seed: options.seed ?? (options.clock.kind === 'host' ? randomInt(1, 2 ** 31) : 1),
+    host: createEventLoopHost(globalThis),
+    reboot: options.reboot,
+  };
+}
+
+/** Seconds that the RTC shows at power-on. */
+function rtcSeconds({ base }: RtcSpec): number {
+  if (typeof base === 'number') return Math.floor(base / 1000);
+  const now = Math.floor(Date.now() / 1000);
+  return base === 'utc' ? now : now - new Date().getTimezoneOffset() * 60;
+}

@@ -1,0 +1,126 @@
+import type { Machine, MachineOutcome } from '@nestvm/machine';
+import { describe } from './info.js';
+import { Monitor } from './monitor.js';
+import type { RunOptions } from './options/config.js';
+import { Terminal } from './terminal.js';
+
+/** Status of a process that a signal ends, as shells count. */
+const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+/** One run of a machine with the host's terminal, signals and monitor around it. */
+export class Session {
+  readonly terminal: Terminal;
+  private machine!: Machine;
+  private readonly monitor: Monitor;
+  private inMonitor = false;
+  private status: number | undefined;
+  private stopped = false;
+  private resumed: (() => void) | undefined;
+  /** Port that the terminal is connected to, or -1. */
+  private readonly serialPort: number;
+
+  constructor(private readonly options: RunOptions) {
+    this.serialPort = options.serial.findIndex((spec) => spec.kind === 'stdio');
+    const spec = options.serial[this.serialPort];
+    const monitor = spec?.kind === 'stdio' && spec.monitor;
+    this.terminal = new Terminal({ monitor, escape: options.escape }, {
+      input: (bytes) => this.input(bytes),
+      quit: () => this.end(0),
+      monitor: () => this.toggleMonitor(),
+      interrupt: () => this.end(SIGNAL_STATUS.SIGINT),
+    });
+    this.monitor = new Monitor(
+      {
+        stop: () => this.stop(),
+        resume: () => this.resume(),
+        reset: () => this.machine.requestReset(),
+        powerButton: () => this.machine.powerButton(),
+        quit: () => this.end(0),
+        info: (what) => describe(this.machine, what, !this.stopped),
+        get running() {
+          return true;
+        },
+      },
+      (text) => this.terminal.print(text),
+    );
+  }
+
+  /** Runs to the end; the result is the status for the process. */
+  async run(machine: Machine): Promise<number> {
+    this.machine = machine;
+    const handlers = Object.entries(SIGNAL_STATUS).map(([signal, status]) => [signal, () => this.end(status)] as const);
+    for (const [signal, handler] of handlers) process.on(signal, handler);
+    if (this.serialPort >= 0) this.terminal.open();
+    if (this.options.paused) this.stop();
+    try {
+      return await this.loop();
+    } finally {
+      this.terminal.restore();
+      for (const [signal, handler] of handlers) process.off(signal, handler);
+    }
+  }
+
+  private async loop(): Promise<number> {
+    for (;;) {
+      if (this.stopped) await this.untilResumed();
+      if (this.status !== undefined) return this.status;
+      const outcome = await this.machine.run();
+      if (this.status !== undefined) return this.status;
+      const status = this.statusOf(outcome);
+      if (status !== undefined) return status;
+    }
+  }
+
+  /** Status for an outcome, or undefined when the session goes on. */
+  private statusOf(outcome: MachineOutcome): number | undefined {
+    switch (outcome.kind) {
+      case 'exit': return outcome.status;
+      case 'poweroff': case 'reset':
+        if (this.options.shutdown) return 0;
+        this.stop();
+        return undefined;
+      case 'stuck': return 0;
+      default: return undefined;
+    }
+  }
+
+  private input(bytes: Uint8Array): void {
+    if (this.inMonitor) this.monitor.receive(bytes);
+    else this.machine.receiveSerial(this.serialPort, bytes);
+  }
+
+  private toggleMonitor(): void {
+    this.inMonitor = !this.inMonitor;
+    if (this.inMonitor) this.monitor.enter();
+    else this.terminal.print('\r\n');
+  }
+
+  private stop(): void {
+    if (this.stopped) return;
+    this.stopped = true;
+    this.machine.stop();
+  }
+
+  private resume(): void {
+    if (!this.stopped) return;
+    this.stopped = false;
+    this.resumed?.();
+  }
+
+  private end(status: number): void {
+    this.status ??= status;
+    this.machine?.stop();
+    this.resumed?.();
+  }
+
+  /** Keeps the process alive while nothing else would: a terminal may be absent. */
+  private async untilResumed(): Promise<void> {
+    const alive = setInterval(() => {}, 1 << 30);
+    await new Promise<void>((resolve) => {
+      this.resumed = resolve;
+      if (!this.stopped || this.status !== undefined) resolve();
+    });
+    this.resumed = undefined;
+    clearInterval(alive);
+  }
+}
