@@ -56,7 +56,12 @@ function flatEngine(limit: number): Engine {
       x.set32('faultVector', x.const(32, vector));
       x.code.return();
     },
-    next: unused, jumpDirect: unused, fallThrough: unused, jumpIndirect: unused, repeat: unused, system: unused,
+    next: unused,
+    jumpDirect: unused,
+    fallThrough: unused,
+    jumpIndirect: unused,
+    repeat: unused,
+    system: unused,
   };
   return engine;
 }
@@ -71,25 +76,47 @@ function fieldsOf(code: Code, form: Form): Fields {
   const find = (methods: string): string => form.row.operands.find((o) => methods.includes(o.method))?.method ?? 'V';
   const constant = (value: number) => (): Val<32> => code.constant(32, value);
   const isIndexed = form.row.operands.some((o) => o.method === 'MV');
-  const immediate = (): Val<32> => (form.row.operands.some((o) => o.method === 'L') ? code.constant(32, offset.vec + 64 * IS4)
-    : form.immediate === undefined ? code.param(0, 32) : code.constant(32, form.immediate));
+  const immediate = (): Val<32> =>
+    form.row.operands.some((o) => o.method === 'L')
+      ? code.constant(32, offset.vec + 64 * IS4)
+      : form.immediate === undefined
+        ? code.param(0, 32)
+        : code.constant(32, form.immediate);
   return {
     reg: constant(registerOffset(find('VPG'), REG)),
     rm: constant(registerOffset(find('WUQNER'), RM)),
     vvvv: constant(registerOffset(find('HB'), VVVV)),
     base: constant(offset.gpr + 8 * BASE),
     index: constant(isIndexed ? offset.vec + 64 * RM : offset.zero),
-    scale: constant(isIndexed ? 2 : 0), displacement: constant(0), segment: constant(3),
-    immediate: () => immediate().zext(64), immediate32: immediate,
-    blockOffset: constant(0), length: constant(4), targetOffset: constant(0),
+    scale: constant(isIndexed ? 2 : 0),
+    displacement: constant(0),
+    segment: constant(3),
+    immediate: () => immediate().zext(64),
+    immediate32: immediate,
+    blockOffset: constant(0),
+    length: constant(4),
+    targetOffset: constant(0),
   };
 }
 
 /** The function that does one form. */
 function functionOf(form: Form, emitter: Emitter, limit: number): FunctionDefinition {
   const facts: Facts = {
-    row: form.row, operandSize: form.operandSize, addressSize: 64, memory: form.memory, rep: 0, lock: false, long: true, stackSize: 64, indexed: false,
-    segment: 'none', stackSegment: 'none', canonicalBits: 48, aligned: false, vectorLength: form.vectorLength, code16: false,
+    row: form.row,
+    operandSize: form.operandSize,
+    addressSize: 64,
+    memory: form.memory,
+    rep: 0,
+    lock: false,
+    long: true,
+    stackSize: 64,
+    indexed: false,
+    segment: 'none',
+    stackSegment: 'none',
+    canonicalBits: 48,
+    aligned: false,
+    vectorLength: form.vectorLength,
+    code16: false,
   };
   return defineFunction(form.name, { params: ['i32'], results: [] }, (code) => {
     const x = new Context(code, code.constant(32, CPU), facts, fieldsOf(code, form), flatEngine(limit));
@@ -163,9 +190,9 @@ export function formsOf(row: OpcodeRow, immediate?: number): Form[] {
   const forms: Form[] = [];
   const { mod, l, w } = row.code;
   const memories = mod === 'any' && row.code.hasModRm ? [false, true] : [mod === 'memory'];
-  const lengths = row.encoding === 'legacy' ? [0] as const : l === 0 ? [128] as const : l === 1 ? [256] as const : [128, 256] as const;
+  const lengths = row.encoding === 'legacy' ? ([0] as const) : l === 0 ? ([128] as const) : l === 1 ? ([256] as const) : ([128, 256] as const);
   const sized = row.operands.some((o) => 'GEBR'.includes(o.method) && (o.type === 'y' || o.type === 'v'));
-  const sizes = w === 1 ? [64] as const : w === 0 || !sized ? [32] as const : [32, 64] as const;
+  const sizes = w === 1 ? ([64] as const) : w === 0 || !sized ? ([32] as const) : ([32, 64] as const);
   for (const memory of memories) {
     for (const vectorLength of lengths) {
       for (const operandSize of sizes) {

@@ -1,4 +1,4 @@
-import { opcodeRows, type OpcodeRow } from '@nestvm/isa';
+import { type OpcodeRow, opcodeRows } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import type { Emitter } from '../src/emitter.js';
 import { vectorMeanings } from '../src/vector/index.js';
@@ -6,7 +6,9 @@ import { BASE, DATA, type Form, formsOf, NO_FAULT, REG, RM, VectorMachine, VVVV 
 
 /** Not meant: SSE4a's bit fields, GFNI, AVX-VNNI. */
 const WITHOUT_MEANING = /^(EXTRQ|INSERTQ|V?GF2P8|VPDP)/;
-const vectorRows = opcodeRows.filter((r) => r.encoding !== 'evex' && r.operands.some((o) => /^(V|W|U|H|P|Q|N|MV|L)$/.test(o.method)) && !WITHOUT_MEANING.test(r.mnemonic));
+const vectorRows = opcodeRows.filter(
+  (r) => r.encoding !== 'evex' && r.operands.some((o) => /^(V|W|U|H|P|Q|N|MV|L)$/.test(o.method)) && !WITHOUT_MEANING.test(r.mnemonic),
+);
 
 const meaning = (row: OpcodeRow): Emitter => {
   const emitter = vectorMeanings[row.mnemonic];
@@ -43,10 +45,16 @@ describe('vector meanings', () => {
   });
 
   it.each([
-    ['PADDB', 1, (a: number, b: number) => a + b], ['PSUBW', 2, (a: number, b: number) => a - b], ['PXOR', 4, (a: number, b: number) => a ^ b],
-    ['PMULLW', 2, (a: number, b: number) => Math.imul(a, b)], ['PAVGB', 1, (a: number, b: number) => (a + b + 1) >> 1], ['PMINUB', 1, Math.min],
-    ['PMULHUW', 2, (a: number, b: number) => Math.floor((a * b) / 65536)], ['PCMPEQB', 1, (a: number, b: number) => (a === b ? -1 : 0)],
-    ['PADDUSW', 2, (a: number, b: number) => Math.min(a + b, 0xffff)], ['PANDN', 4, (a: number, b: number) => ~a & b],
+    ['PADDB', 1, (a: number, b: number) => a + b],
+    ['PSUBW', 2, (a: number, b: number) => a - b],
+    ['PXOR', 4, (a: number, b: number) => a ^ b],
+    ['PMULLW', 2, (a: number, b: number) => Math.imul(a, b)],
+    ['PAVGB', 1, (a: number, b: number) => (a + b + 1) >> 1],
+    ['PMINUB', 1, Math.min],
+    ['PMULHUW', 2, (a: number, b: number) => Math.floor((a * b) / 65536)],
+    ['PCMPEQB', 1, (a: number, b: number) => (a === b ? -1 : 0)],
+    ['PADDUSW', 2, (a: number, b: number) => Math.min(a + b, 0xffff)],
+    ['PANDN', 4, (a: number, b: number) => ~a & b],
   ] as const)('%s works on each element, keeps or clears the rest', (name, size, reference) => {
     for (const mnemonic of [name, `V${name}`]) {
       const { vm, forms } = machineOf(mnemonic);
@@ -61,7 +69,8 @@ describe('vector meanings', () => {
         const before = vm.vector(REG).slice();
         expect(vm.run(form.name)).toBe(NO_FAULT);
         const read = (v: Uint8Array, at: number): number => [...v.subarray(at, at + size)].reduce((sum, byte, i) => sum + byte * 256 ** i, 0);
-        for (let at = 0; at < length; at += size) expect(read(vm.vector(REG), at)).toBe(Number(BigInt.asUintN(8 * size, BigInt(reference(read(a, at), read(b, at))))));
+        for (let at = 0; at < length; at += size)
+          expect(read(vm.vector(REG), at)).toBe(Number(BigInt.asUintN(8 * size, BigInt(reference(read(a, at), read(b, at))))));
         const rest = mnemonic === name ? before.subarray(16) : new Uint8Array(64 - length);
         expect([...vm.vector(REG).subarray(length)]).toEqual([...rest]);
       }
@@ -80,7 +89,13 @@ describe('vector meanings', () => {
   });
 
   it('legacy memory operands must be aligned, MOVUPS and VEX ones need not be', () => {
-    for (const [mnemonic, fault] of [['PADDB', 13], ['MOVAPS', 13], ['MOVUPS', NO_FAULT], ['VPADDB', NO_FAULT], ['VMOVAPS', 13]] as const) {
+    for (const [mnemonic, fault] of [
+      ['PADDB', 13],
+      ['MOVAPS', 13],
+      ['MOVUPS', NO_FAULT],
+      ['VPADDB', NO_FAULT],
+      ['VMOVAPS', 13],
+    ] as const) {
       const { vm, forms } = machineOf(mnemonic);
       vm.setGpr(BASE, BigInt(DATA + 8));
       for (const form of forms) if (form.memory && !form.row.operands.some((o) => o.method === 'P')) expect(vm.run(form.name), form.name).toBe(fault);
@@ -130,25 +145,51 @@ describe('vector meanings', () => {
 });
 
 describe('floating point', () => {
-  const VALUES = [0, -0, 1, -1.5, 0.1, Math.PI, 1e308, -1e308, 5e-324, 2.2250738585072014e-308, 1e-300, 3e-310, Infinity, -Infinity, 2 ** 52 + 1, 1 / 3];
+  const VALUES = [
+    0,
+    -0,
+    1,
+    -1.5,
+    0.1,
+    Math.PI,
+    1e308,
+    -1e308,
+    5e-324,
+    2.2250738585072014e-308,
+    1e-300,
+    3e-310,
+    Infinity,
+    -Infinity,
+    2 ** 52 + 1,
+    1 / 3,
+  ];
 
-  it.each([['ADDSD', (a: number, b: number) => a + b], ['SUBSD', (a: number, b: number) => a - b], ['MULSD', (a: number, b: number) => a * b], ['DIVSD', (a: number, b: number) => a / b]] as const)(
-    '%s gives the same through the exact path as the host, for every pair', (mnemonic, reference) => {
-      const { vm, forms } = machineOf(mnemonic);
-      const { name } = forms.find((f) => !f.memory)!;
-      for (const mxcsr of [0x1f80, 0x1fa0]) {
-        for (const a of VALUES) for (const b of VALUES) {
+  it.each([
+    ['ADDSD', (a: number, b: number) => a + b],
+    ['SUBSD', (a: number, b: number) => a - b],
+    ['MULSD', (a: number, b: number) => a * b],
+    ['DIVSD', (a: number, b: number) => a / b],
+  ] as const)('%s gives the same through the exact path as the host, for every pair', (mnemonic, reference) => {
+    const { vm, forms } = machineOf(mnemonic);
+    const { name } = forms.find((f) => !f.memory)!;
+    for (const mxcsr of [0x1f80, 0x1fa0]) {
+      for (const a of VALUES)
+        for (const b of VALUES) {
           vm.set32('mxcsr', mxcsr);
           doubles(vm, REG)[0] = a;
           doubles(vm, RM)[0] = b;
           expect(vm.run(name)).toBe(NO_FAULT);
           expect(doubles(vm, REG)[0], `${a} ${b}`).toBe(reference(a, b));
         }
-      }
-    });
+    }
+  });
 
   it.each([
-    ['inexact', 0.1, 0.2, 0x20], ['exact', 1, 2, 0], ['overflow', 1.7e308, 1.7e308, 0x28], ['denormal operand', 5e-324, 1, 0x22], ['invalid', Infinity, -Infinity, 1],
+    ['inexact', 0.1, 0.2, 0x20],
+    ['exact', 1, 2, 0],
+    ['overflow', 1.7e308, 1.7e308, 0x28],
+    ['denormal operand', 5e-324, 1, 0x22],
+    ['invalid', Infinity, -Infinity, 1],
   ] as const)('ADDSD reports %s', (_what, a, b, flags) => {
     const { vm, forms } = machineOf('ADDSD');
     vm.set32('mxcsr', 0x1f80);
@@ -170,13 +211,14 @@ describe('floating point', () => {
   it('rounds as MXCSR says', () => {
     const { vm, forms } = machineOf('DIVSD');
     const { name } = forms.find((f) => !f.memory)!;
-    const quotients = (a: number, b: number): number[] => [0, 1, 2, 3].map((mode) => {
-      vm.set32('mxcsr', 0x1fa0 | (mode << 13));
-      doubles(vm, REG)[0] = a;
-      doubles(vm, RM)[0] = b;
-      vm.run(name);
-      return doubles(vm, REG)[0]!;
-    });
+    const quotients = (a: number, b: number): number[] =>
+      [0, 1, 2, 3].map((mode) => {
+        vm.set32('mxcsr', 0x1fa0 | (mode << 13));
+        doubles(vm, REG)[0] = a;
+        doubles(vm, RM)[0] = b;
+        vm.run(name);
+        return doubles(vm, REG)[0]!;
+      });
     // 2/3 as the host rounds it lies below the true quotient.
     const [below, above] = [2 / 3, 2 / 3 + 2 ** -53];
     expect(quotients(2, 3)).toEqual([below, below, above, below]);
@@ -184,7 +226,10 @@ describe('floating point', () => {
   });
 
   it('RCPPS and RSQRTPS stay within the documented error', () => {
-    for (const [mnemonic, reference] of [['RCPSS', (v: number) => 1 / v], ['RSQRTSS', (v: number) => 1 / Math.sqrt(v)]] as const) {
+    for (const [mnemonic, reference] of [
+      ['RCPSS', (v: number) => 1 / v],
+      ['RSQRTSS', (v: number) => 1 / Math.sqrt(v)],
+    ] as const) {
       const { vm, forms } = machineOf(mnemonic);
       const { name } = forms.find((f) => !f.memory)!;
       const [source, target] = [RM, REG].map((n) => new Float32Array(vm.memory.buffer, vm.vector(n).byteOffset, 4)) as [Float32Array, Float32Array];

@@ -2,7 +2,7 @@ import type { Val } from '@nestvm/emit';
 import type { Emitter } from '../emitter.js';
 import { exact } from '../float/arithmetic.js';
 import { collectExceptions, commitExceptions } from '../float/commit.js';
-import { laneBits, LANES, type Real, withLaneBits } from '../float/lanes.js';
+import { LANES, laneBits, type Real, withLaneBits } from '../float/lanes.js';
 import { output, vectorAt } from '../vector/operand.js';
 
 type V = Val<128>;
@@ -11,7 +11,12 @@ type V = Val<128>;
 const ORDERS = { 132: [0, 2, 1], 213: [1, 0, 2], 231: [1, 2, 0] } as const;
 /** Signs that are flipped: of the product, of the addend in even and in odd elements. */
 const KINDS = {
-  VFMADD: [0, 0, 0], VFMSUB: [0, 1, 1], VFNMADD: [1, 0, 0], VFNMSUB: [1, 1, 1], VFMADDSUB: [0, 1, 0], VFMSUBADD: [0, 0, 1],
+  VFMADD: [0, 0, 0],
+  VFMSUB: [0, 1, 1],
+  VFNMADD: [1, 0, 0],
+  VFNMSUB: [1, 1, 1],
+  VFMADDSUB: [0, 1, 0],
+  VFMSUBADD: [0, 0, 1],
 } as const;
 
 /** A fused multiply-add: NaNs win in the order of the operands' numbers; flipped signs do not touch them. */
@@ -50,7 +55,8 @@ function all(): Record<string, Emitter> {
       for (const real of ['f32', 'f64'] as const) {
         const letter = real === 'f32' ? 'S' : 'D';
         meanings[`${kind}${order}P${letter}`] = fused(kind, order, real, false);
-        if (!kind.endsWith('SUB') || kind.endsWith('MSUB')) if (kind !== 'VFMSUBADD') meanings[`${kind}${order}S${letter}`] = fused(kind, order, real, true);
+        if (!kind.endsWith('SUB') || kind.endsWith('MSUB'))
+          if (kind !== 'VFMSUBADD') meanings[`${kind}${order}S${letter}`] = fused(kind, order, real, true);
       }
     }
   }

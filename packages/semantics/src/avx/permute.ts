@@ -10,14 +10,16 @@ const op = (x: Context, name: string, ...args: Val[]): V => x.code.op(name, 128,
 const imm8 = (x: Context): Val<32> => x.fields.immediate32().and(0xff);
 
 /** One element to all places: the low one of a register, or memory. */
-const broadcast = (size: 1 | 2 | 4 | 8): Emitter => (x) => {
-  const shape = { 1: 'i8x16', 2: 'i16x8', 4: 'i32x4', 8: 'i64x2' }[size];
-  const source = vectorAt(x, 1);
-  const value = source.isMemory ? loadVector(x, x.operandAddress(size, 0), size)[0] as V : source.read()[0] as V;
-  const element = x.code.lane(size < 4 ? `${shape}.extract_lane_u` : `${shape}.extract_lane`, size === 8 ? 64 : 32, 0, value);
-  const splat = op(x, `${shape}.splat`, element);
-  output(x).write(range(vectorBytes(x) / 16).map(() => splat));
-};
+const broadcast =
+  (size: 1 | 2 | 4 | 8): Emitter =>
+  (x) => {
+    const shape = { 1: 'i8x16', 2: 'i16x8', 4: 'i32x4', 8: 'i64x2' }[size];
+    const source = vectorAt(x, 1);
+    const value = source.isMemory ? (loadVector(x, x.operandAddress(size, 0), size)[0] as V) : (source.read()[0] as V);
+    const element = x.code.lane(size < 4 ? `${shape}.extract_lane_u` : `${shape}.extract_lane`, size === 8 ? 64 : 32, 0, value);
+    const splat = op(x, `${shape}.splat`, element);
+    output(x).write(range(vectorBytes(x) / 16).map(() => splat));
+  };
 
 /** 128 bits to both halves. */
 const broadcast128: Emitter = (x) => {
@@ -74,10 +76,12 @@ const permuteDwords: Emitter = (x) => {
   const [low, high] = vectorAt(x, 2).read() as [V, V];
   const control = vectorAt(x, 1).read();
   const sixteen = splatConstant(x, 8, 16);
-  output(x).write(control.map((numbers) => {
-    const index = byteIndex(x, numbers, 7);
-    return op(x, 'v128.or', swizzle(x, low, index), swizzle(x, high, op(x, 'i8x16.sub', index, sixteen)));
-  }));
+  output(x).write(
+    control.map((numbers) => {
+      const index = byteIndex(x, numbers, 7);
+      return op(x, 'v128.or', swizzle(x, low, index), swizzle(x, high, op(x, 'i8x16.sub', index, sixteen)));
+    }),
+  );
 };
 
 /** Dwords of each 128-bit lane picked by an immediate or by a vector. */
@@ -105,10 +109,24 @@ const permuteDoubles: Emitter = (x) => {
 
 /** Broadcasts, permutations, and 128-bit halves of AVX and AVX2. */
 export const permuteMeanings: Record<string, Emitter> = {
-  VBROADCASTSS: broadcast(4), VBROADCASTSD: broadcast(8), VBROADCASTF128: broadcast128, VBROADCASTI128: broadcast128,
-  VPBROADCASTB: broadcast(1), VPBROADCASTW: broadcast(2), VPBROADCASTD: broadcast(4), VPBROADCASTQ: broadcast(8),
-  VINSERTF128: insert128, VINSERTI128: insert128, VEXTRACTF128: extract128, VEXTRACTI128: extract128,
-  VPERM2F128: permute128, VPERM2I128: permute128, VPERMQ: permuteQwords, VPERMPD: permuteQwords,
-  VPERMD: permuteDwords, VPERMPS: permuteDwords, VPERMILPS: permuteSingles, VPERMILPD: permuteDoubles,
+  VBROADCASTSS: broadcast(4),
+  VBROADCASTSD: broadcast(8),
+  VBROADCASTF128: broadcast128,
+  VBROADCASTI128: broadcast128,
+  VPBROADCASTB: broadcast(1),
+  VPBROADCASTW: broadcast(2),
+  VPBROADCASTD: broadcast(4),
+  VPBROADCASTQ: broadcast(8),
+  VINSERTF128: insert128,
+  VINSERTI128: insert128,
+  VEXTRACTF128: extract128,
+  VEXTRACTI128: extract128,
+  VPERM2F128: permute128,
+  VPERM2I128: permute128,
+  VPERMQ: permuteQwords,
+  VPERMPD: permuteQwords,
+  VPERMD: permuteDwords,
+  VPERMPS: permuteDwords,
+  VPERMILPS: permuteSingles,
+  VPERMILPD: permuteDoubles,
 };
-

@@ -92,13 +92,30 @@ const toIntegral = (format: Format): FunctionDefinition =>
     code.if(lost.and(code.param(2, 32).isZero()), () => soft.raise(Flag.PRECISION));
     code.if(magnitude.isZero(), () => code.return(soft.zero(soft.sign(a))));
     const zeros = magnitude.clz().trunc(32);
-    const biased = code.constant(32, format.bias + 63 - 1).sub(zeros).zext(64).shl(format.fraction);
+    const biased = code
+      .constant(32, format.bias + 63 - 1)
+      .sub(zeros)
+      .zext(64)
+      .shl(format.fraction);
     code.return(soft.zero(soft.sign(a)).or(biased.add(magnitude.shl(zeros.sub(63 - format.fraction)))));
   });
 
 /** Exact conversions. */
 export const convert = {
-  f32: { f64: between(SINGLE, DOUBLE), f16: between(SINGLE, HALF), i32: toInteger(SINGLE, 32), i64: toInteger(SINGLE, 64), integral: toIntegral(SINGLE), fromInteger: fromInteger(SINGLE) },
-  f64: { f32: between(DOUBLE, SINGLE), i32: toInteger(DOUBLE, 32), i64: toInteger(DOUBLE, 64), integral: toIntegral(DOUBLE), fromInteger: fromInteger(DOUBLE) },
+  f32: {
+    f64: between(SINGLE, DOUBLE),
+    f16: between(SINGLE, HALF),
+    i32: toInteger(SINGLE, 32),
+    i64: toInteger(SINGLE, 64),
+    integral: toIntegral(SINGLE),
+    fromInteger: fromInteger(SINGLE),
+  },
+  f64: {
+    f32: between(DOUBLE, SINGLE),
+    i32: toInteger(DOUBLE, 32),
+    i64: toInteger(DOUBLE, 64),
+    integral: toIntegral(DOUBLE),
+    fromInteger: fromInteger(DOUBLE),
+  },
   f16: { f32: between(HALF, SINGLE) },
 } as const;

@@ -69,7 +69,10 @@ export class Soft {
     return value.and(this.signBit - 1n);
   }
   sign(value: Val<64>): Val<32> {
-    return value.shrU(this.format.width - 1).trunc(32).and(1);
+    return value
+      .shrU(this.format.width - 1)
+      .trunc(32)
+      .and(1);
   }
   isNaN(value: Val<64>): Val<32> {
     return this.magnitude(value).gtU(this.infinity);
@@ -84,7 +87,9 @@ export class Soft {
     return this.isNaN(value).and(value.and(this.quietBit).isZero());
   }
   isDenormal(value: Val<64>): Val<32> {
-    return this.magnitude(value).sub(1).ltU((1n << BigInt(this.format.fraction)) - 1n);
+    return this.magnitude(value)
+      .sub(1)
+      .ltU((1n << BigInt(this.format.fraction)) - 1n);
   }
   quiet(value: Val<64>): Val<64> {
     return value.or(this.quietBit);
@@ -110,9 +115,13 @@ export class Soft {
     const fraction = value.and((1n << BigInt(format.fraction)) - 1n);
     const whole = fraction.or(field.isNonzero().zext(64).shl(format.fraction));
     const zeros = whole.clz().trunc(32);
-    const exponent = code.select(field.isZero(), this.const32(1), field).sub(zeros).add(63 - format.fraction);
+    const exponent = code
+      .select(field.isZero(), this.const32(1), field)
+      .sub(zeros)
+      .add(63 - format.fraction);
     return {
-      sign: this.sign(value), significand: whole.shl(zeros.sub(1)),
+      sign: this.sign(value),
+      significand: whole.shl(zeros.sub(1)),
       exponent: code.select(whole.isZero(), this.const32(-100000), exponent),
     };
   }
@@ -138,7 +147,12 @@ export class Soft {
 
   /** Reports denormal operands. */
   noteDenormals(...values: Val<64>[]): void {
-    this.raise(values.map((v) => this.isDenormal(v)).reduce((a, b) => a.or(b)).shl(1));
+    this.raise(
+      values
+        .map((v) => this.isDenormal(v))
+        .reduce((a, b) => a.or(b))
+        .shl(1),
+    );
   }
 
   /** Sign of an exact zero sum of numbers with different signs. */

@@ -8,7 +8,7 @@ export const LANES = { f32: 4, f64: 2 } as const;
 /** WebAssembly shapes. */
 export const SHAPE = { f32: 'f32x4', f64: 'f64x2' } as const;
 /** Integer shapes of the same elements. */
-export const BITS = { f32: 'i32x4', f64: 'i64x2' } as const;
+const BITS = { f32: 'i32x4', f64: 'i64x2' } as const;
 
 /** An element's bits in an i64. */
 export function laneBits(code: Code, real: Real, lane: number, value: V): Val<64> {
@@ -38,18 +38,21 @@ export function overLanes(real: Real, target: FunctionDefinition, operands: numb
 }
 
 /** A constant vector of one bit pattern. */
-export function splatBits(code: Code, real: Real, bits: bigint): V {
+function splatBits(code: Code, real: Real, bits: bigint): V {
   const size = real === 'f64' ? 8 : 4;
   return code.constant128(Uint8Array.from({ length: 16 }, (_, i) => Number((bits >> BigInt(8 * (i % size))) & 0xffn)));
 }
 
 /** Least normal number and infinity. */
-export const LEAST = { f32: 0x00800000n, f64: 0x0010000000000000n } as const;
-export const INFINITE = { f32: 0x7f800000n, f64: 0x7ff0000000000000n } as const;
+const LEAST = { f32: 0x00800000n, f64: 0x0010000000000000n } as const;
+const INFINITE = { f32: 0x7f800000n, f64: 0x7ff0000000000000n } as const;
 
 /** Questions about all elements at once: masks, for the fast paths. */
 export class Lanes {
-  constructor(private readonly code: Code, readonly real: Real) {}
+  constructor(
+    private readonly code: Code,
+    readonly real: Real,
+  ) {}
   op(name: string, ...values: V[]): V {
     return this.code.op(`${SHAPE[this.real]}.${name}`, 128, ...values);
   }

@@ -43,7 +43,15 @@ const roundTo = (format: Format): FunctionDefinition =>
       exponent.set(code.constant(32, 1));
       code.if(tiny.and(significand.get().and(dropped).isNonzero()), () => soft.raise(Flag.UNDERFLOW));
     });
-    const overflow = exponent.get().geS(format.top).or(exponent.get().eq(format.top - 1).and(carries));
+    const overflow = exponent
+      .get()
+      .geS(format.top)
+      .or(
+        exponent
+          .get()
+          .eq(format.top - 1)
+          .and(carries),
+      );
     const rest = significand.get().and(dropped);
     code.if(overflow, () => {
       const masked = soft.control.and(Control.OVERFLOW_MASK).isNonzero();

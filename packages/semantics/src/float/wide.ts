@@ -32,7 +32,10 @@ export const subtractWide = (a: Wide, b: Wide): Wide => ({ high: a.high.sub(b.hi
 export const lessWide = (a: Wide, b: Wide): Val<32> => a.high.ltU(b.high).or(a.high.eq(b.high).and(a.low.ltU(b.low)));
 
 /** Either of two. */
-export const selectWide = (condition: Val<32>, a: Wide, b: Wide): Wide => ({ high: a.high.code.select(condition, a.high, b.high), low: a.high.code.select(condition, a.low, b.low) });
+export const selectWide = (condition: Val<32>, a: Wide, b: Wide): Wide => ({
+  high: a.high.code.select(condition, a.high, b.high),
+  low: a.high.code.select(condition, a.low, b.low),
+});
 
 /** Leading zeros, 128 for zero. */
 export const leadingZerosWide = (a: Wide): Q => a.high.code.select(a.high.isZero(), a.low.clz().add(64), a.high.clz());

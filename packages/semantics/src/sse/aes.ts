@@ -9,7 +9,7 @@ import { packed, packedUnary } from '../vector/packed.js';
 type V = Val<128>;
 
 /** Product in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1. */
-export function multiplyField(a: number, b: number): number {
+function multiplyField(a: number, b: number): number {
   let product = 0;
   for (let x = a, y = b; y > 0; y >>= 1, x = (x << 1) ^ (x & 0x80 ? 0x11b : 0)) if (y & 1) product ^= x;
   return product;
@@ -19,7 +19,7 @@ export function multiplyField(a: number, b: number): number {
 const invert = (a: number): number => (a === 0 ? 0 : range(256).find((b) => multiplyField(a, b) === 1)!);
 
 /** The substitution box and its inverse (FIPS 197, "SubBytes"). */
-export function substitutionBoxes(): { readonly forward: Uint8Array; readonly inverse: Uint8Array } {
+function substitutionBoxes(): { readonly forward: Uint8Array; readonly inverse: Uint8Array } {
   const forward = new Uint8Array(256);
   const inverse = new Uint8Array(256);
   for (const a of range(256)) {
@@ -51,12 +51,21 @@ const subBytesInverse = substitution('aes.subInverse', boxes.inverse);
 
 const xor = (code: Code, ...values: V[]): V => values.reduce((a, b) => code.op('v128.xor', 128, a, b));
 /** Byte i of each column taken from `i + by`. */
-const rotateColumns = (code: Code, value: V, by: number): V => code.shuffle(range(16).map((i) => (i & 12) | ((i + by) & 3)), value, value);
+const rotateColumns = (code: Code, value: V, by: number): V =>
+  code.shuffle(
+    range(16).map((i) => (i & 12) | ((i + by) & 3)),
+    value,
+    value,
+  );
 
 /** Each byte times x in GF(2^8). */
 function double(code: Code, value: V): V {
   const carries = code.op('i8x16.shr_s', 128, value, code.constant(32, 7));
-  return xor(code, code.op('i8x16.shl', 128, value, code.constant(32, 1)), code.op('v128.and', 128, carries, code.constant128(new Uint8Array(16).fill(0x1b))));
+  return xor(
+    code,
+    code.op('i8x16.shl', 128, value, code.constant(32, 1)),
+    code.op('v128.and', 128, carries, code.constant128(new Uint8Array(16).fill(0x1b))),
+  );
 }
 
 /** MixColumns: 2a + 3b + c + d down each column. */
@@ -72,34 +81,53 @@ function mixInverse(code: Code, value: V): V {
 }
 
 /** ShiftRows: row r moves r columns. */
-const shiftRows = (code: Code, value: V, direction: 1 | -1): V => code.shuffle(range(16).map((i) => (i + 4 * direction * (i & 3)) & 15), value, value);
+const shiftRows = (code: Code, value: V, direction: 1 | -1): V =>
+  code.shuffle(
+    range(16).map((i) => (i + 4 * direction * (i & 3)) & 15),
+    value,
+    value,
+  );
 
-const encrypt = (last: boolean): Emitter => packed((x, state, key) => {
-  const { code } = x;
-  const substituted = code.call(subBytes, 128, shiftRows(code, state, 1));
-  return xor(code, last ? substituted : mix(code, substituted), key);
-});
+const encrypt = (last: boolean): Emitter =>
+  packed((x, state, key) => {
+    const { code } = x;
+    const substituted = code.call(subBytes, 128, shiftRows(code, state, 1));
+    return xor(code, last ? substituted : mix(code, substituted), key);
+  });
 
-const decrypt = (last: boolean): Emitter => packed((x, state, key) => {
-  const { code } = x;
-  const substituted = code.call(subBytesInverse, 128, shiftRows(code, state, -1));
-  return xor(code, last ? substituted : mixInverse(code, substituted), key);
-});
+const decrypt = (last: boolean): Emitter =>
+  packed((x, state, key) => {
+    const { code } = x;
+    const substituted = code.call(subBytesInverse, 128, shiftRows(code, state, -1));
+    return xor(code, last ? substituted : mixInverse(code, substituted), key);
+  });
 
 /** Dwords 1 and 3 substituted, each followed by itself rotated and the round constant added. */
 const keygenAssist: Emitter = (x: Context) => {
   const { code } = x;
   const substituted = code.call(subBytes, 128, inputs(x)[0]!.read()[0] as V);
   const spread = pick(x, 4, [1, 1, 3, 3], substituted);
-  const rotated = code.shuffle(range(16).map((i) => ((i & 4) === 0 ? i : (i & 12) | ((i + 1) & 3))), spread, spread);
+  const rotated = code.shuffle(
+    range(16).map((i) => ((i & 4) === 0 ? i : (i & 12) | ((i + 1) & 3))),
+    spread,
+    spread,
+  );
   const constant = x.fields.immediate32().and(0xff);
-  const constants = code.op('v128.and', 128, code.op('i32x4.splat', 128, constant), code.constant128(Uint8Array.from(range(16).map((i) => (i === 4 || i === 12 ? 0xff : 0)))));
+  const constants = code.op(
+    'v128.and',
+    128,
+    code.op('i32x4.splat', 128, constant),
+    code.constant128(Uint8Array.from(range(16).map((i) => (i === 4 || i === 12 ? 0xff : 0)))),
+  );
   output(x).write([xor(code, rotated, constants)]);
 };
 
 /** AES rounds, 128 or 256 bits at a time (SDM Vol. 1, "Intel AES-NI"). */
 export const aesMeanings = withVex({
-  AESENC: encrypt(false), AESENCLAST: encrypt(true), AESDEC: decrypt(false), AESDECLAST: decrypt(true),
+  AESENC: encrypt(false),
+  AESENCLAST: encrypt(true),
+  AESDEC: decrypt(false),
+  AESDECLAST: decrypt(true),
   AESIMC: packedUnary((x, a) => mixInverse(x.code, a)),
   AESKEYGENASSIST: keygenAssist,
 });

@@ -33,22 +33,27 @@ const approximation = (name: 'rcp' | 'rsqrt'): FunctionDefinition =>
   });
 
 /** RCPPS, RSQRTPS and their scalar forms. */
-const approximate = (target: FunctionDefinition, scalar: boolean): Emitter => (x) => {
-  const { code } = x;
-  const { operands } = x.facts.row;
-  const source = vectorAt(x, operands.length - 1).read();
-  const one = (v: V, lane: number): Val<64> => code.call(target, 32, laneBits(code, 'f32', lane, v).trunc(32)).zext(64);
-  if (scalar) {
-    const kept = vectorAt(x, operands.length - 2).read()[0] as V;
-    return output(x).write([withLaneBits(code, 'f32', 0, kept, one(source[0] as V, 0))]);
-  }
-  output(x).write(source.map((v) => range(4).reduce((into, lane) => withLaneBits(code, 'f32', lane, into, one(v, lane)), v)));
-};
+const approximate =
+  (target: FunctionDefinition, scalar: boolean): Emitter =>
+  (x) => {
+    const { code } = x;
+    const { operands } = x.facts.row;
+    const source = vectorAt(x, operands.length - 1).read();
+    const one = (v: V, lane: number): Val<64> => code.call(target, 32, laneBits(code, 'f32', lane, v).trunc(32)).zext(64);
+    if (scalar) {
+      const kept = vectorAt(x, operands.length - 2).read()[0] as V;
+      return output(x).write([withLaneBits(code, 'f32', 0, kept, one(source[0] as V, 0))]);
+    }
+    output(x).write(source.map((v) => range(4).reduce((into, lane) => withLaneBits(code, 'f32', lane, into, one(v, lane)), v)));
+  };
 
 const reciprocal = approximation('rcp');
 const reciprocalRoot = approximation('rsqrt');
 
 /** Approximations of SSE and AVX. */
 export const approximateMeanings = withVex({
-  RCPPS: approximate(reciprocal, false), RCPSS: approximate(reciprocal, true), RSQRTPS: approximate(reciprocalRoot, false), RSQRTSS: approximate(reciprocalRoot, true),
+  RCPPS: approximate(reciprocal, false),
+  RCPSS: approximate(reciprocal, true),
+  RSQRTPS: approximate(reciprocalRoot, false),
+  RSQRTSS: approximate(reciprocalRoot, true),
 });

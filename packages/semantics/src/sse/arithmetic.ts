@@ -3,8 +3,8 @@ import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { exact } from '../float/arithmetic.js';
 import { collectExceptions, commitExceptions, isQuiet } from '../float/commit.js';
-import { LANES, Lanes, overLanes, type Real } from '../float/lanes.js';
 import { extreme } from '../float/compare.js';
+import { LANES, Lanes, overLanes, type Real } from '../float/lanes.js';
 import { elements, range } from '../vector/lanes.js';
 import { withVex } from '../vector/naming.js';
 import { output, vectorAt } from '../vector/operand.js';
@@ -61,7 +61,13 @@ function arithmetic(name: keyof typeof TRUST, real: Real, scalar: boolean): Emit
     const lanes = new Lanes(code, real);
     const mxcsr = x.get32('mxcsr');
     const quick = a.map((v, i) => lanes.op(name, v, b[i] as V));
-    const fast = isQuiet(mxcsr).and(allHold(lanes, quick.map((r, i) => TRUST[name](lanes, r, a[i] as V, b[i] as V)), scalar));
+    const fast = isQuiet(mxcsr).and(
+      allHold(
+        lanes,
+        quick.map((r, i) => TRUST[name](lanes, r, a[i] as V, b[i] as V)),
+        scalar,
+      ),
+    );
     const shown = scalar ? [mergeLow(x, real, a[0] as V, quick[0] as V)] : quick;
     output(x).write(fastOrExact(x, fast, shown, () => a.map((v, i) => code.call(slow, 128, v, b[i] as V, mxcsr, x.cpu))));
   };
@@ -78,7 +84,13 @@ function squareRoot(real: Real, scalar: boolean): Emitter {
     const lanes = new Lanes(code, real);
     const mxcsr = x.get32('mxcsr');
     const quick = source.map((v) => lanes.op('sqrt', v));
-    const fast = isQuiet(mxcsr).and(allHold(lanes, quick.map((r, i) => lanes.and(lanes.or(lanes.isSafe(r), lanes.isZero(r)), lanes.isPlain(source[i] as V))), scalar));
+    const fast = isQuiet(mxcsr).and(
+      allHold(
+        lanes,
+        quick.map((r, i) => lanes.and(lanes.or(lanes.isSafe(r), lanes.isZero(r)), lanes.isPlain(source[i] as V))),
+        scalar,
+      ),
+    );
     const merged = (v: V): V => (kept ? mergeLow(x, real, kept, v) : v);
     output(x).write(fastOrExact(x, fast, quick.map(merged), () => source.map((v) => merged(code.call(slow, 128, v, mxcsr, x.cpu)))));
   };
@@ -92,7 +104,11 @@ function extremum(name: 'min' | 'max', real: Real, scalar: boolean): Emitter {
     const { a, b } = sources(x);
     const lanes = new Lanes(code, real);
     const quick = a.map((v, i) => lanes.op(`p${name}`, b[i] as V, v));
-    const fast = allHold(lanes, a.map((v, i) => lanes.and(lanes.isPlain(v), lanes.isPlain(b[i] as V))), scalar);
+    const fast = allHold(
+      lanes,
+      a.map((v, i) => lanes.and(lanes.isPlain(v), lanes.isPlain(b[i] as V))),
+      scalar,
+    );
     const shown = scalar ? [mergeLow(x, real, a[0] as V, quick[0] as V)] : quick;
     output(x).write(fastOrExact(x, fast, shown, () => a.map((v, i) => code.call(slow, 128, v, b[i] as V, x.get32('mxcsr'), x.cpu))));
   };
@@ -101,7 +117,15 @@ function extremum(name: 'min' | 'max', real: Real, scalar: boolean): Emitter {
 /** Neighbours of both sources side by side: the left ones, the right ones. */
 function pairs(x: Context, real: Real, a: V, b: V): [V, V] {
   const n = LANES[real];
-  const take = (odd: number): V => x.code.shuffle(elements(16 / n, range(n).map((i) => 2 * i + odd)), a, b);
+  const take = (odd: number): V =>
+    x.code.shuffle(
+      elements(
+        16 / n,
+        range(n).map((i) => 2 * i + odd),
+      ),
+      a,
+      b,
+    );
   return [take(0), take(1)];
 }
 
@@ -114,13 +138,19 @@ function viaAddition(real: Real, kind: 'add' | 'sub' | 'addsub', split: boolean)
     const { a, b } = sources(x);
     const mxcsr = x.get32('mxcsr');
     const lanes = new Lanes(code, real);
-    const left = a.map((v, i) => (split ? pairs(x, real, v, b[i] as V) : [v, b[i] as V] as const));
+    const left = a.map((v, i) => (split ? pairs(x, real, v, b[i] as V) : ([v, b[i] as V] as const)));
     const combine = (p: V, q: V): V => {
       if (kind !== 'addsub') return lanes.op(kind, p, q);
       return evens(x, real, lanes.op('sub', p, q), lanes.op('add', p, q));
     };
     const quick = left.map(([p, q]) => combine(p, q));
-    const fast = isQuiet(mxcsr).and(allHold(lanes, left.map(([p, q], i) => TRUST.add(lanes, quick[i] as V, p, q)), false));
+    const fast = isQuiet(mxcsr).and(
+      allHold(
+        lanes,
+        left.map(([p, q], i) => TRUST.add(lanes, quick[i] as V, p, q)),
+        false,
+      ),
+    );
     const slowly = (p: V, q: V): V => {
       if (kind === 'add') return code.call(adder, 128, p, q, mxcsr, x.cpu);
       return code.call(kind === 'sub' ? subtracter : adder, 128, p, kind === 'sub' ? q : negateEvens(x, real, q), mxcsr, x.cpu);
@@ -130,7 +160,15 @@ function viaAddition(real: Real, kind: 'add' | 'sub' | 'addsub', split: boolean)
 }
 
 /** Even elements of a, odd ones of b. */
-const evens = (x: Context, real: Real, a: V, b: V): V => x.code.shuffle(elements(16 / LANES[real], range(LANES[real]).map((i) => (i & 1 ? i + LANES[real] : i))), a, b);
+const evens = (x: Context, real: Real, a: V, b: V): V =>
+  x.code.shuffle(
+    elements(
+      16 / LANES[real],
+      range(LANES[real]).map((i) => (i & 1 ? i + LANES[real] : i)),
+    ),
+    a,
+    b,
+  );
 
 /** Signs of the even elements flipped, except of NaNs (which come out as they are). */
 function negateEvens(x: Context, real: Real, value: V): V {
@@ -140,18 +178,29 @@ function negateEvens(x: Context, real: Real, value: V): V {
   return evens(x, real, negated, value);
 }
 
-const SUFFIXES = [['PS', 'f32', false], ['PD', 'f64', false], ['SS', 'f32', true], ['SD', 'f64', true]] as const;
+const SUFFIXES = [
+  ['PS', 'f32', false],
+  ['PD', 'f64', false],
+  ['SS', 'f32', true],
+  ['SD', 'f64', true],
+] as const;
 
 const perFormat = (name: string, make: (real: Real, scalar: boolean) => Emitter): Record<string, Emitter> =>
   Object.fromEntries(SUFFIXES.map(([suffix, real, scalar]) => [name + suffix, make(real, scalar)]));
 
 /** Arithmetic of SSE, SSE2, SSE3 and AVX. */
 export const arithmeticMeanings = withVex({
-  ...perFormat('ADD', (r, s) => arithmetic('add', r, s)), ...perFormat('SUB', (r, s) => arithmetic('sub', r, s)),
-  ...perFormat('MUL', (r, s) => arithmetic('mul', r, s)), ...perFormat('DIV', (r, s) => arithmetic('div', r, s)),
+  ...perFormat('ADD', (r, s) => arithmetic('add', r, s)),
+  ...perFormat('SUB', (r, s) => arithmetic('sub', r, s)),
+  ...perFormat('MUL', (r, s) => arithmetic('mul', r, s)),
+  ...perFormat('DIV', (r, s) => arithmetic('div', r, s)),
   ...perFormat('SQRT', squareRoot),
-  ...perFormat('MIN', (r, s) => extremum('min', r, s)), ...perFormat('MAX', (r, s) => extremum('max', r, s)),
-  HADDPS: viaAddition('f32', 'add', true), HADDPD: viaAddition('f64', 'add', true),
-  HSUBPS: viaAddition('f32', 'sub', true), HSUBPD: viaAddition('f64', 'sub', true),
-  ADDSUBPS: viaAddition('f32', 'addsub', false), ADDSUBPD: viaAddition('f64', 'addsub', false),
+  ...perFormat('MIN', (r, s) => extremum('min', r, s)),
+  ...perFormat('MAX', (r, s) => extremum('max', r, s)),
+  HADDPS: viaAddition('f32', 'add', true),
+  HADDPD: viaAddition('f64', 'add', true),
+  HSUBPS: viaAddition('f32', 'sub', true),
+  HSUBPD: viaAddition('f64', 'sub', true),
+  ADDSUBPS: viaAddition('f32', 'addsub', false),
+  ADDSUBPD: viaAddition('f64', 'addsub', false),
 });

@@ -1,6 +1,6 @@
 import { type Code, defineFunction, type Val } from '@nestvm/emit';
-import { withVex } from '../vector/naming.js';
 import { qword, range, replace64, splatConstant } from '../vector/lanes.js';
+import { withVex } from '../vector/naming.js';
 import { packed } from '../vector/packed.js';
 
 type Q = Val<64>;
@@ -27,13 +27,21 @@ function multiplyLow(code: Code, a: Q, b: Q): Q {
 /** The bits in reverse order. */
 function reverseBits(value: Q): Q {
   let result = value;
-  for (const [shift, mask] of [[1, 0x5555555555555555n], [2, 0x3333333333333333n], [4, 0x0f0f0f0f0f0f0f0fn], [8, 0x00ff00ff00ff00ffn], [16, 0x0000ffff0000ffffn]] as const) {
+  for (const [shift, mask] of [
+    [1, 0x5555555555555555n],
+    [2, 0x3333333333333333n],
+    [4, 0x0f0f0f0f0f0f0f0fn],
+    [8, 0x00ff00ff00ff00ffn],
+    [16, 0x0000ffff0000ffffn],
+  ] as const) {
     result = result.shrU(shift).and(mask).or(result.and(mask).shl(shift));
   }
   return result.rotl(32);
 }
 
-const multiplyCarryless = defineFunction('clmul', { params: ['i64', 'i64'], results: ['i64'] }, (code) => code.return(multiplyLow(code, code.param(0, 64), code.param(1, 64))));
+const multiplyCarryless = defineFunction('clmul', { params: ['i64', 'i64'], results: ['i64'] }, (code) =>
+  code.return(multiplyLow(code, code.param(0, 64), code.param(1, 64))),
+);
 const reverse = defineFunction('reverse64', { params: ['i64'], results: ['i64'] }, (code) => code.return(reverseBits(code.param(0, 64))));
 
 /** PCLMULQDQ: a qword of each source, chosen by bits 0 and 4 of the immediate, multiplied without carries; the high half by way of reversed factors. */

@@ -3,7 +3,7 @@ import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { collectExceptions, commitExceptions } from '../float/commit.js';
 import { Relation, relation } from '../float/compare.js';
-import { laneBits, Lanes, LANES, type Real, withLaneBits } from '../float/lanes.js';
+import { LANES, Lanes, laneBits, type Real, withLaneBits } from '../float/lanes.js';
 import { known } from '../vector/lanes.js';
 import { withVex } from '../vector/naming.js';
 import { output, vectorAt } from '../vector/operand.js';
@@ -27,7 +27,15 @@ const compareLanes = (real: Real, scalar: boolean): FunctionDefinition => {
     const signaling = code.constant(32, BITS_SIGNAL).shrU(predicate.and(15)).xor(predicate.shrU(4)).and(1);
     let result = a;
     for (let lane = 0; lane < (scalar ? 1 : LANES[real]); lane++) {
-      const found = code.call(target, 32, laneBits(code, real, lane, a), laneBits(code, real, lane, b), signaling, code.param(3, 32), code.param(4, 32));
+      const found = code.call(
+        target,
+        32,
+        laneBits(code, real, lane, a),
+        laneBits(code, real, lane, b),
+        signaling,
+        code.param(3, 32),
+        code.param(4, 32),
+      );
       result = withLaneBits(code, real, lane, result, found.and(holds).isNonzero().zext(64).neg());
     }
     code.return(result);
@@ -47,7 +55,11 @@ function compare(real: Real, scalar: boolean): Emitter {
     const plain = a.map((v, i) => lanes.and(lanes.isPlain(v), lanes.isPlain(b[i] as V)));
     const quick = a.map((v, i) => quickly(x, lanes, predicate, v, b[i] as V));
     const shown = scalar ? [mergeLow(x, real, a[0] as V, quick[0] as V)] : quick;
-    output(x).write(fastOrExact(x, allHold(lanes, plain, scalar), shown, () => a.map((v, i) => code.call(slow, 128, v, b[i] as V, predicate, x.get32('mxcsr'), x.cpu))));
+    output(x).write(
+      fastOrExact(x, allHold(lanes, plain, scalar), shown, () =>
+        a.map((v, i) => code.call(slow, 128, v, b[i] as V, predicate, x.get32('mxcsr'), x.cpu)),
+      ),
+    );
   };
 }
 
@@ -79,19 +91,40 @@ function compareFlags(real: Real, signaling: boolean): Emitter {
     const found = code.variable(quick);
     code.if(fast.isZero(), () => {
       collectExceptions(x);
-      const exactly = code.call(slow, 32, laneBits(code, real, 0, a), laneBits(code, real, 0, b), x.const(32, signaling ? 1 : 0), x.get32('mxcsr'), x.cpu);
+      const exactly = code.call(
+        slow,
+        32,
+        laneBits(code, real, 0, a),
+        laneBits(code, real, 0, b),
+        x.const(32, signaling ? 1 : 0),
+        x.get32('mxcsr'),
+        x.cpu,
+      );
       commitExceptions(x);
       found.set(exactly);
     });
     const result = found.get();
     const unordered = result.shrU(3);
     const zero = x.const(32, 0);
-    x.flags.set({ cf: result.and(Relation.LESS).or(unordered), zf: result.shrU(1).and(1).or(unordered), pf: unordered, af: zero, sf: zero, of: zero });
+    x.flags.set({
+      cf: result.and(Relation.LESS).or(unordered),
+      zf: result.shrU(1).and(1).or(unordered),
+      pf: unordered,
+      af: zero,
+      sf: zero,
+      of: zero,
+    });
   };
 }
 
 /** Comparisons of SSE, SSE2 and AVX. */
 export const compareMeanings = withVex({
-  CMPPS: compare('f32', false), CMPPD: compare('f64', false), CMPSS: compare('f32', true), CMPSD: compare('f64', true),
-  COMISS: compareFlags('f32', true), COMISD: compareFlags('f64', true), UCOMISS: compareFlags('f32', false), UCOMISD: compareFlags('f64', false),
+  CMPPS: compare('f32', false),
+  CMPPD: compare('f64', false),
+  CMPSS: compare('f32', true),
+  CMPSD: compare('f64', true),
+  COMISS: compareFlags('f32', true),
+  COMISD: compareFlags('f64', true),
+  UCOMISS: compareFlags('f32', false),
+  UCOMISD: compareFlags('f64', false),
 });

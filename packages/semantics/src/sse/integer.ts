@@ -9,23 +9,27 @@ type V = Val<128>;
 const op = (x: Context, name: string, ...args: Val[]): V => x.code.op(name, 128, ...args);
 
 /** Dwords 0 and 2 side by side: what 64-bit forms keep of a 128-bit result made of two halves. */
-export const compress = (x: Context, value: V): V => pick(x, 4, [0, 2, 0, 2], value);
+const compress = (x: Context, value: V): V => pick(x, 4, [0, 2, 0, 2], value);
 
 /** A body whose MMX form keeps dwords 0 and 2 of the 128-bit result. */
 export const halved = (body: Binary): Emitter => packed(body, (x, a, b, i) => compress(x, body(x, a, b, i)));
 
 /** High halves of 16-bit products. */
-const mulHigh = (sign: 's' | 'u'): Binary => (x, a, b) => {
-  const low = op(x, `i32x4.extmul_low_i16x8_${sign}`, a, b);
-  const high = op(x, `i32x4.extmul_high_i16x8_${sign}`, a, b);
-  return pick(x, 2, [1, 3, 5, 7, 9, 11, 13, 15], low, high);
-};
+const mulHigh =
+  (sign: 's' | 'u'): Binary =>
+  (x, a, b) => {
+    const low = op(x, `i32x4.extmul_low_i16x8_${sign}`, a, b);
+    const high = op(x, `i32x4.extmul_high_i16x8_${sign}`, a, b);
+    return pick(x, 2, [1, 3, 5, 7, 9, 11, 13, 15], low, high);
+  };
 
 /** 64-bit products of the even dwords. */
-const mulEven = (sign: 's' | 'u'): Binary => (x, a, b) => {
-  const even = (v: V): V => pick(x, 4, [0, 2, 0, 2], v);
-  return op(x, `i64x2.extmul_low_i32x4_${sign}`, even(a), even(b));
-};
+const mulEven =
+  (sign: 's' | 'u'): Binary =>
+  (x, a, b) => {
+    const even = (v: V): V => pick(x, 4, [0, 2, 0, 2], v);
+    return op(x, `i64x2.extmul_low_i32x4_${sign}`, even(a), even(b));
+  };
 
 /** Rounded high products: ((a*b >> 14) + 1) >> 1; -1 * -1 wraps where WebAssembly's Q15 product saturates. */
 const mulRounded: Binary = (x, a, b) => {
@@ -50,17 +54,40 @@ const sumDifferences: Binary = (x, a, b) => {
 };
 
 /** Neighbours combined: those of a make the lower half, those of b the upper. */
-const horizontal = (size: 2 | 4, name: string): Binary => (x, a, b) => {
-  const n = 32 / size;
-  return op(x, name, x.code.shuffle(elements(size, range(n / 2).map((i) => 2 * i)), a, b), x.code.shuffle(elements(size, range(n / 2).map((i) => 2 * i + 1)), a, b));
-};
+const horizontal =
+  (size: 2 | 4, name: string): Binary =>
+  (x, a, b) => {
+    const n = 32 / size;
+    return op(
+      x,
+      name,
+      x.code.shuffle(
+        elements(
+          size,
+          range(n / 2).map((i) => 2 * i),
+        ),
+        a,
+        b,
+      ),
+      x.code.shuffle(
+        elements(
+          size,
+          range(n / 2).map((i) => 2 * i + 1),
+        ),
+        a,
+        b,
+      ),
+    );
+  };
 
 /** a with the sign of b applied: negated, kept, or 0. */
-const sign = (shape: string, bits: number): Binary => (x, a, b) => {
-  const negative = op(x, `${shape}.shr_s`, b, x.const(32, bits - 1));
-  const applied = op(x, `${shape}.sub`, op(x, 'v128.xor', a, negative), negative);
-  return op(x, 'v128.andnot', applied, op(x, `${shape}.eq`, b, splatConstant(x, 32, 0)));
-};
+const sign =
+  (shape: string, bits: number): Binary =>
+  (x, a, b) => {
+    const negative = op(x, `${shape}.shr_s`, b, x.const(32, bits - 1));
+    const applied = op(x, `${shape}.sub`, op(x, 'v128.xor', a, negative), negative);
+    return op(x, 'v128.andnot', applied, op(x, `${shape}.eq`, b, splatConstant(x, 32, 0)));
+  };
 
 const SHAPES = { B: 'i8x16', W: 'i16x8', D: 'i32x4', Q: 'i64x2' } as const;
 
@@ -120,7 +147,12 @@ export const integerMeanings = withVex({
   POR: packedOp('v128.or'),
   PXOR: packedOp('v128.xor'),
   PANDN: packedOpReversed('v128.andnot'),
-  ...Object.fromEntries(['S', 'D'].flatMap((t) => [
-    [`ANDP${t}`, packedOp('v128.and')], [`ORP${t}`, packedOp('v128.or')], [`XORP${t}`, packedOp('v128.xor')], [`ANDNP${t}`, packedOpReversed('v128.andnot')],
-  ])),
+  ...Object.fromEntries(
+    ['S', 'D'].flatMap((t) => [
+      [`ANDP${t}`, packedOp('v128.and')],
+      [`ORP${t}`, packedOp('v128.or')],
+      [`XORP${t}`, packedOp('v128.xor')],
+      [`ANDNP${t}`, packedOpReversed('v128.andnot')],
+    ]),
+  ),
 });

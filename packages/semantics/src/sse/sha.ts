@@ -2,8 +2,8 @@ import type { Val } from '@nestvm/emit';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { dword, range, replace32, splatConstant } from '../vector/lanes.js';
-import { packed } from '../vector/packed.js';
 import { xmm0 } from '../vector/operand.js';
+import { packed } from '../vector/packed.js';
 
 type V = Val<128>;
 type I = Val<32>;
@@ -26,7 +26,11 @@ function rounds1(x: Context, a: V, b: V, kind: number): V {
   const w = words(x, b);
   let e: I = x.const(32, 0);
   for (const i of range(4)) {
-    const next = SHA1_FUNCTIONS[kind]!(bb, c, d).add(aa.rotl(5)).add(w[3 - i]!).add(e).add(SHA1_CONSTANTS[kind]!);
+    const next = SHA1_FUNCTIONS[kind]!(bb, c, d)
+      .add(aa.rotl(5))
+      .add(w[3 - i]!)
+      .add(e)
+      .add(SHA1_CONSTANTS[kind]!);
     [e, d, c, bb, aa] = [d, c, bb.rotl(30), aa, next];
   }
   return vector(x, [d, c, bb, aa]);
@@ -35,9 +39,24 @@ function rounds1(x: Context, a: V, b: V, kind: number): V {
 const SHA1RNDS4: Emitter = packed((x, a, b) => {
   const { code } = x;
   const kind = x.fields.immediate32().and(3);
-  return code.choose(kind.and(2), 128,
-    () => code.choose(kind.and(1), 128, () => rounds1(x, a, b, 3), () => rounds1(x, a, b, 2)),
-    () => code.choose(kind.and(1), 128, () => rounds1(x, a, b, 1), () => rounds1(x, a, b, 0)));
+  return code.choose(
+    kind.and(2),
+    128,
+    () =>
+      code.choose(
+        kind.and(1),
+        128,
+        () => rounds1(x, a, b, 3),
+        () => rounds1(x, a, b, 2),
+      ),
+    () =>
+      code.choose(
+        kind.and(1),
+        128,
+        () => rounds1(x, a, b, 1),
+        () => rounds1(x, a, b, 0),
+      ),
+  );
 });
 
 const SHA1MSG1: Emitter = packed((x, a, b) => {
@@ -77,7 +96,10 @@ const SHA256RNDS2: Emitter = packed((x, first, second) => {
   let [f, e, b, a] = words(x, second);
   const w = words(x, xmm0(x).read()[0] as V);
   for (const i of range(2)) {
-    const t = choose(e, f, g).add(e.rotr(6).xor(e.rotr(11)).xor(e.rotr(25))).add(w[i]!).add(h);
+    const t = choose(e, f, g)
+      .add(e.rotr(6).xor(e.rotr(11)).xor(e.rotr(25)))
+      .add(w[i]!)
+      .add(h);
     const next = t.add(majority(a, b, c)).add(a.rotr(2).xor(a.rotr(13)).xor(a.rotr(22)));
     [h, g, f, e, d, c, b, a] = [g, f, e, t.add(d), c, b, a, next];
   }

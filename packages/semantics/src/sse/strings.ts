@@ -1,9 +1,9 @@
-import { defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import type { Code } from '@nestvm/emit';
+import { defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
-import { withVex } from '../vector/naming.js';
 import { maskFromBits, range } from '../vector/lanes.js';
+import { withVex } from '../vector/naming.js';
 import { from32, vectorAt, xmm0 } from '../vector/operand.js';
 
 type V = Val<128>;
@@ -17,7 +17,14 @@ type Bits = keyof typeof SHAPE;
 class Comparison {
   readonly shape: string;
   readonly n: number;
-  constructor(private readonly code: Code, readonly bits: Bits, private readonly a: V, private readonly b: V, private readonly lengthA: I, readonly validB: I) {
+  constructor(
+    private readonly code: Code,
+    readonly bits: Bits,
+    private readonly a: V,
+    private readonly b: V,
+    private readonly lengthA: I,
+    readonly validB: I,
+  ) {
     this.shape = SHAPE[bits];
     this.n = 128 / bits;
   }
@@ -52,7 +59,9 @@ class Comparison {
   each(): I {
     const all = (1 << this.n) - 1;
     const validA = this.code.constant(32, 1).shl(this.lengthA).sub(1);
-    const equal = this.mask(this.code.op(`${this.shape}.eq`, 128, this.a, this.b)).and(validA).and(this.validB);
+    const equal = this.mask(this.code.op(`${this.shape}.eq`, 128, this.a, this.b))
+      .and(validA)
+      .and(this.validB);
     return equal.or(validA.or(this.validB).not().and(all));
   }
   /** Equal ordered: places of b where a starts; what lies beyond the last element counts as equal. */
@@ -77,7 +86,13 @@ const compareStrings = (bits: Bits): FunctionDefinition =>
     const aggregation = control.shrU(2).and(3);
     const result = code.variable(code.constant(32, 0));
     code.if(aggregation.eq(0), () => result.set(compare.any()));
-    code.if(aggregation.eq(1), () => code.if(control.and(2), () => result.set(compare.ranges('s')), () => result.set(compare.ranges('u'))));
+    code.if(aggregation.eq(1), () =>
+      code.if(
+        control.and(2),
+        () => result.set(compare.ranges('s')),
+        () => result.set(compare.ranges('u')),
+      ),
+    );
     code.if(aggregation.eq(2), () => result.set(compare.each()));
     code.if(aggregation.eq(3), () => result.set(compare.ordered()));
     const all = code.constant(32, (1 << compare.n) - 1);
@@ -103,30 +118,39 @@ function explicitLength(x: Context, register: number, limit: I): I {
 }
 
 /** PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM: CF any, ZF b ended, SF a ended, OF first element. */
-const stringCompare = (explicit: boolean, index: boolean): Emitter => (x) => {
-  const { code } = x;
-  const b = vectorAt(x, 1).read()[0] as V;
-  const a = vectorAt(x, 0).read()[0] as V;
-  const control = x.fields.immediate32().and(0xff);
-  const words = control.and(1);
-  const limit = code.select(words, x.const(32, 8), x.const(32, 16));
-  const [lengthA, lengthB] = explicit
-    ? [explicitLength(x, 0, limit), explicitLength(x, 2, limit)]
-    : [implicitLength(x, words, a), implicitLength(x, words, b)];
-  const result = code.choose(words, 32, () => code.call(compareWords, 32, a, b, lengthA, lengthB, control), () => code.call(compareBytes, 32, a, b, lengthA, lengthB, control));
-  if (index) {
-    const found = code.select(control.and(0x40), x.const(32, 31).sub(result.clz()), result.ctz());
-    x.setGpr(32, 1, code.select(result, found, limit));
-  } else {
-    const expanded = code.select(words, maskFromBits(x, 2, result), maskFromBits(x, 1, result));
-    xmm0(x).write([code.select(control.and(0x40), expanded, from32(x, result))]);
-  }
-  const zero = x.const(32, 0);
-  x.flags.set({ cf: result.isNonzero(), zf: lengthB.ltU(limit), sf: lengthA.ltU(limit), of: result.and(1), pf: zero, af: zero });
-};
+const stringCompare =
+  (explicit: boolean, index: boolean): Emitter =>
+  (x) => {
+    const { code } = x;
+    const b = vectorAt(x, 1).read()[0] as V;
+    const a = vectorAt(x, 0).read()[0] as V;
+    const control = x.fields.immediate32().and(0xff);
+    const words = control.and(1);
+    const limit = code.select(words, x.const(32, 8), x.const(32, 16));
+    const [lengthA, lengthB] = explicit
+      ? [explicitLength(x, 0, limit), explicitLength(x, 2, limit)]
+      : [implicitLength(x, words, a), implicitLength(x, words, b)];
+    const result = code.choose(
+      words,
+      32,
+      () => code.call(compareWords, 32, a, b, lengthA, lengthB, control),
+      () => code.call(compareBytes, 32, a, b, lengthA, lengthB, control),
+    );
+    if (index) {
+      const found = code.select(control.and(0x40), x.const(32, 31).sub(result.clz()), result.ctz());
+      x.setGpr(32, 1, code.select(result, found, limit));
+    } else {
+      const expanded = code.select(words, maskFromBits(x, 2, result), maskFromBits(x, 1, result));
+      xmm0(x).write([code.select(control.and(0x40), expanded, from32(x, result))]);
+    }
+    const zero = x.const(32, 0);
+    x.flags.set({ cf: result.isNonzero(), zf: lengthB.ltU(limit), sf: lengthA.ltU(limit), of: result.and(1), pf: zero, af: zero });
+  };
 
 /** Packed string comparison of SSE4.2. */
 export const stringMeanings = withVex({
-  PCMPESTRI: stringCompare(true, true), PCMPESTRM: stringCompare(true, false),
-  PCMPISTRI: stringCompare(false, true), PCMPISTRM: stringCompare(false, false),
+  PCMPESTRI: stringCompare(true, true),
+  PCMPESTRM: stringCompare(true, false),
+  PCMPISTRI: stringCompare(false, true),
+  PCMPISTRM: stringCompare(false, false),
 });

@@ -18,12 +18,27 @@ import { shuffleMeanings } from '../sse/shuffles.js';
 import { stringMeanings } from '../sse/strings.js';
 
 const all: Record<string, Emitter> = {
-  ...integerMeanings, ...shiftMeanings, ...moveMeanings, ...shuffleMeanings, ...stringMeanings, ...aesMeanings, ...carrylessMeanings, ...shaMeanings,
-  ...permuteMeanings, ...maskedMeanings, ...arithmeticMeanings, ...compareMeanings, ...convertMeanings, ...fusedMeanings, ...dotMeanings, ...approximateMeanings,
+  ...integerMeanings,
+  ...shiftMeanings,
+  ...moveMeanings,
+  ...shuffleMeanings,
+  ...stringMeanings,
+  ...aesMeanings,
+  ...carrylessMeanings,
+  ...shaMeanings,
+  ...permuteMeanings,
+  ...maskedMeanings,
+  ...arithmeticMeanings,
+  ...compareMeanings,
+  ...convertMeanings,
+  ...fusedMeanings,
+  ...dotMeanings,
+  ...approximateMeanings,
 };
 
 /** Meanings of MMX, SSE, AES, PCLMULQDQ, SHA, AVX, AVX2, FMA and F16C by mnemonic. EVEX-encoded rows of the same mnemonics are not meant. */
 export const vectorMeanings: Meanings = {
   ...Object.fromEntries(Object.entries(all).map(([name, emitter]) => [name, entersMmx(emitter)])),
-  EMMS, FEMMS: EMMS,
+  EMMS,
+  FEMMS: EMMS,
 };

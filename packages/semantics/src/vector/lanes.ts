@@ -13,19 +13,31 @@ export const bytes16 = (x: Context, values: readonly number[]): Val<128> => x.co
 /** A constant of one element repeated: width 8, 16, 32 or 64 bits. */
 export function splatConstant(x: Context, width: 8 | 16 | 32 | 64, value: number | bigint): Val<128> {
   const bits = BigInt.asUintN(width, BigInt(value));
-  return bytes16(x, range(16).map((i) => Number((bits >> BigInt((8 * i) % width)) & 0xffn)));
+  return bytes16(
+    x,
+    range(16).map((i) => Number((bits >> BigInt((8 * i) % width)) & 0xffn)),
+  );
 }
 
 /** A constant of four 32-bit elements. */
-export const dwords = (x: Context, values: readonly number[]): Val<128> => bytes16(x, values.flatMap((v) => [v & 0xff, (v >>> 8) & 0xff, (v >>> 16) & 0xff, v >>> 24]));
+export const dwords = (x: Context, values: readonly number[]): Val<128> =>
+  bytes16(
+    x,
+    values.flatMap((v) => [v & 0xff, (v >>> 8) & 0xff, (v >>> 16) & 0xff, v >>> 24]),
+  );
 /** A constant of two 64-bit elements. */
-export const qwords = (x: Context, values: readonly bigint[]): Val<128> => bytes16(x, values.flatMap((v) => range(8).map((i) => Number((v >> BigInt(8 * i)) & 0xffn))));
+export const qwords = (x: Context, values: readonly bigint[]): Val<128> =>
+  bytes16(
+    x,
+    values.flatMap((v) => range(8).map((i) => Number((v >> BigInt(8 * i)) & 0xffn))),
+  );
 
 /** Byte lanes of whole elements: element i of a followed by b. */
 export const elements = (size: number, picks: readonly number[]): number[] => picks.flatMap((e) => range(size).map((i) => e * size + i));
 
 /** Elements of a followed by b, as constant picks. */
-export const pick = (x: Context, size: number, picks: readonly number[], a: Val<128>, b: Val<128> = a): Val<128> => x.code.shuffle(elements(size, picks), a, b);
+export const pick = (x: Context, size: number, picks: readonly number[], a: Val<128>, b: Val<128> = a): Val<128> =>
+  x.code.shuffle(elements(size, picks), a, b);
 
 /** i8x16.swizzle: byte i of the result is byte index[i] of `value`, or 0 when that is above 15. */
 export const swizzle = (x: Context, value: Val<128>, index: Val<128>): Val<128> => x.code.op('i8x16.swizzle', 128, value, index);
@@ -36,7 +48,18 @@ export const iota = (x: Context): Val<128> => bytes16(x, range(16));
 /** Swizzle index of four 32-bit elements chosen by the 2-bit fields of `control` (run time). */
 export function dwordIndex(x: Context, control: Val<32>): Val<128> {
   let index = dwords(x, [0, 0, 0, 0]);
-  for (const i of range(4)) index = x.code.lane('i32x4.replace_lane', 128, i, index, control.shrU(2 * i).and(3).mul(0x04040404).add(0x03020100));
+  for (const i of range(4))
+    index = x.code.lane(
+      'i32x4.replace_lane',
+      128,
+      i,
+      index,
+      control
+        .shrU(2 * i)
+        .and(3)
+        .mul(0x04040404)
+        .add(0x03020100),
+    );
   return index;
 }
 
@@ -45,12 +68,25 @@ export function maskFromBits(x: Context, size: 1 | 2 | 4 | 8, control: Val<32>, 
   const shape = { 1: 'i8x16', 2: 'i16x8', 4: 'i32x4', 8: 'i64x2' }[size];
   if (size === 1) {
     // Bits 0-7 go to the low eight bytes, bits 8-15 to the high ones.
-    const spread = swizzle(x, x.code.op('i32x4.splat', 128, control.shrU(first)), bytes16(x, range(16).map((i) => i >> 3)));
-    const bit = bytes16(x, range(16).map((i) => 1 << (i & 7)));
+    const spread = swizzle(
+      x,
+      x.code.op('i32x4.splat', 128, control.shrU(first)),
+      bytes16(
+        x,
+        range(16).map((i) => i >> 3),
+      ),
+    );
+    const bit = bytes16(
+      x,
+      range(16).map((i) => 1 << (i & 7)),
+    );
     return x.code.op('i8x16.eq', 128, x.code.op('v128.and', 128, spread, bit), bit);
   }
   const lanes = range(16 / size);
-  const bit = bytes16(x, lanes.flatMap((i) => range(size).map((b) => (b === 0 ? 1 << i : 0))));
+  const bit = bytes16(
+    x,
+    lanes.flatMap((i) => range(size).map((b) => (b === 0 ? 1 << i : 0))),
+  );
   const shifted = control.shrU(first).and((1 << (16 / size)) - 1);
   const splat = x.code.op(`${shape}.splat`, 128, size === 8 ? shifted.zext(64) : shifted);
   return x.code.op(`${shape}.eq`, 128, x.code.op('v128.and', 128, splat, bit), bit);
@@ -60,9 +96,11 @@ export function maskFromBits(x: Context, size: 1 | 2 | 4 | 8, control: Val<32>, 
 export const blend = (x: Context, mask: Val<128>, a: Val<128>, b: Val<128>): Val<128> => x.code.op('v128.bitselect', 128, a, b, mask);
 
 /** A vector and the i-th element of another, by constant lane. */
-export const replace32 = (x: Context, lane: number, into: Val<128>, value: Val<32>): Val<128> => x.code.lane('i32x4.replace_lane', 128, lane, into, value);
+export const replace32 = (x: Context, lane: number, into: Val<128>, value: Val<32>): Val<128> =>
+  x.code.lane('i32x4.replace_lane', 128, lane, into, value);
 /** Puts a 64-bit element into a constant lane. */
-export const replace64 = (x: Context, lane: number, into: Val<128>, value: Val<64>): Val<128> => x.code.lane('i64x2.replace_lane', 128, lane, into, value);
+export const replace64 = (x: Context, lane: number, into: Val<128>, value: Val<64>): Val<128> =>
+  x.code.lane('i64x2.replace_lane', 128, lane, into, value);
 /** 32-bit element of a constant lane. */
 export const dword = (x: Context, lane: number, from: Val<128>): Val<32> => x.code.lane('i32x4.extract_lane', 32, lane, from);
 /** 64-bit element of a constant lane. */

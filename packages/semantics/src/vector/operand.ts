@@ -28,23 +28,35 @@ export const vectorBytes = (x: Context): number => (x.facts.vectorLength === 0 ?
 /** Bytes of an operand type letter (SDM Vol. 2, Appendix A, "Codes for Operand Type"). */
 export function typeBytes(x: Context, type: string): number {
   switch (type) {
-    case 'b': return 1;
-    case 'w': return 2;
+    case 'b':
+      return 1;
+    case 'w':
+      return 2;
     case 'd':
-    case 'ss': return 4;
+    case 'ss':
+      return 4;
     case 'q':
     case 'sd':
-    case 'pi': return 8;
-    case 'dq': return 16;
-    case 'qq': return 32;
+    case 'pi':
+      return 8;
+    case 'dq':
+      return 16;
+    case 'qq':
+      return 32;
     case 'x':
     case 'ps':
-    case 'pd': return vectorBytes(x);
-    case 'xh': return vectorBytes(x) / 2;
-    case 'xl': return 16;
-    case 'xq': return vectorBytes(x) / 4;
-    case 'xe': return vectorBytes(x) / 8;
-    default: throw new SemanticsError('unknown-operand', `operand type '${type}' of ${x.facts.row.mnemonic} is no vector type; see typeBytes`);
+    case 'pd':
+      return vectorBytes(x);
+    case 'xh':
+      return vectorBytes(x) / 2;
+    case 'xl':
+      return 16;
+    case 'xq':
+      return vectorBytes(x) / 4;
+    case 'xe':
+      return vectorBytes(x) / 8;
+    default:
+      throw new SemanticsError('unknown-operand', `operand type '${type}' of ${x.facts.row.mnemonic} is no vector type; see typeBytes`);
   }
 }
 
@@ -61,7 +73,11 @@ function place(x: Context, offset: Val<32>): (extra: number) => [Val<32>, number
 class RegisterVector implements VectorOperand {
   readonly isMemory = false;
   private readonly at: (extra: number) => [Val<32>, number];
-  constructor(private readonly x: Context, offset: Val<32>, readonly bytes: number) {
+  constructor(
+    private readonly x: Context,
+    offset: Val<32>,
+    readonly bytes: number,
+  ) {
     this.at = place(x, offset);
   }
   read(): Val<128>[] {
@@ -83,7 +99,10 @@ class MmxVector implements VectorOperand {
   readonly isMemory = false;
   readonly bytes = 8;
   private readonly at: (extra: number) => [Val<32>, number];
-  constructor(private readonly x: Context, offset: Val<32>) {
+  constructor(
+    private readonly x: Context,
+    offset: Val<32>,
+  ) {
     this.at = place(x, offset);
   }
   read(): Val<128>[] {
@@ -101,14 +120,25 @@ class MmxVector implements VectorOperand {
 class MemoryVector implements VectorOperand {
   readonly isMemory = true;
   private value: Val<128>[] | undefined;
-  constructor(private readonly x: Context, readonly bytes: number) {}
+  constructor(
+    private readonly x: Context,
+    readonly bytes: number,
+  ) {}
 
   private address(access: 0 | 1): Val<64> {
     const { x, bytes } = this;
     const linear = x.operandAddress(bytes, access);
     const { encoding, mnemonic } = x.facts.row;
     const mustAlign = encoding === 'legacy' ? bytes === 16 && !isUnalignedLegacy(mnemonic) : isAlignedMove(mnemonic);
-    if (mustAlign && bytes >= 16) x.faultIf(linear.trunc(32).and(bytes - 1).isNonzero(), Vector.GP, 0);
+    if (mustAlign && bytes >= 16)
+      x.faultIf(
+        linear
+          .trunc(32)
+          .and(bytes - 1)
+          .isNonzero(),
+        Vector.GP,
+        0,
+      );
     return linear;
   }
 
@@ -141,7 +171,7 @@ export function loadVector(x: Context, linear: Val<64>, bytes: number): Val<128>
 }
 
 /** Stores the low 1 to 32 bytes of chunks. All of a 32-byte place is checked first, so that it is never half written. */
-export function storeVector(x: Context, linear: Val<64>, bytes: number, chunks: readonly Val<128>[]): void {
+function storeVector(x: Context, linear: Val<64>, bytes: number, chunks: readonly Val<128>[]): void {
   const { engine } = x;
   const first = chunks[0] as Val<128>;
   if (bytes >= 16) {
@@ -171,19 +201,29 @@ const VECTOR_METHODS = new Set(['V', 'U', 'W', 'H', 'L', 'M', 'P', 'N', 'Q']);
 export const isVector = (spec: OperandSpec): boolean => VECTOR_METHODS.has(spec.method);
 
 /** The vector register, MMX register or memory operand that a row's operand means under the facts. */
-export function vectorOperand(x: Context, spec: OperandSpec): VectorOperand {
+function vectorOperand(x: Context, spec: OperandSpec): VectorOperand {
   const { fields, facts } = x;
   switch (spec.method) {
-    case 'V': return new RegisterVector(x, fields.reg(), typeBytes(x, spec.type));
-    case 'H': return new RegisterVector(x, fields.vvvv(), typeBytes(x, spec.type));
-    case 'U': return new RegisterVector(x, fields.rm(), typeBytes(x, spec.type));
-    case 'L': return new RegisterVector(x, fields.immediate32(), typeBytes(x, spec.type));
-    case 'P': return new MmxVector(x, fields.reg());
-    case 'N': return new MmxVector(x, fields.rm());
-    case 'Q': return facts.memory ? new MemoryVector(x, typeBytes(x, spec.memoryType)) : new MmxVector(x, fields.rm());
-    case 'W': return facts.memory ? new MemoryVector(x, typeBytes(x, spec.memoryType)) : new RegisterVector(x, fields.rm(), typeBytes(x, spec.type));
-    case 'M': return new MemoryVector(x, typeBytes(x, spec.memoryType));
-    default: throw new SemanticsError('unknown-operand', `operand ${spec.method}${spec.type} of ${facts.row.mnemonic} is no vector operand`);
+    case 'V':
+      return new RegisterVector(x, fields.reg(), typeBytes(x, spec.type));
+    case 'H':
+      return new RegisterVector(x, fields.vvvv(), typeBytes(x, spec.type));
+    case 'U':
+      return new RegisterVector(x, fields.rm(), typeBytes(x, spec.type));
+    case 'L':
+      return new RegisterVector(x, fields.immediate32(), typeBytes(x, spec.type));
+    case 'P':
+      return new MmxVector(x, fields.reg());
+    case 'N':
+      return new MmxVector(x, fields.rm());
+    case 'Q':
+      return facts.memory ? new MemoryVector(x, typeBytes(x, spec.memoryType)) : new MmxVector(x, fields.rm());
+    case 'W':
+      return facts.memory ? new MemoryVector(x, typeBytes(x, spec.memoryType)) : new RegisterVector(x, fields.rm(), typeBytes(x, spec.type));
+    case 'M':
+      return new MemoryVector(x, typeBytes(x, spec.memoryType));
+    default:
+      throw new SemanticsError('unknown-operand', `operand ${spec.method}${spec.type} of ${facts.row.mnemonic} is no vector operand`);
   }
 }
 
@@ -204,7 +244,8 @@ export function integerAt(x: Context, index: number): Operand {
 export const xmm0 = (x: Context): VectorOperand => new RegisterVector(x, x.const(32, vcpuState.offset.vec), 16);
 
 /** Vector operands that are read, in order: of `Vx:rw Wx` both, of `Vx:w Hx Wx` the last two. */
-export const inputs = (x: Context): VectorOperand[] => x.facts.row.operands.filter((o) => isVector(o) && o.access.includes('r')).map((o) => vectorOperand(x, o));
+export const inputs = (x: Context): VectorOperand[] =>
+  x.facts.row.operands.filter((o) => isVector(o) && o.access.includes('r')).map((o) => vectorOperand(x, o));
 
 /** The vector operand that is written. */
 export function output(x: Context): VectorOperand {
@@ -215,5 +256,3 @@ export function output(x: Context): VectorOperand {
 
 /** True for an MMX form (some operand is an MMX register or its memory form). */
 export const isMmx = (x: Context): boolean => x.facts.row.operands.some((o) => o.method === 'P' || o.method === 'N' || o.method === 'Q');
-/** True for VEX-encoded forms. */
-export const isVex = (x: Context): boolean => x.facts.row.encoding !== 'legacy';

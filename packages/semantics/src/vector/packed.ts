@@ -6,7 +6,7 @@ import { inputs, isMmx, output } from './operand.js';
 /** The pure result of two chunks. */
 export type Binary = (x: Context, a: Val<128>, b: Val<128>, chunk: number) => Val<128>;
 /** The pure result of one chunk. */
-export type Unary = (x: Context, a: Val<128>, chunk: number) => Val<128>;
+type Unary = (x: Context, a: Val<128>, chunk: number) => Val<128>;
 
 /** An instruction that makes each 128-bit chunk of its destination from the same chunks of two sources: `Vx:rw Wx`, `Vx:w Hx Wx`, `Pq:rw Qq`. */
 export function packed(body: Binary, mmx: Binary = body): Emitter {
@@ -21,7 +21,12 @@ export function packed(body: Binary, mmx: Binary = body): Emitter {
 
 /** An instruction that makes each chunk of its destination from one source's. */
 export function packedUnary(body: Unary): Emitter {
-  return (x) => output(x).write(inputs(x)[0]!.read().map((value, i) => body(x, value, i)));
+  return (x) =>
+    output(x).write(
+      inputs(x)[0]!
+        .read()
+        .map((value, i) => body(x, value, i)),
+    );
 }
 
 /** A WebAssembly instruction of two vectors as a meaning. */
