@@ -203,6 +203,10 @@ export class Vcpu {
     this.attention = 1;
   }
 
+  hasPendingDebug(): boolean {
+    return this.w[PENDING_DEBUG] !== 0;
+  }
+
   /** Writes a 32-bit result into a general register, zero-extended. */
   setGpr32(register: number, value: number): void {
     this.w[GPR + 2 * register] = value;

@@ -1,7 +1,7 @@
 import { Mode, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
 import { operandAddress } from '../address.js';
-import { isCanonical, updateMode } from '../mode.js';
+import { updateMode } from '../mode.js';
 import { readLinear } from '../operands.js';
 import { Outcome } from '../outcome.js';
 import { fetchDescriptor, fetchUpperHalf, isNullSelector, markAccessed, setNullSegment, setRealSegment, setSegment, setVirtualSegment, SystemType } from '../segments/descriptor.js';
@@ -13,300 +13,280 @@ import { checkTarget, dropDataSegments, readReturnSegment, readReturnStack } fro
 
 const RSP = GPR + 8;
 
-/** The far pointer of the instruction: selector, and offset halves. */
-interface FarPointer {
-  selector: number;
-  lo: number;
-  hi: number;
-}
-const pointer: FarPointer = { selector: 0, lo: 0, hi: 0 };
-
-/** Reads the far pointer, from the instruction or from memory; false when a fault was recorded. */
-function readPointer(cpu: Vcpu, insn: Readonly<Instruction>): boolean {
-  if (insn.row.operands[0]!.method === 'A') {
-    pointer.selector = insn.immediate2 & 0xffff;
-    pointer.lo = insn.operandSize === 16 ? insn.immediate & 0xffff : insn.immediate;
-    pointer.hi = 0;
-    return true;
+/** The far pointer operand: offset in `cpu.lo`/`cpu.hi`, and the selector as result; -1 when a fault was recorded. */
+export function readFarPointer(cpu: Vcpu, insn: Readonly<Instruction>): number {
+  if (!insn.hasModRm) {
+    cpu.lo = insn.operandSize === 16 ? insn.immediate & 0xffff : insn.immediate | 0;
+    cpu.hi = 0;
+    return insn.immediate2 & 0xffff;
   }
   const bytes = insn.operandSize >>> 3;
-  if (!operandAddress(cpu, insn, bytes + 2, false)) return false;
-  const { lo, hi } = cpu;
+  if (!operandAddress(cpu, insn, bytes + 2, false)) return -1;
+  const lo = cpu.lo;
+  const hi = cpu.hi;
   const at = (lo + bytes) | 0;
-  if (!readLinear(cpu, lo, hi, insn.operandSize)) return false;
-  pointer.lo = cpu.lo;
-  pointer.hi = cpu.hi;
-  if (!readLinear(cpu, at, (hi + (at >>> 0 < bytes ? 1 : 0)) | 0, 16)) return false;
-  pointer.selector = cpu.lo & 0xffff;
-  return true;
+  const long = (cpu.w[MODE]! & Mode.LONG) !== 0;
+  if (!readLinear(cpu, at, long ? (hi + (at >>> 0 < bytes ? 1 : 0)) | 0 : 0, 16)) return -1;
+  const selector = cpu.lo;
+  return readLinear(cpu, lo, hi, insn.operandSize) ? selector : -1;
 }
 
-const isProtected = (cpu: Vcpu): boolean => (cpu.w[MODE]! & Mode.PROTECTED) !== 0;
-
-/** RIP of the next instruction, low and high half. */
-const nextLo = (cpu: Vcpu, insn: Readonly<Instruction>): number => (cpu.w[RIP]! + insn.length) | 0;
-function nextHi(cpu: Vcpu, insn: Readonly<Instruction>): number {
-  return (cpu.w[RIP + 1]! + (nextLo(cpu, insn) >>> 0 < insn.length ? 1 : 0)) | 0;
-}
-
-function arrive(cpu: Vcpu, lo: number, hi: number): Outcome {
+function setTarget(cpu: Vcpu, lo: number, hi: number): Outcome {
   cpu.w[RIP] = lo;
   cpu.w[RIP + 1] = hi;
   updateMode(cpu);
   return Outcome.JUMPED;
 }
 
-/** Real and virtual-8086 mode: the selector is the base. */
-function arriveReal(cpu: Vcpu, selector: number, lo: number): Outcome {
+/** RIP of the next instruction into `cpu.lo`/`cpu.hi`. */
+function nextRip(cpu: Vcpu, insn: Readonly<Instruction>): void {
+  const w = cpu.w;
+  cpu.lo = (w[RIP]! + insn.length) | 0;
+  cpu.hi = (w[MODE]! & Mode.LONG) !== 0 ? (w[RIP + 1]! + (cpu.lo >>> 0 < insn.length ? 1 : 0)) | 0 : 0;
+}
+
+const isRealLike = (cpu: Vcpu): boolean => (cpu.w[MODE]! & Mode.PROTECTED) === 0;
+
+/** Loads CS the way real and virtual-8086 mode do. */
+function setRealCode(cpu: Vcpu, selector: number): void {
   if ((cpu.w[MODE]! & Mode.V8086) !== 0) setVirtualSegment(cpu, Segment.CS, selector);
   else setRealSegment(cpu, Segment.CS, selector);
-  return arrive(cpu, lo, 0);
 }
 
-/** Reads a descriptor for a far transfer into `cpu.descriptor`; false when a fault was recorded. */
-function readTarget(cpu: Vcpu, selector: number): boolean {
-  if (isNullSelector(selector)) return cpu.fail(Vector.GP, 0);
-  return fetchDescriptor(cpu, selector, cpu.descriptor);
+function farReal(cpu: Vcpu, insn: Readonly<Instruction>, selector: number, offset: number, call: boolean): Outcome {
+  const w = cpu.w;
+  if (call) {
+    const bytes = insn.operandSize >>> 3;
+    nextRip(cpu, insn);
+    const next = cpu.lo;
+    cpu.stack.openCurrent();
+    if (!cpu.stack.push(bytes, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) || !cpu.stack.push(bytes, next, 0)) return Outcome.FAULT;
+  }
+  if (offset >>> 0 > w[SEG_LIMIT + Segment.CS]! >>> 0) return cpu.raise(Vector.GP, 0);
+  if (call) cpu.stack.commit();
+  setRealCode(cpu, selector);
+  return setTarget(cpu, offset, 0);
 }
 
-/** Checks a code segment that is reached directly: `gateCpl` < 0, or through a gate. Leaves `cpu.descriptor` ready; false with a fault. */
+/** Checks the code segment in `cpu.descriptor` as the direct target of a far JMP or CALL. */
 function checkDirectCode(cpu: Vcpu, selector: number): boolean {
   const code = cpu.descriptor;
   const cpl = cpu.w[CPL]!;
   const error = selector & 0xfffc;
-  const reachable = code.isConforming ? code.dpl <= cpl : (selector & 3) <= cpl && code.dpl === cpl;
-  if (!code.isCode || !reachable) return cpu.fail(Vector.GP, error);
+  const allowed = code.isConforming ? code.dpl <= cpl : (selector & 3) <= cpl && code.dpl === cpl;
+  if (!allowed) return cpu.fail(Vector.GP, error);
   if ((cpu.w[MODE]! & Mode.IA32E) !== 0 && code.isLong && code.isBig) return cpu.fail(Vector.GP, error);
-  return code.present ? true : cpu.fail(Vector.NP, error);
+  if (!code.present) return cpu.fail(Vector.NP, error);
+  return markAccessed(cpu, code);
 }
 
-const goesLong = (cpu: Vcpu): boolean => (cpu.w[MODE]! & Mode.IA32E) !== 0 && cpu.descriptor.isLong;
-
-function commitCode(cpu: Vcpu, selector: number, cpl: number): void {
-  setSegment(cpu, Segment.CS, (selector & 0xfffc) | cpl, cpu.descriptor);
-  cpu.w[CPL] = cpl;
+/** Pushes CS and the return address on the current stack; the cursor still needs its commit. */
+function pushReturn(cpu: Vcpu, insn: Readonly<Instruction>, bytes: number): boolean {
+  nextRip(cpu, insn);
+  const lo = cpu.lo;
+  const hi = cpu.hi;
+  cpu.stack.openCurrent();
+  return cpu.stack.push(bytes, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) && cpu.stack.push(bytes, lo, hi);
 }
 
-/** JMP to a code segment of this level. */
-function jumpDirect(cpu: Vcpu, selector: number, lo: number, hi: number): Outcome {
+function toCode(cpu: Vcpu, insn: Readonly<Instruction>, selector: number, lo: number, hi: number, call: boolean): Outcome {
   if (!checkDirectCode(cpu, selector)) return Outcome.FAULT;
-  if (!checkTarget(cpu, cpu.descriptor, goesLong(cpu), lo, hi)) return Outcome.FAULT;
-  if (!markAccessed(cpu, cpu.descriptor)) return Outcome.FAULT;
-  commitCode(cpu, selector, cpu.w[CPL]!);
-  return arrive(cpu, lo, hi);
-}
-
-/** A call gate's target: selector and offset, with the target's descriptor in `cpu.descriptor`. */
-interface GateTarget {
-  selector: number;
-  lo: number;
-  hi: number;
-  /** Bytes of each pushed element. */
-  bytes: number;
-  parameters: number;
-}
-const target: GateTarget = { selector: 0, lo: 0, hi: 0, bytes: 0, parameters: 0 };
-
-/** Reads through the call gate in `cpu.descriptor` (SDM Vol. 3, "Accessing a Code Segment Through a Call Gate"); false with a fault. */
-function readCallGate(cpu: Vcpu, gateSelector: number, isCall: boolean): boolean {
-  const gate = cpu.descriptor;
-  const { w } = cpu;
-  const error = gateSelector & 0xfffc;
-  const long = (w[MODE]! & Mode.IA32E) !== 0;
-  const cpl = w[CPL]!;
-  if (gate.dpl < cpl || (gateSelector & 3) > gate.dpl) return cpu.fail(Vector.GP, error);
-  if (!gate.present) return cpu.fail(Vector.NP, error);
-  if (long && !fetchUpperHalf(cpu, gateSelector, gate)) return false;
-  target.selector = gate.gateSelector;
-  target.bytes = long ? 8 : gate.type === SystemType.CALL_GATE32 ? 4 : 2;
-  target.lo = target.bytes === 2 ? gate.gateOffset & 0xffff : gate.gateOffset;
-  target.hi = long ? gate.upper : 0;
-  target.parameters = long ? 0 : gate.hi & 31;
-  const { selector } = target;
-  if (!readTarget(cpu, selector)) return false;
   const code = cpu.descriptor;
-  const inner = selector & 0xfffc;
-  const reachable = isCall ? code.dpl <= cpl : code.isConforming ? code.dpl <= cpl : code.dpl === cpl;
-  if (!code.isCode || !reachable) return cpu.fail(Vector.GP, inner);
-  if (long && (!code.isLong || code.isBig)) return cpu.fail(Vector.GP, inner);
-  return code.present ? true : cpu.fail(Vector.NP, inner);
+  const toLong = (cpu.w[MODE]! & Mode.IA32E) !== 0 && code.isLong;
+  if (call && !pushReturn(cpu, insn, insn.operandSize >>> 3)) return Outcome.FAULT;
+  if (!checkTarget(cpu, code, toLong, lo, hi)) return Outcome.FAULT;
+  if (call) cpu.stack.commit();
+  setSegment(cpu, Segment.CS, (selector & 0xfffc) | cpu.w[CPL]!, code);
+  return setTarget(cpu, lo, hi);
 }
 
-const TASK_GATES: readonly number[] = [SystemType.TSS16, SystemType.TSS32, SystemType.TASK_GATE];
-const CALL_GATES: readonly number[] = [SystemType.CALL_GATE16, SystemType.CALL_GATE32];
-
-/** A jump or call to a TSS or task gate. */
-function toTask(cpu: Vcpu, insn: Readonly<Instruction>, selector: number, reason: TaskSwitch): Outcome {
-  const { descriptor } = cpu;
-  const error = selector & 0xfffc;
-  if (descriptor.dpl < cpu.w[CPL]! || (selector & 3) > descriptor.dpl) return cpu.raise(Vector.GP, error);
-  if (!descriptor.present) return cpu.raise(Vector.NP, error);
-  const task = descriptor.type === SystemType.TASK_GATE ? descriptor.gateSelector : selector;
-  return switchTask(cpu, task, reason, nextLo(cpu, insn)) ? Outcome.JUMPED : Outcome.FAULT;
-}
-
-/** Far jump (SDM Vol. 2, JMP). */
-export function JMPF(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if (!readPointer(cpu, insn)) return Outcome.FAULT;
-  const { selector, lo, hi } = pointer;
-  if (!isProtected(cpu)) {
-    if (lo >>> 0 > cpu.w[SEG_LIMIT + Segment.CS]! >>> 0) return cpu.raise(Vector.GP, 0);
-    return arriveReal(cpu, selector, lo);
+/** Parameters of a call gate, read before the stack is switched. */
+function readParameters(cpu: Vcpu, count: number, bytes: number): number[] | null {
+  const parameters: number[] = [];
+  cpu.stack.openCurrent();
+  for (let i = 0; i < count; i++) {
+    if (!cpu.stack.peek(i * bytes, bytes)) return null;
+    parameters.push(cpu.lo);
   }
-  if (!readTarget(cpu, selector)) return Outcome.FAULT;
-  const { descriptor } = cpu;
-  if (!descriptor.isSystem) return jumpDirect(cpu, selector, lo, hi);
-  const long = (cpu.w[MODE]! & Mode.IA32E) !== 0;
-  if (CALL_GATES.includes(descriptor.type) && !(long && descriptor.type === SystemType.CALL_GATE16)) {
-    if (!readCallGate(cpu, selector, false)) return Outcome.FAULT;
-    if (!checkTarget(cpu, cpu.descriptor, goesLong(cpu), target.lo, target.hi) || !markAccessed(cpu, cpu.descriptor)) return Outcome.FAULT;
-    commitCode(cpu, target.selector, cpu.w[CPL]!);
-    return arrive(cpu, target.lo, target.hi);
-  }
-  if (!long && TASK_GATES.includes(descriptor.type)) return toTask(cpu, insn, selector, TaskSwitch.JUMP);
-  return cpu.raise(Vector.GP, selector & 0xfffc);
+  return parameters;
 }
 
-/** CALL to a code segment of this level. */
-function callDirect(cpu: Vcpu, insn: Readonly<Instruction>, selector: number, lo: number, hi: number): Outcome {
-  const { stack } = cpu;
-  const bytes = insn.operandSize >>> 3;
-  if (!checkDirectCode(cpu, selector)) return Outcome.FAULT;
-  stack.openCurrent();
-  if (!stack.push(bytes, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) || !stack.push(bytes, nextLo(cpu, insn), nextHi(cpu, insn))) return Outcome.FAULT;
-  if (!checkTarget(cpu, cpu.descriptor, goesLong(cpu), lo, hi) || !markAccessed(cpu, cpu.descriptor)) return Outcome.FAULT;
-  stack.commit();
-  commitCode(cpu, selector, cpu.w[CPL]!);
-  return arrive(cpu, lo, hi);
-}
-
-/** Pushes the return address of a call through a gate, at the gate's width. */
-function pushReturn(cpu: Vcpu, insn: Readonly<Instruction>): boolean {
-  const { bytes } = target;
-  return cpu.stack.push(bytes, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) && cpu.stack.push(bytes, nextLo(cpu, insn), nextHi(cpu, insn));
-}
-
-/** The inner stack of a 64-bit call gate: RSPn of the TSS, with a null SS. */
-function openLongStack(cpu: Vcpu, cpl: number): boolean {
+/** Opens the inner stack of a call through a gate: its SS selector, or -1. In IA-32e mode SS becomes null. */
+function openInner(cpu: Vcpu, cpl: number): number {
   const { w, tables } = cpu;
+  if ((w[MODE]! & Mode.IA32E) === 0) return innerStack(cpu, cpl);
   const offset = 4 + 8 * cpl;
-  if (offset + 7 > w[SEG_LIMIT + Segment.TR]! >>> 0) return cpu.fail(Vector.TS, cpu.h[SEG_SELECTOR + Segment.TR]! & 0xfffc);
   const base = SEG_BASE + 2 * Segment.TR;
+  if (offset + 7 > w[SEG_LIMIT + Segment.TR]! >>> 0) {
+    cpu.raise(Vector.TS, cpu.h[SEG_SELECTOR + Segment.TR]! & 0xfffc);
+    return -1;
+  }
   const lo = (w[base]! + offset) | 0;
-  if (!tables.read64(lo, (w[base + 1]! + (lo >>> 0 < offset ? 1 : 0)) | 0, false)) return false;
-  if (!isCanonical(cpu, tables.hi)) return cpu.fail(Vector.SS, 0);
+  if (!tables.read64(lo, (w[base + 1]! + (lo >>> 0 < offset ? 1 : 0)) | 0, false)) return -1;
   cpu.stack.openLong(tables.lo, tables.hi, cpl === 3);
-  return true;
+  return cpl;
 }
 
-/** CALL through a gate to a more privileged level: a new stack with the old one's address, the parameters, and the return address. */
-function callInner(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  const { w, stack } = cpu;
-  const { bytes, parameters, selector } = target;
+/** A CALL through a gate to an inner level: stack switch, parameters, return frame. */
+function callInner(cpu: Vcpu, insn: Readonly<Instruction>, bytes: number, parameterCount: number, lo: number, hi: number): Outcome {
+  const { w, h, stack } = cpu;
   const cpl = cpu.descriptor.dpl;
-  const words: number[] = [];
-  stack.openCurrent();
-  for (let i = 0; i < parameters; i++) {
-    if (!stack.peek(i * bytes, bytes)) return Outcome.FAULT;
-    words.push(cpu.lo);
+  const ia32e = (w[MODE]! & Mode.IA32E) !== 0;
+  const parameters = ia32e ? [] : readParameters(cpu, parameterCount, bytes);
+  if (parameters === null) return Outcome.FAULT;
+  const selector = openInner(cpu, cpl);
+  if (selector < 0) return Outcome.FAULT;
+  if (!stack.push(bytes, h[SEG_SELECTOR + Segment.SS]!, 0) || !stack.push(bytes, w[RSP]!, w[RSP + 1]!)) return Outcome.FAULT;
+  for (let i = parameters.length - 1; i >= 0; i--) if (!stack.push(bytes, parameters[i]!, 0)) return Outcome.FAULT;
+  nextRip(cpu, insn);
+  const nextLo = cpu.lo;
+  const nextHi = cpu.hi;
+  if (!stack.push(bytes, h[SEG_SELECTOR + Segment.CS]!, 0) || !stack.push(bytes, nextLo, nextHi)) return Outcome.FAULT;
+  if (!checkTarget(cpu, cpu.descriptor, ia32e, lo, hi)) return Outcome.FAULT;
+  if (ia32e) setNullSegment(cpu, Segment.SS, cpl, cpl);
+  else {
+    setSegment(cpu, Segment.SS, selector, cpu.stackDescriptor);
+    if (!cpu.stackDescriptor.isBig) w[RSP] = 0;
   }
-  const long = bytes === 8;
-  const ss = long ? cpl : innerStack(cpu, cpl);
-  if (ss < 0 || (long && !openLongStack(cpu, cpl))) return Outcome.FAULT;
-  let pushed = stack.push(bytes, cpu.h[SEG_SELECTOR + Segment.SS]!, 0) && stack.push(bytes, w[RSP]!, w[RSP + 1]!);
-  for (const word of words.reverse()) pushed &&= stack.push(bytes, word, 0);
-  if (!pushed || !pushReturn(cpu, insn)) return Outcome.FAULT;
-  if (!checkTarget(cpu, cpu.descriptor, goesLong(cpu), target.lo, target.hi) || !markAccessed(cpu, cpu.descriptor)) return Outcome.FAULT;
-  if (long) setNullSegment(cpu, Segment.SS, cpl, cpl);
-  else setSegment(cpu, Segment.SS, ss, cpu.stackDescriptor);
   stack.commit();
-  commitCode(cpu, selector, cpl);
-  return arrive(cpu, target.lo, target.hi);
+  setSegment(cpu, Segment.CS, (cpu.gate.gateSelector & 0xfffc) | cpl, cpu.descriptor);
+  w[CPL] = cpl;
+  return setTarget(cpu, lo, hi);
 }
 
-function callGate(cpu: Vcpu, insn: Readonly<Instruction>, selector: number): Outcome {
-  if (!readCallGate(cpu, selector, true)) return Outcome.FAULT;
-  const { stack, descriptor } = cpu;
-  if (!descriptor.isConforming && descriptor.dpl < cpu.w[CPL]!) return callInner(cpu, insn);
-  stack.openCurrent();
-  if (!pushReturn(cpu, insn)) return Outcome.FAULT;
-  if (!checkTarget(cpu, descriptor, goesLong(cpu), target.lo, target.hi) || !markAccessed(cpu, descriptor)) return Outcome.FAULT;
-  stack.commit();
-  commitCode(cpu, target.selector, cpu.w[CPL]!);
-  return arrive(cpu, target.lo, target.hi);
+/** The checks on a call gate's target segment, left in `cpu.descriptor`. */
+function readGateTarget(cpu: Vcpu, selector: number, call: boolean): boolean {
+  if (isNullSelector(selector)) return cpu.fail(Vector.GP, 0);
+  const code = cpu.descriptor;
+  const cpl = cpu.w[CPL]!;
+  const error = selector & 0xfffc;
+  if (!fetchDescriptor(cpu, selector, code)) return false;
+  const allowed = call || code.isConforming ? code.dpl <= cpl : code.dpl === cpl;
+  if (!code.isCode || !allowed) return cpu.fail(Vector.GP, error);
+  if ((cpu.w[MODE]! & Mode.IA32E) !== 0 && (!code.isLong || code.isBig)) return cpu.fail(Vector.GP, error);
+  if (!code.present) return cpu.fail(Vector.NP, error);
+  return markAccessed(cpu, code);
 }
 
+function throughGate(cpu: Vcpu, insn: Readonly<Instruction>, gateSelector: number, call: boolean): Outcome {
+  const { gate, w } = cpu;
+  const ia32e = (w[MODE]! & Mode.IA32E) !== 0;
+  if (ia32e && !fetchUpperHalf(cpu, gateSelector, gate)) return Outcome.FAULT;
+  const selector = gate.gateSelector;
+  if (!readGateTarget(cpu, selector, call)) return Outcome.FAULT;
+  const code = cpu.descriptor;
+  const wide = (gate.type & 8) !== 0;
+  const lo = wide ? gate.gateOffset : gate.gateOffset & 0xffff;
+  const hi = ia32e ? gate.upper : 0;
+  const bytes = ia32e ? 8 : wide ? 4 : 2;
+  if (call && !code.isConforming && code.dpl < w[CPL]!) return callInner(cpu, insn, bytes, gate.hi & 0x1f, lo, hi);
+  if (call && !pushReturn(cpu, insn, bytes)) return Outcome.FAULT;
+  if (!checkTarget(cpu, code, ia32e, lo, hi)) return Outcome.FAULT;
+  if (call) cpu.stack.commit();
+  setSegment(cpu, Segment.CS, (selector & 0xfffc) | w[CPL]!, code);
+  return setTarget(cpu, lo, hi);
+}
+
+/** A far transfer to a system descriptor: call gate, task gate or TSS. */
+function toSystem(cpu: Vcpu, insn: Readonly<Instruction>, selector: number, call: boolean): Outcome {
+  const gate = cpu.gate;
+  const error = selector & 0xfffc;
+  const type = gate.type;
+  const ia32e = (cpu.w[MODE]! & Mode.IA32E) !== 0;
+  const callGate = type === SystemType.CALL_GATE32 || (!ia32e && type === SystemType.CALL_GATE16);
+  const task = !ia32e && (type === SystemType.TASK_GATE || type === SystemType.TSS16 || type === SystemType.TSS32);
+  if ((!callGate && !task) || gate.dpl < Math.max(cpu.w[CPL]!, selector & 3)) return cpu.raise(Vector.GP, error);
+  if (!gate.present) return cpu.raise(Vector.NP, error);
+  if (callGate) return throughGate(cpu, insn, selector, call);
+  const target = type === SystemType.TASK_GATE ? gate.gateSelector : selector;
+  nextRip(cpu, insn);
+  return switchTask(cpu, target, call ? TaskSwitch.CALL : TaskSwitch.JUMP, cpu.lo) ? Outcome.JUMPED : Outcome.FAULT;
+}
+
+function farTransfer(cpu: Vcpu, insn: Readonly<Instruction>, call: boolean): Outcome {
+  const selector = readFarPointer(cpu, insn);
+  if (selector < 0) return Outcome.FAULT;
+  const lo = cpu.lo;
+  const hi = cpu.hi;
+  if (isRealLike(cpu)) return farReal(cpu, insn, selector, lo, call);
+  if (isNullSelector(selector)) return cpu.raise(Vector.GP, 0);
+  const descriptor = cpu.descriptor;
+  if (!fetchDescriptor(cpu, selector, descriptor)) return Outcome.FAULT;
+  if (descriptor.isCode) return toCode(cpu, insn, selector, lo, hi, call);
+  if (!descriptor.isSystem) return cpu.raise(Vector.GP, selector & 0xfffc);
+  if (!fetchDescriptor(cpu, selector, cpu.gate)) return Outcome.FAULT;
+  return toSystem(cpu, insn, selector, call);
+}
+
+/** Far jump: code segment, call gate, task gate or TSS (SDM Vol. 2, JMP). */
+export const JMPF = (cpu: Vcpu, insn: Readonly<Instruction>): Outcome => farTransfer(cpu, insn, false);
 /** Far call (SDM Vol. 2, CALL). */
-export function CALLF(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if (!readPointer(cpu, insn)) return Outcome.FAULT;
-  const { selector, lo, hi } = pointer;
-  if (!isProtected(cpu)) {
-    const { stack } = cpu;
-    const bytes = insn.operandSize >>> 3;
-    stack.openCurrent();
-    if (!stack.push(bytes, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) || !stack.push(bytes, nextLo(cpu, insn), 0)) return Outcome.FAULT;
-    if (lo >>> 0 > cpu.w[SEG_LIMIT + Segment.CS]! >>> 0) return cpu.raise(Vector.GP, 0);
-    stack.commit();
-    return arriveReal(cpu, selector, lo);
-  }
-  if (!readTarget(cpu, selector)) return Outcome.FAULT;
-  const { descriptor } = cpu;
-  if (!descriptor.isSystem) return callDirect(cpu, insn, selector, lo, hi);
-  const long = (cpu.w[MODE]! & Mode.IA32E) !== 0;
-  if (CALL_GATES.includes(descriptor.type) && !(long && descriptor.type === SystemType.CALL_GATE16)) return callGate(cpu, insn, selector);
-  if (!long && TASK_GATES.includes(descriptor.type)) return toTask(cpu, insn, selector, TaskSwitch.CALL);
-  return cpu.raise(Vector.GP, selector & 0xfffc);
-}
+export const CALLF = (cpu: Vcpu, insn: Readonly<Instruction>): Outcome => farTransfer(cpu, insn, true);
 
-/** Far return (SDM Vol. 2, RET), to this level or an outer one. */
-export function RETF(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+function returnReal(cpu: Vcpu, bytes: number, release: number): Outcome {
   const { stack, w } = cpu;
-  const bytes = insn.operandSize >>> 3;
-  const extra = insn.row.operands.length > 0 ? insn.immediate & 0xffff : 0;
   stack.openCurrent();
   if (!stack.pop(bytes)) return Outcome.FAULT;
-  const { lo, hi } = cpu;
+  const ip = cpu.lo;
   if (!stack.pop(bytes)) return Outcome.FAULT;
-  const selector = cpu.lo & 0xffff;
-  if (!isProtected(cpu)) {
-    if (lo >>> 0 > w[SEG_LIMIT + Segment.CS]! >>> 0) return cpu.raise(Vector.GP, 0);
-    stack.move(extra);
-    stack.commit();
-    return arriveReal(cpu, selector, lo);
-  }
-  if (!readReturnSegment(cpu, selector)) return Outcome.FAULT;
-  const toLong = goesLong(cpu);
-  stack.move(extra);
-  if ((selector & 3) === w[CPL]) {
-    if (!checkTarget(cpu, cpu.descriptor, toLong, lo, hi) || !markAccessed(cpu, cpu.descriptor)) return Outcome.FAULT;
-    stack.commit();
-    setSegment(cpu, Segment.CS, selector, cpu.descriptor);
-    return arrive(cpu, lo, hi);
-  }
-  return returnOuter(cpu, bytes, selector, lo, hi, toLong, extra);
+  const cs = cpu.lo & 0xffff;
+  if (ip >>> 0 > w[SEG_LIMIT + Segment.CS]! >>> 0) return cpu.raise(Vector.GP, 0);
+  stack.move(release);
+  stack.commit();
+  setRealCode(cpu, cs);
+  return setTarget(cpu, ip, 0);
 }
 
-function returnOuter(cpu: Vcpu, bytes: number, selector: number, lo: number, hi: number, toLong: boolean, extra: number): Outcome {
+/** The outer half of a far return: SS:RSP from the stack, its release on the outer stack too. */
+function returnOuter(cpu: Vcpu, bytes: number, release: number, cs: number, ipLo: number, ipHi: number): Outcome {
   const { stack, w } = cpu;
+  const rpl = cs & 3;
+  const code = cpu.descriptor;
+  const ia32e = (w[MODE]! & Mode.IA32E) !== 0;
+  const toLong = ia32e && code.isLong;
+  stack.move(release);
   if (!stack.pop(bytes)) return Outcome.FAULT;
   const spLo = cpu.lo;
   const spHi = cpu.hi;
   if (!stack.pop(bytes)) return Outcome.FAULT;
   const ss = cpu.lo & 0xffff;
-  const cpl = selector & 3;
-  const kind = readReturnStack(cpu, ss, cpl, toLong);
-  if (kind === 0) return Outcome.FAULT;
-  if (!checkTarget(cpu, cpu.descriptor, toLong, lo, hi) || !markAccessed(cpu, cpu.descriptor)) return Outcome.FAULT;
-  setSegment(cpu, Segment.CS, selector, cpu.descriptor);
-  if (kind === 2) setNullSegment(cpu, Segment.SS, ss, cpl);
-  else setSegment(cpu, Segment.SS, ss, cpu.stackDescriptor);
-  w[CPL] = cpl;
-  const sum = (spLo + extra) | 0;
-  if (bytes === 8 && toLong) {
-    w[RSP] = sum;
-    w[RSP + 1] = (spHi + (sum >>> 0 < extra ? 1 : 0)) | 0;
-  } else if (kind === 1 && cpu.stackDescriptor.isBig) cpu.setGpr32(4, sum);
-  else w[RSP] = (w[RSP]! & ~0xffff) | (sum & 0xffff);
-  dropDataSegments(cpu, cpl);
-  return arrive(cpu, lo, hi);
+  const kind = readReturnStack(cpu, ss, rpl, toLong);
+  if (kind === 0 || !checkTarget(cpu, code, toLong, ipLo, ipHi) || !markAccessed(cpu, code)) return Outcome.FAULT;
+  setSegment(cpu, Segment.CS, cs, code);
+  if (kind === 2) {
+    setNullSegment(cpu, Segment.SS, ss, rpl);
+    stack.openLong(spLo, spHi, rpl === 3);
+  } else {
+    setSegment(cpu, Segment.SS, ss, cpu.stackDescriptor);
+    if (toLong) stack.openLong(spLo, spHi, rpl === 3);
+    else stack.openSegment(cpu.stackDescriptor, spLo, rpl === 3, ss);
+  }
+  stack.move(release);
+  stack.commit();
+  w[CPL] = rpl;
+  dropDataSegments(cpu, rpl);
+  return setTarget(cpu, ipLo, ipHi);
+}
+
+/** Far return, with the immediate's bytes released from the stack (SDM Vol. 2, RET). */
+export function RETF(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  const { stack, w } = cpu;
+  const bytes = insn.operandSize >>> 3;
+  const release = insn.row.operands.length > 0 ? insn.immediate & 0xffff : 0;
+  if (isRealLike(cpu)) return returnReal(cpu, bytes, release);
+  stack.openCurrent();
+  if (!stack.pop(bytes)) return Outcome.FAULT;
+  const ipLo = cpu.lo;
+  const ipHi = cpu.hi;
+  if (!stack.pop(bytes)) return Outcome.FAULT;
+  const cs = cpu.lo & 0xffff;
+  if (!readReturnSegment(cpu, cs)) return Outcome.FAULT;
+  if ((cs & 3) !== w[CPL]) return returnOuter(cpu, bytes, release, cs, ipLo, ipHi);
+  const code = cpu.descriptor;
+  const toLong = (w[MODE]! & Mode.IA32E) !== 0 && code.isLong;
+  if (!checkTarget(cpu, code, toLong, ipLo, ipHi) || !markAccessed(cpu, code)) return Outcome.FAULT;
+  stack.move(release);
+  stack.commit();
+  setSegment(cpu, Segment.CS, cs, code);
+  return setTarget(cpu, ipLo, ipHi);
 }

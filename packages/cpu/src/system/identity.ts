@@ -1,94 +1,111 @@
-import { Vector } from '@nestvm/isa';
+import { Cr4, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { updateMode } from '../mode.js';
+import { writeGpr } from '../operands.js';
 import { Outcome } from '../outcome.js';
 import type { CpuidState } from '../ports/model.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, CR4, GPR, TSC_AUX, word, XCR0, XSS } from '../words.js';
-import { readTsc } from '../msr/time.js';
+import { CR4, GPR, PKRU, XCR0, XSS } from '../words.js';
 
-const APIC_BASE = word('apicBase');
-const MISC_ENABLE = word('miscEnable');
-const [RAX, RCX, RDX, RBX] = [0, 1, 2, 3];
-const CR4_TSD = 1 << 2;
-const CR4_PCE = 1 << 8;
+const RAX = GPR;
+const RCX = GPR + 2;
+const RDX = GPR + 4;
+const APIC_BASE = 0x1b;
+const APIC_ENABLED = 1 << 11;
+const LIMIT_CPUID = 1 << 22;
 
-/** Processor identification (SDM Vol. 2, CPUID). */
-export function CPUID(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  const { w } = cpu;
-  const leaf = w[GPR]! >>> 0;
-  if (cpu.intercepted('CPUID', insn.length, leaf)) return Outcome.JUMPED;
-  const state: CpuidState = {
+/** The run-time state that CPUID shows. */
+function cpuidState(cpu: Vcpu): CpuidState {
+  const { w, interrupts } = cpu;
+  return {
     apicId: cpu.apicId,
-    apicEnabled: (w[APIC_BASE]! & 0x800) !== 0,
+    apicEnabled: !interrupts.readMsr(APIC_BASE) || (interrupts.msrLo & APIC_ENABLED) !== 0,
     cr4: w[CR4]!,
     xcr0: w[XCR0]!,
     xss: w[XSS]!,
-    limitMaximum: (w[MISC_ENABLE]! & (1 << 22)) !== 0,
+    limitMaximum: cpu.features.intel && (cpu.get32('miscEnable') & LIMIT_CPUID) !== 0,
   };
-  const result = cpu.model.cpuid(leaf, w[GPR + 2 * RCX]! >>> 0, state);
-  cpu.setGpr32(RAX, result.eax);
-  cpu.setGpr32(RBX, result.ebx);
-  cpu.setGpr32(RCX, result.ecx);
-  cpu.setGpr32(RDX, result.edx);
+}
+
+/** Identification and features, by leaf in EAX and subleaf in ECX. */
+export function CPUID(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  const w = cpu.w;
+  const leaf = w[RAX]! >>> 0;
+  const subleaf = w[RCX]! >>> 0;
+  if (cpu.intercepted('CPUID', insn.length, leaf)) return Outcome.JUMPED;
+  const { eax, ebx, ecx, edx } = cpu.model.cpuid(leaf, subleaf, cpuidState(cpu));
+  cpu.setGpr32(0, eax);
+  cpu.setGpr32(3, ebx);
+  cpu.setGpr32(1, ecx);
+  cpu.setGpr32(2, edx);
   return Outcome.NEXT;
 }
 
-function giveTsc(cpu: Vcpu): void {
-  readTsc(cpu);
-  cpu.setGpr32(RAX, cpu.lo);
-  cpu.setGpr32(RDX, cpu.hi);
-}
-
-/** Reads the time-stamp counter; CR4.TSD reserves it to level 0. */
-export function RDTSC(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if ((cpu.w[CR4]! & CR4_TSD) !== 0 && cpu.w[CPL] !== 0) return cpu.raise(Vector.GP, 0);
-  if (cpu.intercepted('RDTSC', insn.length)) return Outcome.JUMPED;
-  giveTsc(cpu);
+/** Reads an extended control register: XCR0, or with ECX = 1 XCR0 AND the components in use. */
+export function XGETBV(cpu: Vcpu): Outcome {
+  const w = cpu.w;
+  if ((w[CR4]! & Cr4.OSXSAVE) === 0) return cpu.raise(Vector.UD);
+  const index = w[RCX]! >>> 0;
+  if (index > (cpu.features.xgetbv1 ? 1 : 0)) return cpu.raise(Vector.GP, 0);
+  // Every enabled component may be in use: XINUSE is allowed to say so.
+  cpu.setGpr32(0, w[XCR0]!);
+  cpu.setGpr32(2, w[XCR0 + 1]!);
   return Outcome.NEXT;
 }
 
-/** Reads the time-stamp counter and IA32_TSC_AUX. */
-export function RDTSCP(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if ((cpu.w[CR4]! & CR4_TSD) !== 0 && cpu.w[CPL] !== 0) return cpu.raise(Vector.GP, 0);
-  if (cpu.intercepted('RDTSCP', insn.length)) return Outcome.JUMPED;
-  giveTsc(cpu);
-  cpu.setGpr32(RCX, cpu.w[TSC_AUX]!);
+/** True when XCR0 may have this value: x87 always, AVX with SSE, the AVX-512 components together and with AVX. */
+export function isXcr0Allowed(supported: number, lo: number, hi: number): boolean {
+  if (hi !== 0 || (lo & ~supported) !== 0 || (lo & 1) === 0) return false;
+  if ((lo & 4) !== 0 && (lo & 2) === 0) return false;
+  const avx512 = lo & 0xe0;
+  return avx512 === 0 || (avx512 === 0xe0 && (lo & 4) !== 0);
+}
+
+/** Writes XCR0. */
+export function XSETBV(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  const w = cpu.w;
+  if ((w[CR4]! & Cr4.OSXSAVE) === 0) return cpu.raise(Vector.UD);
+  if (cpu.intercepted('XSETBV', insn.length, w[RCX]! >>> 0, true)) return Outcome.JUMPED;
+  if (w[RCX] !== 0 || !isXcr0Allowed(cpu.features.xcr0, w[RAX]!, w[RDX]!)) return cpu.raise(Vector.GP, 0);
+  w[XCR0] = w[RAX]!;
+  w[XCR0 + 1] = 0;
+  updateMode(cpu);
   return Outcome.NEXT;
 }
 
-/** Reads IA32_TSC_AUX. */
-export function RDPID(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  cpu.setGpr32(insn.rm, cpu.w[TSC_AUX]!);
+/** Protection-key rights to EAX; ECX must be 0. */
+export function RDPKRU(cpu: Vcpu): Outcome {
+  const w = cpu.w;
+  if ((w[CR4]! & Cr4.PKE) === 0) return cpu.raise(Vector.UD);
+  if (w[RCX] !== 0) return cpu.raise(Vector.GP, 0);
+  cpu.setGpr32(0, w[PKRU]!);
+  cpu.setGpr32(2, 0);
   return Outcome.NEXT;
 }
 
-/** Performance counters are not offered: every index is out of range. */
-export function RDPMC(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if ((cpu.w[CR4]! & CR4_PCE) === 0 && cpu.w[CPL] !== 0) return cpu.raise(Vector.GP, 0);
-  if (cpu.intercepted('RDPMC', insn.length)) return Outcome.JUMPED;
-  return cpu.raise(Vector.GP, 0);
+/** EAX to the protection-key rights; ECX and EDX must be 0. */
+export function WRPKRU(cpu: Vcpu): Outcome {
+  const w = cpu.w;
+  if ((w[CR4]! & Cr4.PKE) === 0) return cpu.raise(Vector.UD);
+  if (w[RCX] !== 0 || w[RDX] !== 0) return cpu.raise(Vector.GP, 0);
+  w[PKRU] = w[RAX]!;
+  updateMode(cpu);
+  return Outcome.NEXT;
 }
 
-/** A random number; CF says that there was one. */
 function random(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  const { w } = cpu;
-  const at = GPR + 2 * insn.rm;
   const lo = cpu.random.next();
-  if (insn.operandSize === 16) w[at] = (w[at]! & ~0xffff) | (lo & 0xffff);
-  else {
-    w[at] = lo;
-    w[at + 1] = insn.operandSize === 64 ? cpu.random.next() : 0;
-  }
+  writeGpr(cpu, insn.rm, insn.operandSize, lo, insn.operandSize === 64 ? cpu.random.next() : 0);
+  // CF says that the number is good; the other arithmetic flags are cleared.
   cpu.writeArithmeticFlags(1);
   return Outcome.NEXT;
 }
 
 export function RDRAND(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if (cpu.intercepted('RDRAND', insn.length)) return Outcome.JUMPED;
-  return random(cpu, insn);
+  return cpu.intercepted('RDRAND', insn.length) ? Outcome.JUMPED : random(cpu, insn);
 }
 
 export function RDSEED(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if (cpu.intercepted('RDSEED', insn.length)) return Outcome.JUMPED;
-  return random(cpu, insn);
+  return cpu.intercepted('RDSEED', insn.length) ? Outcome.JUMPED : random(cpu, insn);
 }
+

@@ -6,12 +6,12 @@ import { CLTS, LMSW, MOV_CR, SMSW } from './control.js';
 import { MOV_DR } from './debug-registers.js';
 import { CALLF, JMPF, RETF } from './far.js';
 import { CLAC, CLI, POPF, PUSHF, STAC, STI } from './flags.js';
-import { CPUID, RDPID, RDPMC, RDRAND, RDSEED, RDTSC, RDTSCP } from './identity.js';
+import { CPUID, RDPKRU, RDRAND, RDSEED, WRPKRU, XGETBV, XSETBV } from './identity.js';
 import { INT, INT1, INT3, INTO, undefinedInstruction } from './interrupts.js';
 import { INVD, INVLPG, INVPCID, WBINVD } from './invalidate.js';
 import { IRET } from './iret.js';
-import { RDFSBASE, RDGSBASE, RDMSR, RDPKRU, SWAPGS, WRFSBASE, WRGSBASE, WRMSR, WRPKRU, XGETBV, XSETBV } from './model-registers.js';
-import { IN, INS, OUT, OUTS } from './port-io.js';
+import { IN, INS, OUT, OUTS } from './io.js';
+import { RDFSBASE, RDGSBASE, RDMSR, RDPID, RDPMC, RDPRU, RDTSC, RDTSCP, SWAPGS, WRFSBASE, WRGSBASE, WRMSR } from './registers.js';
 import { ARPL, LAR, LDS, LES, LFS, LGS, LSL, LSS, MOV_SREG, POP_SREG, VERR, VERW } from './segment-loads.js';
 import { FXRSTOR, FXSAVE, LDMXCSR, STMXCSR, XRSTOR, XRSTORS, XSAVE, XSAVEC, XSAVEOPT, XSAVES } from './state-save.js';
 import { SYSCALL, SYSENTER, SYSEXIT, SYSRET } from './syscall.js';
@@ -26,7 +26,7 @@ const nothing = (): Outcome => Outcome.NEXT;
 
 /** The instructions that are plain TypeScript, by mnemonic. Those that need level 0 by their row are checked before they come here. */
 export const SYSTEM_INSTRUCTIONS: Readonly<Record<string, SystemInstruction>> = {
-  CLTS, LMSW, MOV_CR, SMSW, MOV_DR, CALLF, JMPF, RETF, CLAC, CLI, POPF, PUSHF, STAC, STI, CPUID, RDPID, RDPMC, RDRAND, RDSEED, RDTSC, RDTSCP,
+  CLTS, LMSW, MOV_CR, SMSW, MOV_DR, CALLF, JMPF, RETF, CLAC, CLI, POPF, PUSHF, STAC, STI, CPUID, RDPID, RDPMC, RDPRU, RDRAND, RDSEED, RDTSC, RDTSCP,
   INT, INT1, INT3, INTO, UD0: undefinedInstruction, UD1: undefinedInstruction, UD2: undefinedInstruction, INVD, INVLPG, INVPCID, WBINVD, WBNOINVD: WBINVD, IRET,
   RDFSBASE, RDGSBASE, RDMSR, RDPKRU, SWAPGS, WRFSBASE, WRGSBASE, WRMSR, WRPKRU, XGETBV, XSETBV, IN, INS, OUT, OUTS,
   ARPL, LAR, LDS, LES, LFS, LGS, LSL, LSS, MOV_SREG, POP_SREG, VERR, VERW,
