@@ -1,6 +1,6 @@
 import { Mode, opcodeRows } from '@nestvm/isa';
 import type { Arena, PhysicalMemory } from '@nestvm/memory';
-import { generalMeanings, type Meanings } from '@nestvm/semantics';
+import { meanings, type Meanings } from '@nestvm/semantics';
 import { BlockBuilder } from './blocks/block-builder.js';
 import { CodeCache } from './blocks/code-cache.js';
 import { CODE_CS_BASE } from './blocks/words.js';
@@ -8,7 +8,7 @@ import { afterInstruction, beforeInstruction } from './events/debug.js';
 import { Activity, deliverFault } from './events/deliver.js';
 import { serviceEvents } from './events/service.js';
 import { Handlers } from './interpreter/handlers.js';
-import { ExitReason, Link, Record } from './interpreter/record.js';
+import { ExitReason, Link, Record, Slot } from './interpreter/record.js';
 import { SlowAccess } from './interpreter/slow-access.js';
 import { SECOND_STAGE_VECTOR } from './linear.js';
 import { canonicalShift } from './mode.js';
@@ -46,7 +46,7 @@ export class Engine {
       memory: arena.memory,
       shared: arena.shared,
       rows: opcodeRows,
-      meanings: options.meanings ?? generalMeanings,
+      meanings: options.meanings ?? meanings,
       blockCache: this.cache.blockCache,
       host: {
         hostRead: (r, c, b) => slow.hostRead(r, c, b),
@@ -68,6 +68,8 @@ export class Interpreter implements Executor {
   private parked = 0;
   private running = false;
   private stopRequested = false;
+  /** Block that `miss` found at RIP, for the loop to go on at; forgotten as soon as anything else may happen. */
+  private found = 0;
   /** Instructions retired in earlier runs. */
   private before = 0;
 
@@ -120,7 +122,10 @@ export class Interpreter implements Executor {
         w[BUDGET] = w[BUDGET]! + this.parked;
         this.parked = 0;
       }
-      if (cpu.attention !== 0) while (serviceEvents(cpu));
+      if (cpu.attention !== 0) {
+        this.found = 0;
+        while (serviceEvents(cpu));
+      }
       if (w[ACTIVITY] !== Activity.ACTIVE) return w[ACTIVITY] === Activity.SHUTDOWN ? 'shutdown' : 'idle';
       if (this.stopRequested) {
         this.stopRequested = false;
@@ -129,7 +134,10 @@ export class Interpreter implements Executor {
       if (w[BUDGET]! < 0) return 'budget';
       if ((w[MODE]! & Mode.SINGLE) !== 0) this.step();
       else {
-        engine.handlers.enter(cpu.base);
+        const record = this.found;
+        this.found = 0;
+        if (record !== 0) engine.handlers.enterAt(record, cpu.base);
+        else engine.handlers.enter(cpu.base);
         this.handleExit();
       }
     }
@@ -168,7 +176,8 @@ export class Interpreter implements Executor {
         return false;
       default:
         this.retreat(record);
-        return true;
+        // The engine's table still leads here: have the block decoded again, in its place.
+        return this.miss();
     }
   }
 
@@ -193,8 +202,8 @@ export class Interpreter implements Executor {
       deliverFault(cpu);
       return false;
     }
-    this.engine.handlers.enterAt(record, cpu.base);
-    return this.handleExit();
+    this.found = record;
+    return true;
   }
 
   private link(record: number, field: number): boolean {
@@ -244,12 +253,21 @@ export class Interpreter implements Executor {
     w[BLOCK_RIP] = w[RIP]!;
     w[BLOCK_RIP + 1] = w[RIP + 1]!;
     let record = engine.cache.find(host, mode);
+    if (record !== 0 && engine.arena.i32[record >>> 2] === Slot.CROSSING && !this.crossesAlike(record, lo, hi)) record = 0;
     if (record === 0) {
       record = engine.builder.build(cpu, host, mode, lo, hi);
       if (record === 0) return 0;
     }
     if ((mode & Mode.SINGLE) === 0) engine.cache.publish(host, mode, record);
     return record;
+  }
+
+  /** Whether the second page of a page-crossing block is mapped as it was; this also puts it into the exec TLB. */
+  private crossesAlike(record: number, lo: number, hi: number): boolean {
+    const { mmu, w } = this.cpu;
+    const nextLo = ((lo | 0xfff) + 1) | 0;
+    const nextHi = nextLo !== 0 ? hi : (w[MODE]! & Mode.LONG) !== 0 ? (hi + 1) | 0 : 0;
+    return mmu.translate(nextLo, nextHi, Access.EXECUTE, w[CPL] === 3) && mmu.arenaOffset === this.engine.arena.i32[(record + Record.IMMEDIATE) >>> 2];
   }
 
   /** Carries out an instruction in TypeScript. */
@@ -264,7 +282,8 @@ export class Interpreter implements Executor {
       return false;
     }
     const meaning = SYSTEM_INSTRUCTIONS[insn.row.mnemonic];
-    const outcome = meaning === undefined ? cpu.raise(UD) : meaning(cpu, insn);
+    const denied = insn.row.cpl0 && w[CPL] !== 0;
+    const outcome = meaning === undefined ? cpu.raise(UD) : denied ? cpu.raise(GP, 0) : meaning(cpu, insn);
     switch (outcome) {
       case Outcome.NEXT: {
         const lo = w[RIP]! >>> 0;

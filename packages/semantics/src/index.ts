@@ -11,6 +11,7 @@ export type { Fields } from './fields.js';
 export { Flags } from './flags.js';
 export type { FlagValues } from './flags.js';
 export { generalMeanings } from './general/index.js';
+export { meanings } from './meanings.js';
 export { alu, instruction, operandsOf, widen } from './instruction.js';
 export { integerOperand, operandWidth } from './operand.js';
 export type { Operand } from './operand.js';

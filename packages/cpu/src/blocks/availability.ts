@@ -27,6 +27,9 @@ function classify(row: OpcodeRow): Extension {
   return row.encoding === 'legacy' && row.code.map === '' && row.code.opcode >= 0xd8 && row.code.opcode <= 0xdf ? 'x87' : 'none';
 }
 
+/** Encodings that are NOPs on processors without the feature. */
+const HINTS = new Set(['ENDBR32', 'ENDBR64', 'RDSSP', 'CLDEMOTE', 'PREFETCH', 'PREFETCHW', 'PREFETCHWT1', 'TZCNT', 'LZCNT']);
+
 const classes = new Map<OpcodeRow, Extension>();
 function extensionOf(row: OpcodeRow): Extension {
   let known = classes.get(row);
@@ -43,7 +46,7 @@ function extensionOf(row: OpcodeRow): Extension {
  */
 export function unavailable(cpu: Vcpu, insn: Readonly<Instruction>, mode: number): number {
   const { row } = insn;
-  for (const feature of row.features) if (!cpu.model.has(feature)) return UD;
+  if (!HINTS.has(row.mnemonic)) for (const feature of row.features) if (!cpu.model.has(feature)) return UD;
   if (row.protectedOnly && (mode & Mode.PROTECTED) === 0) return UD;
   const cr0 = cpu.w[CR0]!;
   switch (extensionOf(row)) {

@@ -71,6 +71,12 @@ const swap32 = (v: Val<32>): Val<32> => v.rotl(8).and(0x00ff00ff).or(v.rotr(8).a
 
 const MOVBE = instruction((_, dst, src) => dst.write(swapBytes(src.read())));
 
+/** Instructions that do nothing that software could see here: hints, and fences in a machine whose vCPUs take turns. */
+const HINTS = [
+  'NOP', 'PREFETCH', 'PREFETCHW', 'PREFETCHWT1', 'PREFETCHNTA', 'PREFETCHT0', 'PREFETCHT1', 'PREFETCHT2', 'CLDEMOTE', 'ENDBR32', 'ENDBR64', 'RDSSP', 'LFENCE', 'MFENCE', 'SFENCE',
+  'SERIALIZE',
+];
+
 /** Register numbers that take part in AH/AL forms. */
 const AH = vcpuState.offset.gpr + 1;
 
@@ -142,5 +148,14 @@ export const data: Meanings = {
     const bit = (n: number): Val<32> => image.shrU(n).and(1);
     x.flags.set({ cf: bit(0), pf: bit(2), af: bit(4), zf: bit(6), sf: bit(7), of: x.flags.of() });
   },
-  NOP: () => undefined,
+  ...Object.fromEntries(HINTS.map((name) => [name, () => undefined])),
+  /** Cache-line flushes: the operand must be readable, and there is no cache to flush. */
+  ...Object.fromEntries(['CLFLUSH', 'CLFLUSHOPT', 'CLWB'].map((name) => [name, (x: Context) => void touch(x)])),
+  MOVNTI: instruction((_, dst, src) => dst.write(src.read())),
 };
+
+/** Reads a byte of the operand for its faults alone. */
+function touch(x: Context): void {
+  const sink = x.code.variable(x.engine.load(x, 8, x.operandAddress(1, 0)).as(32));
+  sink.set(sink.get());
+}
