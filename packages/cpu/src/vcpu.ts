@@ -92,6 +92,8 @@ export class Vcpu {
   readonly stackDescriptor = new Descriptor();
   readonly gate = new Descriptor();
   readonly stack = new StackCursor(this);
+  /** What the line under MONITOR held when it was armed. */
+  readonly monitoredLine = new Uint32Array(16);
 
   constructor(options: VcpuOptions) {
     this.index = options.index;

@@ -5,7 +5,7 @@ import { fetchDescriptor, isNullSelector, markAccessed, setNullSegment, setSegme
 import { innerStack } from '../segments/inner-stack.js';
 import { switchTask, TaskSwitch } from '../segments/task-switch.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, GPR, IDTR_BASE, IDTR_LIMIT, RFLAGS, RIP, SEG_SELECTOR } from '../words.js';
+import { CPL, GPR, IDTR_BASE, IDTR_LIMIT, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_SELECTOR } from '../words.js';
 
 const RSP = GPR + 8;
 
@@ -44,7 +44,7 @@ function throughTaskGate(cpu: Vcpu, frame: Frame): boolean {
   if (!switchTask(cpu, selector, TaskSwitch.EVENT, frame.returnIp)) return false;
   if (!frame.hasError) return true;
   // The error code goes onto the new task's stack; the switch is done, so a fault here belongs to the new task.
-  const bytes = (cpu.descriptor.type & 8) !== 0 ? 4 : 2;
+  const bytes = (cpu.w[SEG_ATTRIBUTES + Segment.TR]! & 8) !== 0 ? 4 : 2;
   cpu.stack.openCurrent();
   if (!cpu.stack.push(bytes, frame.error, 0)) return false;
   cpu.stack.commit();
@@ -103,8 +103,8 @@ function toInner(cpu: Vcpu, bytes: number, frame: Frame): boolean {
   if (!stack.push(bytes, h[SEG_SELECTOR + Segment.SS]!, 0) || !stack.push(bytes, w[RSP]!, 0)) return false;
   if (!pushFrame(cpu, bytes, frame) || !checkEntry(cpu)) return false;
   setSegment(cpu, Segment.SS, selector, cpu.stackDescriptor);
-  if (!cpu.stackDescriptor.isBig) w[RSP] = 0;
-  stack.commit();
+  w[RSP] = stack.spLo;
+  w[RSP + 1] = 0;
   if (fromVirtual) for (const segment of V86_SEGMENTS) setNullSegment(cpu, segment, 0);
   enterHandler(cpu, cpl);
   return true;

@@ -5,11 +5,10 @@ import { initialize, startUp } from '../reset.js';
 import type { Vcpu } from '../vcpu.js';
 import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, PENDING_DEBUG, PENDING_EVENTS, RFLAGS, SMM, word } from '../words.js';
 import { Activity, deliverFault, deliverInterrupt } from './deliver.js';
+import { isMonitorTriggered, Monitor } from './monitor.js';
 import { enterSmm } from './smm.js';
 
 const MONITOR_ARMED = word('monitorArmed');
-/** Bit 1 of `monitorArmed`: MWAIT was told that interrupts end it even while RFLAGS.IF is 0. */
-const MWAIT_BREAKS_ON_INTERRUPT = 2;
 
 /** Bits of `pendingEvents`. */
 export const PendingEvent = { NMI: 1, SMI: 2, INIT: 4 } as const;
@@ -82,7 +81,7 @@ function serviceInterrupt(cpu: Vcpu): boolean {
   const guest = w[GUEST_MODE] !== 0 && cpu.virtualization !== null;
   const allowed = guest ? cpu.virtualization!.interruptsAllowed(cpu) : (w[RFLAGS]! & Rflags.IF) !== 0;
   if (!allowed) {
-    if (activity !== Activity.MWAIT || (w[MONITOR_ARMED]! & MWAIT_BREAKS_ON_INTERRUPT) === 0 || !cpu.interrupts.intr()) return false;
+    if (activity !== Activity.MWAIT || (w[MONITOR_ARMED]! & Monitor.BREAK_ON_INTERRUPT) === 0 || !cpu.interrupts.intr()) return false;
     wake(cpu);
     return true;
   }
@@ -115,5 +114,10 @@ export function serviceEvents(cpu: Vcpu): boolean {
     serviceSipi(cpu) || (pending !== 0 && serviceSmiOrInit(cpu, pending)) || serviceDebugTrap(cpu) ||
     (pending !== 0 && serviceNmi(cpu, cpu.w[PENDING_EVENTS]!)) || serviceInterrupt(cpu);
   if (done) cpu.attention = 1;
+  else if (cpu.w[ACTIVITY] === Activity.MWAIT) {
+    // Nothing tells of stores to the monitored line, so every turn of this vCPU looks again.
+    cpu.attention = 1;
+    if (isMonitorTriggered(cpu)) wake(cpu);
+  }
   return done;
 }

@@ -138,7 +138,7 @@ export function fetchUpperHalf(cpu: Vcpu, selector: number, into: Descriptor, ve
 
 /** Like `fetchDescriptor`, for instructions that ask about a selector without faulting: 1 found, 0 not there, -1 #PF recorded. */
 export function probeDescriptor(cpu: Vcpu, selector: number, into: Descriptor): 1 | 0 | -1 {
-  if (!locate(cpu, selector, 8, into)) return 0;
+  if (isNullSelector(selector) || !locate(cpu, selector, 8, into)) return 0;
   if (!cpu.tables.read64(into.addressLo, into.addressHi, false)) return -1;
   into.lo = cpu.tables.lo;
   into.hi = cpu.tables.hi;

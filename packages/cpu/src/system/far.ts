@@ -146,9 +146,10 @@ function callInner(cpu: Vcpu, insn: Readonly<Instruction>, bytes: number, parame
   if (ia32e) setNullSegment(cpu, Segment.SS, cpl, cpl);
   else {
     setSegment(cpu, Segment.SS, selector, cpu.stackDescriptor);
-    if (!cpu.stackDescriptor.isBig) w[RSP] = 0;
+    w[RSP + 1] = 0;
   }
-  stack.commit();
+  w[RSP] = stack.spLo;
+  if (ia32e) w[RSP + 1] = stack.spHi;
   setSegment(cpu, Segment.CS, (cpu.gate.gateSelector & 0xfffc) | cpl, cpu.descriptor);
   w[CPL] = cpl;
   return setTarget(cpu, lo, hi);

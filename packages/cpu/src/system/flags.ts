@@ -123,6 +123,7 @@ export function POPF(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
 
 /** Sets RFLAGS.AC: suspends SMAP (SDM Vol. 2, STAC). */
 export function STAC(cpu: Vcpu): Outcome {
+  if (cpu.w[CPL] !== 0) return cpu.raise(Vector.UD);
   cpu.w[RFLAGS] = cpu.w[RFLAGS]! | Rflags.AC;
   updateMode(cpu);
   return Outcome.NEXT;
@@ -130,6 +131,7 @@ export function STAC(cpu: Vcpu): Outcome {
 
 /** Clears RFLAGS.AC (SDM Vol. 2, CLAC). */
 export function CLAC(cpu: Vcpu): Outcome {
+  if (cpu.w[CPL] !== 0) return cpu.raise(Vector.UD);
   cpu.w[RFLAGS] = cpu.w[RFLAGS]! & ~Rflags.AC;
   updateMode(cpu);
   return Outcome.NEXT;

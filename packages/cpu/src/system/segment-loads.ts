@@ -12,11 +12,12 @@ import { beginShadow } from './flags.js';
 
 const NUMBER: Readonly<Record<string, number>> = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5 };
 
-function load(cpu: Vcpu, segment: number, selector: number, before?: () => void): Outcome {
+function load(cpu: Vcpu, segment: number, selector: number, shadow: boolean, before?: () => void): Outcome {
   if (!loadSegment(cpu, segment, selector)) return Outcome.FAULT;
   before?.();
   updateMode(cpu);
-  if (segment === Segment.SS) beginShadow(cpu, Shadow.MOV_SS);
+  // MOV and POP to SS hold interrupts off for one instruction; LSS needs no such help.
+  if (segment === Segment.SS && shadow) beginShadow(cpu, Shadow.MOV_SS);
   return Outcome.NEXT;
 }
 
@@ -29,7 +30,7 @@ export function MOV_SREG(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   }
   if (insn.reg === Segment.CS || insn.reg > Segment.GS) return cpu.raise(Vector.UD);
   if (!readRm(cpu, insn, 16)) return Outcome.FAULT;
-  return load(cpu, insn.reg, cpu.lo & 0xffff);
+  return load(cpu, insn.reg, cpu.lo & 0xffff, true);
 }
 
 /** POP of a segment register: RSP moves only after the load succeeded. */
@@ -39,7 +40,7 @@ export function POP_SREG(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if (!stack.peek(0, 2)) return Outcome.FAULT;
   const selector = cpu.lo & 0xffff;
   stack.move(insn.operandSize >>> 3);
-  return load(cpu, NUMBER[insn.row.operands[0]!.method]!, selector, () => stack.commit());
+  return load(cpu, NUMBER[insn.row.operands[0]!.method]!, selector, true, () => stack.commit());
 }
 
 /** LES, LDS, LSS, LFS, LGS: a far pointer from memory to a segment and a general register. */
@@ -53,7 +54,7 @@ function loadFarPointer(segment: number): (cpu: Vcpu, insn: Readonly<Instruction
     const selector = cpu.lo;
     if (!readLinear(cpu, lo, hi, insn.operandSize)) return Outcome.FAULT;
     const [valueLo, valueHi] = [cpu.lo, cpu.hi];
-    const outcome = load(cpu, segment, selector);
+    const outcome = load(cpu, segment, selector, false);
     if (outcome === Outcome.NEXT) writeGpr(cpu, insn.reg, insn.operandSize, valueLo, valueHi);
     return outcome;
   };

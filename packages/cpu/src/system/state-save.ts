@@ -1,5 +1,6 @@
 import { Cr0, Cr4, Mode, Vector, Xstate } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { xsaveComponents } from '@nestvm/isa/models';
 import { operandAddress } from '../address.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
@@ -22,11 +23,6 @@ const HEADER_BYTES = 64;
 const AREA_BYTES = 4096;
 const FFXSR = 1 << 14;
 
-/** Offset and size of the components in the standard format (SDM Vol. 1, "Standard Format of XSAVE Area"); PKRU's as on current processors. */
-const COMPONENTS: readonly { readonly bit: number; readonly offset: number; readonly bytes: number; readonly align64: boolean }[] = [
-  { bit: 2, offset: 576, bytes: 256, align64: false },
-  { bit: 9, offset: 2688, bytes: 8, align64: true },
-];
 
 /** The area being built or read: never holds anything between two instructions. */
 const area = new Uint8Array(AREA_BYTES);
@@ -41,9 +37,9 @@ function putX87(cpu: Vcpu, wide: boolean): void {
   area[5] = 0;
   view.setUint16(6, w[FOP]! & 0x7ff, true);
   view.setInt32(8, w[FIP]!, true);
-  view.setInt32(12, wide ? w[FIP + 1]! : w[FCS]! & 0xffff, true);
+  view.setInt32(12, wide ? w[FIP + 1]! : cpu.features.noFcsFds ? 0 : w[FCS]! & 0xffff, true);
   view.setInt32(16, w[FDP]!, true);
-  view.setInt32(20, wide ? w[FDP + 1]! : w[FDS]! & 0xffff, true);
+  view.setInt32(20, wide ? w[FDP + 1]! : cpu.features.noFcsFds ? 0 : w[FDS]! & 0xffff, true);
   for (let i = 0; i < 8; i++) {
     const from = FPR_BYTE + 16 * ((w[FTOP]! + i) & 7);
     area.set(b.subarray(from, from + 10), 32 + 16 * i);
@@ -173,9 +169,8 @@ const requested = (cpu: Vcpu, mask: number): number => cpu.w[GPR]! & mask;
 function compactedPlaces(xcomp: number): { readonly places: ReadonlyMap<number, number>; readonly bytes: number } {
   const places = new Map<number, number>();
   let at = LEGACY_BYTES + HEADER_BYTES;
-  for (const { bit, bytes, align64 } of COMPONENTS) {
+  for (const { bit, bytes } of xsaveComponents) {
     if ((xcomp & (1 << bit)) === 0) continue;
-    if (align64) at = (at + 63) & ~63;
     places.set(bit, at);
     at += bytes;
   }
@@ -185,7 +180,7 @@ function compactedPlaces(xcomp: number): { readonly places: ReadonlyMap<number, 
 function standardPlaces(mask: number): { readonly places: ReadonlyMap<number, number>; readonly bytes: number } {
   const places = new Map<number, number>();
   let end = LEGACY_BYTES + HEADER_BYTES;
-  for (const { bit, offset, bytes } of COMPONENTS) {
+  for (const { bit, offset, bytes } of xsaveComponents) {
     if ((mask & (1 << bit)) === 0) continue;
     places.set(bit, offset);
     end = offset + bytes;
@@ -215,7 +210,8 @@ function save(cpu: Vcpu, insn: Readonly<Instruction>, optimize: boolean, compact
   const { lo, hi } = cpu;
   const bytes = area.subarray(0, layout.bytes);
   if (!cpu.linear.readBytes(lo, hi, bytes, isUser(cpu))) return Outcome.FAULT;
-  const used = inUse(cpu);
+  // XSAVEC and XSAVES write MXCSR with SSE state only, which therefore is in use when MXCSR is not what it begins with.
+  const used = inUse(cpu) | (compact && w[MXCSR] !== 0x1f80 ? 2 : 0);
   const written = optimize || compact ? mask & used : mask;
   putComponents(cpu, written, layout.places, insn.operandSize === 64);
   if ((mask & 6) !== 0 && (!compact || (written & 2) !== 0)) {
@@ -243,7 +239,9 @@ export function XSAVES(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
 /** Checks the header of an area in memory (SDM Vol. 1, "Operation of XRSTOR"): false means #GP. */
 function headerIsGood(xstate: number, xcomp: number, compacted: boolean, allowed: number): boolean {
   if (view.getInt32(516, true) !== 0) return false;
-  for (let i = compacted ? 528 : 520; i < 576; i += 4) if (view.getInt32(i, true) !== 0) return false;
+  // Standard form: bytes 8-23 of the header; compacted: 16-63.
+  const [first, end] = compacted ? [528, 576] : [520, 536];
+  for (let i = first; i < end; i += 4) if (view.getInt32(i, true) !== 0) return false;
   if (!compacted) return (xstate & ~allowed) === 0;
   return (view.getInt32(524, true) & 0x7fffffff) === 0 && (xcomp & ~allowed) === 0 && (xstate & ~xcomp) === 0;
 }

@@ -2,6 +2,8 @@ import { Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
 import { segmentAddress } from '../address.js';
 import { Activity } from '../events/deliver.js';
+import { armMonitor, isMonitorTriggered, Monitor } from '../events/monitor.js';
+import { readLinear } from '../operands.js';
 import { Outcome } from '../outcome.js';
 import { Access } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
@@ -20,38 +22,59 @@ export function HLT(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   return Outcome.NEXT;
 }
 
-/** A hint in a spin loop: gives the other vCPUs a turn. */
+/** A hint in a spin loop. */
 export function PAUSE(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   return cpu.intercepted('PAUSE', insn.length) ? Outcome.JUMPED : Outcome.NEXT;
 }
 
-/** Arms address monitoring. */
+/** Arms monitoring of the cache line at DS:rAX (SDM Vol. 2, MONITOR). */
 export function MONITOR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const { w } = cpu;
-  if (w[CPL] !== 0) return cpu.raise(Vector.UD);
+  if (w[CPL] !== 0 && insn.row.mnemonic === 'MONITOR') return cpu.raise(Vector.UD);
   if (w[RCX] !== 0) return cpu.raise(Vector.GP, 0);
-  const hi = insn.addressSize === 64 ? w[RAX + 1]! : 0;
-  if (!segmentAddress(cpu, insn.segment, w[RAX]! & (insn.addressSize === 16 ? 0xffff : -1), hi, 1, false)) return Outcome.FAULT;
+  const lo = insn.addressSize === 16 ? w[RAX]! & 0xffff : w[RAX]!;
+  if (!segmentAddress(cpu, insn.segment, lo, insn.addressSize === 64 ? w[RAX + 1]! : 0, 1, false)) return Outcome.FAULT;
   if (cpu.intercepted('MONITOR', insn.length)) return Outcome.JUMPED;
-  const { lo, hi: high } = cpu;
-  if (!cpu.mmu.translate(lo, high, Access.READ, false)) {
-    cpu.setPageFaultAddress(lo, high);
-    return cpu.raise(Vector.PF, cpu.mmu.errorCode);
-  }
-  cpu.set64('monitorAddress', BigInt(cpu.mmu.physical));
-  w[MONITOR_ARMED] = 1;
+  const linearLo = cpu.lo;
+  const linearHi = cpu.hi;
+  // The load checks what any load does; the translation that follows cannot fail.
+  if (!readLinear(cpu, linearLo, linearHi, 8)) return Outcome.FAULT;
+  cpu.mmu.translate(linearLo, linearHi, Access.READ, false);
+  armMonitor(cpu, cpu.mmu.physical);
   return Outcome.NEXT;
 }
 
-/**
- * Waits for a store to the monitored line or an event. Stores by other vCPUs are not watched: waiting may end at any time (SDM Vol. 2, MWAIT, "implementation-dependent optimized
- * state"), so it ends at the next turn of this vCPU.
- */
+/** Waits for a store to the monitored line or for an event (SDM Vol. 2, MWAIT); without an armed monitor it does not wait. */
 export function MWAIT(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const { w } = cpu;
   if (w[CPL] !== 0) return cpu.raise(Vector.UD);
   if ((w[RCX]! & ~1) !== 0) return cpu.raise(Vector.GP, 0);
+  if (cpu.intercepted('MWAIT', insn.length, 0, false, w[MONITOR_ARMED]! & Monitor.ARMED)) return Outcome.JUMPED;
+  if ((w[MONITOR_ARMED]! & Monitor.ARMED) === 0 || isMonitorTriggered(cpu)) {
+    w[MONITOR_ARMED] = 0;
+    return Outcome.NEXT;
+  }
+  w[MONITOR_ARMED] = Monitor.ARMED | ((w[RCX]! & 1) !== 0 ? Monitor.BREAK_ON_INTERRUPT : 0);
+  w[ACTIVITY] = Activity.MWAIT;
+  cpu.requestAttention();
+  return Outcome.NEXT;
+}
+
+/** MWAIT with an optional timeout in EBX (ECX bit 1); the timeout may end it early at any time, so here it does not wait at all (APM Vol. 3, MWAITX). */
+export function MWAITX(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  const { w } = cpu;
+  if ((w[RCX]! & ~3) !== 0) return cpu.raise(Vector.GP, 0);
   if (cpu.intercepted('MWAIT', insn.length)) return Outcome.JUMPED;
   w[MONITOR_ARMED] = 0;
   return Outcome.NEXT;
+}
+
+const ZEROES = new Uint8Array(64);
+
+/** Clears the cache line at rAX (APM Vol. 3, CLZERO). */
+export function CLZERO(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  const { w } = cpu;
+  const lo = insn.addressSize === 16 ? w[RAX]! & 0xffc0 : w[RAX]! & ~63;
+  if (!segmentAddress(cpu, insn.segment, lo, insn.addressSize === 64 ? w[RAX + 1]! : 0, 64, true)) return Outcome.FAULT;
+  return cpu.linear.writeBytes(cpu.lo, cpu.hi, ZEROES, w[CPL] === 3) ? Outcome.NEXT : Outcome.FAULT;
 }
