@@ -3,4 +3,6 @@
  *
  * @packageDocumentation
  */
-export {};
+export { BenchError, type BenchErrorCode } from './errors.js';
+export { ConsoleReader, type Measurement, type Run, type Usage } from './log.js';
+export { compare, formatMarkdown, geometricMean, type Best, type Comparison, type Row, type Subject } from './report.js';

@@ -1,0 +1,70 @@
+/** Boots the benchmark guest in another process and watches what it costs. */
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { ConsoleReader, type Run, type Usage } from '../src/index.js';
+
+/** A command that takes QEMU's options. */
+export interface Emulator {
+  readonly name: string;
+  readonly command: string;
+  readonly arguments: readonly string[];
+}
+
+/** CPU time of all threads in milliseconds: by the scheduler's nanoseconds where the kernel keeps them, else by ticks of 10 ms. */
+function cpuMsOf(pid: number): number {
+  try {
+    const tasks = readdirSync(`/proc/${pid}/task`);
+    return tasks.reduce((sum, task) => sum + Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]), 0) / 1e6;
+  } catch {
+    return 0;
+  }
+}
+
+function peakBytesOf(pid: number): number {
+  try {
+    return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+/** One run's outcome with what is left to say when it went wrong. */
+export interface Watched {
+  readonly run: Run;
+  readonly peakBytes: number;
+  /** The last lines of output. */
+  readonly tail: string;
+}
+
+/** Runs an emulator to its end, or until `timeoutMs` have passed. */
+export async function watch(emulator: Emulator, machineArguments: readonly string[], timeoutMs: number): Promise<Watched> {
+  const startMs = performance.now();
+  const child = spawn(emulator.command, [...emulator.arguments, ...machineArguments], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let peakBytes = 0;
+  let tail = '';
+  const sample = (): Usage => {
+    peakBytes = Math.max(peakBytes, peakBytesOf(child.pid ?? 0));
+    return { wallMs: performance.now() - startMs, cpuMs: cpuMsOf(child.pid ?? 0) };
+  };
+  const reader = new ConsoleReader(sample);
+  const keep = (data: Buffer): void => {
+    tail = (tail + data.toString('latin1')).slice(-2000);
+  };
+  child.stdout.on('data', (data: Buffer) => {
+    keep(data);
+    reader.push(data.toString('latin1').replaceAll('\r', ''));
+  });
+  child.stderr.on('data', keep);
+  const memory = setInterval(sample, 500);
+  const limit = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  await new Promise<void>((resolve) => {
+    child.on('error', (error) => {
+      tail += String(error);
+      resolve();
+    });
+    child.on('close', () => resolve());
+  });
+  clearInterval(memory);
+  clearTimeout(limit);
+  return { run: reader.finish(), peakBytes, tail };
+}

@@ -1,0 +1,64 @@
+/** What the emulator's process had used up at one moment. */
+export interface Usage {
+  /** Wall-clock time since the process was started, in milliseconds. */
+  readonly wallMs: number;
+  /** CPU time of the process, all threads, user and system, in milliseconds. */
+  readonly cpuMs: number;
+}
+
+/** One benchmark of one run. */
+export interface Measurement {
+  /** What it took on the host, by the two clocks. */
+  readonly host: Usage;
+  /** What it took by the guest's own clock, in seconds. */
+  readonly guestSeconds: number;
+  /** The result of the work, which must not depend on who does it. */
+  readonly checksum: string;
+}
+
+/** One boot of the guest with everything that it printed about itself. */
+export interface Run {
+  /** Until the guest's first process ran; null when it never did. */
+  readonly boot: Usage | null;
+  readonly tests: ReadonlyMap<string, Measurement>;
+  /** True when the guest came to the end of its list. */
+  readonly complete: boolean;
+}
+
+/** Reads the console of the benchmark guest line by line, and asks for the process's usage at each line that starts or ends something. */
+export class ConsoleReader {
+  readonly #sample: () => Usage;
+  readonly #tests = new Map<string, Measurement>();
+  #boot: Usage | null = null;
+  #start: { name: string; usage: Usage } | null = null;
+  #complete = false;
+  #rest = '';
+
+  constructor(sample: () => Usage) {
+    this.#sample = sample;
+  }
+
+  /** Takes console output as it comes, in pieces of any size. */
+  push(text: string): void {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) this.#line(line);
+  }
+
+  finish(): Run {
+    return { boot: this.#boot, tests: this.#tests, complete: this.#complete };
+  }
+
+  #line(line: string): void {
+    if (line.includes('NESTVM-GUEST-READY')) this.#boot = this.#sample();
+    else if (line.startsWith('BENCH-END')) this.#complete = true;
+    const start = /^BENCH-START (\S+)/.exec(line);
+    if (start) this.#start = { name: start[1], usage: this.#sample() };
+    const end = /^BENCH (\S+) ([\d.]+) ([0-9a-f]{16})\s*$/.exec(line);
+    if (!end || this.#start?.name !== end[1]) return;
+    const now = this.#sample();
+    const { usage } = this.#start;
+    const host = { wallMs: now.wallMs - usage.wallMs, cpuMs: now.cpuMs - usage.cpuMs };
+    this.#tests.set(end[1], { host, guestSeconds: Number(end[2]), checksum: end[3] });
+  }
+}
