@@ -56,7 +56,9 @@ export class CodeCache {
 
   /** First record of the block at an arena offset in a mode, or 0. */
   find(arenaOffset: number, mode: number): number {
-    return this.pages.get(Math.floor(arenaOffset / PAGE_BYTES))?.blocks.get(blockKey(arenaOffset % PAGE_BYTES, mode)) ?? 0;
+    const record = this.pages.get(Math.floor(arenaOffset / PAGE_BYTES))?.blocks.get(blockKey(arenaOffset % PAGE_BYTES, mode)) ?? 0;
+    // A block on two pages goes stale with either of them, and only one has forgotten it.
+    return record !== 0 && this.i32[record >>> 2] === Slot.STALE ? 0 : record;
   }
 
   /** Room for up to `count` records; drops everything first when there is none. */
