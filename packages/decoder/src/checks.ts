@@ -31,6 +31,27 @@ function hasVectorIndex(row: OpcodeRow): boolean {
   return false;
 }
 
+function isMemoryDestination(insn: Instruction, row: OpcodeRow): boolean {
+  const method = row.operands[0]?.method;
+  return insn.mod !== 3 && method !== 'V' && method !== 'H' && method !== 'KG' && method !== 'G';
+}
+
+/** EVEX.b, aaa, z and L'L as the instruction allows them (SDM Vol. 2, "#UD Equations for EVEX"). */
+function isEvexState(insn: Instruction, row: OpcodeRow): boolean {
+  const evex = row.evex;
+  if (evex === null) return true;
+  if (insn.evexB && !(insn.mod === 3 ? evex.rounding !== 'none' : evex.broadcast)) return false;
+  if (evex.mask === 'none' ? insn.mask !== 0 : evex.mask === 'required' && insn.mask === 0) return false;
+  if (insn.zeroing && (evex.mask !== 'zero' || insn.mask === 0 || isMemoryDestination(insn, row))) return false;
+  return (insn.evexLL !== 3 || (insn.evexB && insn.mod === 3)) && isComplexProduct(insn, row);
+}
+
+/** Complex FP16 products need a destination that is no source (SDM Vol. 2, "VFMULCPH/VFCMULCPH"). */
+function isComplexProduct(insn: Instruction, row: OpcodeRow): boolean {
+  if (row.code.map !== 'MAP6' || (row.code.opcode & 0x7e) !== 0x56) return true;
+  return insn.reg !== insn.vvvv && (insn.mod !== 3 || insn.reg !== insn.rm);
+}
+
 /** Whether the registers that a row names exist: the #UD conditions that the maps do not print. */
 export function isEncodable(insn: Instruction): boolean {
   const row = insn.row;
@@ -41,6 +62,6 @@ export function isEncodable(insn: Instruction): boolean {
     case 'MOV_SREG':
       return insn.reg < 6 && (insn.reg !== 1 || row.operands[0]?.method !== 'S');
     default:
-      return areOpmasks(insn, row) && (!hasVectorIndex(row) || isGather(insn, row));
+      return areOpmasks(insn, row) && isEvexState(insn, row) && (!hasVectorIndex(row) || isGather(insn, row));
   }
 }

@@ -137,6 +137,12 @@ function readEvex(insn: Instruction, mode: number): number {
   return illegal ? -1 : Space.EVEX + ((p0 & 7) << 8) + insn.opcode;
 }
 
+/** EVEX.b with register operands turns L'L into a rounding mode and means 512 bits. */
+function setEvexLength(insn: Instruction, modRm: number): void {
+  if (insn.evexB && modRm >= 0xc0) lBits = 2;
+  insn.vectorLength = lBits === 3 ? 512 : 128 << lBits;
+}
+
 /** Reads legacy escape bytes and the opcode; returns the cell. */
 function readLegacyOpcode(insn: Instruction, first: number): number {
   pp = (prefixes & Prefix.REP) !== 0 ? 2 : (prefixes & Prefix.REPNE) !== 0 ? 3 : (prefixes & Prefix.OPERAND_SIZE) !== 0 ? 1 : 0;
@@ -328,6 +334,7 @@ function decode(insn: Instruction, mode: 16 | 32 | 64): boolean {
   const cell = cells[cellIndex] as number;
   if (cell < 0) return false;
   const modRm = (cell & CELL_MODRM) !== 0 ? (source[position++] as number) : -1;
+  if ((prefixes & Prefix.EVEX) !== 0) setEvexLength(insn, modRm);
   const shape = cell & CELL_SHAPE;
   const rowId = leaves[(cell >>> CELL_BASE_SHIFT) + (shape === 0 ? 0 : leafIndex(shape, modRm, mode))] as number;
   if (rowId < 0) return false;

@@ -42,6 +42,11 @@ export const notImplemented: readonly (Deviation & { readonly mnemonics: readonl
     id: 'cmpccxadd', reason: 'CMPccXADD is in no CPU model of Nestvm.',
     mnemonics: 'o no b ae e ne be a s ns p np l ge le g'.split(' ').map((cc) => `Cmp${cc}xadd`).concat(['Cmpnbexadd', 'Cmpnbxadd', 'Cmpnzxadd', 'Cmpzxadd', 'Cmpnlexadd', 'Cmpnlxadd']),
   },
+  {
+    id: 'knights', reason: 'AVX512ER, AVX512PF, 4FMAPS and 4VNNIW (Knights Landing and Mill) are in no CPU model of Nestvm.',
+    mnemonics: ['Vexp2ps', 'Vexp2pd', ...['Vrcp28', 'Vrsqrt28'].flatMap((name) => ['ps', 'pd', 'ss', 'sd'].map((type) => name + type)), 'Vp4dpwssd', 'Vp4dpwssds',
+      'V4fmaddps', 'V4fmaddss', 'V4fnmaddps', 'V4fnmaddss', ...['gather', 'scatter'].flatMap((name) => ['0', '1'].flatMap((hint) => ['dps', 'dpd', 'qps', 'qpd'].map((type) => `V${name}pf${hint}${type}`)))],
+  },
   { id: 'ptwrite', reason: 'Intel Processor Trace is not offered.', mnemonics: ['Ptwrite'] },
 ];
 

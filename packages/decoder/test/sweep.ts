@@ -9,6 +9,10 @@ export function* sweepBytes(bits: number, space: string): Generator<Uint8Array> 
     yield* vexBytes(bits, tail);
     return;
   }
+  if (space === 'evex') {
+    yield* evexBytes(bits, tail);
+    return;
+  }
   if (space !== 'legacy') return;
   for (const prefix of legacyPrefixes) for (const rex of rexes) {
     const buffer = new Uint8Array(32 * 256 * 256 * escapes.length);
@@ -31,6 +35,18 @@ function* vexBytes(bits: number, tail: number[]): Generator<Uint8Array> {
     for (const r of [0x80, 0]) heads.push([0xc5, r | v | l | pp]);
     for (const w of [0, 0x80]) for (let map = 0; map < 5; map++) for (const rxb of bits === 64 ? [0xe0, 0x60, 0xa0, 0xc0, 0] : [0xe0, 0xc0]) heads.push([0xc4, rxb | map, w | v | l | pp]);
   }
+  yield* overOpcodes(heads, tail);
+}
+
+/** EVEX: every map, W and pp with each L'L, b, z, aaa and register extension that changes the verdict. */
+function* evexBytes(bits: number, tail: number[]): Generator<Uint8Array> {
+  const heads: number[][] = [];
+  const thirds = [0x08, 0x28, 0x48, 0x68, 0x18, 0x38, 0x58, 0x78, 0x09, 0x49, 0x89, 0xc9, 0x88, 0x1a, 0x9b, 0xcf, 0x2c, 0xad];
+  for (let map = 0; map < 8; map++) for (let pp = 0; pp < 4; pp++) for (const w of [0, 0x80]) {
+    for (const third of thirds) heads.push([0x62, 0xf0 | map, w | 0x7c | pp, third]);
+    for (const third of [0x08, 0x49, 0x00]) for (const rxb of bits === 64 ? [0x70, 0xb0, 0xd0, 0xe0, 0x00] : [0xf0, 0xd0, 0xe0, 0xc0]) heads.push([0x62, rxb | map, w | 0x3c | pp, third]);
+  }
+  heads.push([0x62, 0xf1, 0x78, 0x08], [0x62, 0xf9, 0x7c, 0x08]);
   yield* overOpcodes(heads, tail);
 }
 

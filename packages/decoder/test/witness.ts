@@ -1,4 +1,4 @@
-import { Mnemonic, MemorySizeExt, MemorySize, OpKind, Register } from 'iced-x86';
+import { Mnemonic, MemorySizeExt, MemorySize, OpKind, Register, RoundingControl } from 'iced-x86';
 import type { Instruction as IcedInstruction } from 'iced-x86';
 import type { OperandSpec } from '@nestvm/isa';
 import { NO_REGISTER, Prefix, RIP_REGISTER } from '../src/index.js';
@@ -197,8 +197,20 @@ export function compare(insn: Instruction, iced: IcedInstruction, bits: Bits): s
     const difference = compareOperand(insn, iced, operands[i] as OperandSpec, i + first, bits);
     if (difference !== null) return difference;
   }
-  return null;
+  return insn.row.evex === null ? null : compareEvex(insn, iced);
 }
+
+function compareEvex(insn: Instruction, iced: IcedInstruction): string | null {
+  if (iced.opMask !== (insn.mask === 0 ? Register.None : Register.K0 + insn.mask)) return `mask ${Register[iced.opMask]}, ours ${insn.mask}`;
+  if (iced.zeroingMasking !== insn.zeroing) return 'zeroing';
+  if (iced.isBroadcast !== (insn.evexB && insn.mod !== 3)) return `broadcast ${iced.isBroadcast}`;
+  const rounding = insn.evexB && insn.mod === 3 ? insn.row.evex?.rounding : 'none';
+  if (iced.suppressAllExceptions !== (rounding === 'sae')) return `sae ${iced.suppressAllExceptions}, ours ${rounding}`;
+  const expected = rounding === 'er' ? (ROUNDING[insn.evexLL] as number) : RoundingControl.None;
+  return iced.roundingControl === expected ? null : `rounding ${RoundingControl[iced.roundingControl]}, ours ${RoundingControl[expected]}`;
+}
+
+const ROUNDING = [RoundingControl.RoundToNearest, RoundingControl.RoundDown, RoundingControl.RoundUp, RoundingControl.RoundTowardZero];
 
 /** Compares the two results on the same bytes; `length` is what `decodeInto` returned. */
 export function compareResults(insn: Instruction, length: number, iced: IcedInstruction, bits: Bits): string | null {

@@ -7,7 +7,7 @@ export { Cr0, Cr4, Dr6, Dr7, Efer, Rflags, Vector, Xstate } from './registers/co
 export { Gpr, Mode, Segment, vcpuState } from './registers/vcpu-state.js';
 export type { OpcodeRow, OperandSpec } from './maps/row.js';
 export { opcodeRows } from './maps/index.js';
-export type { Mnemonic } from './maps/index.js';
+export type { LegacyOrVexMnemonic, Mnemonic } from './maps/index.js';
 export type { EvexProperties, EvexTuple, OpcodeEncoding, OpcodeMap } from './maps/row.js';
 export { sensitiveEvents } from './events.js';
 export type { SensitiveEvent } from './events.js';

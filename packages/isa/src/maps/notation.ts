@@ -9,7 +9,7 @@ import type { EvexProperties, EvexTuple, OpcodeEncoding, OpcodeMap, OpcodeRow, O
  * Opcode: an optional mandatory prefix (`NP 66 F3 F2 NFx`), the opcode byte in hex (`+` for a register in its low bits), then `/r`, `/0`…`/7`, or a
  * second hex byte where the whole ModRM byte is opcode. Operands: `METHODtype[/memoryType][:access]`, access `r` when left out. Notes: `lock rep repz
  * cpl0 iopl i64 o64 d64 f64 prot end`, `w0 w1` (`wig32`: only in 64-bit mode), `l0 l1 l2` (or `128 256 512`), `o16 o32 o64s` operand size, `mem reg` for the ModRM form, `@feature`, `!EVENT`,
- * and for EVEX the tuple (`fv hv fvm …`), `b32 b64 b16` broadcast, `er sae`, `k` (merge), `kz` (merge or zero), `k!` (mask needed).
+ * and for EVEX the tuple (`fv hv fvm …`), `b32 b64 b16` broadcast, `er sae` (`eri`: rounding is allowed and ignored), `k` (merge), `kz` (merge or zero), `k!` (mask needed).
  */
 export type OpcodeLine<M extends string = string> = readonly [opcode: string, mnemonic: M, operands?: string, notes?: string];
 
@@ -93,13 +93,13 @@ function parseEvex(words: ReadonlySet<string>): EvexProperties {
     tuple: TUPLES[tupleName] as EvexTuple,
     elementBytes,
     broadcast,
-    rounding: words.has('er') ? 'er' : words.has('sae') ? 'sae' : 'none',
+    rounding: words.has('er') ? 'er' : words.has('eri') ? 'ignored' : words.has('sae') ? 'sae' : 'none',
     mask: words.has('k!') ? 'required' : words.has('kz') ? 'zero' : words.has('k') ? 'merge' : 'none',
   };
 }
 
 const KNOWN = new Set(['lock', 'rep', 'repz', 'cpl0', 'iopl', 'i64', 'o64', 'd64', 'f64', 'prot', 'end', 'w0', 'w1', 'wig32', 'o16', 'o32', 'o64s', 'mem', 'reg', 'anymod',
-  'b16', 'b32', 'b64', 'e8', 'e16', 'e32', 'e64', 'er', 'sae', 'k', 'kz', 'k!', ...Object.keys(TUPLES), ...Object.keys(LENGTHS)]);
+  'b16', 'b32', 'b64', 'e8', 'e16', 'e32', 'e64', 'er', 'eri', 'sae', 'k', 'kz', 'k!', ...Object.keys(TUPLES), ...Object.keys(LENGTHS)]);
 
 function parseLine(table: OpcodeTable, line: OpcodeLine, id: number): OpcodeRow {
   const [opcodeText, mnemonic, operandText = '', noteText = ''] = line;

@@ -81,8 +81,8 @@ export interface EvexProperties {
   readonly elementBytes: number;
   /** EVEX.b with a memory operand broadcasts one element. */
   readonly broadcast: boolean;
-  /** EVEX.b with register operands: static rounding, suppress-all-exceptions, or #UD. */
-  readonly rounding: 'none' | 'er' | 'sae';
+  /** EVEX.b with register operands: static rounding, suppress-all-exceptions, rounding that changes nothing (exact conversions), or #UD. */
+  readonly rounding: 'none' | 'er' | 'sae' | 'ignored';
   /** `none`: aaa must be 0; `merge`: no zeroing; `required`: aaa must not be 0 (gathers, scatters). */
   readonly mask: 'none' | 'merge' | 'zero' | 'required';
 }
