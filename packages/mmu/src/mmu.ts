@@ -261,16 +261,14 @@ export class Mmu {
     this.fault = TranslationFault.NONE;
     this.physical = page * PAGE_BYTES + (lo & 0xfff);
     this.arenaOffset = start < 0 ? -1 : start + (lo & 0xfff);
-    if (start >= 0 && this.mayCache(access, user)) this.fill(lo, hi, page, start, access & Access.TYPE);
+    if (start >= 0 && this.mayCache(user)) this.fill(lo, hi, page, start, access & Access.TYPE);
     return true;
   }
 
-  /** A bank holds what its own kind of access may do: explicit accesses of its CPL class. */
-  private mayCache(access: number, user: boolean): boolean {
+  /** A bank holds what accesses of its own CPL class may do; what an implicit access may do, an explicit one may too. */
+  private mayCache(user: boolean): boolean {
     const { context } = this;
-    if ((context & Context.PAGING) === Paging.NONE) return true;
-    if (((context & Context.USER) !== 0) !== user) return false;
-    return (access & Access.IMPLICIT) === 0 || (context & Context.AC) === 0;
+    return (context & Context.PAGING) === Paging.NONE || ((context & Context.USER) !== 0) === user;
   }
 
   private fill(lo: number, hi: number, page: number, start: number, type: number): void {

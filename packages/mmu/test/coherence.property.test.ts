@@ -119,7 +119,7 @@ class Kernel {
   private anyLinear(): bigint {
     const path = this.random.pick(this.candidates);
     // Somewhere in the page, which may be a large one: look beyond the slots in use as well.
-    return this.random.chance(30) ? path ^ BigInt((this.random.bits() & 0x1f_f000) >>> 0) : path;
+    return this.random.chance(30) ? path ^ BigInt((this.random.bits() & 0x3f_f000) >>> 0) : path;
   }
 
   private access(): void {

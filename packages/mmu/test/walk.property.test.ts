@@ -146,7 +146,7 @@ function patch(farm: TableFarm, words: Int32Array, address: bigint, value: numbe
 }
 
 describe('random tables against the naive walker', () => {
-  it(`agrees on ${CASES.toLocaleString('en')} configurations and accesses`, { timeout: 120_000 }, () => {
+  it(`agrees on ${CASES.toLocaleString('en')} configurations and accesses`, { timeout: 600_000 }, () => {
     const random = new Random(20_240_607);
     const farms = WIDTHS.flatMap((maxPhysicalAddress, i) => [true, false, false].map((narrow) => {
       const { arena, memory } = createGuest();

@@ -59,6 +59,11 @@ export class World {
     this.mmu.setContext();
   }
 
+  /** CR3 as the vCPU state has it. */
+  readCr3(): bigint {
+    return this.arena.view.getBigUint64(this.base + offset.cr3, true);
+  }
+
   /** Reads physical memory as the naive walker wants it: all ones where there is nothing. */
   readonly read = (address: bigint, bytes: 4 | 8): bigint => {
     const at = Number(address);
