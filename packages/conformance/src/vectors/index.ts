@@ -22,6 +22,7 @@ export {
   type VectorForm,
   type VectorHeader,
 } from './format.js';
+export { createInterpreterExecutor, type InterpreterExecutorOptions } from './interpreter.js';
 export { Image, KEPT_FLAGS, Place, selectorsOf, type VectorMode } from './image.js';
 export { toleranceOf, undefinedConditions, undefinedFlags, type ShiftFacts, type Tolerance } from './undefined.js';
 export { imageToVcpu, vcpuToImage } from './vcpu-image.js';
