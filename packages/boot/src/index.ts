@@ -20,3 +20,6 @@ export type { BootFile, BootMemory, BootModule, BootPlan, BootWrite, CpuEntry, E
 export { realEntry } from './cpu-entry.js';
 export { BootError } from './errors.js';
 export type { BootErrorCode } from './errors.js';
+export { acpiTable, buildAcpi } from './acpi/tables.js';
+export type { AcpiTables } from './acpi/tables.js';
+export type { AcpiConfig, PmConfig } from './acpi/config.js';

@@ -1,4 +1,5 @@
-import { BootError, buildE820, loadFlat, loadKernel, type BootPlan, type E820Entry } from '@nestvm/boot';
+import { BootError, buildE820, loadFlat, loadKernel, type BootPlan, type BootWrite, type E820Entry } from '@nestvm/boot';
+import { machineAcpi } from './acpi.js';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { MachineConfig } from './config.js';
 import { MachineError } from './errors.js';
@@ -6,6 +7,8 @@ import { MachineError } from './errors.js';
 /** What starts the machine: a plan, or undefined when firmware is entered at the reset vector. */
 export interface Startup {
   readonly plans: readonly BootPlan[];
+  /** Firmware tables that go into memory before the plans. */
+  readonly tables: readonly BootWrite[];
   /** The plan whose entry the first CPU takes. */
   readonly entry: BootPlan | undefined;
 }
@@ -21,10 +24,11 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
   const e820 = e820Of(board, ram);
   const plans: BootPlan[] = [];
   let entry: BootPlan | undefined;
-  const tables = parts.has('acpi') ? undefined : undefined;
+  const tables = machineAcpi(config, board, ram, parts);
   if (config.kernel) {
     entry = loadKernel({
-      kernel: config.kernel, modules: config.modules ?? [], commandLine: config.commandLine ?? '', e820, longMode: config.cpu.has('lm'), ...(tables ?? {}),
+      kernel: config.kernel, modules: config.modules ?? [], commandLine: config.commandLine ?? '', e820, longMode: config.cpu.has('lm'),
+      ...(tables ? { rsdp: tables.rsdp, rsdpBytes: tables.rsdpBytes } : {}),
     });
     plans.push(entry);
   }
@@ -37,5 +41,5 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
     } else plans.push({ ...plan, writes: plan.writes.filter((write) => write.name === image.file.name) });
   }
   if (entry === undefined && config.firmware === undefined) throw new MachineError('nothing-to-run', 'machine: neither a kernel, an image with an entry nor firmware; give one of them');
-  return { plans, entry };
+  return { plans, tables: tables?.writes ?? [], entry };
 }

@@ -1,4 +1,4 @@
-import type { BootPlan, CpuEntry } from '@nestvm/boot';
+import type { BootWrite, CpuEntry } from '@nestvm/boot';
 import { updateMode, type Vcpu } from '@nestvm/cpu';
 import { Gpr, Segment, vcpuState } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
@@ -6,8 +6,8 @@ import type { PhysicalMemory } from '@nestvm/memory';
 const ZEROS = new Uint8Array(65536);
 
 /** Puts what a plan brings into guest memory. */
-export function writePlan(plan: BootPlan, memory: PhysicalMemory): void {
-  for (const { address, bytes, size } of plan.writes) {
+export function applyWrites(writes: readonly BootWrite[], memory: PhysicalMemory): void {
+  for (const { address, bytes, size } of writes) {
     memory.write(address, bytes);
     for (let at = bytes.length; at < (size ?? 0); at += ZEROS.length) memory.write(address + at, ZEROS.subarray(0, Math.min(ZEROS.length, size! - at)));
   }

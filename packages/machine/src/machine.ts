@@ -6,7 +6,7 @@ import { Mmu } from '@nestvm/mmu';
 import { boards, ramLayout, type Board, type BoardPart, type RamLayout } from './boards.js';
 import { createStartup, type Startup } from './boot-plan.js';
 import type { ClockConfig, HostServices, MachineConfig, MachineOutcome } from './config.js';
-import { enterPlan, writePlan } from './entry.js';
+import { applyWrites, enterPlan } from './entry.js';
 import { MachineError } from './errors.js';
 import { mapFirmware } from './firmware.js';
 import { createMemoryHost } from './host.js';
@@ -107,7 +107,8 @@ export class Machine {
   reset(): void {
     this.platform.reset();
     for (const cpu of this.cpus) reset(cpu);
-    for (const plan of this.startup.plans) writePlan(plan, this.memory);
+    applyWrites(this.startup.tables, this.memory);
+    for (const plan of this.startup.plans) applyWrites(plan.writes, this.memory);
     if (this.startup.entry) enterPlan(this.cpus[0]!, this.startup.entry.entry);
   }
 

@@ -1,0 +1,40 @@
+import { buildAcpi, type AcpiTables } from '@nestvm/boot';
+import { ACPI_PM_CHIPS, COM_PORTS, Q35_ECAM_BASE, SleepType, SMI_COMMAND_PORT } from '@nestvm/devices/platform';
+import type { Board, BoardPart, RamLayout } from './boards.js';
+import type { MachineConfig } from './config.js';
+import { cpuCount } from './platform.js';
+
+const IO_APIC = 0xfec00000;
+const HPET = 0xfed00000;
+const SCI = 9;
+const PCI_MEMORY_END = 0xfec00000;
+/** PCI windows start on a boundary that leaves room for RAM of any size below. */
+const PCI_GRANULE = 0x10000000;
+
+/** The ACPI tables of a machine, or undefined where the board has none or they are switched off. */
+export function machineAcpi(config: MachineConfig, board: Board, ram: RamLayout, parts: ReadonlySet<BoardPart>): AcpiTables | undefined {
+  if (!parts.has('acpi') || !config.cpu.has('apic')) return undefined;
+  const chip = board.pm === 'none' ? undefined : ACPI_PM_CHIPS[board.pm];
+  const q35 = board.chipset === 'q35';
+  const holeBase = q35 ? 0xc0000000 : Math.max(0xc0000000, Math.ceil(ram.below4G / PCI_GRANULE) * PCI_GRANULE);
+  return buildAcpi({
+    chipset: board.chipset,
+    apicIds: Array.from({ length: cpuCount(config) }, (_, id) => id),
+    ...(parts.has('ioapic') ? { ioApic: { address: IO_APIC, id: 0 } } : {}),
+    ...(parts.has('hpet') ? { hpet: { address: HPET } } : {}),
+    ...(q35 ? { ecam: { address: Q35_ECAM_BASE, buses: 256 } } : {}),
+    ...(chip
+      ? {
+        pm: {
+          base: chip.base, gpeBase: chip.gpeBase, gpeBytes: chip.gpeBytes, smiCommandPort: SMI_COMMAND_PORT, acpiEnable: chip.acpiEnable, acpiDisable: chip.acpiDisable,
+          timer32: false, sciInterrupt: SCI, sleepTypes: { s5: SleepType.S5, s3: SleepType.S3, s4: SleepType.S4 },
+        },
+      }
+      : {}),
+    legacy: {
+      serial: (config.serial ?? []).flatMap((sink, i) => (sink && COM_PORTS[i] ? [COM_PORTS[i]] : [])),
+      rtc: parts.has('rtc'), keyboard: parts.has('i8042'), pit: parts.has('pit'),
+    },
+    pciHole: { base: holeBase, end: PCI_MEMORY_END },
+  });
+}
