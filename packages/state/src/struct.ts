@@ -6,9 +6,13 @@
 /** A field's element type. `bytes` is opaque storage with an alignment of 16. */
 export type FieldType = 'u8' | 'u16' | 'u32' | 'u64' | 'bytes';
 
+/** How a field is read: one element, several, or raw bytes. */
+export type FieldShape = 'scalar' | 'array' | 'bytes';
+
 /** One field: an element type, a count (1 for a scalar), and whether a snapshot keeps it. */
-export interface Field {
-  readonly type: FieldType;
+export interface Field<T extends FieldType = FieldType, S extends FieldShape = FieldShape> {
+  readonly type: T;
+  readonly shape: S;
   readonly count: number;
   /** `derived` fields are caches: not saved, rebuilt after load. */
   readonly derived: boolean;
@@ -17,22 +21,22 @@ export interface Field {
 const WIDTH: Record<FieldType, number> = { u8: 1, u16: 2, u32: 4, u64: 8, bytes: 1 };
 const ALIGNMENT: Record<FieldType, number> = { u8: 1, u16: 2, u32: 4, u64: 8, bytes: 16 };
 
-const scalar = (type: FieldType): Field => ({ type, count: 1, derived: false });
+const scalar = <T extends FieldType>(type: T): Field<T, 'scalar'> => ({ type, shape: 'scalar', count: 1, derived: false });
 
 /** An unsigned 8-bit field. */
-export const u8: Field = scalar('u8');
+export const u8: Field<'u8', 'scalar'> = scalar('u8');
 /** An unsigned 16-bit field. */
-export const u16: Field = scalar('u16');
+export const u16: Field<'u16', 'scalar'> = scalar('u16');
 /** An unsigned 32-bit field. */
-export const u32: Field = scalar('u32');
+export const u32: Field<'u32', 'scalar'> = scalar('u32');
 /** An unsigned 64-bit field. */
-export const u64: Field = scalar('u64');
+export const u64: Field<'u64', 'scalar'> = scalar('u64');
 /** `length` bytes of opaque storage, 16-byte aligned. */
-export const bytes = (length: number): Field => ({ type: 'bytes', count: length, derived: false });
+export const bytes = (length: number): Field<'bytes', 'bytes'> => ({ type: 'bytes', shape: 'bytes', count: length, derived: false });
 /** `count` consecutive elements of a scalar field. */
-export const array = (field: Field, count: number): Field => ({ ...field, count });
+export const array = <T extends Exclude<FieldType, 'bytes'>>(field: Field<T, 'scalar'>, count: number): Field<T, 'array'> => ({ ...field, shape: 'array', count });
 /** A cache: given room in the struct, but neither saved nor loaded. */
-export const derived = (field: Field): Field => ({ ...field, derived: true });
+export const derived = <T extends FieldType, S extends FieldShape>(field: Field<T, S>): Field<T, S> => ({ ...field, derived: true });
 
 /** A laid-out struct: byte offsets by field name, total size, and the declaration itself. */
 export interface Struct<F extends Record<string, Field>> {
