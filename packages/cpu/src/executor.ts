@@ -37,7 +37,7 @@ export class Engine {
   constructor(
     readonly arena: Arena,
     readonly memory: PhysicalMemory,
-    options: { readonly meanings?: Meanings; readonly seed?: readonly number[]; readonly recordBytes?: number } = {},
+    options: { readonly meanings?: Meanings; readonly recordBytes?: number } = {},
   ) {
     this.cache = new CodeCache({ arena, memory, ...(options.recordBytes === undefined ? {} : { recordBytes: options.recordBytes }) });
     this.slow = new SlowAccess(arena.memory.buffer, (offset, length) => memory.beforeWrite(offset, length));
@@ -55,7 +55,6 @@ export class Engine {
         hostCommit: (r, c) => slow.hostCommit(r, c),
         hostProbe: (r, c, b) => slow.hostProbe(r, c, b),
       },
-      ...(options.seed === undefined ? {} : { seed: options.seed }),
     });
     this.builder = new BlockBuilder(arena, this.cache, this.handlers);
   }

@@ -44,6 +44,13 @@ export function handlerKey(insn: Readonly<Instruction>, mode: number): number {
   return insn.row.id * (1 << 19) + bits;
 }
 
+/** The key of a handler for plain 64-bit code: flat, 64-bit addresses, no alignment checks, 48-bit canonical addresses. */
+export function packKey(form: { readonly id: number; readonly operandSize: 32 | 64; readonly memory: boolean; readonly indexed: boolean; readonly rep: number }): number {
+  const bits =
+    sizeCode(form.operandSize) | (sizeCode(64) << 2) | ((form.memory ? 1 : 0) << 4) | (form.rep << 5) | (1 << 7) | (sizeCode(64) << 8) | ((form.indexed ? 1 : 0) << 10);
+  return form.id * (1 << 19) + bits;
+}
+
 const SIZES = [16, 32, 64] as const;
 const SEGMENTS = ['none', 'base', 'checked'] as const;
 const LENGTHS = [0, 128, 256, 512] as const;

@@ -4,6 +4,7 @@ import { Context, type Meanings } from '@nestvm/semantics';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { factsOf } from './facts.js';
 import { ExitReason, Slot } from './record.js';
+import { seedKeys } from './seed.js';
 import { crossing, HANDLER, leaving, runtimeFunctions } from './runtime.js';
 
 /** What the handlers need from TypeScript. Arguments: record, cpu (byte offsets), bytes of the access. */
@@ -24,8 +25,6 @@ export interface HandlerOptions {
   /** Byte offset of the block cache. */
   readonly blockCache: number;
   readonly host: HostFunctions;
-  /** Keys to compile in the first module, so that a start needs few modules. */
-  readonly seed?: readonly number[];
 }
 
 const TABLE_SIZE = 32768;
@@ -68,7 +67,7 @@ export class Handlers {
       [leaving('leaveStale', ExitReason.STALE), leaving('leaveSystem', ExitReason.SYSTEM), fallThrough(options.rows), crossing],
       Slot.STALE,
     );
-    for (const key of options.seed ?? []) this.slotFor(key);
+    for (const key of seedKeys(options.rows)) this.slotFor(key);
     this.flush();
   }
 
@@ -80,11 +79,6 @@ export class Handlers {
   /** Starts the engine at a record; `blockRip` is set. */
   get enterAt(): (record: number, cpu: number) => void {
     return this.exports['enterAt'] as (record: number, cpu: number) => void;
-  }
-
-  /** Keys of all handlers made so far: a seed for the next start. */
-  get keys(): readonly number[] {
-    return [...this.slots.keys()];
   }
 
   /** True when a mnemonic has a meaning as an emitter. */

@@ -2,7 +2,7 @@ import { Cr0, Efer } from '@nestvm/isa';
 import { updateMode } from '../mode.js';
 import type { Vcpu } from '../vcpu.js';
 import { CR0, EFER } from '../words.js';
-import type { MsrDefinition } from './registry.js';
+import type { MsrDefinition } from './definition.js';
 import { readHostTsc, readTsc, writeTsc, writeTscAdjust } from './time.js';
 
 type Condition = (cpu: Vcpu) => boolean;
