@@ -75,7 +75,7 @@ export class Session {
   private statusOf(outcome: MachineOutcome): number | undefined {
     switch (outcome.kind) {
       case 'exit': return outcome.status;
-      case 'poweroff': case 'reset':
+      case 'poweroff': case 'reset': case 'halted':
         if (this.options.shutdown) return 0;
         this.stop();
         return undefined;

@@ -35,7 +35,7 @@ export const boards: Readonly<Record<BoardName, Board>> = {
     lowRamLimit: 2.75 * GIB, lowRamSplit: 2 * GIB,
   },
   microvm: {
-    name: 'microvm', description: 'no PCI; serial port, interrupt controllers, timer', chipset: 'none', pm: 'none',
+    name: 'microvm', description: 'no PCI: serial port, interrupt controllers, timer, ACPI power-off', chipset: 'none', pm: 'piix4',
     parts: ['pit', 'pic', 'rtc', 'ioapic', 'acpi'], optional: ['acpi', 'pit', 'pic', 'rtc'],
     lowRamLimit: 3 * GIB, lowRamSplit: 3 * GIB,
   },

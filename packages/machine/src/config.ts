@@ -71,7 +71,9 @@ export type MachineOutcome =
   | { readonly kind: 'exit'; readonly status: number }
   /** A reset while `reboot` is false; `cause` says whether the guest asked or a triple fault did. */
   | { readonly kind: 'reset'; readonly cause: 'guest' | 'triple-fault' }
-  /** Every CPU waits for what can never come: no timer, no input. */
+  /** Every CPU has halted with interrupts off, as kernels do when they cannot switch the power off. */
+  | { readonly kind: 'halted' }
+  /** Every CPU waits for what can never come: no timer, and a host without input. */
   | { readonly kind: 'stuck' }
   /** `stop` was called. */
   | { readonly kind: 'stopped' };

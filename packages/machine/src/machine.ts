@@ -65,6 +65,7 @@ export class Machine {
         this.platform.current = index;
       },
       reset: () => this.reset(),
+      halted: () => this.cpus.every(isHaltedForGood),
       rebootAllowed: config.reboot ?? true,
     });
     this.reset();
@@ -145,6 +146,15 @@ export class Machine {
       cpu.mmu.setContext();
     }
   }
+}
+
+const RFLAGS_IF = 0x200;
+const Activity = { HLT: 1, WAIT_FOR_SIPI: 3 } as const;
+
+/** Halted with interrupts off, or an application processor that nobody has started. */
+function isHaltedForGood(cpu: Vcpu): boolean {
+  const activity = cpu.get32('activity');
+  return activity === Activity.WAIT_FOR_SIPI || (activity === Activity.HLT && (cpu.get32('rflags') & RFLAGS_IF) === 0 && cpu.get32('guestMode') === 0);
 }
 
 /** Makes a machine; throws `MachineError`, `BootError` and `CpuModelError` for what cannot be. */

@@ -18,6 +18,8 @@ export interface RunLoopOptions {
   /** Told which vCPU runs from now on. */
   readonly selectCpu: (index: number) => void;
   readonly reset: () => void;
+  /** True when no vCPU can ever go on: all have halted with interrupts off. Asked only when all of them wait. */
+  readonly halted: () => boolean;
   readonly rebootAllowed: boolean;
 }
 
@@ -91,7 +93,10 @@ export class RunLoop {
       }
       const idle = this.round();
       this.advance();
-      if (this.outcome === undefined && this.resetCause === undefined && idle && !(await this.rest())) return { kind: 'stuck' };
+      if (this.outcome === undefined && this.resetCause === undefined && idle) {
+        if (this.options.halted()) return { kind: 'halted' };
+        if (!(await this.rest())) return { kind: 'stuck' };
+      }
       if (host.nowNs() - this.lastTurn >= TURN_NS || ++this.rounds >= MOST_ROUNDS) await this.turn();
     }
   }

@@ -73,7 +73,7 @@ function hostBridge(config: AcpiConfig): Aml[] {
     ]
     : [name('_PRT', byLinks)];
   const ecam = config.ecam ? [device('DRAC', hid('PNP0C01'), crs(resources.memory32(config.ecam.address, config.ecam.buses * 0x100000)))] : [];
-  return [device('PCI0', ...identity, name('_UID', integer(0)), name('_ADR', integer(0)), name('_BBN', integer(0)), windows, bridge, ...prt), ...links, ...ecam];
+  return [device('PCI0', ...identity, name('_UID', integer(0)), name('_BBN', integer(0)), windows, bridge, ...prt), ...links, ...ecam];
 }
 
 function sleepStates({ pm }: AcpiConfig): Aml[] {
@@ -89,6 +89,6 @@ export function dsdtBody(config: AcpiConfig): Uint8Array {
   const system = scope('\\_SB', ...(config.chipset === 'none' ? legacyDevices(config) : hostBridge(config)), ...hpet, ...cpus);
   return Uint8Array.from([
     ...name('\\PICF', integer(0)), ...method('\\_PIC', 1, store(argument(0), reference('\\PICF'))),
-    ...system, ...sleepStates(config), ...(config.pm ? scope('\\_GPE', name('_HID', string('ACPI0006'))) : []),
+    ...system, ...sleepStates(config).flat(), ...(config.pm ? scope('\\_GPE', name('_HID', string('ACPI0006'))) : []),
   ]);
 }
