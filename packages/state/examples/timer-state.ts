@@ -1,4 +1,4 @@
-import { array, derived, struct, u16, u32, u64 } from '@nestvm/state';
+import { array, derived, loadStruct, saveStruct, struct, u16, u32, u64, viewStruct } from '@nestvm/state';
 
 const timerState = struct('timer', 1, {
   control: u16,
@@ -6,8 +6,10 @@ const timerState = struct('timer', 1, {
   latches: array(u32, 3),
   cachedRate: derived(u32),
 });
+const memory = new ArrayBuffer(2 * timerState.size);
+const timer = viewStruct(timerState, memory, 0);
+timer.deadlineNs = 1_000n;
+timer.latches.set(2, 7);
 
-const memory = new DataView(new ArrayBuffer(timerState.size));
-memory.setBigUint64(timerState.offset.deadlineNs, 1_000n, true);
-console.log(timerState.offset, timerState.size);
-console.log(Object.entries(timerState.fields).filter(([, field]) => !field.derived).map(([name]) => name));
+loadStruct(timerState, memory, timerState.size, saveStruct(timerState, memory, 0));
+console.log(timerState.offset, viewStruct(timerState, memory, timerState.size).latches.get(2));
