@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { Val } from './val.js';
-export type { IntWidth, Same, Width } from './val.js';
+export type { IntWidth, Same, ValueWriter, Width } from './val.js';
 export { Code, Variable, typeOfWidth } from './code.js';
 export type { Branch } from './code.js';
 export { Kind } from './node.js';

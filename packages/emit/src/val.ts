@@ -1,4 +1,3 @@
-import type { Code } from './code.js';
 import type { Node } from './node.js';
 
 /** Width of a run-time value: bits of an integer or vector, or a floating-point format. */
@@ -10,6 +9,18 @@ type Amount = Val<32> | number;
 /** The other operand of a binary operation: a value of the same width, or a constant. */
 export type Same<W extends Width> = Val<W> | number | bigint;
 
+/** What can be done with the function being written from a value of it alone: `Code` is one. */
+export interface ValueWriter {
+  /** A constant. */
+  constant<W extends Width>(width: W, value: number | bigint): Val<W>;
+  /** A numeric WebAssembly instruction by its name. */
+  numeric(name: string, args: readonly Node[], lane?: number): Node;
+  /** `condition` not zero ? a : b; both are evaluated. */
+  select<W extends Width>(condition: Val<32>, a: Val<W>, b: Val<W>): Val<W>;
+  /** A vector instruction with a lane number. */
+  lane<W extends Width>(name: string, width: W, lane: number, ...args: Val[]): Val<W>;
+}
+
 const MASK: Record<number, number> = { 8: 0xff, 16: 0xffff };
 
 /**
@@ -19,7 +30,7 @@ const MASK: Record<number, number> = { 8: 0xff, 16: 0xffff };
 export class Val<W extends Width = Width> {
   constructor(
     /** The function being written. */
-    readonly code: Code,
+    readonly code: ValueWriter,
     /** The node of the program. */
     readonly node: Node,
     readonly width: W,

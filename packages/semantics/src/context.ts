@@ -1,6 +1,5 @@
 import { vcpuState } from '@nestvm/isa';
-import { type Code, Kind, type IntWidth, Val } from '@nestvm/emit';
-import type { Engine } from './engine.js';
+import { type Code, type IntWidth, Kind, type Val, type Width } from '@nestvm/emit';
 import type { Facts } from './facts.js';
 import type { Fields } from './fields.js';
 import { Flags } from './flags.js';
@@ -10,6 +9,45 @@ export type StateField = keyof typeof vcpuState.offset;
 
 const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
 const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
+
+/** A place in memory that was translated once, for writing: read it, then write it. */
+export interface Place<W extends Width> {
+  read(): Val<W>;
+  write(value: Val<W>): void;
+}
+
+/**
+ * What the engine (interpreter or JIT) supplies to meaning. All memory functions leave the instruction with the fault
+ * recorded when the access faults, before anything architectural has changed.
+ */
+export interface Engine {
+  /** Loads `width` bits (8 … 128) at a linear address; narrow integers come zero-extended. */
+  load<W extends IntWidth | 128>(x: Context, width: W, linear: Val<64>): Val<W>;
+  /** Stores at a linear address. */
+  store<W extends IntWidth | 128>(x: Context, width: W, linear: Val<64>, value: Val<W>): void;
+  /** Translates for read-modify-write. */
+  modify<W extends IntWidth | 128>(x: Context, width: W, linear: Val<64>): Place<W>;
+  /** Checks that `bytes` bytes at an address may be written, without writing: for instructions with several stores. */
+  probeWrite(x: Context, bytes: number, linear: Val<64>): void;
+  /** Host address of `linear` when the TLB has it for the access (0 read, 1 write) and it is plain memory, else 0. Good to the end of its page. */
+  hostAddress(x: Context, linear: Val<64>, access: 0 | 1): Val<32>;
+  /** Segment check of legacy modes: linear address of `offset` in segment number `segment`; access 0 read, 1 write; leaves with #GP or #SS. */
+  checkSegment(x: Context, segment: Val<32>, offset: Val<32>, bytes: number, access: 0 | 1): Val<64>;
+  /** Records a fault and leaves the instruction; nothing architectural may have changed. */
+  fault(x: Context, vector: number, errorCode?: Val<32>): void;
+  /** Goes on with the next instruction of the block. */
+  next(x: Context): void;
+  /** Ends the block: RIP becomes the direct target. */
+  jumpDirect(x: Context): void;
+  /** Ends the block at the following instruction (not-taken branch, block end). */
+  fallThrough(x: Context): void;
+  /** Ends the block: RIP becomes `target` (already truncated and checked). */
+  jumpIndirect(x: Context, target: Val<64>): void;
+  /** Repeats this instruction from its start after giving events a chance (long REP). */
+  repeat(x: Context): void;
+  /** Leaves to the TypeScript implementation of this instruction; ends the block. */
+  system(x: Context): void;
+}
 
 /** One instruction being written: the code, the vCPU, what is known, and what the engine supplies. */
 export class Context {

@@ -1,5 +1,4 @@
 import type { IntWidth, Val } from '@nestvm/emit';
-import type { Context } from './context.js';
 
 /** Values for explicit flags: each 0 or 1. */
 export interface FlagValues {
@@ -11,11 +10,20 @@ export interface FlagValues {
   readonly of: Val<32>;
 }
 
+/** Where the flags are kept: the part of `Context` that they need. */
+export interface FlagHome {
+  const(width: 32, value: number): Val<32>;
+  get32(field: 'flagAux'): Val<32>;
+  set32(field: 'flagAux', value: Val<32>): void;
+  get64(field: 'flagResult'): Val<64>;
+  set64(field: 'flagResult', value: Val<64>): void;
+}
+
 const CARRY_BITS = 0xc0000000 | 0;
 
 /** The arithmetic flags, kept lazily: see docs/explanation/architecture.md, "Arithmetic flags are lazy". */
 export class Flags {
-  constructor(private readonly x: Context) {}
+  constructor(private readonly x: FlagHome) {}
 
   private put(result: Val<IntWidth>, aux: Val<32>): void {
     this.x.set64('flagResult', result.sext(64));

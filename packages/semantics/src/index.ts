@@ -5,7 +5,7 @@
  */
 export { Context, Vector } from './context.js';
 export type { Emitter, Meanings } from './emitter.js';
-export type { Engine, Place } from './engine.js';
+export type { Engine, Place } from './context.js';
 export type { Facts } from './facts.js';
 export type { Fields } from './fields.js';
 export { Flags } from './flags.js';

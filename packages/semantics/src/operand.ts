@@ -2,7 +2,7 @@ import { vcpuState, type OperandSpec } from '@nestvm/isa';
 import type { IntWidth, Val } from '@nestvm/emit';
 import type { Context } from './context.js';
 import { SemanticsError } from './errors.js';
-import type { Place } from './engine.js';
+import type { Place } from './context.js';
 
 /** Width of an integer operand type letter under an operand size (SDM Vol. 2, Appendix A, "Codes for Operand Type"). */
 export function operandWidth(type: string, operandSize: 16 | 32 | 64): IntWidth {

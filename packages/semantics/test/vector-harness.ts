@@ -2,7 +2,7 @@ import { buildModule, type Code, defineFunction, type FunctionDefinition, type V
 import { type OpcodeRow, vcpuState } from '@nestvm/isa';
 import { Context } from '../src/context.js';
 import type { Emitter } from '../src/emitter.js';
-import type { Engine } from '../src/engine.js';
+import type { Engine } from '../src/context.js';
 import type { Facts } from '../src/facts.js';
 import type { Fields } from '../src/fields.js';
 

@@ -43,6 +43,7 @@ export type { IoApicOptions } from './io-apic/device.js';
 export { IoApicPort } from './io-apic/registers.js';
 export type { SavedIoApic } from './io-apic/state.js';
 export { ApicBus } from './local-apic/bus.js';
+export type { ApicOnBus } from './local-apic/bus.js';
 export { LocalApic } from './local-apic/device.js';
 export type { ExternalInterrupts, LocalApicOptions } from './local-apic/device.js';
 export type { SavedLocalApic } from './local-apic/state.js';

@@ -1,10 +1,25 @@
 import type { Device, Msi, RegionHandle, Width, Wiring } from '@nestvm/bus';
-import type { LocalApic } from './device.js';
 import { ApicBase, DeliveryMode, MSI_WINDOW_BYTES } from './registers.js';
 
 /** Told of every end of a level-triggered interrupt: the I/O APIC. */
 export interface EoiListener {
   endOfInterrupt(vector: number): void;
+}
+
+/** What the bus needs of a local APIC: `LocalApic` is one. */
+export interface ApicOnBus {
+  readonly enabled: boolean;
+  readonly softwareEnabled: boolean;
+  /** Guest-physical address of the register page. */
+  readonly base: number;
+  /** Whether an access to this guest-physical address is one to its register page. */
+  ownsPage(address: number): boolean;
+  matches(destination: number, logical: boolean): boolean;
+  priority(): number;
+  accept(mode: number, vector: number, level: boolean): void;
+  setLint(pin: 0 | 1, level: 0 | 1): void;
+  readRegister(register: number): number;
+  writeRegister(register: number, value: number): void;
 }
 
 /**
@@ -14,19 +29,19 @@ export interface EoiListener {
  */
 export class ApicBus implements Device, Msi {
   readonly name = 'apic-bus';
-  readonly apics: LocalApic[] = [];
+  readonly apics: ApicOnBus[] = [];
   readonly #eoiListeners: EoiListener[] = [];
   readonly #extraPages = new Map<number, RegionHandle>();
   #wiring: Wiring | undefined;
-  #current: () => LocalApic | undefined;
+  #current: () => ApicOnBus | undefined;
 
   /** `current` tells whose access is under way: the local APIC of the running vCPU (default: the first one). */
-  constructor(current?: () => LocalApic | undefined) {
+  constructor(current?: () => ApicOnBus | undefined) {
     this.#current = current ?? (() => this.apics[0]);
   }
 
   /** Replaces the callback given to the constructor. */
-  setCurrent(current: () => LocalApic | undefined): void {
+  setCurrent(current: () => ApicOnBus | undefined): void {
     this.#current = current;
   }
 
@@ -41,7 +56,7 @@ export class ApicBus implements Device, Msi {
   }
 
   /** Called by each local APIC as it is made. */
-  join(apic: LocalApic): void {
+  join(apic: ApicOnBus): void {
     this.apics.push(apic);
   }
 
@@ -111,7 +126,7 @@ export class ApicBus implements Device, Msi {
 
   /** Of the destinations that are enabled: the one with the lowest processor priority, the first among equals. */
   #deliverLowest(destination: number, everybody: boolean, logical: boolean, vector: number, level: boolean): boolean {
-    let best: LocalApic | undefined;
+    let best: ApicOnBus | undefined;
     for (const apic of this.apics) {
       if (!apic.softwareEnabled || !(everybody || apic.matches(destination, logical))) continue;
       if (best === undefined || apic.priority() < best.priority()) best = apic;

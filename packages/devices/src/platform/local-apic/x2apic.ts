@@ -1,4 +1,3 @@
-import type { LocalApic, LocalApicOptions } from './device.js';
 import { ApicBase, ApicMsr, ApicRegister, LVT_WRITABLE, Svr } from './registers.js';
 
 /** Whether an MSR lies in the x2APIC range. */
@@ -23,8 +22,19 @@ function isReadable(register: number): boolean {
   }
 }
 
+/** What the x2APIC registers need of a local APIC: `LocalApic` is one. */
+export interface X2ApicTarget {
+  /** Results of a read: int32 halves. */
+  msrLo: number;
+  msrHi: number;
+  readRegister(register: number): number;
+  writeRegister(register: number, value: number): void;
+  writeIcr(low: number, high: number): void;
+  sendIpi(command: number, destination: number, wide: boolean): void;
+}
+
 /** Reads a register into the APIC's `msrLo` and `msrHi`; false means #GP. */
-export function readX2Apic(apic: LocalApic, register: number): boolean {
+export function readX2Apic(apic: X2ApicTarget, register: number): boolean {
   if (!isReadable(register)) return false;
   apic.msrLo = apic.readRegister(register) | 0;
   apic.msrHi = register === ApicRegister.ICR_LOW ? apic.readRegister(ApicRegister.ICR_HIGH) | 0 : 0;
@@ -60,7 +70,7 @@ function reservedBits(register: number): number | undefined {
 const ICR_RESERVED = ~0x000c_cfff;
 
 /** Writes a register; false means #GP, and nothing has changed. */
-export function writeX2Apic(apic: LocalApic, register: number, low: number, high: number): boolean {
+export function writeX2Apic(apic: X2ApicTarget, register: number, low: number, high: number): boolean {
   if (register === ApicRegister.ICR_LOW) {
     if (low & ICR_RESERVED) return false;
     apic.writeIcr(low, high);
@@ -73,8 +83,14 @@ export function writeX2Apic(apic: LocalApic, register: number, low: number, high
   return true;
 }
 
+/** Which modes and addresses IA32_APIC_BASE may name: `LocalApicOptions` has them. */
+export interface ApicBaseLimits {
+  readonly x2apic?: boolean;
+  readonly physicalAddressBits?: number;
+}
+
 /** Whether IA32_APIC_BASE may go from `before` to this value: reserved bits, existing modes, legal transitions. */
-export function validBase(before: number, low: number, high: number, { x2apic = true, physicalAddressBits = 40 }: LocalApicOptions): boolean {
+export function validBase(before: number, low: number, high: number, { x2apic = true, physicalAddressBits = 40 }: ApicBaseLimits): boolean {
   if (low & ApicBase.RESERVED || high >>> 0 >= 2 ** (physicalAddressBits - 32)) return false;
   const { ENABLE, X2APIC } = ApicBase;
   if (low & X2APIC && (!x2apic || !(low & ENABLE))) return false;
