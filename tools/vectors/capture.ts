@@ -7,10 +7,11 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { constants, gzipSync } from 'node:zlib';
-import { encodeVectors, type VectorCase, type VectorForm, type VectorMode } from '../../packages/conformance/src/vectors/index.js';
+import { encodeVectors, type VectorForm, type VectorMode } from '../../packages/conformance/src/index.js';
 import { makeCase, type Question } from './cases.js';
 import { type Form, listForms } from './forms.js';
 import { buildHarness, execute, readCpu } from './machine.js';
+import { makePortable } from './portability.js';
 import { Random } from './random.js';
 import { makeBackground } from './state.js';
 
@@ -42,14 +43,18 @@ function captureFamily(harness: string, family: string, mode: VectorMode, base: 
   const result: VectorForm[] = [];
   let at = 0;
   forms.forEach((form, i) => {
-    const asked = (questions[i] as Question[]).length;
-    const cases = answers.slice(at, at + asked).filter((test): test is VectorCase => test !== null);
+    const asked = questions[i].length;
+    const name = `${form.shape.name} | ${form.shape.encoding}`;
+    const cases = answers
+      .slice(at, at + asked)
+      .map((test, index) => test && makePortable(name, mode, questions[i][index], test))
+      .filter((test) => test !== null);
     at += asked;
     const missing = form.mnemonic.startsWith('UD') ? false : cases.every((test) => test.exception === 6);
-    if (asked === 0) console.log(`  ${mode} ${family}: no encoding of ${form.shape.name} | ${form.shape.encoding}`);
+    if (asked === 0) console.log(`  ${mode} ${family}: no encoding of ${name}`);
     else if (missing) console.log(`  ${mode} ${family}: this CPU has no ${form.shape.name}`);
-    else if (cases.length > 0) result.push({ name: `${form.shape.name} | ${form.shape.encoding}`, cases });
-    if (cases.length < asked) console.log(`  ${mode} ${family}: ${asked - cases.length} cases of ${form.shape.name} given up`);
+    else if (cases.length > 0) result.push({ name, cases });
+    if (cases.length < asked) console.log(`  ${mode} ${family}: ${asked - cases.length} cases of ${name} left out`);
   });
   return { background, forms: result };
 }

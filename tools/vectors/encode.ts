@@ -1,6 +1,6 @@
 /** Turns a form of the instruction set into concrete bytes with random operands. */
 import { EncodingKind, MandatoryPrefix, type OpCodeInfo, OpCodeOperandKind, OpCodeTableKind } from 'iced-x86';
-import { Place, type VectorMode } from '../../packages/conformance/src/vectors/index.js';
+import { Place, type VectorMode } from '../../packages/conformance/src/index.js';
 import type { Random } from './random.js';
 import { integer } from './values.js';
 
@@ -111,7 +111,7 @@ function smallDisplacement(random: Random): { displacement: bigint; bytes: numbe
 function address16(random: Random, { target, segment, segmentBase }: AddressChoice): Operand {
   const pairs = [[3, 6], [3, 7], [5, 6], [5, 7], [6], [7], [5], [3]];
   const rm = random.below(8);
-  let mod = random.below(3);
+  const mod = random.below(3);
   const registers = new Map<number, { value: bigint; bits: number }>();
   let displacement = mod === 0 ? 0n : mod === 1 ? BigInt(random.between(-128, 127)) : BigInt.asIntN(16, random.bits(16));
   let bytes = mod;
@@ -145,7 +145,7 @@ function addressVector(random: Random, choice: AddressChoice): Operand {
   const scale = random.below(4);
   const limit = choice.mode === 64 ? 16 : 8;
   const index = random.below(limit);
-  let base = random.below(limit);
+  const base = random.below(limit);
   const small = smallDisplacement(random);
   let { displacement, bytes } = small;
   const registers = new Map<number, { value: bigint; bits: number }>();

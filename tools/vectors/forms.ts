@@ -1,6 +1,6 @@
 /** The forms of the instruction set that user code can run, by family; one family is one file of vectors. */
 import { Code, CodeExt, CpuidFeature, EncodingKind, Instruction } from 'iced-x86';
-import type { VectorMode } from '../../packages/conformance/src/vectors/index.js';
+import type { VectorMode } from '../../packages/conformance/src/index.js';
 import { type Shape, shapeOf } from './encode.js';
 
 /** Family by CPUID feature; a form belongs to the first that matches. Features that are not here are not captured. */

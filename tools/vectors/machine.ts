@@ -17,7 +17,7 @@ import {
   type VectorCase,
   type VectorHeader,
   type VectorMode,
-} from '../../packages/conformance/src/vectors/index.js';
+} from '../../packages/conformance/src/index.js';
 import type { Question } from './cases.js';
 
 const here = dirname(fileURLToPath(import.meta.url));

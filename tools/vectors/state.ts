@@ -1,5 +1,5 @@
 /** The state before one case, while it is being made up. */
-import { Image, Place, type VectorMode } from '../../packages/conformance/src/vectors/index.js';
+import { Image, Place, type VectorMode } from '../../packages/conformance/src/index.js';
 import type { Random } from './random.js';
 import { valueOf } from './values.js';
 

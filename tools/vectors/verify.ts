@@ -15,7 +15,7 @@ import {
   readVectors,
   type VectorCase,
   type VectorFile,
-} from '../../packages/conformance/src/vectors/index.js';
+} from '../../packages/conformance/src/index.js';
 import type { Question } from './cases.js';
 import { buildHarness, execute } from './machine.js';
 
@@ -43,7 +43,7 @@ function check(file: VectorFile, { name, test }: Captured, again: VectorCase | n
   const before = beforeImage(file, test);
   const expected = afterImage(before, test);
   const actual = afterImage(before, again);
-  return describeMismatches(findMismatches(name, test, { before, expected, actual }, file.mode === 64), expected, actual);
+  return describeMismatches(findMismatches(name, test, { before, expected, actual }, file.mode), expected, actual);
 }
 
 async function verifyFile(harness: string, path: string): Promise<number> {

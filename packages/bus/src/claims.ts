@@ -1,5 +1,5 @@
-import { BusError } from './errors.js';
 import type { Region, Width } from './contracts.js';
+import { BusError } from './errors.js';
 
 /** A region as the router holds it: its base may move, its owner's `Region` stays as it was given. */
 export interface Claim {
@@ -17,8 +17,7 @@ export const truncate = (value: number, width: Width): number => (width === 4 ? 
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
-/** Says a claim in words: its owner and its range. */
-export const describeClaim = (name: string, base: number, size: number): string => `'${name}' at ${hex(base)}-${hex(base + size - 1)}`;
+const describeClaim = (name: string, base: number, size: number): string => `'${name}' at ${hex(base)}-${hex(base + size - 1)}`;
 
 /**
  * Throws `BusError` (`bad-region`) unless the range is made of whole addresses inside a space of `limit` addresses.
@@ -26,7 +25,10 @@ export const describeClaim = (name: string, base: number, size: number): string 
 export function assertRange(space: string, name: string, base: number, size: number, limit: number): void {
   const whole = Number.isSafeInteger(base) && Number.isSafeInteger(size);
   if (whole && base >= 0 && size > 0 && base + size <= limit) return;
-  throw new BusError('bad-region', `${space}: region '${name}' (base ${base}, size ${size}) is outside the space of ${hex(limit)} addresses; claim a range inside it`);
+  throw new BusError(
+    'bad-region',
+    `${space}: region '${name}' (base ${base}, size ${size}) is outside the space of ${hex(limit)} addresses; claim a range inside it`,
+  );
 }
 
 /** The error for two regions that share an address. */

@@ -5,7 +5,10 @@ export type BusErrorCode = 'overlap' | 'bad-region' | 'removed';
 export class BusError extends Error {
   override readonly name = 'BusError';
 
-  constructor(readonly code: BusErrorCode, message: string) {
+  constructor(
+    readonly code: BusErrorCode,
+    message: string,
+  ) {
     super(message);
   }
 }

@@ -1,5 +1,5 @@
-import { allOnes, assertRange, overlapError, removedError, truncate } from './claims.js';
 import type { Claim } from './claims.js';
+import { allOnes, assertRange, overlapError, removedError, truncate } from './claims.js';
 import type { Region, RegionHandle, Width } from './contracts.js';
 
 /** One past the highest guest-physical address that x86 can have. */

@@ -9,7 +9,9 @@ function bytesRegion(name: string, base: number, size: number) {
   const log: string[] = [];
   const store = new Uint8Array(size);
   const region: Region = {
-    name, base, size,
+    name,
+    base,
+    size,
     read(offset, width) {
       log.push(`r${width}@${offset}`);
       let value = 0;
@@ -81,9 +83,23 @@ describe.each([
 
   it('refuses what is outside the space or not a whole range', () => {
     const space = create();
-    for (const [base, size] of [[limit - 1, 2], [-1, 4], [0, 0], [0.5, 1], [Number.NaN, 1], [0, 1.5]] as const) {
-      expect(code(() => space.claim(bytesRegion('x', base, Number.isInteger(size) ? size : 1).region.size === size
-        ? bytesRegion('x', base, size).region : { ...bytesRegion('x', base, 1).region, size }))).toMatch(/^bad-region: /);
+    for (const [base, size] of [
+      [limit - 1, 2],
+      [-1, 4],
+      [0, 0],
+      [0.5, 1],
+      [Number.NaN, 1],
+      [0, 1.5],
+    ] as const) {
+      expect(
+        code(() =>
+          space.claim(
+            bytesRegion('x', base, Number.isInteger(size) ? size : 1).region.size === size
+              ? bytesRegion('x', base, size).region
+              : { ...bytesRegion('x', base, 1).region, size },
+          ),
+        ),
+      ).toMatch(/^bad-region: /);
     }
     space.claim(bytesRegion('last', limit - 1, 1).region);
     expect(space.read(limit - 1, 1)).toBe(0);
@@ -113,7 +129,10 @@ describe.each([
     const model = new Map<number, string>();
     const live: { name: string; base: number; size: number; handle: ReturnType<typeof space.claim> }[] = [];
     const paint = (base: number, size: number, name: string | undefined): void => {
-      for (let i = base; i < base + size; i++) name === undefined ? model.delete(i) : model.set(i, name);
+      for (let i = base; i < base + size; i++) {
+        if (name === undefined) model.delete(i);
+        else model.set(i, name);
+      }
     };
     const isFree = (base: number, size: number, name: string): boolean => {
       for (let i = base; i < base + size; i++) if (model.has(i) && model.get(i) !== name) return false;
@@ -129,7 +148,10 @@ describe.each([
         const free = isFree(base, size, name);
         const claim = () => space.claim({ name, base, size, read: () => Number(name.slice(1)) & 0xff, write: () => undefined });
         if (!free) expect(code(claim)).toMatch(/^overlap/);
-        else { live.push({ name, base, size, handle: claim() }); paint(base, size, name); }
+        else {
+          live.push({ name, base, size, handle: claim() });
+          paint(base, size, name);
+        }
       } else if (random(3) === 0) {
         pick.handle.remove();
         paint(pick.base, pick.size, undefined);

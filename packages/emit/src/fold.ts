@@ -3,7 +3,7 @@ import { Kind, type Node } from './node.js';
 const isConst = (node: Node): boolean => node.kind === Kind.CONST;
 
 type Fold32 = (a: number, b: number) => number;
-const FOLD32: Record<string, Fold32> = {
+const FOLD32: Record<string, Fold32 | undefined> = {
   'i32.add': (a, b) => (a + b) | 0,
   'i32.sub': (a, b) => (a - b) | 0,
   'i32.mul': (a, b) => Math.imul(a, b),
@@ -19,7 +19,7 @@ const FOLD32: Record<string, Fold32> = {
 };
 
 type Fold64 = (a: bigint, b: bigint) => bigint;
-const FOLD64: Record<string, Fold64> = {
+const FOLD64: Record<string, Fold64 | undefined> = {
   'i64.add': (a, b) => a + b,
   'i64.sub': (a, b) => a - b,
   'i64.and': (a, b) => a & b,
@@ -40,9 +40,9 @@ export function fold(name: string, args: readonly Node[]): Folded {
   if (!isConst(b)) return null;
   if (isConst(a)) {
     const fold32 = FOLD32[name];
-    if (fold32) return { constant: fold32(a.value as number, b.value as number) };
+    if (fold32 !== undefined) return { constant: fold32(a.value as number, b.value as number) };
     const fold64 = FOLD64[name];
-    if (fold64) return { constant: BigInt.asIntN(64, fold64(a.value as bigint, b.value as bigint)) };
+    if (fold64 !== undefined) return { constant: BigInt.asIntN(64, fold64(a.value as bigint, b.value as bigint)) };
     return null;
   }
   return foldIdentity(name, a, b);

@@ -248,9 +248,15 @@ function headerIsGood(xstate: number, xcomp: number, compacted: boolean, allowed
 
 function restoreComponents(cpu: Vcpu, mask: number, present: number, places: ReadonlyMap<number, number>, wide: boolean): void {
   const { w } = cpu;
-  if ((mask & 1) !== 0) (present & 1) !== 0 ? takeX87(cpu, wide) : clearX87(cpu);
-  if ((mask & 2) !== 0) (present & 2) !== 0 ? takeVectors(cpu, 160, 0) : clearVectors(cpu, 0);
-  if ((mask & 4) !== 0) (present & 4) !== 0 ? takeVectors(cpu, places.get(2)!, 16) : clearVectors(cpu, 16);
+  // What was asked for is either in the image or goes to its initial state.
+  const taken = mask & present;
+  const cleared = mask & ~present;
+  if ((taken & 1) !== 0) takeX87(cpu, wide);
+  if ((cleared & 1) !== 0) clearX87(cpu);
+  if ((taken & 2) !== 0) takeVectors(cpu, 160, 0);
+  if ((cleared & 2) !== 0) clearVectors(cpu, 0);
+  if ((taken & 4) !== 0) takeVectors(cpu, places.get(2)!, 16);
+  if ((cleared & 4) !== 0) clearVectors(cpu, 16);
   if ((mask & Xstate.PKRU) !== 0) {
     w[PKRU] = (present & Xstate.PKRU) !== 0 ? view.getInt32(places.get(9)!, true) : 0;
     cpu.mmu.setContext();

@@ -178,8 +178,10 @@ export function parseCpu(text: string, topology: CpuTopology = { sockets: 1, cor
   for (const { feature, on, setting, value } of requests) {
     if (setting !== undefined) applySetting(out, setting, value);
     if (feature === undefined) continue;
-    if (on) wanted.add(feature), promised.add(feature);
-    else wanted.delete(feature), promised.delete(feature);
+    for (const set of [wanted, promised]) {
+      if (on) set.add(feature);
+      else set.delete(feature);
+    }
   }
   const features = new Set([...wanted].filter((feature) => implementedFeatures.has(feature)));
   dropUnfounded(features);

@@ -150,7 +150,7 @@ export const data: Meanings = {
   },
   ...Object.fromEntries(HINTS.map((name) => [name, () => undefined])),
   /** Cache-line flushes: the operand must be readable, and there is no cache to flush. */
-  ...Object.fromEntries(['CLFLUSH', 'CLFLUSHOPT', 'CLWB'].map((name) => [name, (x: Context) => void touch(x)])),
+  ...Object.fromEntries(['CLFLUSH', 'CLFLUSHOPT', 'CLWB'].map((name) => [name, (x: Context): void => touch(x)])),
   MOVNTI: instruction((_, dst, src) => dst.write(src.read())),
 };
 

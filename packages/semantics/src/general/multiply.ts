@@ -117,7 +117,7 @@ export const multiplication: Meanings = {
   IMUL: (x) => {
     if (x.facts.row.operands.length === 1) return oneOperandImul(x);
     instruction((y, dst, a, b) => {
-      if (b) truncatedMultiply(y, dst, a.read(), widen(b.read(), dst.width));
+      if (y.facts.row.operands.length > 2) truncatedMultiply(y, dst, a.read(), widen(b.read(), dst.width));
       else truncatedMultiply(y, dst, dst.read(), a.read());
     })(x);
   },

@@ -146,7 +146,6 @@ const roundElements =
 
 /** CVTPI2PS keeps the upper half of its destination. */
 const mmxToSingles: Emitter = (x) => {
-  const { code } = x;
   const source = vectorAt(x, 1).read()[0] as V;
   const kept = vectorAt(x, 0).read()[0] as V;
   collectExceptions(x);

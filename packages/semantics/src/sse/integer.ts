@@ -93,7 +93,7 @@ const SHAPES = { B: 'i8x16', W: 'i16x8', D: 'i32x4', Q: 'i64x2' } as const;
 
 /** Instructions that differ by element size only: the WebAssembly name per size letter. */
 function family(prefix: string, sizes: string, operation: string, make: (name: string) => Emitter = packedOp): Record<string, Emitter> {
-  return Object.fromEntries([...sizes].map((s) => [prefix + s, make(`${SHAPES[s as keyof typeof SHAPES]}.${operation}`)]));
+  return Object.fromEntries(sizes.split('').map((s) => [prefix + s, make(`${SHAPES[s as keyof typeof SHAPES]}.${operation}`)]));
 }
 
 /** Least of eight unsigned words and its position. */

@@ -1,6 +1,5 @@
 import type { Val } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
-import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { elements, pick, range } from '../vector/lanes.js';
 import { withVex } from '../vector/naming.js';

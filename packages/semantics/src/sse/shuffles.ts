@@ -261,7 +261,7 @@ const test =
         const value = op(x, name, b[i] as V, v);
         return mask === null ? value : op(x, 'v128.and', value, splatConstant(x, width, mask));
       });
-      return x.code.op('v128.any_true', 32, parts[1] ? op(x, 'v128.or', parts[0] as V, parts[1]) : (parts[0] as V));
+      return x.code.op('v128.any_true', 32, parts.length > 1 ? op(x, 'v128.or', parts[0] as V, parts[1] as V) : (parts[0] as V));
     };
     const zero = x.const(32, 0);
     x.flags.set({ cf: any('v128.andnot').isZero(), zf: any('v128.and').isZero(), pf: zero, af: zero, sf: zero, of: zero });

@@ -54,10 +54,7 @@ export class FwCfg implements Device, SavableDevice<SavedFwCfg> {
     });
     const dma = (offset: number) => DMA_SIGNATURE[offset >> 2] >>> (8 * (3 - (offset & 3)));
     wiring.pio({
-      name: 'fw-cfg-dma',
-      base: FwCfgPort.DMA,
-      size: 8,
-      read: byteRegion('', 0, 8, (offset) => dma(offset) & 0xff, () => {}).read,
+      ...byteRegion('fw-cfg-dma', FwCfgPort.DMA, 8, (offset) => dma(offset) & 0xff, () => {}),
       write: (offset, width, value) => this.#writeDma(offset, width, value),
     });
   }

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, expect, it } from 'vitest';
 import { TestBoard } from '../../../test/board.js';
 import { Hpet } from './device.js';
 

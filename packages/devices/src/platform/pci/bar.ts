@@ -56,7 +56,7 @@ export class PciBar {
   }
 
   #region(base: number): Region {
-    const { size, read, write } = this.options;
-    return { name: this.name, base, size, read, write };
+    const { name, options } = this;
+    return { name, base, size: options.size, read: (offset, width) => options.read(offset, width), write: (offset, width, value) => options.write(offset, width, value) };
   }
 }

@@ -94,10 +94,8 @@ export class PicChip {
   save(): SavedPicChip {
     const { request, service, mask, inputs, elcr, vectorBase, lowestPriority, initStep, single, needsIcw4, levelMode } = this;
     const { readService, poll, specialMask, autoEoi, rotateOnAutoEoi, specialFullyNested } = this;
-    return {
-      ...{ request, service, mask, inputs, elcr, vectorBase, lowestPriority, initStep, single, needsIcw4, levelMode },
-      ...{ readService, poll, specialMask, autoEoi, rotateOnAutoEoi, specialFullyNested },
-    };
+    const words = { request, service, mask, inputs, elcr, vectorBase, lowestPriority, initStep, single, needsIcw4, levelMode };
+    return { ...words, readService, poll, specialMask, autoEoi, rotateOnAutoEoi, specialFullyNested };
   }
 
   load(saved: SavedPicChip): void {

@@ -135,10 +135,8 @@ export class PitCounter {
   save(): SavedPitCounter {
     const { mode, access, bcd, gate, loaded, running, initial, next, switchAt, base, startTick } = this;
     const { writeHigh, readHigh, writeLow, countLatch, latchBytes, statusLatch } = this;
-    return {
-      ...{ mode, access, bcd, gate, loaded, running, initial, next, switchAt, base, startTick },
-      ...{ writeHigh, readHigh, writeLow, countLatch, latchBytes, statusLatch },
-    };
+    const counting = { mode, access, bcd, gate, loaded, running, initial, next, switchAt, base, startTick };
+    return { ...counting, writeHigh, readHigh, writeLow, countLatch, latchBytes, statusLatch };
   }
 
   load(saved: SavedPitCounter): void {
