@@ -9,6 +9,10 @@ export function* sweepBytes(bits: number, space: string): Generator<Uint8Array> 
     yield* vexBytes(bits, tail);
     return;
   }
+  if (space.startsWith('random')) {
+    yield* randomBytes(Number(space.slice(6)), 1);
+    return;
+  }
   if (space === 'evex') {
     yield* evexBytes(bits, tail);
     return;
@@ -63,5 +67,27 @@ function* overOpcodes(heads: number[][], tail: number[]): Generator<Uint8Array> 
       at += 32;
     }
     yield buffer;
+  }
+}
+
+/** Random strings from a 32-bit xorshift: half of them pure, half behind a few random prefixes and escapes, so that the deep maps are met too. */
+export function* randomBytes(count: number, seed: number): Generator<Uint8Array> {
+  let state = seed | 1;
+  const next = (): number => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state >>> 0;
+  };
+  const heads = [0x0f, 0x66, 0xf2, 0xf3, 0xf0, 0x67, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65, 0x48, 0x41, 0x44, 0x4f, 0x62, 0xc4, 0xc5, 0x38, 0x3a];
+  const buffer = new Uint8Array(32 * 65536);
+  const words = new Uint32Array(buffer.buffer);
+  for (let done = 0; done < count; done += 65536) {
+    for (let i = 0; i < words.length; i++) words[i] = next();
+    for (let at = 32; at < buffer.length; at += 64) {
+      const head = next() % 5;
+      for (let i = 0; i < head; i++) buffer[at + i] = heads[next() % heads.length] as number;
+    }
+    yield done + 65536 <= count ? buffer : buffer.subarray(0, 32 * (count - done));
   }
 }

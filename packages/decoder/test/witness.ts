@@ -20,7 +20,7 @@ export function icedMnemonicOf(insn: Instruction): number {
   const key = insn.row.id * 64 + (insn.operandSize >> 4) * 8 + (insn.addressSize >> 4);
   let value = mnemonicCache.get(key);
   if (value === undefined) {
-    const text = mnemonicText(insn);
+    const text = insn.row.mnemonic === 'NOP' && insn.row.operands.length === 2 ? 'reservednop' : mnemonicText(insn);
     value = icedMnemonics.get(OTHER_NAMES[text] ?? text) ?? -1;
     mnemonicCache.set(key, value);
   }
@@ -206,7 +206,7 @@ function compareEvex(insn: Instruction, iced: IcedInstruction): string | null {
   if (iced.isBroadcast !== (insn.evexB && insn.mod !== 3)) return `broadcast ${iced.isBroadcast}`;
   const rounding = insn.evexB && insn.mod === 3 ? insn.row.evex?.rounding : 'none';
   if (iced.suppressAllExceptions !== (rounding === 'sae')) return `sae ${iced.suppressAllExceptions}, ours ${rounding}`;
-  const expected = rounding === 'er' ? (ROUNDING[insn.evexLL] as number) : RoundingControl.None;
+  const expected = rounding === 'er' || rounding === 'ignored' ? (ROUNDING[insn.evexLL] as number) : RoundingControl.None;
   return iced.roundingControl === expected ? null : `rounding ${RoundingControl[iced.roundingControl]}, ours ${RoundingControl[expected]}`;
 }
 

@@ -27,7 +27,6 @@ const NAMES: Partial<Record<Mnemonic, Namer>> = {
   XSAVEC: withSize64('xsavec'), XSAVES: withSize64('xsaves'), XRSTORS: withSize64('xrstors'),
   RDSSP: dOrQ('rdssp'), INCSSP: dOrQ('incssp'), WRSS: dOrQ('wrss'), WRUSS: dOrQ('wruss'),
   SYSRET: (insn) => (insn.operandSize === 64 ? 'sysretq' : 'sysret'), SYSEXIT: (insn) => (insn.operandSize === 64 ? 'sysexitq' : 'sysexit'),
-  NOP: (insn) => (insn.row.operands.length === 2 ? 'reservednop' : 'nop'),
 };
 
 /** The printed mnemonic in lower case, with the size letters that the row leaves to the operand size. */
