@@ -72,16 +72,28 @@ export function createArena(options: ArenaOptions): Arena {
     }
     const offset = Math.ceil(end / alignment) * alignment;
     if (offset + size > bytes) {
-      throw new MemoryError('arena-full', `arena: '${name}' needs ${megabytes(size)}, ${megabytes(Math.max(0, bytes - offset))} of ${megabytes(bytes)} are left; make the arena larger`);
+      throw new MemoryError(
+        'arena-full',
+        `arena: '${name}' needs ${megabytes(size)}, ${megabytes(Math.max(0, bytes - offset))} of ${megabytes(bytes)} are left; make the arena larger`,
+      );
     }
     end = offset + size;
     allocations.push({ name, offset, bytes: size });
     return offset;
   };
   return {
-    memory, bytes, shared, allocations, allocate,
-    u8: new Uint8Array(buffer), u16: new Uint16Array(buffer), u32: new Uint32Array(buffer), i32: new Int32Array(buffer),
-    i64: new BigInt64Array(buffer), f64: new Float64Array(buffer), view: new DataView(buffer),
+    memory,
+    bytes,
+    shared,
+    allocations,
+    allocate,
+    u8: new Uint8Array(buffer),
+    u16: new Uint16Array(buffer),
+    u32: new Uint32Array(buffer),
+    i32: new Int32Array(buffer),
+    i64: new BigInt64Array(buffer),
+    f64: new Float64Array(buffer),
+    view: new DataView(buffer),
     get free() {
       return bytes - end;
     },

@@ -1,5 +1,5 @@
-import { PageFlag } from './page-flag.js';
 import { PAGE_BYTES } from './arena.js';
+import { PageFlag } from './page-flag.js';
 import type { MemoryRange } from './ranges.js';
 
 /** What the log needs of the memory it watches. */

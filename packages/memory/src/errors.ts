@@ -5,7 +5,10 @@ export type MemoryErrorCode = 'arena-full' | 'bad-size' | 'bad-mapping';
 export class MemoryError extends Error {
   override readonly name = 'MemoryError';
 
-  constructor(readonly code: MemoryErrorCode, message: string) {
+  constructor(
+    readonly code: MemoryErrorCode,
+    message: string,
+  ) {
     super(message);
   }
 }

@@ -44,7 +44,11 @@ describe('arena', () => {
     expect(code(() => createArena({ bytes }))).toBe('bad-size');
   });
 
-  it.each([[1, 3], [-1, 16], [1.5, 16]])('refuses %s bytes aligned to %s', (bytes, alignment) => {
+  it.each([
+    [1, 3],
+    [-1, 16],
+    [1.5, 16],
+  ])('refuses %s bytes aligned to %s', (bytes, alignment) => {
     expect(code(() => t.arena.allocate('x', bytes, alignment))).toBe('bad-size');
   });
 
@@ -86,7 +90,11 @@ describe('guest-physical map', () => {
     const offset = t.arena.allocate('high', 0x2000, 4096);
     t.memory.mapRam(base, 0x2000, offset);
     t.memory.write32(base + 0xffe, 0x55667788);
-    expect([t.memory.read32(base + 0xffe), t.memory.arenaOffsetOf(base + 0x1fff), t.memory.arenaOffsetOf(base - 1)]).toEqual([0x55667788, offset + 0x1fff, -1]);
+    expect([t.memory.read32(base + 0xffe), t.memory.arenaOffsetOf(base + 0x1fff), t.memory.arenaOffsetOf(base - 1)]).toEqual([
+      0x55667788,
+      offset + 0x1fff,
+      -1,
+    ]);
     t.memory.unmap(base + 0x1000, 0x1000);
     expect([t.memory.arenaOffsetOf(base + 0xfff), t.memory.arenaOffsetOf(base + 0x1000)]).toEqual([offset + 0xfff, -1]);
     expect(t.memory.ranges().at(-1)).toEqual({ kind: 'ram', base, size: 0x1000, arenaOffset: offset });
@@ -95,7 +103,9 @@ describe('guest-physical map', () => {
   it('routes devices with their width', () => {
     const log: string[] = [];
     t.mmio.claim({
-      name: 'dev', base: 0xa0000, size: 16,
+      name: 'dev',
+      base: 0xa0000,
+      size: 16,
       read: (offset, width) => (log.push(`r${width}@${offset}`), 0x1234),
       write: (offset, width, value) => void log.push(`w${width}@${offset}=${value.toString(16)}`),
     });
@@ -113,17 +123,35 @@ describe('guest-physical map', () => {
     t.memory.write8(0x4000, 1);
     t.memory.write(0x3fff, Uint8Array.of(1, 2));
     t.memory.write32(0x4004, -2);
-    expect([t.memory.read8(0x4000), t.memory.read8(0x3fff), t.memory.compareExchange32(0x4000, 0x5a, 9), t.memory.read8(0x4000)]).toEqual([0x5a, 1, true, 0x5a]);
-    expect(writes).toEqual([[0x4000, 1, 1], [0x4000, 1, 2], [0x4004, 4, 0xfffffffe]]);
+    expect([t.memory.read8(0x4000), t.memory.read8(0x3fff), t.memory.compareExchange32(0x4000, 0x5a, 9), t.memory.read8(0x4000)]).toEqual([
+      0x5a,
+      1,
+      true,
+      0x5a,
+    ]);
+    expect(writes).toEqual([
+      [0x4000, 1, 1],
+      [0x4000, 1, 2],
+      [0x4004, 4, 0xfffffffe],
+    ]);
     t.memory.mapRam(0x4000, 0x1000, rom);
     t.memory.write8(0x4000, 1);
     expect([t.memory.read8(0x4000), writes.length]).toEqual([1, 3]);
-    expect(t.memory.ranges().map(({ kind, base, size }) => [kind, base, size])).toEqual([['ram', 0, 0x4000], ['ram', 0x4000, 0x1000], ['ram', 0x5000, 0xb000]]);
+    expect(t.memory.ranges().map(({ kind, base, size }) => [kind, base, size])).toEqual([
+      ['ram', 0, 0x4000],
+      ['ram', 0x4000, 0x1000],
+      ['ram', 0x5000, 0xb000],
+    ]);
   });
 
   it.each([
-    ['a base inside a page', 1, 4096, 4096], ['a size inside a page', 0, 100, 4096], ['no size', 0, 0, 4096], ['a fractional base', 0.5, 4096, 4096],
-    ['the arena page that is never handed out', 0, 4096, 0], ['the end of the arena', 0, 8192, (4 << 20) - 4096], ['above 2^52', 2 ** 52, 4096, 4096],
+    ['a base inside a page', 1, 4096, 4096],
+    ['a size inside a page', 0, 100, 4096],
+    ['no size', 0, 0, 4096],
+    ['a fractional base', 0.5, 4096, 4096],
+    ['the arena page that is never handed out', 0, 4096, 0],
+    ['the end of the arena', 0, 8192, (4 << 20) - 4096],
+    ['above 2^52', 2 ** 52, 4096, 4096],
   ])('refuses to map %s', (_what, base, size, offset) => {
     expect(code(() => t.memory.mapRam(base, size, offset))).toBe('bad-mapping');
   });
@@ -176,8 +204,17 @@ describe('page flags', () => {
     expect(t.memory.compareExchange32(0x20, 0, 1)).toBe(true);
     expect(t.memory.compareExchange32(0x20, 0, 1)).toBe(false);
     expect(seen).toEqual([
-      'code 16+1 0', 'code 4094+1 0', 'code 4095+1 0', 'code 4096+1 0', 'watch 4096+1', 'code 4097+1 0', 'watch 4097+1',
-      'code 4080+16 0', 'code 4096+16 255', 'watch 4096+16', 'code 32+4 0',
+      'code 16+1 0',
+      'code 4094+1 0',
+      'code 4095+1 0',
+      'code 4096+1 0',
+      'watch 4096+1',
+      'code 4097+1 0',
+      'watch 4097+1',
+      'code 4080+16 0',
+      'code 4096+16 255',
+      'watch 4096+16',
+      'code 32+4 0',
     ]);
   });
 

@@ -1,13 +1,13 @@
-import { MmioSpace } from '@nestvm/bus';
 import type { GuestMemory, Width } from '@nestvm/bus';
-import { PAGE_BYTES } from './arena.js';
+import { MmioSpace } from '@nestvm/bus';
 import type { Arena } from './arena.js';
+import { PAGE_BYTES } from './arena.js';
 import { DirtyLog } from './dirty-log.js';
 import { MemoryError } from './errors.js';
 import { GuestMap } from './guest-map.js';
 import { PageFlag, WRITE_TRAP } from './page-flag.js';
-import { carve } from './ranges.js';
 import type { MemoryRange } from './ranges.js';
+import { carve } from './ranges.js';
 
 /** Who caches translations and must hear when they may be wrong. */
 export interface MemoryObserver {
@@ -170,7 +170,7 @@ export class PhysicalMemory implements GuestMemory {
    * Call it before every store that does not go through a write TLB. False: the page is ROM, do not store.
    */
   beforeWrite(arenaOffset: number, length: number): boolean {
-    const page = arenaOffset / PAGE_BYTES >>> 0;
+    const page = (arenaOffset / PAGE_BYTES) >>> 0;
     return (this.pageFlags[page]! & WRITE_TRAP) === 0 || this.trappedWrite(page, arenaOffset, length);
   }
 
@@ -237,7 +237,10 @@ export class PhysicalMemory implements GuestMemory {
     const { base, size, arenaOffset } = range;
     this.assertPages(base, size, arenaOffset);
     if (arenaOffset < PAGE_BYTES || arenaOffset + size > this.arena.bytes) {
-      throw new MemoryError('bad-mapping', `memory: arena range ${arenaOffset}+${size} is not inside the arena of ${this.arena.bytes} bytes; allocate it first`);
+      throw new MemoryError(
+        'bad-mapping',
+        `memory: arena range ${arenaOffset}+${size} is not inside the arena of ${this.arena.bytes} bytes; allocate it first`,
+      );
     }
     this.withdraw(base, size);
     this.mapped = [...this.mapped, range].sort((a, b) => a.base - b.base);
@@ -267,6 +270,9 @@ export class PhysicalMemory implements GuestMemory {
   private assertPages(base: number, size: number, arenaOffset: number): void {
     const aligned = [base, size, arenaOffset].every((value) => Number.isSafeInteger(value) && value >= 0 && value % PAGE_BYTES === 0);
     if (aligned && size > 0 && base + size <= LIMIT) return;
-    throw new MemoryError('bad-mapping', `memory: cannot map ${size} bytes at guest-physical ${base} to arena offset ${arenaOffset}; all three are multiples of ${PAGE_BYTES} below 2^52`);
+    throw new MemoryError(
+      'bad-mapping',
+      `memory: cannot map ${size} bytes at guest-physical ${base} to arena offset ${arenaOffset}; all three are multiples of ${PAGE_BYTES} below 2^52`,
+    );
   }
 }

@@ -12,7 +12,10 @@ export function carve(ranges: readonly MemoryRange[], base: number, size: number
   const kept: MemoryRange[] = [];
   const cut: MemoryRange[] = [];
   const piece = (range: MemoryRange, from: number, to: number): MemoryRange => ({
-    kind: range.kind, base: from, size: to - from, arenaOffset: range.arenaOffset + (from - range.base),
+    kind: range.kind,
+    base: from,
+    size: to - from,
+    arenaOffset: range.arenaOffset + (from - range.base),
   });
   for (const range of ranges) {
     const from = Math.max(range.base, base);

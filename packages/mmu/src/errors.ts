@@ -5,7 +5,10 @@ export type MmuErrorCode = 'bad-option';
 export class MmuError extends Error {
   override readonly name = 'MmuError';
 
-  constructor(readonly code: MmuErrorCode, message: string) {
+  constructor(
+    readonly code: MmuErrorCode,
+    message: string,
+  ) {
     super(message);
   }
 }

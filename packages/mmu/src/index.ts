@@ -3,14 +3,17 @@
  *
  * @packageDocumentation
  */
-export { Mmu, TranslationFault } from './mmu.js';
-export type { MmuOptions } from './mmu.js';
+export { Mmu } from './mmu.js';
+export { TranslationFault } from './options.js';
+export type { MmuOptions } from './options.js';
 export { Access } from './access.js';
 export { PageFault } from './faults.js';
 export { Paging, pagingMode } from './context.js';
 export { TLB_BANK_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_TABLE_BYTES, TlbEntry, TlbTable } from './tlb/layout.js';
 export { StageRights } from './second-stage.js';
 export type { SecondStage } from './second-stage.js';
+export { effectiveType, MemoryType, mtrrType, patType } from './memory-type.js';
+export type { Mtrrs } from './memory-type.js';
 export { LinearWatches } from './linear-watches.js';
 export { mmuState } from './state.js';
 export { MmuError } from './errors.js';

@@ -2,8 +2,12 @@ import { Cr0, Cr4, Efer, vcpuState } from '@nestvm/isa';
 import { createArena, PageFlag, PhysicalMemory } from '@nestvm/memory';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Access } from './access.js';
-import { Mmu } from './mmu.js';
 import { PageFault } from './faults.js';
+import { MemoryType } from './memory-type.js';
+import { Mmu } from './mmu.js';
+import { TranslationFault } from './options.js';
+import type { SecondStage } from './second-stage.js';
+import { StageRights } from './second-stage.js';
 import { TLB_ENTRIES, TLB_ENTRY_BYTES } from './tlb/layout.js';
 
 const { offset } = vcpuState;
@@ -116,7 +120,10 @@ describe('what never enters the write table', () => {
   });
   const arenaPage = (): number => t.memory.arenaOffsetOf(0x5000) / 4096;
 
-  it.each([['CODE', PageFlag.CODE], ['WATCHED', PageFlag.WATCHED]])('a %s page, before or after it was filled', (_name, flag) => {
+  it.each([
+    ['CODE', PageFlag.CODE],
+    ['WATCHED', PageFlag.WATCHED],
+  ])('a %s page, before or after it was filled', (_name, flag) => {
     t.mmu.translate(0x1000, 0, Access.WRITE, false);
     expect(t.hit('tlbWrite', 0x1000)).toBeGreaterThan(0);
     t.memory.setFlag(arenaPage(), flag);
@@ -159,5 +166,104 @@ describe('what never enters the write table', () => {
     expect(t.hit('tlbWrite', 0x1000)).toBe(-1);
     expect(t.mmu.translate(0x1000, 0, Access.WRITE, false)).toBe(true);
     expect(t.mmu.arenaOffset).toBe(-1);
+  });
+});
+
+describe('memoryType', () => {
+  it('combines the MTRRs with the PAT entry of the leaf', () => {
+    t.long();
+    t.memory.write32(PT + 8, 0x5000 | P | W | U);
+    t.memory.write32(PT + 16, 0x6000 | P | W | U | 0x10);
+    t.set('pat', 0x0007_0406);
+    t.set('mtrrDefType', 0x806);
+    expect([0x1000, 0x2000, 0x3000].map((linear) => t.mmu.memoryType(linear, 0))).toEqual([MemoryType.WB, MemoryType.UC, -1]);
+    t.set('mtrrDefType', 0x804);
+    expect(t.mmu.memoryType(0x1000, 0)).toBe(MemoryType.WT);
+    t.set('mtrrDefType', 0);
+    expect(t.mmu.memoryType(0x1000, 0)).toBe(MemoryType.UC);
+    expect(t.memory.read32(PT + 8) & 0x20).toBe(0);
+  });
+});
+
+describe('state', () => {
+  it('keeps the PDPTE registers, and a load drops every translation', () => {
+    t.set('cr0', Cr0.PE | Cr0.PG);
+    t.set('cr4', Cr4.PAE);
+    t.mmu.setContext();
+    t.memory.write32(0x8000, PD | P);
+    expect(t.mmu.writeCr3(0x8000, 0)).toBe(true);
+    t.memory.write32(PD, PT | P | W);
+    t.memory.write32(PT, 0x5000 | P | W);
+    expect(t.mmu.translate(0, 0, Access.WRITE, false)).toBe(true);
+    const saved = t.mmu.state.save();
+    t.memory.write32(0x8000, 0);
+    expect(t.mmu.translate(0, 0, Access.READ, false)).toBe(true);
+    t.mmu.writeCr3(0x8000, 0);
+    expect(t.mmu.translate(0, 0, Access.READ, false)).toBe(false);
+    t.mmu.state.load(saved);
+    expect(t.hit('tlbRead', 0)).toBe(-1);
+    expect(t.mmu.translate(0, 0, Access.READ, false)).toBe(true);
+    expect(t.mmu.physical).toBe(0x5000);
+  });
+});
+
+describe('a second stage', () => {
+  /** Guest-physical pages lie 0x10000 higher in physical memory; one table page is unreadable, one data page may only be read. */
+  const stage = (refuse: number): SecondStage & { log: string[] } => {
+    const log: string[] = [];
+    return {
+      log,
+      rights: StageRights.READ,
+      table: (address, write) => (
+        log.push(`table ${address.toString(16)}${write ? ' write' : ''}`), (address & ~0xfff) === refuse ? -1 : address + 0x1_0000
+      ),
+      access: (address, type) => (log.push(`access ${address.toString(16)} ${type}`), (address & ~0xfff) === refuse ? -1 : address + 0x1_0000),
+    };
+  };
+
+  beforeEach(() => {
+    t.long();
+    for (const [at, value] of [
+      [PML4, PDPT | 7],
+      [PDPT, PD | 7],
+      [PD, PT | 7],
+      [PT + 8, 0x5000 | 0x67],
+    ] as const)
+      t.memory.write32(at + 0x1_0000, value);
+  });
+
+  it('stands before every table access and the final one, and limits what is cached', () => {
+    const second = stage(-1);
+    t.mmu.secondStage = second;
+    expect(t.mmu.translate(0x1008, 0, Access.READ, false)).toBe(true);
+    expect(t.mmu.physical).toBe(0x1_5008);
+    expect(second.log).toEqual([
+      'table 1000',
+      'table 2000',
+      'table 3000',
+      'table 4008',
+      'access 5000 0',
+      'table 1000 write',
+      'table 2000 write',
+      'table 3000 write',
+    ]);
+    expect([t.hit('tlbRead', 0x1008), t.hit('tlbWrite', 0x1008)]).toEqual([t.memory.arenaOffsetOf(0x1_5008), -1]);
+  });
+
+  it.each([[PML4], [PT], [0x5000]])('reports a refusal at %s as its own fault, and sets no flag', (refuse) => {
+    t.mmu.secondStage = stage(refuse);
+    expect(t.mmu.translate(0x1008, 0, Access.READ, false)).toBe(false);
+    expect(t.mmu.fault).toBe(TranslationFault.SECOND_STAGE);
+    expect(t.memory.read32(PML4 + 0x1_0000) & 0x20).toBe(0);
+  });
+});
+
+describe('a shared arena', () => {
+  it('takes A and D updates by compare-exchange', () => {
+    const arena = createArena({ bytes: 8 << 20, shared: true });
+    const memory = new PhysicalMemory({ arena });
+    memory.mapRam(0, 0x10000, arena.allocate('ram', 0x10000, 4096));
+    memory.write32(0x100, 5);
+    expect([memory.compareExchange32(0x100, 5, 0x65), memory.compareExchange32(0x100, 5, 9), memory.read32(0x100)]).toEqual([true, false, 0x65]);
   });
 });

@@ -1,8 +1,10 @@
-import { Cr4, Efer, vcpuState } from '@nestvm/isa';
-import { PAGE_BYTES, PageFlag, WRITE_TRAP } from '@nestvm/memory';
+import { Cr4, Efer } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
+import { PAGE_BYTES, PageFlag, WRITE_TRAP } from '@nestvm/memory';
+import type { Stateful } from '@nestvm/state';
+import { structState } from '@nestvm/state';
 import { Access } from './access.js';
-import { Context, packContext, Paging } from './context.js';
+import { Context, Paging, packContext } from './context.js';
 import { controlsOweFlush } from './control-changes.js';
 import { MmuError } from './errors.js';
 import { PageFault, pageFaultCode } from './faults.js';
@@ -10,42 +12,16 @@ import { withoutA20 } from './guest/tables.js';
 import { Walked } from './guest/walk.js';
 import { GuestWalker } from './guest/walker.js';
 import { LinearWatches } from './linear-watches.js';
+import type { MmuOptions } from './options.js';
+import { TranslationFault } from './options.js';
+import { memoryTypeAt } from './page-memory-type.js';
 import { Denied, denies } from './permission.js';
-import { StageRights } from './second-stage.js';
+import { A20_MASK, CPL, CR0, CR3, CR4, EFER, PKRS, PKRU, RFLAGS, TLB_EXEC, TLB_READ, TLB_WRITE } from './registers.js';
 import type { SecondStage } from './second-stage.js';
+import { StageRights } from './second-stage.js';
 import { mmuState } from './state.js';
 import { TLB_TABLE_BYTES, TlbTable } from './tlb/layout.js';
 import { TlbPool } from './tlb/pool.js';
-
-/** Where the vCPU's state lies, and what its paging can do. */
-export interface MmuOptions {
-  readonly memory: PhysicalMemory;
-  /** Arena offset of the `vcpuState` struct. */
-  readonly vcpuBase: number;
-  /** Width of physical addresses in bits, 32 to 52 (40 unless given): address bits above it are reserved. */
-  readonly maxPhysicalAddress?: number;
-  /** 1 GiB pages (on unless given as false). */
-  readonly pages1g?: boolean;
-  /** TLB banks, 2 to 64 (16 unless given). */
-  readonly banks?: number;
-}
-
-/** Why `translate` said false: a page fault for the guest, or something that the second stage has noted. */
-export const TranslationFault = { NONE: 0, PAGE_FAULT: 1, SECOND_STAGE: 2 } as const;
-
-const word = (field: keyof typeof vcpuState.offset): number => vcpuState.offset[field] / 4;
-const CR0 = word('cr0');
-const CR3 = word('cr3');
-const CR4 = word('cr4');
-const EFER = word('efer');
-const RFLAGS = word('rflags');
-const CPL = word('cpl');
-const PKRU = word('pkru');
-const PKRS = word('pkrs');
-const A20_MASK = word('a20Mask');
-const TLB_READ = word('tlbRead');
-const TLB_WRITE = word('tlbWrite');
-const TLB_EXEC = word('tlbExec');
 
 /**
  * Address translation of one vCPU: walks the guest's tables, checks rights, keeps A and D flags, and fills the TLB that generated code reads.
@@ -62,6 +38,8 @@ export class Mmu {
   fault: number = TranslationFault.NONE;
   /** Arena offset of the `mmuState` struct. */
   readonly stateBase: number;
+  /** What a snapshot keeps: the PDPTE registers. Load it after the vCPU state; caches are dropped then. */
+  readonly state: Stateful;
   /** Linear pages that always miss: data breakpoints. */
   readonly watches: LinearWatches;
 
@@ -91,6 +69,7 @@ export class Mmu {
     this.i32 = arena.i32;
     this.words = vcpuBase / 4;
     this.stateBase = arena.allocate('mmu state', mmuState.size);
+    this.state = structState(mmuState, arena.memory.buffer, this.stateBase, () => this.reset());
     this.pool = new TlbPool(arena, 'tlb', banks);
     this.watches = new LinearWatches((lo, hi) => this.pool.invalidatePage(lo, hi, 0, 0));
     this.walker = new GuestWalker({ memory, vcpuBase, pdpteBase: this.stateBase + mmuState.offset.pdpte, maxPhysicalAddress, pages1g });
@@ -210,9 +189,23 @@ export class Mmu {
     this.pool.dropWrites(arenaPage);
   }
 
-  /** Forgets everything, of every address space: reset, or the guest-physical map changed. */
+  /** Forgets everything, of every address space. */
   forgetEverything(): void {
     this.pool.invalidate(0, 0);
+  }
+
+  /** Forgets everything and starts from what the vCPU state says: after a reset or a load of that state. */
+  reset(): void {
+    this.forgetEverything();
+    this.setContext();
+  }
+
+  /** Memory type of the page at a linear address in the current mode, from MTRRs and PAT (a `MemoryType`); -1 when unmapped. For cold code. */
+  memoryType(lo: number, hi: number): number {
+    const physical = this.peek(lo, hi);
+    if (physical < 0) return -1;
+    const leaf = (this.context & Context.PAGING) === Paging.NONE ? undefined : this.walker.walk;
+    return memoryTypeAt(this.memory.arena.memory.buffer, this.words * 4, BigInt(physical), leaf);
   }
 
   private controlsChanged(cr0: number, cr4: number): void {

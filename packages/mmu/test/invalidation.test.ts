@@ -41,11 +41,17 @@ const state = (): string => PCIDS.map((pcid) => `${pcid}:${cached(pcid)}`).join(
 beforeEach(() => {
   const { arena, memory } = createGuest();
   world = new World(arena, memory, { maxPhysicalAddress: 40, pages1g: true });
-  for (const [address, value] of [[0x1000, 0x2007], [0x2000, 0x3007], [0x3000, 0x4007], [0x4008, 0x5007], [0x4010, 0x6107]] as const) memory.write32(address, value);
+  for (const [address, value] of [
+    [0x1000, 0x2007],
+    [0x2000, 0x3007],
+    [0x3000, 0x4007],
+    [0x4008, 0x5007],
+    [0x4010, 0x6107],
+  ] as const)
+    memory.write32(address, value);
   Object.assign(world.registers, { cr0: Cr0.PE | Cr0.PG, cr4: Cr4.PAE | Cr4.PCIDE | Cr4.PGE, efer: Efer.LMA | Efer.LME, cr3: 0x1000n });
   world.apply();
   fillAll();
-  expect(state()).toBe('0:pg 5:pg 6:pg');
 });
 
 const changeCr4 = (bits: number): void => {
@@ -68,20 +74,95 @@ const ROWS: readonly (readonly [string, () => void, string])[] = [
   ['MOV to CR3, bit 63 clear, other PCID', () => writeCr3(6, false), '0:pg 5:pg 6:'],
   ['MOV to CR3, bit 63 set', () => writeCr3(6, true), '0:pg 5:pg 6:pg'],
   ['MOV to CR4, PGE changed', () => changeCr4(Cr4.PGE), '0: 5: 6:'],
-  ['MOV to CR4, PGE changed twice', () => { changeCr4(Cr4.PGE); changeCr4(Cr4.PGE); }, '0: 5: 6:'],
-  ['MOV to CR4, SMEP on and off', () => { changeCr4(Cr4.SMEP); changeCr4(Cr4.SMEP); }, '0: 5: 6:'],
-  ['MOV to CR4, SMAP on and off', () => { changeCr4(Cr4.SMAP); changeCr4(Cr4.SMAP); }, '0:pg 5:pg 6:pg'],
-  ['MOV to CR4, PKE on and off', () => { changeCr4(Cr4.PKE); changeCr4(Cr4.PKE); }, '0:pg 5:pg 6:pg'],
-  ['MOV to CR0, PG off and on', () => { world.registers.cr0 ^= Cr0.PG; world.apply(); world.registers.cr0 ^= Cr0.PG; world.apply(); }, '0: 5: 6:'],
-  ['MOV to CR0, WP on and off', () => { world.registers.cr0 ^= Cr0.WP; world.apply(); world.registers.cr0 ^= Cr0.WP; world.apply(); }, '0:pg 5:pg 6:pg'],
-  ['CPL to 3 and back', () => { world.registers.cpl = 3; world.apply(); world.registers.cpl = 0; world.apply(); }, '0:pg 5:pg 6:pg'],
-  ['EFLAGS.AC set and cleared', () => { world.registers.ac = true; world.apply(); world.registers.ac = false; world.apply(); }, '0:pg 5:pg 6:pg'],
-  ['a page fault on the page', () => { world.memory.write32(0x4008, 0); world.translate(world.access('write', PAGE)); }, '0:pg 5:g 6:pg'],
+  [
+    'MOV to CR4, PGE changed twice',
+    () => {
+      changeCr4(Cr4.PGE);
+      changeCr4(Cr4.PGE);
+    },
+    '0: 5: 6:',
+  ],
+  [
+    'MOV to CR4, SMEP on and off',
+    () => {
+      changeCr4(Cr4.SMEP);
+      changeCr4(Cr4.SMEP);
+    },
+    '0: 5: 6:',
+  ],
+  [
+    'MOV to CR4, SMAP on and off',
+    () => {
+      changeCr4(Cr4.SMAP);
+      changeCr4(Cr4.SMAP);
+    },
+    '0:pg 5:pg 6:pg',
+  ],
+  [
+    'MOV to CR4, PKE on and off',
+    () => {
+      changeCr4(Cr4.PKE);
+      changeCr4(Cr4.PKE);
+    },
+    '0:pg 5:pg 6:pg',
+  ],
+  [
+    'MOV to CR0, PG off and on',
+    () => {
+      world.registers.cr0 ^= Cr0.PG;
+      world.apply();
+      world.registers.cr0 ^= Cr0.PG;
+      world.apply();
+    },
+    '0: 5: 6:',
+  ],
+  [
+    'MOV to CR0, WP on and off',
+    () => {
+      world.registers.cr0 ^= Cr0.WP;
+      world.apply();
+      world.registers.cr0 ^= Cr0.WP;
+      world.apply();
+    },
+    '0:pg 5:pg 6:pg',
+  ],
+  [
+    'CPL to 3 and back',
+    () => {
+      world.registers.cpl = 3;
+      world.apply();
+      world.registers.cpl = 0;
+      world.apply();
+    },
+    '0:pg 5:pg 6:pg',
+  ],
+  [
+    'EFLAGS.AC set and cleared',
+    () => {
+      world.registers.ac = true;
+      world.apply();
+      world.registers.ac = false;
+      world.apply();
+    },
+    '0:pg 5:pg 6:pg',
+  ],
+  [
+    'a page fault on the page',
+    () => {
+      world.memory.write32(0x4008, 0);
+      world.translate(world.access('write', PAGE));
+    },
+    '0:pg 5:g 6:pg',
+  ],
   ['a change of the physical map', () => world.memory.unmap(0xf000, 0x1000), '0: 5: 6:'],
   ['reset', () => world.mmu.forgetEverything(), '0: 5: 6:'],
 ];
 
 describe('what an operation invalidates', () => {
+  it('everything is cached before', () => {
+    expect(state()).toBe('0:pg 5:pg 6:pg');
+  });
+
   it.each(ROWS)('%s', (_name, operation, left) => {
     operation();
     expect(state()).toBe(left);
@@ -135,7 +216,10 @@ describe('MOV to CR3 with reserved bits', () => {
 });
 
 describe('large pages', () => {
-  const LARGE = [['2 MiB', 0x3000, 0xc000_0000n, 1n << 21n], ['1 GiB', 0x2000, 0x8000_0000n, 1n << 30n]] as const;
+  const LARGE = [
+    ['2 MiB', 0x3000, 0xc000_0000n, 1n << 21n],
+    ['1 GiB', 0x2000, 0x8000_0000n, 1n << 30n],
+  ] as const;
 
   it.each(LARGE)('one INVLPG anywhere in a %s page forgets every piece of it', (_name, table, linear, bytes) => {
     const { memory } = world;

@@ -1,7 +1,7 @@
 import { Cr0, Cr4, Efer } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
-import { oracle } from './oracle.js';
 import type { OracleAccess, OracleMode, OracleResult } from './oracle.js';
+import { oracle } from './oracle.js';
 import { Random } from './random.js';
 import { createGuest, HIGH_RAM, World } from './world.js';
 
@@ -37,7 +37,10 @@ class TableFarm {
   readonly words: number[] = [];
   private readonly indices: Int32Array;
 
-  constructor(readonly world: World, readonly narrow: boolean) {
+  constructor(
+    readonly world: World,
+    readonly narrow: boolean,
+  ) {
     for (let table = 0; table < TABLES; table++) for (const slot of SLOTS) this.words.push(table * 4096 + slot * 8, table * 4096 + slot * 8 + 4);
     this.indices = Int32Array.from(this.words, (address) => world.memory.arenaOffsetOf(address) / 4);
   }
@@ -118,7 +121,9 @@ function checkCached(world: World, linear: bigint, mode: OracleMode): number {
     seen++;
     const result = oracle(mode, world.access(kind, linear));
     if (!result.ok || result.updates.length > 0 || world.memory.arenaOffsetOf(Number(result.physical)) !== at) {
-      throw new Error(`the TLB offers ${kind} of ${linear.toString(16)} at ${at}, the manual says ${JSON.stringify(result, (_k, v: unknown) => String(v))}`);
+      throw new Error(
+        `the TLB offers ${kind} of ${linear.toString(16)} at ${at}, the manual says ${JSON.stringify(result, (_k, v: unknown) => String(v))}`,
+      );
     }
   }
   return seen;
@@ -148,10 +153,12 @@ function patch(farm: TableFarm, words: Int32Array, address: bigint, value: numbe
 describe('random tables against the naive walker', () => {
   it(`agrees on ${CASES.toLocaleString('en')} configurations and accesses`, { timeout: 600_000 }, () => {
     const random = new Random(20_240_607);
-    const farms = WIDTHS.flatMap((maxPhysicalAddress, i) => [true, false, false].map((narrow) => {
-      const { arena, memory } = createGuest();
-      return new TableFarm(new World(arena, memory, { maxPhysicalAddress, pages1g: i !== 0, banks: 2 }), narrow);
-    }));
+    const farms = WIDTHS.flatMap((maxPhysicalAddress, i) =>
+      [true, false, false].map((narrow) => {
+        const { arena, memory } = createGuest();
+        return new TableFarm(new World(arena, memory, { maxPhysicalAddress, pages1g: i !== 0, banks: 2 }), narrow);
+      }),
+    );
     const tally: Tally = { mapped: 0, notPresent: 0, reserved: 0, key: 0, denied: 0, updates: 0, large: 0, cached: 0 };
     for (const farm of farms) farm.edit(random, 200);
     for (let i = 0; i < CASES; i++) {
@@ -188,7 +195,9 @@ function loadPdptes(world: World, random: Random): void {
     world.memory.write32(base + i * 8 + 4, high);
     entries.push((BigInt(high >>> 0) << 32n) | BigInt(low));
   }
-  const legal = entries.every((entry) => (entry & 1n) === 0n || ((entry & 0x1e6n) === 0n && entry >> BigInt(world.options.maxPhysicalAddress) === 0n));
+  const legal = entries.every(
+    (entry) => (entry & 1n) === 0n || ((entry & 0x1e6n) === 0n && entry >> BigInt(world.options.maxPhysicalAddress) === 0n),
+  );
   expect(world.mmu.loadPdptes(base)).toBe(legal);
   expect(world.mode().pdpte).toEqual(legal ? entries : mode.pdpte);
 }

@@ -1,6 +1,6 @@
 import { Cr0, Cr4, Efer, Rflags, vcpuState } from '@nestvm/isa';
-import { createArena, PhysicalMemory } from '@nestvm/memory';
 import type { Arena } from '@nestvm/memory';
+import { createArena, PhysicalMemory } from '@nestvm/memory';
 import { Access, Mmu, mmuState, TLB_ENTRIES, TLB_ENTRY_BYTES } from '../src/index.js';
 import type { OracleAccess, OracleMode } from './oracle.js';
 
@@ -36,7 +36,11 @@ export class World {
   readonly registers: Registers = { cr0: Cr0.PE | Cr0.PG, cr3: 0n, cr4: Cr4.PAE, efer: Efer.LMA | Efer.LME, cpl: 0, ac: false, pkru: 0, pkrs: 0 };
   private readonly base: number;
 
-  constructor(readonly arena: Arena, readonly memory: PhysicalMemory, readonly options: { maxPhysicalAddress: number; pages1g: boolean; banks?: number }) {
+  constructor(
+    readonly arena: Arena,
+    readonly memory: PhysicalMemory,
+    readonly options: { maxPhysicalAddress: number; pages1g: boolean; banks?: number },
+  ) {
     this.base = arena.allocate('vcpu', vcpuState.size);
     this.mmu = new Mmu({ memory, vcpuBase: this.base, ...options });
   }
@@ -77,9 +81,24 @@ export class World {
     const pdpte = [0, 1, 2, 3].map((i) => this.arena.view.getBigUint64(this.mmu.stateBase + mmuState.offset.pdpte + i * 8, true));
     const has = (value: number, mask: number): boolean => (value & mask) !== 0;
     return {
-      pg: has(cr0, Cr0.PG), wp: has(cr0, Cr0.WP), pae: has(cr4, Cr4.PAE), lma: has(efer, Efer.LMA), la57: has(cr4, Cr4.LA57), pse: has(cr4, Cr4.PSE),
-      nxe: has(efer, Efer.NXE), smep: has(cr4, Cr4.SMEP), smap: has(cr4, Cr4.SMAP), pke: has(cr4, Cr4.PKE), pks: has(cr4, Cr4.PKS),
-      ac: ac && cpl !== 3, pkru, pkrs, cr3, pdpte, read: this.read, ...this.options,
+      pg: has(cr0, Cr0.PG),
+      wp: has(cr0, Cr0.WP),
+      pae: has(cr4, Cr4.PAE),
+      lma: has(efer, Efer.LMA),
+      la57: has(cr4, Cr4.LA57),
+      pse: has(cr4, Cr4.PSE),
+      nxe: has(efer, Efer.NXE),
+      smep: has(cr4, Cr4.SMEP),
+      smap: has(cr4, Cr4.SMAP),
+      pke: has(cr4, Cr4.PKE),
+      pks: has(cr4, Cr4.PKS),
+      ac: ac && cpl !== 3,
+      pkru,
+      pkrs,
+      cr3,
+      pdpte,
+      read: this.read,
+      ...this.options,
     };
   }
 
@@ -124,4 +143,3 @@ export class World {
     return (this.arena.u32[(this.base + offset[field]) / 4]! + index * TLB_ENTRY_BYTES) / 4;
   }
 }
-

@@ -5,7 +5,10 @@ export type StateErrorCode = 'bad-state' | 'bad-base';
 export class StateError extends Error {
   override readonly name = 'StateError';
 
-  constructor(readonly code: StateErrorCode, message: string) {
+  constructor(
+    readonly code: StateErrorCode,
+    message: string,
+  ) {
     super(message);
   }
 }

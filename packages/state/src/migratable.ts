@@ -1,5 +1,5 @@
-import { loadStruct, saveStruct } from './snapshot.js';
 import type { SavedValue } from './snapshot.js';
+import { loadStruct, saveStruct } from './snapshot.js';
 import type { Field, Struct } from './struct.js';
 
 /**
@@ -44,7 +44,10 @@ export interface StatefulOptions {
 
 /** Makes a unit stateful from a pair of functions. */
 export const stateful = (options: StatefulOptions): Stateful => ({
-  kind: 'stateful', version: options.version, save: () => options.save(), load: (saved) => options.load(saved),
+  kind: 'stateful',
+  version: options.version,
+  save: () => options.save(),
+  load: (saved) => options.load(saved),
 });
 
 /** Makes the struct at byte `base` of `buffer` a unit; `rederive` rebuilds what is derived, after a load. */

@@ -2,11 +2,19 @@ import { describe, expect, expectTypeOf, it } from 'vitest';
 import { StateError } from './errors.js';
 import { nonMigratable, stateless, structState } from './migratable.js';
 import { loadStruct, saveStruct } from './snapshot.js';
-import { array, bytes, derived, struct, u16, u32, u64, u8 } from './struct.js';
+import { array, bytes, derived, struct, u8, u16, u32, u64 } from './struct.js';
 import { viewStruct } from './view.js';
 
 const unit = struct('unit', 3, {
-  a: u8, b: u16, c: u32, cache: derived(u64), d: u64, raw: bytes(20), list: array(u16, 3), wide: array(u64, 2), spare: derived(array(u8, 5)),
+  a: u8,
+  b: u16,
+  c: u32,
+  cache: derived(u64),
+  d: u64,
+  raw: bytes(20),
+  list: array(u16, 3),
+  wide: array(u64, 2),
+  spare: derived(array(u8, 5)),
 });
 
 const code = (run: () => unknown): string => {
@@ -42,7 +50,12 @@ describe('viewStruct', () => {
     view.wide.set(1, 5n);
     view.raw[19] = 9;
     const data = new DataView(buffer, 128);
-    expect([data.getUint8(0), data.getUint16(2, true), data.getUint32(4, true), data.getBigUint64(16, true)]).toEqual([0xff, 0x1234, 0xffffffff, 2n ** 64n - 2n]);
+    expect([data.getUint8(0), data.getUint16(2, true), data.getUint32(4, true), data.getBigUint64(16, true)]).toEqual([
+      0xff,
+      0x1234,
+      0xffffffff,
+      2n ** 64n - 2n,
+    ]);
     expect([data.getUint16(56, true), data.getBigUint64(72, true), data.getUint8(51)]).toEqual([0xabcd, 5n, 9]);
     expect([view.a, view.c, view.d, view.list.get(2), view.list.length]).toEqual([0xff, 0xffffffff, 2n ** 64n - 2n, 0xabcd, 3]);
     expect(() => view.list.get(3)).toThrow(RangeError);

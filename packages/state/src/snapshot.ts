@@ -1,7 +1,7 @@
 import { StateError } from './errors.js';
 import type { Field, FieldType, Struct } from './struct.js';
-import { viewStruct } from './view.js';
 import type { ElementsView } from './view.js';
+import { viewStruct } from './view.js';
 
 /** Data that a snapshot can hold: plain, and free of anything that refers to a running machine. */
 export type SavedValue = null | boolean | number | bigint | string | Uint8Array | readonly SavedValue[] | { readonly [name: string]: SavedValue };
@@ -72,11 +72,13 @@ function checkElement(path: string, type: FieldType, value: unknown): void {
   if (type === 'u64') {
     if (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value) throw badState(path, 'an unsigned 64-bit bigint', value);
   } else if (type !== 'bytes') {
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > LIMIT[type]) throw badState(path, `an integer from 0 to ${LIMIT[type]}`, value);
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > LIMIT[type])
+      throw badState(path, `an integer from 0 to ${LIMIT[type]}`, value);
   }
 }
 
 function badState(path: string, wanted: string, value: unknown): StateError {
-  const shown = typeof value === 'object' ? (value === null ? 'null' : 'an object') : typeof value === 'string' ? 'a string' : String(value);
+  const isSimple = value === null || value === undefined || typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean';
+  const shown = isSimple ? String(value) : typeof value === 'string' ? 'a string' : 'an object';
   return new StateError('bad-state', `saved state: ${path} must be ${wanted}, not ${shown}; the snapshot is damaged or of another version`);
 }

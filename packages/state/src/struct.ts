@@ -34,7 +34,11 @@ export const u64: Field<'u64', 'scalar'> = scalar('u64');
 /** `length` bytes of opaque storage, 16-byte aligned. */
 export const bytes = (length: number): Field<'bytes', 'bytes'> => ({ type: 'bytes', shape: 'bytes', count: length, derived: false });
 /** `count` consecutive elements of a scalar field. */
-export const array = <T extends Exclude<FieldType, 'bytes'>>(field: Field<T, 'scalar'>, count: number): Field<T, 'array'> => ({ ...field, shape: 'array', count });
+export const array = <T extends Exclude<FieldType, 'bytes'>>(field: Field<T, 'scalar'>, count: number): Field<T, 'array'> => ({
+  ...field,
+  shape: 'array',
+  count,
+});
 /** A cache: given room in the struct, but neither saved nor loaded. */
 export const derived = <T extends FieldType, S extends FieldShape>(field: Field<T, S>): Field<T, S> => ({ ...field, derived: true });
 

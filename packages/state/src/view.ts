@@ -1,6 +1,6 @@
 import { StateError } from './errors.js';
-import { elementBytes } from './struct.js';
 import type { Field, FieldType, Struct } from './struct.js';
+import { elementBytes } from './struct.js';
 
 /** Elements of a field of several. `u64` elements are `bigint`, the others numbers; values are cut to the width. */
 export interface ElementsView<V> {
@@ -23,17 +23,23 @@ type Access = { get(at: number): number | bigint; set(at: number, value: number 
 
 function accessOf(type: FieldType, view: DataView): Access {
   switch (type) {
-    case 'u16': return { get: (at) => view.getUint16(at, true), set: (at, value) => view.setUint16(at, Number(value), true) };
-    case 'u32': return { get: (at) => view.getUint32(at, true), set: (at, value) => view.setUint32(at, Number(value), true) };
-    case 'u64': return { get: (at) => view.getBigUint64(at, true), set: (at, value) => view.setBigUint64(at, BigInt(value), true) };
-    default: return { get: (at) => view.getUint8(at), set: (at, value) => view.setUint8(at, Number(value)) };
+    case 'u16':
+      return { get: (at) => view.getUint16(at, true), set: (at, value) => view.setUint16(at, Number(value), true) };
+    case 'u32':
+      return { get: (at) => view.getUint32(at, true), set: (at, value) => view.setUint32(at, Number(value), true) };
+    case 'u64':
+      return { get: (at) => view.getBigUint64(at, true), set: (at, value) => view.setBigUint64(at, BigInt(value), true) };
+    default:
+      return { get: (at) => view.getUint8(at), set: (at, value) => view.setUint8(at, Number(value)) };
   }
 }
 
-/** Throws `StateError` (`bad-base`) unless the struct fits at `base`, a multiple of 16. */
-export function assertBase(struct: Struct<Record<string, Field>>, buffer: ArrayBufferLike, base: number): void {
+function assertBase(struct: Struct<Record<string, Field>>, buffer: ArrayBufferLike, base: number): void {
   if (Number.isSafeInteger(base) && base >= 0 && base % 16 === 0 && base + struct.size <= buffer.byteLength) return;
-  throw new StateError('bad-base', `struct '${struct.name}': ${struct.size} bytes at ${base} do not fit in memory of ${buffer.byteLength} bytes; give a multiple of 16 inside it`);
+  throw new StateError(
+    'bad-base',
+    `struct '${struct.name}': ${struct.size} bytes at ${base} do not fit in memory of ${buffer.byteLength} bytes; give a multiple of 16 inside it`,
+  );
 }
 
 function property(field: Field, view: DataView, at: number): PropertyDescriptor {
@@ -46,7 +52,9 @@ function property(field: Field, view: DataView, at: number): PropertyDescriptor 
     return at + index * width;
   };
   const elements: ElementsView<number | bigint> = {
-    length: field.count, get: (index) => access.get(position(index)), set: (index, value) => access.set(position(index), value),
+    length: field.count,
+    get: (index) => access.get(position(index)),
+    set: (index, value) => access.set(position(index), value),
   };
   return { enumerable: true, value: elements };
 }

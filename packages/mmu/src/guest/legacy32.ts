@@ -1,6 +1,6 @@
-import { Entry, Walked } from './walk.js';
-import type { Walk } from './walk.js';
 import type { Tables } from './tables.js';
+import type { Walk } from './walk.js';
+import { Entry, Walked } from './walk.js';
 
 /**
  * Walks 32-bit tables (SDM Vol. 3, "32-Bit Paging"): two levels of 4-byte entries, 4 MiB pages when `pse`, whose

@@ -1,6 +1,6 @@
-import { Entry, Walked } from './walk.js';
-import type { Walk } from './walk.js';
 import type { Tables } from './tables.js';
+import type { Walk } from './walk.js';
+import { Entry, Walked } from './walk.js';
 
 /** Address bits 29:13 of a 1 GiB leaf and 20:13 of a 2 MiB leaf are reserved. */
 const RESERVED_1G = 0x3fff_e000;
@@ -10,11 +10,16 @@ const PAGES_4G = 0x10_0000;
 /** Index into the table of a level: nine bits of the linear address each. */
 function indexAt(level: number, lo: number, hi: number): number {
   switch (level) {
-    case 1: return (lo >>> 12) & 0x1ff;
-    case 2: return (lo >>> 21) & 0x1ff;
-    case 3: return ((lo >>> 30) | (hi << 2)) & 0x1ff;
-    case 4: return (hi >>> 7) & 0x1ff;
-    default: return (hi >>> 16) & 0x1ff;
+    case 1:
+      return (lo >>> 12) & 0x1ff;
+    case 2:
+      return (lo >>> 21) & 0x1ff;
+    case 3:
+      return ((lo >>> 30) | (hi << 2)) & 0x1ff;
+    case 4:
+      return (hi >>> 7) & 0x1ff;
+    default:
+      return (hi >>> 16) & 0x1ff;
   }
 }
 
@@ -28,7 +33,16 @@ function largePage(level: number, lo: number, low: number, high: number): number
  * Walks tables of 8-byte entries from `level` (5, 4 or 2) down, beginning with the table in page `table`
  * (SDM Vol. 3, "4-Level Paging and 5-Level Paging", "PAE Paging"). `reservedHigh` are the bits of an entry's high half that must be 0.
  */
-export function walkLong(tables: Tables, walk: Walk, lo: number, hi: number, level: number, table: number, reservedHigh: number, pages1g: boolean): number {
+export function walkLong(
+  tables: Tables,
+  walk: Walk,
+  lo: number,
+  hi: number,
+  level: number,
+  table: number,
+  reservedHigh: number,
+  pages1g: boolean,
+): number {
   for (; ; level--) {
     const address = table * 4096 + indexAt(level, lo, hi) * 8;
     if (!tables.load(address)) return Walked.SECOND_STAGE;

@@ -1,7 +1,7 @@
 import { walkLong } from './long.js';
 import type { Tables } from './tables.js';
-import { Entry, Walked } from './walk.js';
 import type { Walk } from './walk.js';
+import { Entry, Walked } from './walk.js';
 
 /** Bits 2:1 and 8:5 of a page-directory-pointer-table entry are reserved. */
 const RESERVED_PDPTE = 0x1e6;

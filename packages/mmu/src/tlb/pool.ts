@@ -33,7 +33,11 @@ export class TlbPool {
   private readonly huge: Uint8Array;
   private clock = 0;
 
-  constructor(arena: Arena, name: string, readonly banks: number) {
+  constructor(
+    arena: Arena,
+    name: string,
+    readonly banks: number,
+  ) {
     this.base = arena.allocate(name, banks * TLB_BANK_BYTES, 4096);
     this.i32 = arena.i32;
     this.u8 = arena.u8;
