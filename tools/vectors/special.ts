@@ -265,11 +265,7 @@ const preparations: [RegExp, (context: Context) => void][] = [
   [
     /^V?MASKMOV(Q|DQU)$/,
     (context) => {
-      context.state.setGpr(
-        RDI,
-        BigInt(Place.window + 0x400 + context.random.below(0x800)),
-        context.addressBits,
-      );
+      context.state.setGpr(RDI, BigInt(Place.window + 0x400 + context.random.below(0x800)), context.addressBits);
     },
   ],
   [

@@ -1,5 +1,5 @@
 import type { VectorCase } from './format.js';
-import { Image, KEPT_FLAGS } from './image.js';
+import { Image, KEPT_FLAGS, type VectorMode } from './image.js';
 import { type ShiftFacts, type Tolerance, toleranceOf, undefinedConditions, undefinedDestination, undefinedFlags } from './undefined.js';
 
 const PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
@@ -31,7 +31,7 @@ function rmRegister(test: VectorCase, mode64: boolean): { offset: number; length
 }
 
 /** Which bits of which bytes of one case count. */
-export function comparisonMask(name: string, test: VectorCase, before: Uint8Array, mode64: boolean): Uint8Array {
+export function comparisonMask(name: string, test: VectorCase, before: Uint8Array, mode: VectorMode): Uint8Array {
   const mask = new Uint8Array(Image.size).fill(0xff);
   const view = new DataView(mask.buffer);
   const shift = shiftFacts(name, test, before);
@@ -39,9 +39,11 @@ export function comparisonMask(name: string, test: VectorCase, before: Uint8Arra
   view.setUint32(Image.rflags + 4, 0, true);
   const conditions = undefinedConditions(mnemonicOf(name)) | (toleranceOf(mnemonicOf(name))?.kind === 'f80' ? 0x200 : 0);
   view.setUint16(Image.fsw, 0xffff & ~conditions, true);
+  // Outside of 64-bit mode the upper halves come and go with mode switches (SDM Vol. 1, "General-Purpose Registers in 64-Bit Mode").
+  if (mode !== 64) for (let i = 0; i < 8; i++) view.setUint32(Image.gpr + 8 * i + 4, 0, true);
   for (const { offset, bytes } of test.ignore) mask.fill(0, offset, offset + bytes.length);
   if (undefinedDestination(shift)) {
-    const register = rmRegister(test, mode64);
+    const register = rmRegister(test, mode === 64);
     if (register) mask.fill(0, register.offset, register.offset + register.length);
     else mask.fill(0, Image.memory);
   }
@@ -70,10 +72,10 @@ export function findMismatches(
   name: string,
   test: VectorCase,
   images: { before: Uint8Array; expected: Uint8Array; actual: Uint8Array },
-  mode64: boolean,
+  mode: VectorMode,
 ): number[] {
   const { before, expected, actual } = images;
-  const mask = comparisonMask(name, test, before, mode64);
+  const mask = comparisonMask(name, test, before, mode);
   const tolerance = toleranceOf(mnemonicOf(name));
   const wrong: number[] = [];
   for (let at = 0; at < Image.size; at++) {

@@ -107,7 +107,7 @@ class CaseRunner {
     this.#executor.read(this.#actual);
     const wrong = outcomeDifferences(test, outcome);
     const images = { before: this.#before, expected: this.#expected, actual: this.#actual };
-    return [...wrong, ...describeMismatches(findMismatches(form, test, images, this.#file.mode === 64), this.#expected, this.#actual)];
+    return [...wrong, ...describeMismatches(findMismatches(form, test, images, this.#file.mode), this.#expected, this.#actual)];
   }
 }
 

@@ -2,12 +2,12 @@ import { MmioSpace, PortSpace } from '@nestvm/bus';
 import { createDeterministicRandom, Engine, Interpreter, reset, updateMode, Vcpu } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
 import { parseCpu } from '@nestvm/isa/models';
-import { createArena, PhysicalMemory, type Arena } from '@nestvm/memory';
+import { type Arena, createArena, PhysicalMemory } from '@nestvm/memory';
 import { Mmu } from '@nestvm/mmu';
 import type { StepOutcome, VectorExecutor } from './executor.js';
 import { NO_EXCEPTION } from './format.js';
 import { Image, Place, type VectorMode } from './image.js';
-import { SANDBOX_BYTES, Sandbox, type Frame } from './sandbox.js';
+import { type Frame, SANDBOX_BYTES, Sandbox } from './sandbox.js';
 import { imageToVcpu, vcpuToImage } from './vcpu-image.js';
 
 /** An outcome that no CPU has: the instruction ran on and on, or the machine shut down. */
@@ -44,7 +44,14 @@ class InterpreterExecutor implements VectorExecutor {
     const base = this.#arena.allocate('vcpu 0', vcpuState.size, 64);
     const mmu = new Mmu({ memory: this.#memory, vcpuBase: base, maxPhysicalAddress: model.physicalBits, pages1g: true });
     this.#cpu = new Vcpu({
-      index: 0, buffer: this.#arena.memory.buffer, base, mmu, memory: this.#memory, ports: new PortSpace(), clock: { nowNs: () => 0 }, model,
+      index: 0,
+      buffer: this.#arena.memory.buffer,
+      base,
+      mmu,
+      memory: this.#memory,
+      ports: new PortSpace(),
+      clock: { nowNs: () => 0 },
+      model,
       random: createDeterministicRandom(1),
     });
     this.#interpreter = new Interpreter(this.#cpu, new Engine(this.#arena, this.#memory));

@@ -1,12 +1,24 @@
-import { Cr0, Cr4, Efer, Segment, vcpuState } from '@nestvm/isa';
 import type { Vcpu } from '@nestvm/cpu';
+import { Cr0, Cr4, Efer, Segment, vcpuState } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import { Place, selectorsOf, type VectorMode } from './image.js';
 
 /** Guest-physical addresses of what a tiny kernel needs; user pages are mapped at their own addresses. */
 const Gpa = {
-  pml4: 0x10000, lowPdpt: 0x11000, lowPd: 0x12000, lowPt: 0x13000, highPdpt: 0x14000, highPd: 0x15000, highPt: 0x16000,
-  gdt: 0x17000, idt: 0x18000, tss: 0x19000, ldt: 0x1a000, handlers: 0x1b000, stack: 0x1c000, end: 0x1d000,
+  pml4: 0x10000,
+  lowPdpt: 0x11000,
+  lowPd: 0x12000,
+  lowPt: 0x13000,
+  highPdpt: 0x14000,
+  highPd: 0x15000,
+  highPt: 0x16000,
+  gdt: 0x17000,
+  idt: 0x18000,
+  tss: 0x19000,
+  ldt: 0x1a000,
+  handlers: 0x1b000,
+  stack: 0x1c000,
+  end: 0x1d000,
 } as const;
 
 /** RAM that the sandbox takes, from guest-physical address 0. */
@@ -123,7 +135,8 @@ export class Sandbox {
     const level3 = 0x0000_6000_0000_0000n;
     const code32 = 0x00cf_9b00_0000_ffffn;
     const system = (address: bigint, limit: number, type: bigint): bigint[] => [
-      BigInt(limit) | ((address & 0xff_ffffn) << 16n) | (type << 40n) | (((address >> 24n) & 0xffn) << 56n), (address >> 32n) & 0xffff_ffffn,
+      BigInt(limit) | ((address & 0xff_ffffn) << 16n) | (type << 40n) | (((address >> 24n) & 0xffn) << 56n),
+      (address >> 32n) & 0xffff_ffffn,
     ];
     const tss = system(KERNEL + BigInt(Gpa.tss), 0x67, 0x8bn);
     const ldt = system(KERNEL + BigInt(Gpa.ldt), 0x1f, 0x82n);
