@@ -48,9 +48,9 @@ export class CpuModel implements CpuDescription {
     return cpuidLeaf(this, leaf, subleaf, state);
   }
 
-  /** One line for each feature that was left out, as a warning. */
+  /** What was left out, as a line for a warning. */
   get warnings(): readonly string[] {
-    return this.missing.map((feature) => `${this.name}: Nestvm does not have '${feature}'; left out`);
+    return this.missing.length === 0 ? [] : [`${this.name}: left out what Nestvm does not have: ${this.missing.join(' ')}`];
   }
 
   /** The same CPU in another topology. */
