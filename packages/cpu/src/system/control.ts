@@ -27,7 +27,7 @@ function isCr0Allowed(cpu: Vcpu, value: number): boolean {
 }
 
 /** Writes CR0 with all checks and consequences: LMA, PDPTEs, mode. False: not allowed, #GP(0). */
-export function writeCr0(cpu: Vcpu, raw: number): boolean {
+function writeCr0(cpu: Vcpu, raw: number): boolean {
   const w = cpu.w;
   const old = w[CR0]!;
   const value = (raw & CR0_WRITABLE) | Cr0.ET;
@@ -45,7 +45,7 @@ export function writeCr0(cpu: Vcpu, raw: number): boolean {
 }
 
 /** Writes CR4 with all checks and consequences. False: not allowed, #GP(0). */
-export function writeCr4(cpu: Vcpu, value: number): boolean {
+function writeCr4(cpu: Vcpu, value: number): boolean {
   const w = cpu.w;
   const old = w[CR4]!;
   if ((value & ~cpu.features.cr4) !== 0) return false;

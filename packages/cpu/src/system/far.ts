@@ -14,7 +14,7 @@ import { checkTarget, dropDataSegments, readReturnSegment, readReturnStack } fro
 const RSP = GPR + 8;
 
 /** The far pointer operand: offset in `cpu.lo`/`cpu.hi`, and the selector as result; -1 when a fault was recorded. */
-export function readFarPointer(cpu: Vcpu, insn: Readonly<Instruction>): number {
+function readFarPointer(cpu: Vcpu, insn: Readonly<Instruction>): number {
   if (!insn.hasModRm) {
     cpu.lo = insn.operandSize === 16 ? insn.immediate & 0xffff : insn.immediate | 0;
     cpu.hi = 0;

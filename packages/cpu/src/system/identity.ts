@@ -54,7 +54,7 @@ export function XGETBV(cpu: Vcpu): Outcome {
 }
 
 /** True when XCR0 may have this value: x87 always, AVX with SSE, the AVX-512 components together and with AVX. */
-export function isXcr0Allowed(supported: number, lo: number, hi: number): boolean {
+function isXcr0Allowed(supported: number, lo: number, hi: number): boolean {
   if (hi !== 0 || (lo & ~supported) !== 0 || (lo & 1) === 0) return false;
   if ((lo & 4) !== 0 && (lo & 2) === 0) return false;
   const avx512 = lo & 0xe0;

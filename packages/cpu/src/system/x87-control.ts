@@ -1,5 +1,5 @@
 import type { Instruction } from '@nestvm/decoder';
-import { writeGpr, writeRm, readRm } from '../operands.js';
+import { readRm, writeGpr, writeRm } from '../operands.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
 import { word } from '../words.js';

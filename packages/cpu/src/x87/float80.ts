@@ -59,7 +59,13 @@ function roundsUp(odd: boolean, rest: bigint, half: bigint, sign: 0 | 1, control
 }
 
 /** Cuts a magnitude × 2^exponent to a multiple of 2^quantum. */
-export function quantize(sign: 0 | 1, magnitude: bigint, exponent: number, quantum: number, control: number): { units: bigint; inexact: boolean; up: boolean } {
+export function quantize(
+  sign: 0 | 1,
+  magnitude: bigint,
+  exponent: number,
+  quantum: number,
+  control: number,
+): { units: bigint; inexact: boolean; up: boolean } {
   const shift = quantum - exponent;
   if (shift <= 0) return { units: magnitude << BigInt(-shift), inexact: false, up: false };
   const distance = BigInt(shift);
@@ -254,7 +260,10 @@ export function widen(bits: bigint, format: Format): Result {
   const placed = fraction << BigInt(63 - format.fraction);
   if (exponent === all) {
     if (fraction === 0n) return { value: infinity(sign), flags: 0 };
-    return { value: { sign, exponent: MAX_EXPONENT, significand: INTEGER_BIT | QUIET_BIT | placed }, flags: (placed & QUIET_BIT) === 0n ? Flag.IE : 0 };
+    return {
+      value: { sign, exponent: MAX_EXPONENT, significand: INTEGER_BIT | QUIET_BIT | placed },
+      flags: (placed & QUIET_BIT) === 0n ? Flag.IE : 0,
+    };
   }
   if (exponent === 0) {
     if (fraction === 0n) return { value: zero(sign), flags: 0 };
@@ -270,8 +279,13 @@ export function narrow(a: Float80, format: Format, control: number): { bits: big
   const assemble = (exponent: number, fraction: bigint): bigint =>
     (BigInt(a.sign) << BigInt(format.fraction + format.exponentBits)) | (BigInt(exponent) << BigInt(format.fraction)) | fraction;
   const mask = (1n << BigInt(format.fraction)) - 1n;
-  if (isUnsupported(a)) return { bits: (1n << BigInt(format.fraction + format.exponentBits)) | (BigInt(all) << BigInt(format.fraction)) | (1n << BigInt(format.fraction - 1)), flags: Flag.IE };
-  if (isNan(a)) return { bits: assemble(all, ((a.significand | QUIET_BIT) >> BigInt(63 - format.fraction)) & mask), flags: isSignaling(a) ? Flag.IE : 0 };
+  if (isUnsupported(a))
+    return {
+      bits: (1n << BigInt(format.fraction + format.exponentBits)) | (BigInt(all) << BigInt(format.fraction)) | (1n << BigInt(format.fraction - 1)),
+      flags: Flag.IE,
+    };
+  if (isNan(a))
+    return { bits: assemble(all, ((a.significand | QUIET_BIT) >> BigInt(63 - format.fraction)) & mask), flags: isSignaling(a) ? Flag.IE : 0 };
   if (isInfinite(a)) return { bits: assemble(all, 0n), flags: 0 };
   if (isZero(a)) return { bits: assemble(0, 0n), flags: 0 };
   const top = exponentOf(a) + bitLength(a.significand) - 1;
