@@ -27,7 +27,7 @@ export function raiseDebugFault(cpu: Vcpu, causes: number): Outcome {
 const lengthOf = (dr7: number, i: number): number => [1, 2, 8, 4][(dr7 >>> (18 + 4 * i)) & 3]!;
 
 /** DR6 bits B0-B3 of the enabled breakpoints of one of the `kinds` (bit n: R/W = n) that touch `size` bytes at the address. */
-export function matchBreakpoints(cpu: Vcpu, lo: number, hi: number, size: number, kinds: number): number {
+function matchBreakpoints(cpu: Vcpu, lo: number, hi: number, size: number, kinds: number): number {
   const w = cpu.w;
   const dr7 = w[DR7]!;
   let hits = 0;

@@ -52,10 +52,16 @@ function deliverOnce(cpu: Vcpu, vector: number, kind: EventKind, error: number, 
 }
 
 /** Shutdown after a triple fault: the CPU stops until RESET, INIT, NMI or SMI; platforms answer with a reset. */
-export function shutDown(cpu: Vcpu): void {
+function shutDown(cpu: Vcpu): void {
   if (cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.interceptEvent(cpu, 'SHUTDOWN', 0) === true) return;
   cpu.w[ACTIVITY] = Activity.SHUTDOWN;
   cpu.onPlatformEvent('shutdown');
+}
+
+/** CR2 gets the address of a page fault when it is delivered, also as part of a double fault. */
+function writeCr2(w: Int32Array): void {
+  w[CR2] = w[SLOW_ADDRESS]!;
+  w[CR2 + 1] = w[SLOW_ADDRESS + 1]!;
 }
 
 /**
@@ -73,10 +79,8 @@ export function deliverFault(cpu: Vcpu): void {
       return;
     }
     if (w[GUEST_MODE] !== 0 && cpu.virtualization?.interceptException(cpu, vector, error, hasError, EventKind.EXCEPTION) === true) return;
-    if (vector === Vector.PF) {
-      w[CR2] = w[SLOW_ADDRESS]!;
-      w[CR2 + 1] = w[SLOW_ADDRESS + 1]!;
-    } else if (vector === Vector.DB) enterDebugException(cpu);
+    if (vector === Vector.PF) writeCr2(w);
+    else if (vector === Vector.DB) enterDebugException(cpu);
     if (deliverOnce(cpu, vector, EventKind.EXCEPTION, error, hasError, w[RIP]!, w[RIP + 1]!)) return;
     if (vector === Vector.DF) {
       shutDown(cpu);
@@ -85,6 +89,7 @@ export function deliverFault(cpu: Vcpu): void {
     if (w[GUEST_MODE] !== 0) cpu.virtualization?.interruptedDelivery(cpu, vector, EventKind.EXCEPTION, error, hasError, 0);
     const second = w[FAULT_VECTOR]!;
     if (isDoubleFault(vector, second)) {
+      if (second === Vector.PF) writeCr2(w);
       vector = Vector.DF;
       error = 0;
       hasError = true;

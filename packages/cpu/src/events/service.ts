@@ -11,7 +11,7 @@ import { enterSmm } from './smm.js';
 const MONITOR_ARMED = word('monitorArmed');
 
 /** Bits of `pendingEvents`. */
-export const PendingEvent = { NMI: 1, SMI: 2, INIT: 4 } as const;
+const PendingEvent = { NMI: 1, SMI: 2, INIT: 4 } as const;
 
 /** Moves what the interrupt source has latched into the vCPU state, where it waits while blocked. */
 function collect(cpu: Vcpu): number {
