@@ -12,12 +12,21 @@ export function describe(machine: Machine, what: string, running: boolean): stri
     case 'registers': return machine.cpus.map((_, i) => registers(machine, i)).join('');
     case 'cpus': return machine.cpus.map((cpu, i) => `* CPU #${i}: rip=0x${hex(cpu.rip)} activity=${cpu.get32('activity')} retired=${machine.executors[i]!.retired}\n`).join('');
     case 'memory': return machine.arena.allocations.map(({ name, offset, bytes }) => `${offset.toString(16).padStart(9, '0')} ${bytes.toString(16).padStart(9)} ${name}\n`).join('');
+    case 'timers': return machine.clock.armedTimers().map(({ name, deadlineNs }) => `${name.padEnd(24)} in ${((deadlineNs - machine.clock.nowNs()) / 1e6).toFixed(3)} ms\n`).join('');
+    case 'devices': return savable(machine).map(([name, device]) => `${name}: ${JSON.stringify(device.save())}\n`).join('');
     default: return undefined;
   }
 }
 
+interface Savable {
+  save(): unknown;
+}
+
+const savable = (machine: Machine): [string, Savable][] =>
+  [...machine.platform.devices, ...machine.platform.localApics].flatMap((device) => ('save' in device ? [[device.name, device as unknown as Savable] as [string, Savable]] : []));
+
 /** Registers of one vCPU as text. */
-export function registers(machine: Machine, index: number): string {
+function registers(machine: Machine, index: number): string {
   const cpu = machine.cpus[index]!;
   const general = REGISTERS.map((name, i) => `${name.toUpperCase().padEnd(3)}=${hex(cpu.gpr(i))}${i % 4 === 3 ? '\n' : ' '}`).join('');
   const control = (['cr0', 'cr2', 'cr3', 'cr4', 'efer'] as const).map((name) => `${name.toUpperCase()}=${hex(cpu.get64(name))}`).join(' ');

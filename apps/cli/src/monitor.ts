@@ -15,10 +15,10 @@ export interface MonitorTarget {
 
 const COMMANDS: Readonly<Record<string, string>> = {
   help: 'this list', quit: 'end Nestvm', stop: 'stop the CPUs', cont: 'go on', system_reset: 'reset the machine', system_powerdown: 'press the power button',
-  info: 'info status, registers, memory, cpus, version',
+  info: 'info status, registers, cpus, timers, devices, memory, version',
 };
 const ALIASES: Readonly<Record<string, string>> = { q: 'quit', c: 'cont', s: 'stop', h: 'help', '?': 'help' };
-export const PROMPT = '(nestvm) ';
+const PROMPT = '(nestvm) ';
 
 /** A small line editor and the commands behind it; `print` takes text with \r\n line ends. */
 export class Monitor {
@@ -64,7 +64,7 @@ export class Monitor {
       case 'cont': return this.target.resume();
       case 'system_reset': return this.target.reset();
       case 'system_powerdown': return this.target.powerButton();
-      case 'info': return this.print(this.target.info(rest[0] ?? 'status')?.replaceAll('\n', '\r\n') ?? `info ${rest[0]}: unknown; there are status, registers, memory, cpus, version\r\n`);
+      case 'info': return this.print(this.target.info(rest[0] ?? 'status')?.replaceAll('\n', '\r\n') ?? `info ${rest[0]}: unknown; there are status, registers, cpus, timers, devices, memory, version\r\n`);
       default: {
         const near = nearestName(word, Object.keys(COMMANDS));
         this.print(`${word}: no such command; ${near ? `the nearest is '${near}'` : "'help' lists them"}\r\n`);

@@ -21,8 +21,8 @@ export interface ElfImage {
   readonly segments: readonly ElfSegment[];
 }
 
-export const PT_LOAD = 1;
-export const PT_NOTE = 4;
+const PT_LOAD = 1;
+const PT_NOTE = 4;
 const EM_386 = 3;
 const EM_X86_64 = 62;
 

@@ -50,7 +50,7 @@ export interface LoadAddresses {
 }
 
 /** Places a kernel by explicit addresses, given where its header lies in the file. */
-export function loadByAddresses(options: MultibootOptions, at: number, addresses: LoadAddresses): LoadedKernel {
+function loadByAddresses(options: MultibootOptions, at: number, addresses: LoadAddresses): LoadedKernel {
   const { kernel, e820 } = options;
   const start = at - (addresses.header - addresses.load);
   if (addresses.load > addresses.header || start < 0) throw new BootError('bad-header', `${kernel.name}: the multiboot header names a load address after itself; fix its address fields`);
@@ -62,7 +62,7 @@ export function loadByAddresses(options: MultibootOptions, at: number, addresses
 }
 
 /** Places an ELF kernel. */
-export function loadElfKernel(options: MultibootOptions): LoadedKernel {
+function loadElfKernel(options: MultibootOptions): LoadedKernel {
   const { kernel } = options;
   if (!isElf(kernel.bytes)) throw new BootError('bad-header', `${kernel.name}: a multiboot header without addresses in a file that is not ELF; set bit 16 of its flags and the address fields`);
   const image = readElf(kernel);
@@ -70,7 +70,7 @@ export function loadElfKernel(options: MultibootOptions): LoadedKernel {
 }
 
 /** Places modules above the kernel, page-aligned, in order. */
-export function modulesAbove(options: MultibootOptions, end: number): BootWrite[] {
+function modulesAbove(options: MultibootOptions, end: number): BootWrite[] {
   let address = end;
   return (options.modules ?? []).map((module) => {
     address = alignUp(address, 4096);

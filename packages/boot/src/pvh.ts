@@ -25,7 +25,7 @@ export function pvhEntry(file: BootFile): number | undefined {
 }
 
 /** Puts files at the top of low memory, page-aligned, the first one highest. */
-export function placeModules(modules: readonly BootFile[], top: number, bottom: number): BootWrite[] {
+function placeModules(modules: readonly BootFile[], top: number, bottom: number): BootWrite[] {
   let end = top;
   return modules.map((module) => {
     const address = alignDown(end - module.bytes.length, 4096);

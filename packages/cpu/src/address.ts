@@ -15,7 +15,7 @@ function add(cpu: Vcpu, lo: number, hi: number): void {
 }
 
 /** Leaves the offset (effective address before segmentation) of the memory operand in `cpu.lo`/`cpu.hi`. */
-export function effectiveOffset(cpu: Vcpu, insn: Readonly<Instruction>): void {
+function effectiveOffset(cpu: Vcpu, insn: Readonly<Instruction>): void {
   const w = cpu.w;
   cpu.lo = insn.displacement | 0;
   cpu.hi = insn.displacementBytes === 8 ? insn.displacementHigh | 0 : insn.displacement >> 31;

@@ -8,7 +8,7 @@ export type { PortAccess, VcpuOptions } from './vcpu.js';
 export { Engine, Interpreter } from './executor.js';
 export { reset } from './reset.js';
 export { updateMode } from './mode.js';
-export { Activity } from './events/deliver.js';
+export { Activity, injectEvent } from './events/deliver.js';
 export type { Executor, Stop } from './ports/executor.js';
 export { createNullInterruptSource } from './ports/interrupts.js';
 export type { InterruptSource } from './ports/interrupts.js';

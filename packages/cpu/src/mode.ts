@@ -43,7 +43,7 @@ function extensionsInForce(w: Int32Array, cr0: number, mode: number): number {
 }
 
 /** The `Mode` bits that the present state of the vCPU implies. */
-export function computeMode(cpu: Vcpu): number {
+function computeMode(cpu: Vcpu): number {
   const w = cpu.w;
   const rflags = w[RFLAGS]!;
   const cr0 = w[CR0]!;

@@ -62,7 +62,7 @@ function resetArchitecture(cpu: Vcpu): void {
 }
 
 /** The processor signature: CPUID.01H:EAX. */
-export function signature(cpu: Vcpu): number {
+function signature(cpu: Vcpu): number {
   return cpu.model.cpuid(1, 0, { apicId: cpu.apicId, apicEnabled: true, cr4: 0, xcr0: 1, xss: 0, limitMaximum: false }).eax | 0;
 }
 

@@ -6,7 +6,7 @@ import { Val, type Width } from './val.js';
 
 const TYPE_OF: Record<string, ValueType> = { 8: 'i32', 16: 'i32', 32: 'i32', 64: 'i64', 128: 'v128', f32: 'f32', f64: 'f64' };
 /** Natural width of a value of a WebAssembly type. */
-export const WIDTH_OF = { i32: 32, i64: 64, v128: 128, f32: 'f32', f64: 'f64' } as const;
+const WIDTH_OF = { i32: 32, i64: 64, v128: 128, f32: 'f32', f64: 'f64' } as const;
 
 /** The WebAssembly type that holds values of a width. */
 export const typeOfWidth = (width: Width): ValueType => TYPE_OF[width];

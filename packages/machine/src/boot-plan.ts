@@ -16,7 +16,7 @@ export interface Startup {
 const ECAM = { base: 0xb0000000, size: 0x10000000 };
 
 /** The memory map of a board with this much RAM. */
-export const e820Of = (board: Board, ram: RamLayout): E820Entry[] =>
+const e820Of = (board: Board, ram: RamLayout): E820Entry[] =>
   buildE820({ ...ram, reserved: [...(board.chipset === 'q35' ? [ECAM] : []), { base: 0xfffc0000, size: 0x40000 }] });
 
 /** Loads what the configuration names; throws `BootError` and `MachineError` (`nothing-to-run`). */

@@ -4,13 +4,15 @@
 export type Aml = readonly number[];
 
 const bytesOf = (value: number, count: number): number[] => Array.from({ length: count }, (_, i) => Math.floor(value / 2 ** (8 * i)) % 256);
-const segment = (name: string): number[] => [...name.padEnd(4, '_')].map((letter) => letter.charCodeAt(0));
+/** The codes of an ASCII text. */
+const codesOf = (text: string): number[] => Array.from(text, (letter) => letter.charCodeAt(0));
+const segment = (name: string): number[] => codesOf(name.padEnd(4, '_'));
 
 /** A name: `\_SB_.PCI0`, `^X`, `ABCD`. Segments are padded with underscores. */
-export function nameString(path: string): Aml {
+function nameString(path: string): Aml {
   const prefix = /^[\\^]*/.exec(path)![0];
   const segments = path.slice(prefix.length).split('.').filter((part) => part !== '');
-  const head = [...prefix].map((letter) => letter.charCodeAt(0));
+  const head = codesOf(prefix);
   const body = segments.flatMap(segment);
   if (segments.length === 0) return [...head, 0x00];
   if (segments.length === 1) return [...head, ...body];
@@ -37,13 +39,13 @@ export const integer = (value: number): Aml => {
 
 /** A compressed EISA id such as PNP0A03. */
 export function eisaId(id: string): Aml {
-  const letters = [...id.slice(0, 3)].map((letter) => letter.charCodeAt(0) - 0x40);
+  const letters = codesOf(id.slice(0, 3)).map((code) => code - 0x40);
   const product = Number.parseInt(id.slice(3), 16);
   const vendor = (letters[0]! << 10) | (letters[1]! << 5) | letters[2]!;
   return [0x0c, vendor >> 8, vendor & 0xff, product >> 8, product & 0xff];
 }
 
-export const string = (text: string): Aml => [0x0d, ...[...text].map((letter) => letter.charCodeAt(0)), 0];
+export const string = (text: string): Aml => [0x0d, ...codesOf(text), 0];
 export const name = (path: string, value: Aml): Aml => [0x08, ...nameString(path), ...value];
 export const scope = (path: string, ...terms: Aml[]): Aml => withLength([0x10], [...nameString(path), ...flat(terms)]);
 export const device = (path: string, ...terms: Aml[]): Aml => withLength([0x5b, 0x82], [...nameString(path), ...flat(terms)]);

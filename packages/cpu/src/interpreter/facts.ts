@@ -17,7 +17,7 @@ function hasImplicitMemory(row: OpcodeRow): boolean {
 }
 
 /** True when the instruction has an explicit memory operand. */
-export const namesMemory = (insn: Readonly<Instruction>): boolean =>
+const namesMemory = (insn: Readonly<Instruction>): boolean =>
   (insn.hasModRm && insn.mod !== 3 && !insn.row.code.modIgnored) || hasImplicitMemory(insn.row);
 
 /** Codes of the sizes 16, 32, 64 in a handler's key. */

@@ -10,20 +10,20 @@ const at = vcpuState.offset;
 export const HANDLER = { params: [I, I], results: [] } as const;
 
 /** log2 of the entries of the block cache; an entry is 16 bytes: host address, mode, record, unused. */
-export const BLOCK_CACHE_BITS = 15;
+const BLOCK_CACHE_BITS = 15;
 export const BLOCK_CACHE_BYTES = 16 << BLOCK_CACHE_BITS;
 
 /** Slot of a block in the block cache, as a byte offset. */
 export const blockCacheOffset = (host: number): number => ((host ^ (host >>> 13)) & ((1 << BLOCK_CACHE_BITS) - 1)) << 4;
 
 /** What TypeScript supplies: slow accesses, with the linear address in `slowAddress`; all take (record, cpu, bytes). */
-export const hostRead: FunctionRef = importedFunction('hostRead', { params: [I, I, I], results: [I] });
+const hostRead: FunctionRef = importedFunction('hostRead', { params: [I, I, I], results: [I] });
 /** The value is in `scratch`; gives 0 after a fault. */
-export const hostWrite: FunctionRef = importedFunction('hostWrite', { params: [I, I, I], results: [I] });
-export const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, I], results: [I] });
+const hostWrite: FunctionRef = importedFunction('hostWrite', { params: [I, I, I], results: [I] });
+const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, I], results: [I] });
 /** Writes back what `hostModify` lent in `scratch`. */
 export const hostCommit: FunctionRef = importedFunction('hostCommit', { params: [I, I], results: [] });
-export const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
+const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
 
 const slow = (name: string, host: FunctionRef): FunctionDefinition =>
   defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
@@ -68,7 +68,7 @@ export function charge(c: Code, cpu: Val<32>, record: Val<32>, extra: number): V
  * Goes on at RIP (already in the state): translates it through the exec TLB, looks in the block cache, and leaves with MISS when either
  * does not know it. The budget is checked here, so that every path that may loop passes a check.
  */
-export const dispatchFunction = (blockCache: number): FunctionDefinition =>
+const dispatchFunction = (blockCache: number): FunctionDefinition =>
   defineFunction('dispatch', HANDLER, (c) => {
     const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
     c.if(c.load('i32.load', 32, cpu, at.budget).ltS(0), () => leave(c, cpu, record, ExitReason.BUDGET));
@@ -108,12 +108,12 @@ export const jumpSlow = defineFunction('jumpSlow', { params: [I, I, I, I], resul
 });
 
 /** Starts the engine at RIP: (cpu). */
-export const enter = defineFunction('enter', { params: [I], results: [] }, (c) => {
+const enter = defineFunction('enter', { params: [I], results: [] }, (c) => {
   c.run(dispatchRef, c.constant(32, 0), c.param(0, 32));
 });
 
 /** Starts the engine at a record whose block's RIP is set: (record, cpu). */
-export const enterAt = defineFunction('enterAt', HANDLER, (c) => {
+const enterAt = defineFunction('enterAt', HANDLER, (c) => {
   const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
   c.callIndirect(HANDLER, c.load('i32.load', 32, record, Record.HANDLER), record, cpu);
 });

@@ -10,7 +10,7 @@ const LOGIC_FLAGS: FlagRule = (x, r) => x.flags.logic(r);
 const carry = (cf: Val<32>, width: IntWidth): Val<IntWidth> => (width === 64 ? cf.zext(64) : cf.as(width));
 
 /** The smallest signed number of a width. */
-export const minimum = (width: IntWidth): bigint => 1n << BigInt(width - 1);
+const minimum = (width: IntWidth): bigint => 1n << BigInt(width - 1);
 
 /** Integer arithmetic and logic (SDM Vol. 1, "Binary Arithmetic Instructions" and "Logical Instructions"). */
 export const arithmetic: Meanings = {

@@ -36,7 +36,7 @@ export function allHold(lanes: Lanes, masks: readonly V[], scalar: boolean): Val
 }
 
 /** The two sources of ADDPS and its kin: the last operand, and the one before it (the destination in legacy forms). */
-export function sources(x: Context): { a: readonly V[]; b: readonly V[] } {
+function sources(x: Context): { a: readonly V[]; b: readonly V[] } {
   const last = x.facts.row.operands.length - 1;
   const b = vectorAt(x, last).read();
   return { a: vectorAt(x, last - 1).read(), b };

@@ -20,16 +20,10 @@ export function splatConstant(x: Context, width: 8 | 16 | 32 | 64, value: number
 }
 
 /** A constant of four 32-bit elements. */
-export const dwords = (x: Context, values: readonly number[]): Val<128> =>
+const dwords = (x: Context, values: readonly number[]): Val<128> =>
   bytes16(
     x,
     values.flatMap((v) => [v & 0xff, (v >>> 8) & 0xff, (v >>> 16) & 0xff, v >>> 24]),
-  );
-/** A constant of two 64-bit elements. */
-export const qwords = (x: Context, values: readonly bigint[]): Val<128> =>
-  bytes16(
-    x,
-    values.flatMap((v) => range(8).map((i) => Number((v >> BigInt(8 * i)) & 0xffn))),
   );
 
 /** Byte lanes of whole elements: element i of a followed by b. */

@@ -51,7 +51,5 @@ export const ApicError = { SEND_ILLEGAL_VECTOR: 0x20, RECEIVE_ILLEGAL_VECTOR: 0x
 export const ApicBase = { BSP: 0x100, X2APIC: 0x400, ENABLE: 0x800, RESERVED: 0x2ff, DEFAULT: 0xfee0_0000 } as const;
 /** MSR numbers. */
 export const ApicMsr = { BASE: 0x1b, TSC_DEADLINE: 0x6e0, X2APIC: 0x800, X2APIC_LAST: 0x8ff } as const;
-/** Frequency of the timer before its divider, in Hz: one tick a nanosecond. */
-export const APIC_TIMER_HZ = 1_000_000_000;
 /** Size of the window in which a memory write is a message-signalled interrupt. */
 export const MSI_WINDOW_BYTES = 0x10_0000;

@@ -55,7 +55,7 @@ export class Piix3 extends PciFunction implements PciInterruptRouter {
 }
 
 /** Power management of a `pc` board, 00:01.3 ("82371AB PIIX4"): its PMBASE register moves the ACPI block. */
-export class Piix4Pm extends PciFunction {
+class Piix4Pm extends PciFunction {
   readonly #pm: AcpiPm;
 
   constructor(pm: AcpiPm, base = 0x600) {

@@ -48,9 +48,9 @@ export function fromSeconds(seconds: number): CalendarTime {
 }
 
 /** A number as register B's data mode stores it. */
-export const encode = (value: number, regB: number): number => (regB & RegB.BINARY ? value : (Math.floor(value / 10) << 4) | value % 10) & 0xff;
+const encode = (value: number, regB: number): number => (regB & RegB.BINARY ? value : (Math.floor(value / 10) << 4) | value % 10) & 0xff;
 /** A stored byte as a number. */
-export const decode = (byte: number, regB: number): number => (regB & RegB.BINARY ? byte : (byte >> 4) * 10 + (byte & 15));
+const decode = (byte: number, regB: number): number => (regB & RegB.BINARY ? byte : (byte >> 4) * 10 + (byte & 15));
 
 function encodeHours(hours: number, regB: number): number {
   if (regB & RegB.HOURS_24) return encode(hours, regB);
