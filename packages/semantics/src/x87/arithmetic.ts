@@ -156,7 +156,8 @@ export const SQUARE_ROOT = helper('sqrt', 0, (f) => {
   const below = lessWide(radicand, square);
   const gap = selectWide(below, subtractWide(square, radicand), subtractWide(radicand, square));
   // One Newton step, then by ones: gap / (2 × root), with gap far below root × 2^64.
-  const step = divide64(f, shiftLeftWide(gap, f.i(63)).high, guess).quotient;
+  // The low word of the gap moves the quotient by two at most.
+  const step = divide64(f, gap.high.shrU(1), guess).quotient;
   const moved = guess.add(code.select(below, step.neg(), step));
   root.set(code.select(step.isNonzero().and(moved.geS(0)), f.q(-1), moved));
   const left = (): Wide => subtractWide(radicand, multiplyWide(root.get(), root.get()));
@@ -204,7 +205,7 @@ export const FINISH = helper('finish', 2, (f, index, pops) => {
   const { code } = f;
   const [flags, unmasked] = [f.get(At.RAISED), f.unmasked()];
   code.if(unmasked.and(7).isNonzero(), () => {
-    recordExceptions(f, flags.and(Status.STACK | Status.C1 | 7), unmasked);
+    recordExceptions(f, flags.and(Status.STACK | 7), unmasked);
     code.return();
   });
   recordExceptions(f, flags, unmasked);
@@ -218,13 +219,13 @@ export const PUSH = helper('push', 1, (f, flags) => {
   const physical = f.physical(7);
   f.set(At.RAISED, flags);
   f.result(f.get64(At.SOURCE), f.get(At.SOURCE_SE));
-  code.if(f.isEmpty(physical).isZero(), () => {
+  code.if(f.isEmpty(physical).isZero().and(flags.and(Status.STACK).isZero()), () => {
     f.set(At.RAISED, f.i(Status.OVERFLOW_OF_STACK));
     f.indefinite();
   });
   const unmasked = f.unmasked();
   recordExceptions(f, f.get(At.RAISED), unmasked);
-  code.if(unmasked.isNonzero(), () => code.return());
+  code.if(unmasked.and(Status.INVALID), () => code.return());
   f.set(offset.ftop, physical);
   f.writeRegister(physical, f.get64(At.RESULT), f.get(At.RESULT_SE));
 });

@@ -1,4 +1,5 @@
 import type { FunctionDefinition, IntWidth, Val } from '@nestvm/emit';
+import { vcpuState } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter, Meanings } from '../emitter.js';
 import { ARITHMETIC, COMPLETE, FINISH, PUSH, SOURCE_ST, SQUARE_ROOT } from './arithmetic.js';
@@ -144,12 +145,16 @@ const conditionalMove = (condition: number): Emitter => plain((x) => {
     f.set(At.RAISED, x.const(32, Status.UNDERFLOW_OF_STACK));
     f.indefinite();
     run(x, FINISH, 0, 0);
-  }, () => x.code.if(x.flags.condition(condition), () => run(x, COPY, x.fields.rm(), 0, 0, 0xffff, 0), () => run(x, COPY, 0, 0, 0, 0xffff, 0)));
+  }, () => x.code.if(x.flags.condition(condition), () => {
+    const { significand, se } = f.readRegister(f.physical(x.fields.rm()));
+    f.writeRegister(f.physical(0), significand, se);
+  }));
 });
 
 const free = (x: Context): void => {
   const f = fpuOf(x);
   f.free(f.physical(x.fields.rm()));
+  f.set(vcpuState.offset.fsw, f.status.and(~Status.C1));
 };
 
 const control: Meanings = {
@@ -189,8 +194,7 @@ export const x87Meanings: Meanings = {
   FFREE: plain(free),
   FFREEP: plain((x) => {
     free(x);
-    const f = fpuOf(x);
-    x.set32('ftop', f.physical(1));
+    fpuOf(x).pop(x.const(32, 1));
   }),
   FINCSTP: plain((x) => run(x, ROTATE, 1)), FDECSTP: plain((x) => run(x, ROTATE, 7)), FNOP: plain(() => undefined),
   ...Object.fromEntries(Object.entries(FCMOV_CONDITION).map(([c, n]) => [`FCMOV${c}`, conditionalMove(n)])),

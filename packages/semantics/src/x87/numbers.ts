@@ -119,7 +119,7 @@ export const REMAINDER = helper('remainder', 1, (f, nearest) => {
   const { code } = f;
   const [a, b] = [f.st(0), f.st(1)];
   f.clearRaised();
-  f.set(offset.fsw, f.status.and(~Status.CONDITIONS));
+  f.set(offset.fsw, f.status.and(~Status.C2));
   propagate(f, a, b);
   f.invalidIf(f.isKind(a, KindOf.INFINITE).or(b.kind.isZero()));
   f.noteDenormal(a, b);
@@ -170,6 +170,7 @@ export const REMAINDER = helper('remainder', 1, (f, nearest) => {
   });
   const low = quotient.get().trunc(32);
   const conditions = low.and(1).shl(9).or(low.shrU(1).and(1).shl(14)).or(low.shrU(2).and(1).shl(8));
+  f.set(offset.fsw, f.status.and(~Status.CONDITIONS));
   f.raise(code.select(partial, f.i(Status.C2), conditions));
   code.if(rest.get().isZero(), () => {
     f.zero(ua.sign);

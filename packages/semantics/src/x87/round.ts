@@ -66,6 +66,11 @@ export const ROUND = defineFunction('x87.round', { params: ['i32', 'i32', 'i32',
     });
     f.raise(Status.UNDERFLOW);
     exponent.set(exponent.get().add(WRAP));
+    code.if(exponent.get().leS(0), () => {
+      f.raise(Status.PRECISION);
+      f.zero(sign);
+      code.return();
+    });
   });
   code.if(exponent.get().geS(TOP), () => {
     f.raise(Status.OVERFLOW);
@@ -77,6 +82,12 @@ export const ROUND = defineFunction('x87.round', { params: ['i32', 'i32', 'i32',
       code.return();
     });
     exponent.set(exponent.get().sub(WRAP));
+    // Only FSCALE can go so far: then the wrapped result overflows too.
+    code.if(exponent.get().geS(TOP), () => {
+      f.raise(Status.C1 | Status.PRECISION);
+      f.infinity(sign);
+      code.return();
+    });
   });
   deliver(first.rest, first.up, code.select(carry, f.q(HALF), sum), exponent.get());
 });
@@ -132,13 +143,16 @@ const narrow = ({ bits, fraction, bias, top }: Narrow): FunctionDefinition =>
     code.if(exponent.add(carry).leS(0), () => {
       const second = split(f, shiftRightJamWide(wide, f.i(1).sub(exponent)), precision, sign);
       f.raise(second.rest.isNonzero().or(f.control.and(Status.UNDERFLOW).isZero()).mul(Status.UNDERFLOW));
+      // Not stored when unmasked: then nothing was rounded either.
+      code.if(f.unmasked().and(Status.UNDERFLOW), () => code.return(f.q(0)));
       // Rounding up to the smallest normal number makes the exponent field 1 by itself.
       deliver(second, second.kept.add(code.select(second.up, f.q(unit), f.q(0))).shrU(63 - fraction));
     });
     code.if(exponent.add(carry).geS(top), () => {
       const mode = f.rounding;
       const away = mode.isZero().or(code.select(sign, mode.eq(1), mode.eq(2)));
-      f.raise(away.mul(Status.C1).or(Status.OVERFLOW | Status.PRECISION));
+      const masked = f.control.and(Status.OVERFLOW).isNonzero();
+      f.raise(away.mul(Status.C1).or(Status.PRECISION).mul(masked).or(Status.OVERFLOW));
       code.return(signed(f.q(infinity - 1n).add(away.zext(64))));
     });
     deliver(first, exponent.add(carry).sub(1).zext(64).shl(fraction).add(code.select(carry, f.q(HALF), sum).shrU(63 - fraction)));
