@@ -47,7 +47,8 @@ const compareFlags = (quiet: number, pops: number): Emitter => plain((x) => {
   run(x, SOURCE_ST, x.fields.rm());
   const relation = x.code.call(RELATION, 32, x.cpu, x.const(32, quiet));
   const zero = x.const(32, 0);
-  x.code.if(fpuOf(x).unmasked().and(7).isZero(), () => x.flags.set({ cf: relation.and(1), pf: relation.eq(3), af: zero, zf: relation.shrU(1), sf: zero, of: zero }));
+  // An unmasked invalid operation leaves the flags.
+  x.code.if(fpuOf(x).unmasked().and(Status.INVALID).isZero(), () => x.flags.set({ cf: relation.and(1), pf: relation.eq(3), af: zero, zf: relation.shrU(1), sf: zero, of: zero }));
   run(x, COMPLETE, pops, 7);
 });
 
