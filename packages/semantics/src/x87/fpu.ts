@@ -31,7 +31,7 @@ export const KindOf = { ZERO: 0, FINITE: 1, DENORMAL: 2, INFINITE: 3, QUIET: 4, 
 
 export const BIAS = 16383;
 export const TOP = 0x7fff;
-export const J = 1n << 63n;
+const J = 1n << 63n;
 const QUIET_BIT = 1n << 62n;
 
 /** Sign and exponent, significand of "real indefinite". */
