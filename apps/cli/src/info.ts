@@ -30,5 +30,5 @@ function registers(machine: Machine, index: number): string {
   const cpu = machine.cpus[index]!;
   const general = REGISTERS.map((name, i) => `${name.toUpperCase().padEnd(3)}=${hex(cpu.gpr(i))}${i % 4 === 3 ? '\n' : ' '}`).join('');
   const control = (['cr0', 'cr2', 'cr3', 'cr4', 'efer'] as const).map((name) => `${name.toUpperCase()}=${hex(cpu.get64(name))}`).join(' ');
-  return `CPU#${index}\n${general}RIP=${hex(cpu.rip)} RFL=${hex(BigInt(cpu.readRflags() >>> 0), 8)} CPL=${cpu.get32('cpl')}\n${control}\n`;
+  return `CPU#${index}\n${general}RIP=${hex(cpu.rip)} RFL=${hex(BigInt(cpu.readRflags() >>> 0), 8)} CPL=${cpu.get32('cpl')} activity=${cpu.get32('activity')} shadow=${cpu.get32('interruptibility')} intr=${cpu.interrupts.intr()} attention=${cpu.attention}\n${control}\n`;
 }

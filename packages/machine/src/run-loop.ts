@@ -92,7 +92,6 @@ export class RunLoop {
         this.options.reset();
       }
       const idle = this.round();
-      this.advance();
       if (this.outcome === undefined && this.resetCause === undefined && idle) {
         if (this.options.halted()) return { kind: 'halted' };
         if (!(await this.rest())) return { kind: 'stuck' };
@@ -118,15 +117,20 @@ export class RunLoop {
     if (this.running) this.options.executors[this.runningIndex]!.requestStop();
   }
 
-  /** One slice of each vCPU; true when all of them wait. */
+  /**
+   * One slice of each vCPU; true when all of them wait and nothing has happened that could have woken one after its turn: no timer has fired, and
+   * no instruction has run (which could have sent an interrupt to another vCPU).
+   */
   private round(): boolean {
     const { executors } = this.options;
     let idle = true;
     for (let index = 0; index < executors.length; index++) {
+      if (this.advance() && index > 0) idle = false;
+      const executor = executors[index]!;
+      const before = executor.retired;
       const stop = this.slice(index);
-      if (stop === 'budget' || stop === 'requested') idle = false;
+      if (stop !== 'idle' || executor.retired !== before) idle = false;
       if (this.outcome !== undefined || this.resetCause !== undefined) return false;
-      if (index + 1 < executors.length) this.advance();
     }
     return idle;
   }
@@ -159,10 +163,13 @@ export class RunLoop {
     return Math.max(1, Math.min(longest, instructions));
   }
 
-  /** Lets timers fire that are due by now. */
-  private advance(): void {
+  /** Lets timers fire that are due by now; true when there were any. */
+  private advance(): boolean {
     const { clock } = this.options;
-    clock.advanceTo(clock.nowNs());
+    const now = clock.nowNs();
+    const due = clock.nextDeadlineNs() <= now;
+    if (due) clock.advanceTo(now);
+    return due;
   }
 
   /** All vCPUs wait: until the next deadline, or for input. False when neither can come. */
@@ -174,12 +181,10 @@ export class RunLoop {
     if (clockConfig.kind === 'virtual' && deadline !== Infinity) {
       if (clockConfig.sleep) await host.sleep(waitNs);
       this.sliceStartNs = Math.max(this.sliceStartNs, deadline);
-      clock.advanceTo(deadline);
       return true;
     }
     const woken = await host.sleep(waitNs);
     this.lastTurn = host.nowNs();
-    this.advance();
     return woken;
   }
 }
