@@ -50,6 +50,12 @@ export const notImplemented: readonly (Deviation & { readonly mnemonics: readonl
   { id: 'ptwrite', reason: 'Intel Processor Trace is not offered.', mnemonics: ['Ptwrite'] },
 ];
 
+/** Encodings of iced that are #UD here altogether. */
+export const notImplementedEncodings: readonly (Deviation & { readonly encoding: string })[] = [
+  { id: 'xop', reason: 'XOP, TBM and LWP (Bulldozer) are not offered; 8F with ModRM.reg not 0 is #UD.', encoding: 'XOP' },
+  { id: '3dnow', reason: '3DNow! left AMD\'s CPUs in 2010 and no model of Nestvm offers it; its prefetches and FEMMS are decoded.', encoding: 'D3NOW' },
+];
+
 /** iced's name for the same instruction, and why the names differ. */
 export const otherNames: readonly (Deviation & { readonly iced: string; readonly ours: string; readonly skipOperands?: true })[] = [
   { id: 'sal', reason: 'SAL and SHL are one instruction (SDM Vol. 2, "SAL/SAR/SHL/SHR"); group 2 /6 is an alias of /4.', iced: 'Sal', ours: 'SHL' },

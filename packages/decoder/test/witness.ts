@@ -1,9 +1,9 @@
-import { Mnemonic, MemorySizeExt, MemorySize, OpKind, Register, RoundingControl } from 'iced-x86';
+import { EncodingKind, Mnemonic, MemorySizeExt, MemorySize, OpKind, Register, RoundingControl } from 'iced-x86';
 import type { Instruction as IcedInstruction } from 'iced-x86';
 import type { OperandSpec } from '@nestvm/isa';
 import { NO_REGISTER, Prefix, RIP_REGISTER } from '../src/index.js';
 import type { Instruction } from '../src/index.js';
-import { impliedOperands, notImplemented, otherNames, rules, used } from './deviations.js';
+import { impliedOperands, notImplemented, notImplementedEncodings, otherNames, rules, used } from './deviations.js';
 import type { Deviation } from './deviations.js';
 import { mnemonicText } from '../src/format/mnemonic.js';
 import { operandBits } from '../src/width.js';
@@ -172,6 +172,8 @@ const impliedByOurs = new Map(impliedOperands.map((entry) => [entry.ours, entry]
 const absent = new Map<number, Deviation>();
 for (const entry of notImplemented) for (const name of entry.mnemonics) absent.set((Mnemonic as unknown as Record<string, number>)[name] as number, entry);
 
+const absentEncodings = new Map(notImplementedEncodings.map((entry) => [(EncodingKind as unknown as Record<string, number>)[entry.encoding] as number, entry]));
+
 function sameMnemonic(insn: Instruction, iced: IcedInstruction): boolean {
   if (iced.mnemonic === icedMnemonicOf(insn)) return true;
   const entry = namesByIced.get(iced.mnemonic);
@@ -218,7 +220,7 @@ export function compareResults(insn: Instruction, length: number, iced: IcedInst
   if (invalid && length < 0) return null;
   if (invalid) return `iced invalid, ours ${insn.row.mnemonic}`;
   if (length < 0) {
-    const entry = absent.get(iced.mnemonic);
+    const entry = absent.get(iced.mnemonic) ?? absentEncodings.get(iced.encoding);
     return entry !== undefined && used(entry) ? null : `iced ${Mnemonic[iced.mnemonic]}, ours invalid`;
   }
   if (iced.length !== length) return `length ${iced.length} ${Mnemonic[iced.mnemonic]}, ours ${length}`;
