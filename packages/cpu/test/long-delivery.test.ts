@@ -44,7 +44,14 @@ describe('delivery through a 64-bit IDT', () => {
     raise(board, 13, 0x18);
     expect(cpu.gpr(4)).toBe(BigInt(At.STACK0 - 16 - 48));
     // RF is set in the image of a fault.
-    expect(board.quads(At.STACK0 - 16 - 48, 6)).toEqual([0x18n, BigInt(At.CODE), BigInt(Sel.LONG0), 0x10202n, BigInt(At.STACK0 - 3), BigInt(Sel.DATA0)]);
+    expect(board.quads(At.STACK0 - 16 - 48, 6)).toEqual([
+      0x18n,
+      BigInt(At.CODE),
+      BigInt(Sel.LONG0),
+      0x10202n,
+      BigInt(At.STACK0 - 3),
+      BigInt(Sel.DATA0),
+    ]);
     expect(board.selector(Segment.SS)).toBe(Sel.DATA0);
   });
 
@@ -78,25 +85,50 @@ describe('delivery through a 64-bit IDT', () => {
     ['INT n through a gate of level 0', (b) => b.longGate(0x30), EventKind.SOFTWARE_INTERRUPT, '13:182'],
     ['a gate that is not present', (b) => b.longGate(0x30, { present: false, dpl: 3 }), EventKind.SOFTWARE_INTERRUPT, '11:182'],
     ['a null code selector', (b) => b.longGate(0x30, { selector: 0, dpl: 3 }), EventKind.SOFTWARE_INTERRUPT, '13:0'],
-    ['a data segment as handler', (b) => b.longGate(0x30, { selector: Sel.DATA0, dpl: 3 }), EventKind.SOFTWARE_INTERRUPT, `13:${Sel.DATA0.toString(16)}`],
+    [
+      'a data segment as handler',
+      (b) => b.longGate(0x30, { selector: Sel.DATA0, dpl: 3 }),
+      EventKind.SOFTWARE_INTERRUPT,
+      `13:${Sel.DATA0.toString(16)}`,
+    ],
     ['a 32-bit handler', (b) => b.longGate(0x30, { selector: Sel.CODE0, dpl: 3 }), EventKind.SOFTWARE_INTERRUPT, `13:${Sel.CODE0.toString(16)}`],
-    ['a code segment that is not present', (b) => {
-      b.descriptor(Sel.FREE, { type: 11, long: true, present: false });
-      b.longGate(0x30, { selector: Sel.FREE, dpl: 3 });
-    }, EventKind.SOFTWARE_INTERRUPT, `11:${Sel.FREE.toString(16)}`],
+    [
+      'a code segment that is not present',
+      (b) => {
+        b.descriptor(Sel.FREE, { type: 11, long: true, present: false });
+        b.longGate(0x30, { selector: Sel.FREE, dpl: 3 });
+      },
+      EventKind.SOFTWARE_INTERRUPT,
+      `11:${Sel.FREE.toString(16)}`,
+    ],
     ['a selector beyond the GDT', (b) => b.longGate(0x30, { selector: 0x2000, dpl: 3 }), EventKind.SOFTWARE_INTERRUPT, '13:2000'],
-    ['a TSS that ends before RSP0', (b) => {
-      b.longGate(0x30, { dpl: 3 });
-      b.cpu.set32('segLimit', 10, Segment.TR);
-    }, EventKind.SOFTWARE_INTERRUPT, `10:${Sel.TSS.toString(16)}`],
-    ['an RSP0 that is not canonical', (b) => {
-      b.longGate(0x30, { dpl: 3 });
-      b.view.setBigUint64(At.TSS + 4, 0x800000000000n, true);
-    }, EventKind.SOFTWARE_INTERRUPT, '12:0'],
-    ['a stack that is not mapped', (b) => {
-      b.longGate(0x30, { dpl: 3 });
-      b.unmap(At.STACK0 - 8);
-    }, EventKind.SOFTWARE_INTERRUPT, '14:2'],
+    [
+      'a TSS that ends before RSP0',
+      (b) => {
+        b.longGate(0x30, { dpl: 3 });
+        b.cpu.set32('segLimit', 10, Segment.TR);
+      },
+      EventKind.SOFTWARE_INTERRUPT,
+      `10:${Sel.TSS.toString(16)}`,
+    ],
+    [
+      'an RSP0 that is not canonical',
+      (b) => {
+        b.longGate(0x30, { dpl: 3 });
+        b.view.setBigUint64(At.TSS + 4, 0x800000000000n, true);
+      },
+      EventKind.SOFTWARE_INTERRUPT,
+      '12:0',
+    ],
+    [
+      'a stack that is not mapped',
+      (b) => {
+        b.longGate(0x30, { dpl: 3 });
+        b.unmap(At.STACK0 - 8);
+      },
+      EventKind.SOFTWARE_INTERRUPT,
+      '14:2',
+    ],
     ['an IDT that is not mapped', (b) => b.unmap(At.IDT), EventKind.SOFTWARE_INTERRUPT, '14:0'],
     ['an offset that is not canonical', (b) => b.longGate(0x30, { dpl: 3, offsetHigh: 0x8000 }), EventKind.SOFTWARE_INTERRUPT, '13:0'],
   ];
@@ -174,7 +206,9 @@ describe('delivery through a 64-bit IDT', () => {
     const page = [14, 20];
     for (let first = 0; first < 22; first++) {
       for (let second = 0; second < 22; second++) {
-        const expected = contributory.includes(first) ? contributory.includes(second) : page.includes(first) && (contributory.includes(second) || page.includes(second));
+        const expected = contributory.includes(first)
+          ? contributory.includes(second)
+          : page.includes(first) && (contributory.includes(second) || page.includes(second));
         expect(isDoubleFault(first, second), `${first} then ${second}`).toBe(expected);
       }
     }

@@ -22,7 +22,12 @@ describe('IRETQ', () => {
     frame(board, 0x12345n, Sel.LONG3, 0x3a57, 0x30008n, Sel.DATA3);
     expect(board.execute(...IRETQ)).toBe(Outcome.JUMPED);
     expect([cpu.rip, cpu.gpr(4), cpu.w[CPL]]).toEqual([0x12345n, 0x30008n, 3]);
-    expect([board.selector(Segment.CS), board.selector(Segment.SS), board.selector(Segment.DS), board.selector(Segment.FS)]).toEqual([Sel.LONG3, Sel.DATA3, 0, 0]);
+    expect([board.selector(Segment.CS), board.selector(Segment.SS), board.selector(Segment.DS), board.selector(Segment.FS)]).toEqual([
+      Sel.LONG3,
+      Sel.DATA3,
+      0,
+      0,
+    ]);
     expect(cpu.readRflags()).toBe(0x3a57);
     expect(cpu.attention).toBe(1);
   });
@@ -58,37 +63,57 @@ describe('IRETQ', () => {
   });
 
   const refusals: readonly [string, (board: Board) => void, string][] = [
-    ['NT in 64-bit mode', (b) => {
-      frame(b, 0n, Sel.LONG0, 2, 0n, Sel.DATA0);
-      b.cpu.writeRflags(0x4002);
-    }, '13:0'],
+    [
+      'NT in 64-bit mode',
+      (b) => {
+        frame(b, 0n, Sel.LONG0, 2, 0n, Sel.DATA0);
+        b.cpu.writeRflags(0x4002);
+      },
+      '13:0',
+    ],
     ['a null CS', (b) => frame(b, 0n, 0, 2, 0n, Sel.DATA0), '13:0'],
     ['a CS beyond the table', (b) => frame(b, 0n, 0x3000, 2, 0n, Sel.DATA0), '13:3000'],
     ['a data segment as CS', (b) => frame(b, 0n, Sel.DATA0, 2, 0n, Sel.DATA0), '13:10'],
     ['CS whose DPL is not its RPL', (b) => frame(b, 0n, Sel.LONG0 | 3, 2, 0n, Sel.DATA3), '13:28'],
-    ['a CS that is not present', (b) => {
-      b.descriptor(Sel.FREE, { type: 11, long: true, present: false });
-      frame(b, 0n, Sel.FREE, 2, 0n, Sel.DATA0);
-    }, '11:90'],
+    [
+      'a CS that is not present',
+      (b) => {
+        b.descriptor(Sel.FREE, { type: 11, long: true, present: false });
+        frame(b, 0n, Sel.FREE, 2, 0n, Sel.DATA0);
+      },
+      '11:90',
+    ],
     ['a null SS for level 3', (b) => frame(b, 0n, Sel.LONG3, 2, 0n, 3), '13:0'],
     ['a null SS for 32-bit code', (b) => frame(b, 0n, Sel.CODE0, 2, 0n, 0), '13:0'],
     ['SS of another level', (b) => frame(b, 0n, Sel.LONG3, 2, 0n, Sel.DATA0), '13:10'],
     ['SS that is code', (b) => frame(b, 0n, Sel.LONG3, 2, 0n, Sel.LONG3), '13:30'],
-    ['SS that is not present', (b) => {
-      b.descriptor(Sel.FREE, { type: 3, dpl: 3, present: false });
-      frame(b, 0n, Sel.LONG3, 2, 0n, Sel.FREE | 3);
-    }, '12:90'],
+    [
+      'SS that is not present',
+      (b) => {
+        b.descriptor(Sel.FREE, { type: 3, dpl: 3, present: false });
+        frame(b, 0n, Sel.LONG3, 2, 0n, Sel.FREE | 3);
+      },
+      '12:90',
+    ],
     ['a RIP that is not canonical', (b) => frame(b, 0x800000000000n, Sel.LONG3, 2, 0n, Sel.DATA3), '13:0'],
-    ['an EIP beyond the limit of 32-bit code', (b) => {
-      b.descriptor(Sel.FREE, { type: 11, dpl: 3, big: true, limit: 0xfff });
-      frame(b, 0x1000n, Sel.FREE | 3, 2, 0n, Sel.DATA3);
-    }, '13:0'],
-    ['a frame whose end is not mapped', (b) => {
-      const at = 0x22000 - 16;
-      [0x10n, BigInt(Sel.LONG3)].forEach((value, i) => b.view.setBigUint64(at + 8 * i, value, true));
-      b.cpu.setGpr(4, BigInt(at));
-      b.unmap(0x22000);
-    }, '14:0'],
+    [
+      'an EIP beyond the limit of 32-bit code',
+      (b) => {
+        b.descriptor(Sel.FREE, { type: 11, dpl: 3, big: true, limit: 0xfff });
+        frame(b, 0x1000n, Sel.FREE | 3, 2, 0n, Sel.DATA3);
+      },
+      '13:0',
+    ],
+    [
+      'a frame whose end is not mapped',
+      (b) => {
+        const at = 0x22000 - 16;
+        [0x10n, BigInt(Sel.LONG3)].forEach((value, i) => b.view.setBigUint64(at + 8 * i, value, true));
+        b.cpu.setGpr(4, BigInt(at));
+        b.unmap(0x22000);
+      },
+      '14:0',
+    ],
     ['a stack pointer that is not canonical', (b) => b.cpu.setGpr(4, 0x800000000000n), '12:0'],
   ];
   for (const [name, prepare, fault] of refusals) {

@@ -3,24 +3,49 @@ import { Mode, Segment, vcpuState } from '@nestvm/isa';
 import { parseCpu } from '@nestvm/isa/models';
 import { createArena, PhysicalMemory } from '@nestvm/memory';
 import { Mmu } from '@nestvm/mmu';
-import { createDeterministicRandom } from '../../src/ports/random.js';
-import type { InterruptSource } from '../../src/ports/interrupts.js';
-import { Outcome } from '../../src/outcome.js';
-import { reset } from '../../src/reset.js';
 import { updateMode } from '../../src/mode.js';
+import { Outcome } from '../../src/outcome.js';
+import type { InterruptSource } from '../../src/ports/interrupts.js';
+import { createDeterministicRandom } from '../../src/ports/random.js';
+import { reset } from '../../src/reset.js';
 import { SYSTEM_INSTRUCTIONS } from '../../src/system/index.js';
 import { type PortAccess, Vcpu } from '../../src/vcpu.js';
 import { CPL, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, MODE, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from '../../src/words.js';
 
 /** Places in the board's memory, mapped one to one. */
 export const At = {
-  PML4: 0x1000, PDPT: 0x2000, PD: 0x3000, PT: 0x4000, GDT: 0x8000, IDT: 0x9000, TSS: 0xa000, LDT: 0xb000, TSS2: 0xc000,
-  CODE: 0x10000, STACK0: 0x21000, IST1: 0x23000, STACK3: 0x31000, DATA: 0x40000, HANDLER: 0x50000,
+  PML4: 0x1000,
+  PDPT: 0x2000,
+  PD: 0x3000,
+  PT: 0x4000,
+  GDT: 0x8000,
+  IDT: 0x9000,
+  TSS: 0xa000,
+  LDT: 0xb000,
+  TSS2: 0xc000,
+  CODE: 0x10000,
+  STACK0: 0x21000,
+  IST1: 0x23000,
+  STACK3: 0x31000,
+  DATA: 0x40000,
+  HANDLER: 0x50000,
 } as const;
 
 /** Selectors of the board's GDT. */
 export const Sel = {
-  CODE0: 0x08, DATA0: 0x10, CODE3: 0x1b, DATA3: 0x23, LONG0: 0x28, LONG3: 0x33, TSS: 0x40, TSS2: 0x50, LDT: 0x60, CONFORMING: 0x70, CODE16: 0x78, DATA16: 0x80, FREE: 0x90,
+  CODE0: 0x08,
+  DATA0: 0x10,
+  CODE3: 0x1b,
+  DATA3: 0x23,
+  LONG0: 0x28,
+  LONG3: 0x33,
+  TSS: 0x40,
+  TSS2: 0x50,
+  LDT: 0x60,
+  CONFORMING: 0x70,
+  CODE16: 0x78,
+  DATA16: 0x80,
+  FREE: 0x90,
 } as const;
 
 export interface DescriptorShape {
@@ -80,7 +105,23 @@ export class TestInterrupts implements InterruptSource {
 }
 
 /** What a fault must leave alone: everything but these caches and the record of the fault. */
-const LOOSE = ['mode', 'tlbRead', 'tlbWrite', 'tlbExec', 'budget', 'exitReason', 'exitRecord', 'faultVector', 'faultError', 'faultHasError', 'slowAddress', 'scratch', 'blockRip', 'pendingDebug', 'cr2'] as const;
+const LOOSE = [
+  'mode',
+  'tlbRead',
+  'tlbWrite',
+  'tlbExec',
+  'budget',
+  'exitReason',
+  'exitRecord',
+  'faultVector',
+  'faultError',
+  'faultHasError',
+  'slowAddress',
+  'scratch',
+  'blockRip',
+  'pendingDebug',
+  'cr2',
+] as const;
 
 /** A vCPU over real memory and a real MMU, with tables to put descriptors into. */
 export class Board {
@@ -107,8 +148,15 @@ export class Board {
     const base = this.arena.allocate('vcpu', vcpuState.size, 16);
     const mmu = new Mmu({ memory: this.memory, vcpuBase: base });
     this.cpu = new Vcpu({
-      index: 0, buffer: this.arena.memory.buffer, base, mmu, memory: this.memory, ports: this.ports, clock: { nowNs: () => this.nowNs },
-      model: parseCpu(model), random: createDeterministicRandom(1),
+      index: 0,
+      buffer: this.arena.memory.buffer,
+      base,
+      mmu,
+      memory: this.memory,
+      ports: this.ports,
+      clock: { nowNs: () => this.nowNs },
+      model: parseCpu(model),
+      random: createDeterministicRandom(1),
     });
     reset(this.cpu);
     this.cpu.connectInterrupts(this.interrupts);
@@ -139,14 +187,36 @@ export class Board {
   descriptor(selector: number, shape: DescriptorShape, table: number = At.GDT): void {
     const { base = 0, limit = 0, type, system = false, dpl = 0, present = true, long = false, big = false, granular = false } = shape;
     const lo = ((base & 0xffff) << 16) | (limit & 0xffff);
-    const hi = (base & 0xff000000) | ((base >>> 16) & 0xff) | (limit & 0xf0000) | (type << 8) | (system ? 0 : 0x1000) | (dpl << 13) | (present ? 0x8000 : 0) |
-      (long ? 1 << 21 : 0) | (big ? 1 << 22 : 0) | (granular ? 1 << 23 : 0);
+    const hi =
+      (base & 0xff000000) |
+      ((base >>> 16) & 0xff) |
+      (limit & 0xf0000) |
+      (type << 8) |
+      (system ? 0 : 0x1000) |
+      (dpl << 13) |
+      (present ? 0x8000 : 0) |
+      (long ? 1 << 21 : 0) |
+      (big ? 1 << 22 : 0) |
+      (granular ? 1 << 23 : 0);
     this.view.setInt32(table + (selector & ~7), lo, true);
     this.view.setInt32(table + (selector & ~7) + 4, hi, true);
   }
 
   /** Writes a gate descriptor. */
-  gate(at: number, shape: { selector: number; offset: number; type: number; dpl?: number; present?: boolean; ist?: number; count?: number; offsetHigh?: number; wide?: boolean }): void {
+  gate(
+    at: number,
+    shape: {
+      selector: number;
+      offset: number;
+      type: number;
+      dpl?: number;
+      present?: boolean;
+      ist?: number;
+      count?: number;
+      offsetHigh?: number;
+      wide?: boolean;
+    },
+  ): void {
     const { selector, offset, type, dpl = 0, present = true, ist = 0, count = 0, offsetHigh = 0, wide = false } = shape;
     this.view.setInt32(at, (selector << 16) | (offset & 0xffff), true);
     this.view.setInt32(at + 4, (offset & 0xffff0000) | (present ? 0x8000 : 0) | (dpl << 13) | (type << 8) | ist | count, true);
@@ -156,7 +226,10 @@ export class Board {
   }
 
   /** An IDT gate of 64-bit mode. */
-  longGate(vector: number, shape: { selector?: number; offset?: number; type?: number; dpl?: number; present?: boolean; ist?: number; offsetHigh?: number } = {}): void {
+  longGate(
+    vector: number,
+    shape: { selector?: number; offset?: number; type?: number; dpl?: number; present?: boolean; ist?: number; offsetHigh?: number } = {},
+  ): void {
     this.gate(At.IDT + 16 * vector, { selector: Sel.LONG0, offset: At.HANDLER + vector * 16, type: 14, wide: true, ...shape });
   }
 
@@ -249,7 +322,13 @@ export class Board {
   decode(bytes: readonly number[]): Instruction {
     const mode = this.cpu.w[MODE]!;
     const insn = new Instruction();
-    const length = decodeInto(insn, Uint8Array.from([...bytes, ...new Array<number>(16).fill(0)]), 0, bytes.length, (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16);
+    const length = decodeInto(
+      insn,
+      Uint8Array.from([...bytes, ...new Array<number>(16).fill(0)]),
+      0,
+      bytes.length,
+      (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16,
+    );
     if (length !== bytes.length) throw new Error(`bytes ${bytes.map((b) => b.toString(16)).join(' ')} decode to length ${length}`);
     return insn;
   }
@@ -280,7 +359,9 @@ export class Board {
     }
     for (let i = 0; i < after.length; i++) {
       if (after[i] === before[i]) continue;
-      const field = Object.entries(vcpuState.offset).filter(([, offset]) => offset <= i).at(-1);
+      const field = Object.entries(vcpuState.offset)
+        .filter(([, offset]) => offset <= i)
+        .at(-1);
       throw new Error(`${what} faulted, but changed byte ${i} of the state (${field?.[0]})`);
     }
   }
