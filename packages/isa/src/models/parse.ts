@@ -1,8 +1,8 @@
-import type { CpuDescription, CpuidDynamicState, CpuidRegisters, CpuIdentity, CpuTopology } from './cpu-model.js';
-import { cpuidLeaf } from './cpuid.js';
+import type { CpuDescription, CpuIdentity, CpuidDynamicState, CpuidRegisters, CpuTopology } from './cpu-model.js';
+import { cpuidLeaf, featureMsr } from './cpuid.js';
 import { CpuModelError } from './errors.js';
 import type { ModelRow } from './feature-rows.js';
-import { featureNames, featureRequires, findFeature, implementedFeatures, type CpuFeature } from './features.js';
+import { type CpuFeature, featureNames, featureRequires, findFeature, implementedFeatures } from './features.js';
 import { modelAliases, modelRows } from './model-data.js';
 import { nearestName } from './nearest.js';
 
@@ -12,7 +12,9 @@ const rowByName = new Map(modelRows.map((row) => [row.name, row]));
 const SPECIAL = ['max', 'host', 'base'] as const;
 
 /** Names that `parseCpu` takes, aliases included, sorted. */
-export const cpuModelNames: readonly string[] = [...new Set([...SPECIAL, ...Object.keys(modelAliases), ...rowByName.keys()])].sort((a, b) => a.localeCompare(b));
+export const cpuModelNames: readonly string[] = [...new Set([...SPECIAL, ...Object.keys(modelAliases), ...rowByName.keys()])].sort((a, b) =>
+  a.localeCompare(b),
+);
 
 /** A parsed CPU: what it announces, and what a named model had to leave out because Nestvm lacks it. */
 export class CpuModel implements CpuDescription {
@@ -29,7 +31,10 @@ export class CpuModel implements CpuDescription {
   readonly topology!: CpuTopology;
   readonly tscHz!: number;
 
-  constructor(description: CpuDescription, readonly missing: readonly CpuFeature[] = []) {
+  constructor(
+    description: CpuDescription,
+    readonly missing: readonly CpuFeature[] = [],
+  ) {
     Object.assign(this, description);
   }
 
@@ -74,8 +79,26 @@ function featuresOf(row: ModelRow): Set<CpuFeature> {
 }
 
 /** Everything that Nestvm has; an Intel family so that leaves 4, 0xb, 15h and 16h say it all. */
-const MAX: CpuIdentity = { name: 'max', vendorId: 'GenuineIntel', family: 6, model: 85, stepping: 4, level: 0x16, xlevel: 0x80000008, modelId: 'Nestvm Virtual CPU' };
-const AMD_MAX: CpuIdentity = { name: 'max', vendorId: 'AuthenticAMD', family: 25, model: 1, stepping: 1, level: 0xd, xlevel: 0x80000021, modelId: 'Nestvm Virtual CPU' };
+const MAX: CpuIdentity = {
+  name: 'max',
+  vendorId: 'GenuineIntel',
+  family: 6,
+  model: 85,
+  stepping: 4,
+  level: 0x16,
+  xlevel: 0x80000008,
+  modelId: 'Nestvm Virtual CPU',
+};
+const AMD_MAX: CpuIdentity = {
+  name: 'max',
+  vendorId: 'AuthenticAMD',
+  family: 25,
+  model: 1,
+  stepping: 1,
+  level: 0xd,
+  xlevel: 0x80000021,
+  modelId: 'Nestvm Virtual CPU',
+};
 
 interface Start extends CpuIdentity {
   wanted: Set<CpuFeature>;
@@ -84,8 +107,10 @@ interface Start extends CpuIdentity {
 }
 
 function startFrom(name: string, vendor: string | undefined): Start {
-  if (name === 'max' || name === 'host') return { ...(vendor === 'AuthenticAMD' ? AMD_MAX : MAX), name, wanted: new Set(implementedFeatures), named: false };
-  if (name === 'base') return { name, vendorId: 'AuthenticAMD', family: 0, model: 0, stepping: 0, level: 1, xlevel: 0, modelId: '', wanted: new Set(), named: false };
+  if (name === 'max' || name === 'host')
+    return { ...(vendor === 'AuthenticAMD' ? AMD_MAX : MAX), name, wanted: new Set(implementedFeatures), named: false };
+  if (name === 'base')
+    return { name, vendorId: 'AuthenticAMD', family: 0, model: 0, stepping: 0, level: 1, xlevel: 0, modelId: '', wanted: new Set(), named: false };
   const row = rowByName.get(Object.hasOwn(modelAliases, name) ? modelAliases[name]! : name);
   if (row === undefined) {
     const near = nearestName(name, cpuModelNames);
@@ -95,7 +120,24 @@ function startFrom(name: string, vendor: string | undefined): Start {
   return { name, vendorId, family, model, stepping, level, xlevel, modelId: id, wanted: featuresOf(row), named: true };
 }
 
-const SETTINGS = ['vendor', 'family', 'model', 'stepping', 'level', 'xlevel', 'model-id', 'phys-bits', 'check', 'enforce', 'tsc-frequency', 'migratable', 'host-phys-bits', 'l3-cache', 'kvm', 'pmu'] as const;
+const SETTINGS = [
+  'vendor',
+  'family',
+  'model',
+  'stepping',
+  'level',
+  'xlevel',
+  'model-id',
+  'phys-bits',
+  'check',
+  'enforce',
+  'tsc-frequency',
+  'migratable',
+  'host-phys-bits',
+  'l3-cache',
+  'kvm',
+  'pmu',
+] as const;
 
 interface Request {
   feature?: CpuFeature;
@@ -118,7 +160,10 @@ function parseItem(item: string): Request {
   const setting = SETTINGS.find((name) => name === rawName.replaceAll('_', '-'));
   if (setting !== undefined && !sign) return { setting, value };
   const near = nearestName(rawName, [...featureNames, ...SETTINGS]);
-  throw new CpuModelError('unknown-feature', `-cpu …,${item}: no such feature; ${near ? `the nearest is '${near}'` : "'nestvm models -features' lists them"}`);
+  throw new CpuModelError(
+    'unknown-feature',
+    `-cpu …,${item}: no such feature; ${near ? `the nearest is '${near}'` : "'nestvm models -features' lists them"}`,
+  );
 }
 
 function integer(setting: string, value: string, low: number, high: number): number {
@@ -137,18 +182,36 @@ function vendorValue(value: string): string {
 
 function applySetting(out: Mutable<CpuDescription>, setting: string, value: string): void {
   switch (setting) {
-    case 'vendor': out.vendorId = vendorValue(value); break;
-    case 'family': out.family = integer(setting, value, 0, 0x10e); break;
-    case 'model': out.model = integer(setting, value, 0, 255); break;
-    case 'stepping': out.stepping = integer(setting, value, 0, 15); break;
-    case 'level': out.level = integer(setting, value, 0, 0x20); break;
-    case 'xlevel': out.xlevel = integer(setting, value, 0, 0x80000022); break;
-    case 'model-id': out.modelId = value.slice(0, 48); break;
-    case 'phys-bits': out.physicalBits = integer(setting, value, 32, 52); break;
-    case 'tsc-frequency':
-      if (integer(setting, value, 1, 1e12) !== TSC_HZ) throw new CpuModelError('bad-value', `-cpu …,tsc-frequency=${value}: the TSC of Nestvm runs at 1000000000 Hz; leave the option out`);
+    case 'vendor':
+      out.vendorId = vendorValue(value);
       break;
-    default: break; // accepted and without effect: check, migratable, kvm, l3-cache …
+    case 'family':
+      out.family = integer(setting, value, 0, 0x10e);
+      break;
+    case 'model':
+      out.model = integer(setting, value, 0, 255);
+      break;
+    case 'stepping':
+      out.stepping = integer(setting, value, 0, 15);
+      break;
+    case 'level':
+      out.level = integer(setting, value, 0, 0x20);
+      break;
+    case 'xlevel':
+      out.xlevel = integer(setting, value, 0, 0x80000022);
+      break;
+    case 'model-id':
+      out.modelId = value.slice(0, 48);
+      break;
+    case 'phys-bits':
+      out.physicalBits = integer(setting, value, 32, 52);
+      break;
+    case 'tsc-frequency':
+      if (integer(setting, value, 1, 1e12) !== TSC_HZ)
+        throw new CpuModelError('bad-value', `-cpu …,tsc-frequency=${value}: the TSC of Nestvm runs at 1000000000 Hz; leave the option out`);
+      break;
+    default:
+      break; // accepted and without effect: check, migratable, kvm, l3-cache …
   }
 }
 
@@ -187,10 +250,14 @@ export function parseCpu(text: string, topology: CpuTopology = { sockets: 1, cor
   dropUnfounded(features);
   out.features = features;
   if (requests.some((r) => r.setting === 'enforce' && r.value !== 'off') && promised.size > 0) enforce(text, promised);
-  return new CpuModel(out, [...promised].filter((feature) => !implementedFeatures.has(feature)));
+  return new CpuModel(
+    out,
+    [...promised].filter((feature) => !implementedFeatures.has(feature)),
+  );
 }
 
 function enforce(text: string, promised: Set<CpuFeature>): void {
   const missing = [...promised].filter((feature) => !implementedFeatures.has(feature));
-  if (missing.length > 0) throw new CpuModelError('unknown-feature', `-cpu ${text}: Nestvm does not have ${missing.join(', ')}; leave out 'enforce' or switch them off`);
+  if (missing.length > 0)
+    throw new CpuModelError('unknown-feature', `-cpu ${text}: Nestvm does not have ${missing.join(', ')}; leave out 'enforce' or switch them off`);
 }
