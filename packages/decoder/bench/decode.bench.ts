@@ -1,12 +1,45 @@
 // Decode rate against iced-x86 on the same bytes, in turns in one process: pnpm --filter @nestvm/decoder bench
 import { Decoder, DecoderOptions, Instruction as IcedInstruction } from 'iced-x86';
-import { Instruction, decodeInto } from '../src/index.js';
+import { decodeInto, Instruction } from '../src/index.js';
 import { randomBytes } from '../test/byte-strings.js';
 
 /** Kernel-like code: the commonest encodings of a Linux boot in about their shares. */
 const COMMON = [
-  '890424', '8b542404', '31d2', '8d4c2408', '01c1', '39f0', '83c410', '750a', '7410', 'e8d4c7ffff', '0fb602', '85c0', 'e9920b0000', '0f845f020000', 'c3', '48c1cb07', '83f806', 'c1e810',
-  '03442408', '41c1c010', '84d2', '0f1f00', '488b4708', '4889c7', '5b', '55', '4154', '488d742410', '48833d1000000000', '0f1f440000', 'f3a4', '660f6f07', 'f30f7f06', '4c89e7', '65488b042528000000',
+  '890424',
+  '8b542404',
+  '31d2',
+  '8d4c2408',
+  '01c1',
+  '39f0',
+  '83c410',
+  '750a',
+  '7410',
+  'e8d4c7ffff',
+  '0fb602',
+  '85c0',
+  'e9920b0000',
+  '0f845f020000',
+  'c3',
+  '48c1cb07',
+  '83f806',
+  'c1e810',
+  '03442408',
+  '41c1c010',
+  '84d2',
+  '0f1f00',
+  '488b4708',
+  '4889c7',
+  '5b',
+  '55',
+  '4154',
+  '488d742410',
+  '48833d1000000000',
+  '0f1f440000',
+  'f3a4',
+  '660f6f07',
+  'f30f7f06',
+  '4c89e7',
+  '65488b042528000000',
 ].map((text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16)));
 
 function commonCode(bytes: number): Uint8Array {

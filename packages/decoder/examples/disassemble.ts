@@ -1,4 +1,4 @@
-import { Instruction, decodeInto } from '@nestvm/decoder';
+import { decodeInto, Instruction } from '@nestvm/decoder';
 import { formatAtt, formatIntel } from '@nestvm/decoder/format';
 
 const code = Uint8Array.of(0x55, 0x48, 0x89, 0xe5, 0x8b, 0x05, 0x10, 0, 0, 0, 0xc3);

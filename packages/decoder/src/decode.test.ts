@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { DecodeStatus, Instruction, NO_REGISTER, Prefix, RIP_REGISTER, decodeInto } from './index.js';
-import { formatAtt, formatIntel } from './format/index.js';
 import { randomBytes } from '../test/byte-strings.js';
+import { formatAtt, formatIntel } from './format/index.js';
+import { DecodeStatus, decodeInto, Instruction, NO_REGISTER, Prefix, RIP_REGISTER } from './index.js';
 
 const bytesOf = (text: string): Uint8Array => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 
@@ -99,7 +99,10 @@ describe('length', () => {
         expect(cut.row).toBe(whole.row);
         const less = (at >> 7) % length;
         // From a longer buffer with `available` cut, and from a buffer that ends there.
-        if (decodeInto(cut, buffer, at, less, mode) !== DecodeStatus.NEED_MORE || decodeInto(cut, exact.subarray(0, less), 0, less, mode) !== DecodeStatus.NEED_MORE) {
+        if (
+          decodeInto(cut, buffer, at, less, mode) !== DecodeStatus.NEED_MORE ||
+          decodeInto(cut, exact.subarray(0, less), 0, less, mode) !== DecodeStatus.NEED_MORE
+        ) {
           expect.fail(`${Buffer.from(exact).toString('hex')} in ${mode}-bit mode cut to ${less}`);
         }
       }
@@ -111,14 +114,31 @@ describe('length', () => {
 describe('fields', () => {
   it('describes a memory operand with SIB', () => {
     const { insn } = decode('4a8b44a510');
-    expect(insn).toMatchObject({ operandSize: 64, addressSize: 64, base: 5, index: 12, scale: 2, displacement: 16, displacementBytes: 1, reg: 0, mod: 1, segment: 2, length: 5 });
+    expect(insn).toMatchObject({
+      operandSize: 64,
+      addressSize: 64,
+      base: 5,
+      index: 12,
+      scale: 2,
+      displacement: 16,
+      displacementBytes: 1,
+      reg: 0,
+      mod: 1,
+      segment: 2,
+      length: 5,
+    });
     expect(insn.prefixes & Prefix.REX_W).not.toBe(0);
   });
 
   it('describes RIP-relative, absolute and moffs addresses', () => {
     expect(decode('8b05f0ffffff').insn).toMatchObject({ base: RIP_REGISTER, index: NO_REGISTER, displacement: -16 });
     expect(decode('8b042510000000').insn).toMatchObject({ base: NO_REGISTER, index: NO_REGISTER, displacement: 16 });
-    expect(decode('a0f0debc9a78563412').insn).toMatchObject({ displacement: 0x9abcdef0 | 0, displacementHigh: 0x12345678, displacementBytes: 8, hasModRm: false });
+    expect(decode('a0f0debc9a78563412').insn).toMatchObject({
+      displacement: 0x9abcdef0 | 0,
+      displacementHigh: 0x12345678,
+      displacementBytes: 8,
+      hasModRm: false,
+    });
     expect(decode('67a010203040').insn).toMatchObject({ addressSize: 32, displacement: 0x40302010, displacementHigh: 0 });
   });
 
@@ -144,9 +164,12 @@ describe('fields', () => {
 });
 
 describe('undefined opcodes', () => {
-  it.each(['06', '0f04', '0fff', 'd6', '8ec8', '8cf0', '0f20c8', '440f23c0', 'fff8', 'c6c8', 'd9d1', '0fc7c8', 'c5a877', '0fba00'])('%s is #UD or needs more in 64-bit mode', (text) => {
-    expect(decode(`${text}${'00'.repeat(15)}`).status).toBe(text === '0fff' ? 3 : DecodeStatus.INVALID);
-  });
+  it.each(['06', '0f04', '0fff', 'd6', '8ec8', '8cf0', '0f20c8', '440f23c0', 'fff8', 'c6c8', 'd9d1', '0fc7c8', 'c5a877', '0fba00'])(
+    '%s is #UD or needs more in 64-bit mode',
+    (text) => {
+      expect(decode(`${text}${'00'.repeat(15)}`).status).toBe(text === '0fff' ? 3 : DecodeStatus.INVALID);
+    },
+  );
 });
 
 describe('text', () => {

@@ -1,11 +1,11 @@
-import { opcodeRows } from '@nestvm/isa';
 import type { Mnemonic, OpcodeRow } from '@nestvm/isa';
+import { opcodeRows } from '@nestvm/isa';
 import { isEncodable } from './checks.js';
-import { CELL_BASE_SHIFT, CELL_MODRM, CELL_SHAPE, Dim, Space, buildDispatch } from './dispatch.js';
 import { disp8Shift } from './disp8.js';
-import { NO_REGISTER, Prefix, RIP_REGISTER } from './instruction.js';
+import { buildDispatch, CELL_BASE_SHIFT, CELL_MODRM, CELL_SHAPE, Dim, Space } from './dispatch.js';
 import type { Instruction } from './instruction.js';
-import { Imm, PLAN_IMMEDIATE, Plan, buildPlans } from './plan.js';
+import { NO_REGISTER, Prefix, RIP_REGISTER } from './instruction.js';
+import { buildPlans, Imm, PLAN_IMMEDIATE, Plan } from './plan.js';
 import { DecodeStatus } from './status.js';
 
 const MAX_LENGTH = 15;
@@ -40,16 +40,28 @@ PREFIX_KIND[0xf2] = 3;
 PREFIX_KIND[0xf3] = 4;
 PREFIX_KIND[0x66] = 5;
 PREFIX_KIND[0x67] = 6;
-[0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65].forEach((byte, segment) => { PREFIX_KIND[byte] = 8 + segment; });
+[0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65].forEach((byte, segment) => {
+  PREFIX_KIND[byte] = 8 + segment;
+});
 
 /** Applies a legacy prefix. F2 and F3: the last one counts. In 64-bit mode ES, CS, SS and DS prefixes do nothing, not even undo FS or GS. */
 function applyPrefix(kind: number, mode: number): void {
   switch (kind) {
-    case 2: prefixes |= Prefix.LOCK; return;
-    case 3: prefixes = (prefixes & ~Prefix.REP) | Prefix.REPNE; return;
-    case 4: prefixes = (prefixes & ~Prefix.REPNE) | Prefix.REP; return;
-    case 5: prefixes |= Prefix.OPERAND_SIZE; return;
-    case 6: prefixes |= Prefix.ADDRESS_SIZE; return;
+    case 2:
+      prefixes |= Prefix.LOCK;
+      return;
+    case 3:
+      prefixes = (prefixes & ~Prefix.REP) | Prefix.REPNE;
+      return;
+    case 4:
+      prefixes = (prefixes & ~Prefix.REPNE) | Prefix.REP;
+      return;
+    case 5:
+      prefixes |= Prefix.OPERAND_SIZE;
+      return;
+    case 6:
+      prefixes |= Prefix.ADDRESS_SIZE;
+      return;
     default:
       prefixes |= Prefix.SEGMENT;
       if (mode !== 64 || kind >= 12) segmentOverride = kind - 8;
@@ -271,10 +283,18 @@ function readMoffs(insn: Instruction): void {
 
 function readImmediate(insn: Instruction, kind: number): void {
   switch (kind) {
-    case Imm.BYTE: insn.immediate = source[position++] as number; return;
-    case Imm.SIGNED_BYTE: setImmediate(insn, readI8()); return;
-    case Imm.WORD: insn.immediate = readU16(); return;
-    case Imm.Z: setImmediate(insn, insn.operandSize === 16 ? (readU16() << 16) >> 16 : readI32()); return;
+    case Imm.BYTE:
+      insn.immediate = source[position++] as number;
+      return;
+    case Imm.SIGNED_BYTE:
+      setImmediate(insn, readI8());
+      return;
+    case Imm.WORD:
+      insn.immediate = readU16();
+      return;
+    case Imm.Z:
+      setImmediate(insn, insn.operandSize === 16 ? (readU16() << 16) >> 16 : readI32());
+      return;
     case Imm.V:
       setImmediate(insn, insn.operandSize === 16 ? (readU16() << 16) >> 16 : readI32());
       if (insn.operandSize === 64) insn.immediateHigh = readI32();
@@ -291,8 +311,11 @@ function readImmediate(insn: Instruction, kind: number): void {
       insn.immediate = source[position++] as number;
       insn.immediate2 = source[position++] as number;
       return;
-    case Imm.REGISTER: insn.immediate = (source[position++] as number) & registerImmediateMask; return;
-    default: readMoffs(insn);
+    case Imm.REGISTER:
+      insn.immediate = (source[position++] as number) & registerImmediateMask;
+      return;
+    default:
+      readMoffs(insn);
   }
 }
 

@@ -4,7 +4,15 @@ import type { Instruction } from './instruction.js';
 const log2 = (n: number): number => 31 - Math.clz32(n);
 
 /** Vector tuples: the whole vector's shift and less, by how much. */
-const BELOW_VECTOR: Partial<Record<EvexTuple, number>> = { full: 0, half: 1, quarter: 2, 'full-mem': 0, 'half-mem': 1, 'quarter-mem': 2, 'eighth-mem': 3 };
+const BELOW_VECTOR: Partial<Record<EvexTuple, number>> = {
+  full: 0,
+  half: 1,
+  quarter: 2,
+  'full-mem': 0,
+  'half-mem': 1,
+  'quarter-mem': 2,
+  'eighth-mem': 3,
+};
 /** Element tuples: elements, as a shift. */
 const ELEMENTS: Partial<Record<EvexTuple, number>> = { scalar: 0, t2: 1, t4: 2, t8: 3 };
 

@@ -1,5 +1,5 @@
-import { opcodeRows } from '@nestvm/isa';
 import type { OpcodeRow } from '@nestvm/isa';
+import { opcodeRows } from '@nestvm/isa';
 import { DecoderError } from './errors.js';
 
 /** What selects among the rows of one opcode, besides the opcode: bits of a cell's shape, most significant in the leaf index first. */
@@ -16,22 +16,36 @@ const MAPS: Record<string, number> = { '': 0, '0F': 1, '0F38': 2, '0F3A': 3, MAP
 const CELL_COUNT = Space.EVEX + 8 * 256;
 
 const DIMS = [
-  { bit: Dim.MODE, width: 1 }, { bit: Dim.PP, width: 2 }, { bit: Dim.W, width: 1 }, { bit: Dim.L, width: 2 },
-  { bit: Dim.MOD, width: 1 }, { bit: Dim.REG, width: 3 }, { bit: Dim.RM, width: 3 }, { bit: Dim.REX_B, width: 1 },
+  { bit: Dim.MODE, width: 1 },
+  { bit: Dim.PP, width: 2 },
+  { bit: Dim.W, width: 1 },
+  { bit: Dim.L, width: 2 },
+  { bit: Dim.MOD, width: 1 },
+  { bit: Dim.REG, width: 3 },
+  { bit: Dim.RM, width: 3 },
+  { bit: Dim.REX_B, width: 1 },
 ] as const;
 
 /** The values of one dimension that a row accepts, or null when it does not care. */
 function accepted(row: OpcodeRow, bit: number): readonly number[] | null {
   const { code } = row;
   switch (bit) {
-    case Dim.MODE: return row.mode64 === 'only' ? [1] : row.mode64 === 'invalid' ? [0] : null;
-    case Dim.PP: return code.prefix === 'any' ? null : code.prefix === 'nfx' ? [0, 1] : [{ 0: 0, 0x66: 1, 0xf3: 2, 0xf2: 3 }[code.prefix]];
-    case Dim.W: return code.w < 0 ? null : [code.w];
-    case Dim.L: return code.l < 0 ? null : [code.l];
-    case Dim.MOD: return code.mod === 'any' ? null : [code.mod === 'register' ? 1 : 0];
-    case Dim.REG: return code.reg < 0 ? null : [code.reg];
-    case Dim.RM: return code.rm < 0 ? null : [code.rm];
-    default: return row.mnemonic === 'NOP' && code.map === '' ? [0] : null;
+    case Dim.MODE:
+      return row.mode64 === 'only' ? [1] : row.mode64 === 'invalid' ? [0] : null;
+    case Dim.PP:
+      return code.prefix === 'any' ? null : code.prefix === 'nfx' ? [0, 1] : [{ 0: 0, 0x66: 1, 0xf3: 2, 0xf2: 3 }[code.prefix]];
+    case Dim.W:
+      return code.w < 0 ? null : [code.w];
+    case Dim.L:
+      return code.l < 0 ? null : [code.l];
+    case Dim.MOD:
+      return code.mod === 'any' ? null : [code.mod === 'register' ? 1 : 0];
+    case Dim.REG:
+      return code.reg < 0 ? null : [code.reg];
+    case Dim.RM:
+      return code.rm < 0 ? null : [code.rm];
+    default:
+      return row.mnemonic === 'NOP' && code.map === '' ? [0] : null;
   }
 }
 
@@ -53,13 +67,16 @@ function fill(row: OpcodeRow, shape: number, leaves: Int16Array): void {
   // Where W is ignored outside 64-bit mode the row also takes W1 there.
   if (row.code.wIgnored32) {
     const below = widthBelow(shape, Dim.W);
-    for (const index of indices) if (index >> (widthBelow(shape, Dim.MODE)) === 0) leaves[index | (1 << below)] = row.id;
+    for (const index of indices) if (index >> widthBelow(shape, Dim.MODE) === 0) leaves[index | (1 << below)] = row.id;
   }
   for (const index of indices) {
     const other = leaves[index] as number;
     if (other < 0) leaves[index] = row.id;
     else if (specificity(opcodeRows[other] as OpcodeRow) === specificity(row)) {
-      throw new DecoderError('ambiguous-rows', `rows ${other} and ${row.id} (${opcodeRows[other]?.mnemonic}, ${row.mnemonic}, opcode ${row.code.opcode.toString(16)}) match the same bytes; make one more specific`);
+      throw new DecoderError(
+        'ambiguous-rows',
+        `rows ${other} and ${row.id} (${opcodeRows[other]?.mnemonic}, ${row.mnemonic}, opcode ${row.code.opcode.toString(16)}) match the same bytes; make one more specific`,
+      );
     }
   }
 }

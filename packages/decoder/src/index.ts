@@ -7,3 +7,4 @@ export { decodeInto } from './decode.js';
 export { DecodeStatus } from './status.js';
 export { Instruction, NO_REGISTER, Prefix, RIP_REGISTER } from './instruction.js';
 export { DecoderError } from './errors.js';
+export { operandBits } from './width.js';

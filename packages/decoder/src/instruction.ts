@@ -1,5 +1,5 @@
-import { opcodeRows } from '@nestvm/isa';
 import type { Mnemonic, OpcodeRow } from '@nestvm/isa';
+import { opcodeRows } from '@nestvm/isa';
 
 /** Prefix bits in `Instruction.prefixes`. */
 export const Prefix = {

@@ -1,5 +1,5 @@
-import { opcodeRows } from '@nestvm/isa';
 import type { OpcodeRow } from '@nestvm/isa';
+import { opcodeRows } from '@nestvm/isa';
 
 /** What follows ModRM, by the low four bits of a plan. */
 export const Imm = {
@@ -63,20 +63,22 @@ function immediateOf(row: OpcodeRow): number {
 function planOf(row: OpcodeRow): number {
   const has = (...methods: string[]): boolean => row.operands.some((o) => methods.includes(o.method));
   const bit = (when: boolean, value: number): number => (when ? value : 0);
-  return immediateOf(row)
-    | bit(row.mode64 === 'default64', Plan.DEFAULT64)
-    | bit(row.mode64 === 'force64', Plan.FORCE64)
-    | bit(row.code.prefix === 0x66, Plan.MANDATORY_66)
-    | bit(row.lock, Plan.LOCK)
-    | bit(has('P', 'S'), Plan.REG_OF_8)
-    | bit(has('N', 'Q', 'STi', 'KR', 'KE'), Plan.RM_OF_8)
-    | bit(row.code.zOperand, Plan.Z_OPERAND)
-    | bit(has('S', 'C', 'D', 'MV', 'KG', 'KB') || row.encoding === 'evex', Plan.CHECKED)
-    | bit(row.code.modIgnored, Plan.MOD_IGNORED)
-    | bit(row.encoding === 'legacy' && has('V', 'W', 'U'), Plan.SSE)
-    | bit(has('MV'), Plan.VSIB)
-    | bit(has('B', 'H', 'KB'), Plan.USES_VVVV)
-    | bit(has('W', 'U'), Plan.HAS_VECTOR_RM);
+  return (
+    immediateOf(row) |
+    bit(row.mode64 === 'default64', Plan.DEFAULT64) |
+    bit(row.mode64 === 'force64', Plan.FORCE64) |
+    bit(row.code.prefix === 0x66, Plan.MANDATORY_66) |
+    bit(row.lock, Plan.LOCK) |
+    bit(has('P', 'S'), Plan.REG_OF_8) |
+    bit(has('N', 'Q', 'STi', 'KR', 'KE'), Plan.RM_OF_8) |
+    bit(row.code.zOperand, Plan.Z_OPERAND) |
+    bit(has('S', 'C', 'D', 'MV', 'KG', 'KB') || row.encoding === 'evex', Plan.CHECKED) |
+    bit(row.code.modIgnored, Plan.MOD_IGNORED) |
+    bit(row.encoding === 'legacy' && has('V', 'W', 'U'), Plan.SSE) |
+    bit(has('MV'), Plan.VSIB) |
+    bit(has('B', 'H', 'KB'), Plan.USES_VVVV) |
+    bit(has('W', 'U'), Plan.HAS_VECTOR_RM)
+  );
 }
 
 /** One plan per row id. */

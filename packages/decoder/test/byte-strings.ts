@@ -17,11 +17,13 @@ function legacyHeads(bits: number): number[][] {
 function vexHeads(bits: number): number[][] {
   const heads: number[][] = [];
   const extensions = bits === 64 ? [0xe0, 0x60, 0xa0, 0xc0, 0] : [0xe0, 0xc0];
-  for (const pp of [0, 1, 2, 3]) for (const l of [0, 4]) for (const vvvv of [0x78, 0x48, 0x38, 0x00]) {
-    const low = vvvv | l | pp;
-    for (const r of [0x80, 0]) heads.push([0xc5, r | low]);
-    for (const w of [0, 0x80]) for (let map = 0; map < 5; map++) for (const rxb of extensions) heads.push([0xc4, rxb | map, w | low]);
-  }
+  for (const pp of [0, 1, 2, 3])
+    for (const l of [0, 4])
+      for (const vvvv of [0x78, 0x48, 0x38, 0x00]) {
+        const low = vvvv | l | pp;
+        for (const r of [0x80, 0]) heads.push([0xc5, r | low]);
+        for (const w of [0, 0x80]) for (let map = 0; map < 5; map++) for (const rxb of extensions) heads.push([0xc4, rxb | map, w | low]);
+      }
   return heads;
 }
 
@@ -30,10 +32,12 @@ function evexHeads(bits: number): number[][] {
   const heads: number[][] = [];
   const thirds = [0x08, 0x28, 0x48, 0x68, 0x18, 0x38, 0x58, 0x78, 0x09, 0x49, 0x89, 0xc9, 0x88, 0x1a, 0x9b, 0xcf, 0x2c, 0xad];
   const extensions = bits === 64 ? [0x70, 0xb0, 0xd0, 0xe0, 0x00] : [0xf0, 0xd0, 0xe0, 0xc0];
-  for (let map = 0; map < 8; map++) for (const pp of [0, 1, 2, 3]) for (const w of [0, 0x80]) {
-    for (const third of thirds) heads.push([0x62, 0xf0 | map, w | 0x7c | pp, third]);
-    for (const third of [0x08, 0x49, 0x00]) for (const rxb of extensions) heads.push([0x62, rxb | map, w | 0x3c | pp, third]);
-  }
+  for (let map = 0; map < 8; map++)
+    for (const pp of [0, 1, 2, 3])
+      for (const w of [0, 0x80]) {
+        for (const third of thirds) heads.push([0x62, 0xf0 | map, w | 0x7c | pp, third]);
+        for (const third of [0x08, 0x49, 0x00]) for (const rxb of extensions) heads.push([0x62, rxb | map, w | 0x3c | pp, third]);
+      }
   heads.push([0x62, 0xf1, 0x78, 0x08], [0x62, 0xf9, 0x7c, 0x08]);
   return heads;
 }

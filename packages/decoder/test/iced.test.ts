@@ -1,15 +1,19 @@
-import { describe, expect, it } from 'vitest';
 import { opcodeRows } from '@nestvm/isa';
-import { randomBytes, sweepBytes } from './byte-strings.js';
+import { describe, expect, it } from 'vitest';
 import type { Space } from './byte-strings.js';
+import { randomBytes, sweepBytes } from './byte-strings.js';
 import { deviationCounts } from './deviations.js';
-import { formatReport, runWitness } from './run.js';
 import type { WitnessReport } from './run.js';
+import { formatReport, runWitness } from './run.js';
 import type { Bits } from './witness.js';
 
 const MODES: readonly Bits[] = [16, 32, 64];
 /** Every how many strings of each space, odd so that all ModRM values are met; `pnpm sweep` takes them all. */
-const EVERY: Record<Space, Record<Bits, number>> = { legacy: { 16: 3, 32: 3, 64: 9 }, vex: { 16: 61, 32: 41, 64: 37 }, evex: { 16: 101, 32: 61, 64: 27 } };
+const EVERY: Record<Space, Record<Bits, number>> = {
+  legacy: { 16: 3, 32: 3, 64: 9 },
+  vex: { 16: 61, 32: 41, 64: 37 },
+  evex: { 16: 101, 32: 61, 64: 27 },
+};
 const RANDOM = 1_000_000;
 const met = new Set<number>();
 

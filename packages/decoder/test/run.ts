@@ -1,10 +1,10 @@
 import { Decoder, DecoderOptions, Instruction as IcedInstruction } from 'iced-x86';
-import { Instruction, decodeInto } from '../src/index.js';
 import { formatIntel } from '../src/format/index.js';
+import { decodeInto, Instruction } from '../src/index.js';
 import { STRIDE } from './byte-strings.js';
 import { canonical, createIcedFormatter } from './text-rules.js';
-import { compareResults } from './witness.js';
 import type { Bits } from './witness.js';
+import { compareResults } from './witness.js';
 
 /** What a comparison found. */
 export interface WitnessReport {
@@ -57,7 +57,8 @@ export function runWitness(buffers: Iterable<Uint8Array>, bits: Bits, options: W
       valid++;
       if (options.textEvery === 0 || valid % options.textEvery !== 0) continue;
       texts++;
-      if (canonical(formatIntel(ours, { rip: IP }), ours) !== canonical(formatter.format(iced), ours)) note(`text of ${ours.row.mnemonic}`, buffer, offset);
+      if (canonical(formatIntel(ours, { rip: IP }), ours) !== canonical(formatter.format(iced), ours))
+        note(`text of ${ours.row.mnemonic}`, buffer, offset);
     }
     decoder.free();
   }

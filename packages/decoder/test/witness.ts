@@ -1,17 +1,21 @@
-import { EncodingKind, Mnemonic, MemorySizeExt, MemorySize, OpKind, Register, RoundingControl } from 'iced-x86';
-import type { Instruction as IcedInstruction } from 'iced-x86';
 import type { OperandSpec } from '@nestvm/isa';
-import { NO_REGISTER, Prefix, RIP_REGISTER } from '../src/index.js';
-import type { Instruction } from '../src/index.js';
-import { impliedOperands, notImplemented, notImplementedEncodings, otherNames, rules, used } from './deviations.js';
-import type { Deviation } from './deviations.js';
+import type { Instruction as IcedInstruction } from 'iced-x86';
+import { EncodingKind, MemorySize, MemorySizeExt, Mnemonic, OpKind, Register, RoundingControl } from 'iced-x86';
 import { mnemonicText } from '../src/format/mnemonic.js';
+import type { Instruction } from '../src/index.js';
+import { NO_REGISTER, Prefix, RIP_REGISTER } from '../src/index.js';
 import { operandBits } from '../src/width.js';
+import type { Deviation } from './deviations.js';
+import { impliedOperands, notImplemented, notImplementedEncodings, otherNames, rules, used } from './deviations.js';
 
 /** The mode that the instruction was decoded in; set before comparing. */
 export type Bits = 16 | 32 | 64;
 
-const icedMnemonics = new Map(Object.entries(Mnemonic).filter(([, v]) => typeof v === 'number').map(([k, v]) => [k.toLowerCase(), v as number]));
+const icedMnemonics = new Map(
+  Object.entries(Mnemonic)
+    .filter(([, v]) => typeof v === 'number')
+    .map(([k, v]) => [k.toLowerCase(), v as number]),
+);
 const OTHER_NAMES: Record<string, string> = { fwait: 'wait' };
 const mnemonicCache = new Map<number, number>();
 
@@ -43,8 +47,17 @@ function vectorRegister(bits: number, number: number): number {
 }
 
 const FIXED: Record<string, number> = {
-  AL: Register.AL, CL: Register.CL, DX: Register.DX, AX: Register.AX, ST: Register.ST0,
-  ES: Register.ES, CS: Register.CS, SS: Register.SS, DS: Register.DS, FS: Register.FS, GS: Register.GS,
+  AL: Register.AL,
+  CL: Register.CL,
+  DX: Register.DX,
+  AX: Register.AX,
+  ST: Register.ST0,
+  ES: Register.ES,
+  CS: Register.CS,
+  SS: Register.SS,
+  DS: Register.DS,
+  FS: Register.FS,
+  GS: Register.GS,
 };
 
 /** iced's register for a register operand, or -1. */
@@ -52,24 +65,48 @@ function expectedRegister(insn: Instruction, spec: OperandSpec): number {
   const rex = (insn.prefixes & Prefix.REX) !== 0;
   const bits = operandBits(insn, spec);
   switch (spec.method) {
-    case 'G': return generalRegister(bits, insn.reg, rex);
-    case 'E': case 'R': case 'Z': return generalRegister(bits, insn.rm, rex);
-    case 'B': return generalRegister(bits, insn.vvvv, rex);
-    case 'rAX': case 'eAX': return generalRegister(bits, 0, rex);
-    case 'V': return vectorRegister(bits, insn.reg);
-    case 'U': case 'W': return vectorRegister(bits, insn.rm);
-    case 'H': return vectorRegister(bits, insn.vvvv);
-    case 'L': return vectorRegister(bits, (insn.immediate >> 4) & 15);
-    case 'P': return Register.MM0 + insn.reg;
-    case 'N': case 'Q': return Register.MM0 + insn.rm;
-    case 'STi': return Register.ST0 + insn.rm;
-    case 'S': return Register.ES + insn.reg;
-    case 'C': return Register.CR0 + insn.reg;
-    case 'D': return Register.DR0 + insn.reg;
-    case 'KG': return Register.K0 + insn.reg;
-    case 'KR': case 'KE': return Register.K0 + insn.rm;
-    case 'KB': return Register.K0 + insn.vvvv;
-    default: return FIXED[spec.method] ?? -1;
+    case 'G':
+      return generalRegister(bits, insn.reg, rex);
+    case 'E':
+    case 'R':
+    case 'Z':
+      return generalRegister(bits, insn.rm, rex);
+    case 'B':
+      return generalRegister(bits, insn.vvvv, rex);
+    case 'rAX':
+    case 'eAX':
+      return generalRegister(bits, 0, rex);
+    case 'V':
+      return vectorRegister(bits, insn.reg);
+    case 'U':
+    case 'W':
+      return vectorRegister(bits, insn.rm);
+    case 'H':
+      return vectorRegister(bits, insn.vvvv);
+    case 'L':
+      return vectorRegister(bits, (insn.immediate >> 4) & 15);
+    case 'P':
+      return Register.MM0 + insn.reg;
+    case 'N':
+    case 'Q':
+      return Register.MM0 + insn.rm;
+    case 'STi':
+      return Register.ST0 + insn.rm;
+    case 'S':
+      return Register.ES + insn.reg;
+    case 'C':
+      return Register.CR0 + insn.reg;
+    case 'D':
+      return Register.DR0 + insn.reg;
+    case 'KG':
+      return Register.K0 + insn.reg;
+    case 'KR':
+    case 'KE':
+      return Register.K0 + insn.rm;
+    case 'KB':
+      return Register.K0 + insn.vvvv;
+    default:
+      return FIXED[spec.method] ?? -1;
   }
 }
 
@@ -86,8 +123,14 @@ function sameSegment(insn: Instruction, iced: IcedInstruction, bits: Bits): bool
 function compareMemory(insn: Instruction, iced: IcedInstruction, spec: OperandSpec, bits: Bits): string | null {
   const vsib = spec.method === 'MV';
   const addressBase = REGISTER_BASE[insn.addressSize] as number;
-  const base = insn.base === NO_REGISTER ? Register.None
-    : insn.base === RIP_REGISTER ? (insn.addressSize === 64 ? Register.RIP : Register.EIP) : addressBase + insn.base;
+  const base =
+    insn.base === NO_REGISTER
+      ? Register.None
+      : insn.base === RIP_REGISTER
+        ? insn.addressSize === 64
+          ? Register.RIP
+          : Register.EIP
+        : addressBase + insn.base;
   if (iced.memoryBase !== base) return `base ${Register[iced.memoryBase]}, ours ${Register[base]}`;
   const vectorIndex = { x: Register.XMM0, y: Register.YMM0, z: Register.ZMM0 }[spec.type.slice(-1)] ?? Register.XMM0;
   const index = insn.index === NO_REGISTER ? Register.None : (vsib ? vectorIndex : addressBase) + insn.index;
@@ -96,7 +139,8 @@ function compareMemory(insn: Instruction, iced: IcedInstruction, spec: OperandSp
   if (!sameSegment(insn, iced, bits)) return `segment ${Register[iced.memorySegment]}, ours ${insn.segment}`;
   let displacement = iced.memoryDisplacement;
   if (insn.base === RIP_REGISTER) displacement -= iced.nextIP;
-  const ours = spec.method === 'O' ? BigInt(insn.displacementHigh >>> 0) * 0x1_0000_0000n + BigInt(insn.displacement >>> 0) : BigInt(insn.displacement);
+  const ours =
+    spec.method === 'O' ? BigInt(insn.displacementHigh >>> 0) * 0x1_0000_0000n + BigInt(insn.displacement >>> 0) : BigInt(insn.displacement);
   const width = insn.addressSize;
   if (BigInt.asUintN(width, displacement) !== BigInt.asUintN(width, ours)) return `displacement ${displacement}, ours ${ours}`;
   const bytes = memoryBytes.get(iced.memorySize) as number;
@@ -106,8 +150,15 @@ function compareMemory(insn: Instruction, iced: IcedInstruction, spec: OperandSp
 }
 
 const IMMEDIATE_BITS: Record<number, number> = {
-  [OpKind.Immediate8]: 8, [OpKind.Immediate8_2nd]: 8, [OpKind.Immediate16]: 16, [OpKind.Immediate32]: 32, [OpKind.Immediate64]: 64,
-  [OpKind.Immediate8to16]: 16, [OpKind.Immediate8to32]: 32, [OpKind.Immediate8to64]: 64, [OpKind.Immediate32to64]: 64,
+  [OpKind.Immediate8]: 8,
+  [OpKind.Immediate8_2nd]: 8,
+  [OpKind.Immediate16]: 16,
+  [OpKind.Immediate32]: 32,
+  [OpKind.Immediate64]: 64,
+  [OpKind.Immediate8to16]: 16,
+  [OpKind.Immediate8to32]: 32,
+  [OpKind.Immediate8to64]: 64,
+  [OpKind.Immediate32to64]: 64,
 };
 
 function compareImmediate(insn: Instruction, iced: IcedInstruction, spec: OperandSpec, at: number): string | null {
@@ -151,10 +202,17 @@ function compareString(insn: Instruction, iced: IcedInstruction, spec: OperandSp
 
 function compareOperand(insn: Instruction, iced: IcedInstruction, spec: OperandSpec, at: number, bits: Bits): string | null {
   switch (spec.method) {
-    case 'I': case 'sI': case '1': return compareImmediate(insn, iced, spec, at);
-    case 'J': return compareBranch(insn, iced, at);
-    case 'A': return compareFar(insn, iced, at);
-    case 'X': case 'Y': return compareString(insn, iced, spec, at, bits);
+    case 'I':
+    case 'sI':
+    case '1':
+      return compareImmediate(insn, iced, spec, at);
+    case 'J':
+      return compareBranch(insn, iced, at);
+    case 'A':
+      return compareFar(insn, iced, at);
+    case 'X':
+    case 'Y':
+      return compareString(insn, iced, spec, at, bits);
     default:
   }
   const isMemory = spec.method === 'O' || (MEMORY_METHODS.has(spec.method) && insn.mod !== 3);
@@ -170,9 +228,12 @@ function compareOperand(insn: Instruction, iced: IcedInstruction, spec: OperandS
 const namesByIced = new Map(otherNames.map((entry) => [(Mnemonic as unknown as Record<string, number>)[entry.iced], entry]));
 const impliedByOurs = new Map(impliedOperands.map((entry) => [entry.ours, entry]));
 const absent = new Map<number, Deviation>();
-for (const entry of notImplemented) for (const name of entry.mnemonics) absent.set((Mnemonic as unknown as Record<string, number>)[name] as number, entry);
+for (const entry of notImplemented)
+  for (const name of entry.mnemonics) absent.set((Mnemonic as unknown as Record<string, number>)[name] as number, entry);
 
-const absentEncodings = new Map(notImplementedEncodings.map((entry) => [(EncodingKind as unknown as Record<string, number>)[entry.encoding] as number, entry]));
+const absentEncodings = new Map(
+  notImplementedEncodings.map((entry) => [(EncodingKind as unknown as Record<string, number>)[entry.encoding] as number, entry]),
+);
 
 function sameMnemonic(insn: Instruction, iced: IcedInstruction): boolean {
   if (iced.mnemonic === icedMnemonicOf(insn)) return true;

@@ -12,3 +12,5 @@ export type { EvexProperties, EvexTuple, OpcodeEncoding, OpcodeMap } from './map
 export { sensitiveEvents } from './events.js';
 export type { SensitiveEvent } from './events.js';
 export { IsaError } from './errors.js';
+export { mapDeviations } from './maps/deviations.js';
+export type { MapDeviation } from './maps/deviations.js';

@@ -1,10 +1,10 @@
 import type { Mnemonic, OperandSpec } from '@nestvm/isa';
-import { NO_REGISTER, RIP_REGISTER } from '../instruction.js';
 import type { Instruction } from '../instruction.js';
+import { NO_REGISTER, RIP_REGISTER } from '../instruction.js';
 import { operandBits } from '../width.js';
 import { mnemonicText } from './mnemonic.js';
-import { branchText, broadcastText, hex, immediateText, isMemory, prefixText, printedSegment, roundingText } from './operand.js';
 import type { FormatOptions } from './operand.js';
+import { branchText, broadcastText, hex, immediateText, isMemory, prefixText, printedSegment, roundingText } from './operand.js';
 import { generalRegisterName, registerName, segmentName, vectorRegisterName } from './registers.js';
 
 const SUFFIX: Record<number, string> = { 8: 'b', 16: 'w', 32: 'l', 64: 'q' };
@@ -13,13 +13,42 @@ const X87_SUFFIX: Record<string, string> = { fs: 's', fd: 'l', ft: 't', w: 's', 
 const X87_UNSIZED = new Set<string>(['FLDCW', 'FNSTCW', 'FNSTSW', 'FLDENV', 'FNSTENV', 'FNSAVE', 'FRSTOR', 'FBLD', 'FBSTP']);
 
 const OTHER_NAMES: Record<string, string> = {
-  cbw: 'cbtw', cwde: 'cwtl', cdqe: 'cltq', cwd: 'cwtd', cdq: 'cltd', cqo: 'cqto', movsd: 'movsl', cmpsd: 'cmpsl', stosd: 'stosl', lodsd: 'lodsl', scasd: 'scasl',
-  insd: 'insl', outsd: 'outsl', iret: 'iretw', iretd: 'iretl', pushf: 'pushfw', pushfd: 'pushfl', popf: 'popfw', popfd: 'popfl', pusha: 'pushaw', pushad: 'pushal', popa: 'popaw', popad: 'popal',
-  retf: 'lret', xlatb: 'xlat',
+  cbw: 'cbtw',
+  cwde: 'cwtl',
+  cdqe: 'cltq',
+  cwd: 'cwtd',
+  cdq: 'cltd',
+  cqo: 'cqto',
+  movsd: 'movsl',
+  cmpsd: 'cmpsl',
+  stosd: 'stosl',
+  lodsd: 'lodsl',
+  scasd: 'scasl',
+  insd: 'insl',
+  outsd: 'outsl',
+  iret: 'iretw',
+  iretd: 'iretl',
+  pushf: 'pushfw',
+  pushfd: 'pushfl',
+  popf: 'popfw',
+  popfd: 'popfl',
+  pusha: 'pushaw',
+  pushad: 'pushal',
+  popa: 'popaw',
+  popad: 'popal',
+  retf: 'lret',
+  xlatb: 'xlat',
 };
 /** AT&T assemblers have these two swapped where the destination is not ST(0), since the first UNIX assembler had. */
 const SWAPPED: Partial<Record<Mnemonic, string>> = {
-  FSUB: 'fsubr', FSUBR: 'fsub', FDIV: 'fdivr', FDIVR: 'fdiv', FSUBP: 'fsubrp', FSUBRP: 'fsubp', FDIVP: 'fdivrp', FDIVRP: 'fdivp',
+  FSUB: 'fsubr',
+  FSUBR: 'fsub',
+  FDIV: 'fdivr',
+  FDIVR: 'fdiv',
+  FSUBP: 'fsubrp',
+  FSUBRP: 'fsubp',
+  FDIVP: 'fdivrp',
+  FDIVRP: 'fdivp',
 };
 /** Methods of operands that show the operation's size by themselves. */
 const SIZED = new Set(['G', 'R', 'Z', 'B', 'AL', 'AX', 'rAX', 'eAX', 'S', 'C', 'D', 'P', 'N', 'V', 'U', 'H', 'L', 'KG', 'KR', 'KB']);
@@ -34,9 +63,13 @@ function memoryText(insn: Readonly<Instruction>, spec: OperandSpec, options: For
   if (spec.method === 'O') return prefix + hex((BigInt(insn.displacementHigh) << 32n) | BigInt(displacement >>> 0), addressSize);
   if (base === RIP_REGISTER && options.rip !== undefined) return prefix + hex(options.rip + BigInt(insn.length + displacement), addressSize);
   const lengths: Record<string, number> = { x: 128, y: 256, z: 512 };
-  const index = insn.index === NO_REGISTER ? '' : `,%${spec.method === 'MV' ? vectorRegisterName(lengths[spec.type.slice(-1)] as number, insn.index) : generalRegisterName(addressSize, insn.index)}`;
+  const index =
+    insn.index === NO_REGISTER
+      ? ''
+      : `,%${spec.method === 'MV' ? vectorRegisterName(lengths[spec.type.slice(-1)] as number, insn.index) : generalRegisterName(addressSize, insn.index)}`;
   const scale = index === '' || addressSize === 16 ? '' : `,${1 << insn.scale}`;
-  const baseText = base === NO_REGISTER ? '' : base === RIP_REGISTER ? (addressSize === 64 ? '%rip' : '%eip') : `%${generalRegisterName(addressSize, base)}`;
+  const baseText =
+    base === NO_REGISTER ? '' : base === RIP_REGISTER ? (addressSize === 64 ? '%rip' : '%eip') : `%${generalRegisterName(addressSize, base)}`;
   if (baseText === '' && index === '') return prefix + hex(BigInt(displacement), addressSize);
   const number = displacement === 0 ? '' : displacement < 0 ? `-${hex(BigInt(-displacement), 32)}` : hex(BigInt(displacement), 32);
   return `${prefix}${number}(${baseText}${index}${scale})${broadcastText(insn, spec)}`;
@@ -45,12 +78,20 @@ function memoryText(insn: Readonly<Instruction>, spec: OperandSpec, options: For
 function operandText(insn: Readonly<Instruction>, spec: OperandSpec, options: FormatOptions): string {
   const star = INDIRECT.has(insn.row.mnemonic) ? '*' : '';
   switch (spec.method) {
-    case 'I': case 'sI': case '1': return `$${immediateText(insn, spec)}`;
-    case 'J': return branchText(insn, options);
-    case 'A': return `$${hex(BigInt(insn.immediate2), 16)}, $${hex(BigInt(insn.immediate), insn.operandSize)}`;
-    case 'X': return `${printedSegment(insn) < 0 ? '' : `%${segmentName(insn.segment)}:`}(%${generalRegisterName(insn.addressSize, 6)})`;
-    case 'Y': return `%es:(%${generalRegisterName(insn.addressSize, 7)})`;
-    default: return star + (isMemory(insn, spec) ? memoryText(insn, spec, options) : `%${registerName(insn, spec)}`);
+    case 'I':
+    case 'sI':
+    case '1':
+      return `$${immediateText(insn, spec)}`;
+    case 'J':
+      return branchText(insn, options);
+    case 'A':
+      return `$${hex(BigInt(insn.immediate2), 16)}, $${hex(BigInt(insn.immediate), insn.operandSize)}`;
+    case 'X':
+      return `${printedSegment(insn) < 0 ? '' : `%${segmentName(insn.segment)}:`}(%${generalRegisterName(insn.addressSize, 6)})`;
+    case 'Y':
+      return `%es:(%${generalRegisterName(insn.addressSize, 7)})`;
+    default:
+      return star + (isMemory(insn, spec) ? memoryText(insn, spec, options) : `%${registerName(insn, spec)}`);
   }
 }
 
@@ -58,10 +99,14 @@ function operandText(insn: Readonly<Instruction>, spec: OperandSpec, options: Fo
 function extensionName(insn: Readonly<Instruction>): string | null {
   const [to, from] = insn.row.operands as [OperandSpec, OperandSpec];
   switch (insn.row.mnemonic) {
-    case 'MOVZX': return `movz${SUFFIX[operandBits(insn, from)]}${SUFFIX[operandBits(insn, to)]}`;
-    case 'MOVSX': return `movs${SUFFIX[operandBits(insn, from)]}${SUFFIX[operandBits(insn, to)]}`;
-    case 'MOVSXD': return insn.operandSize === 64 ? 'movslq' : 'movsxd';
-    default: return null;
+    case 'MOVZX':
+      return `movz${SUFFIX[operandBits(insn, from)]}${SUFFIX[operandBits(insn, to)]}`;
+    case 'MOVSX':
+      return `movs${SUFFIX[operandBits(insn, from)]}${SUFFIX[operandBits(insn, to)]}`;
+    case 'MOVSXD':
+      return insn.operandSize === 64 ? 'movslq' : 'movsxd';
+    default:
+      return null;
   }
 }
 
@@ -92,7 +137,8 @@ function attMnemonic(insn: Readonly<Instruction>): string {
   if (row.mnemonic === 'CALLF') return `lcall${suffixOf(insn)}`;
   if (row.mnemonic === 'JMPF') return `ljmp${suffixOf(insn)}`;
   const wide = row.operands.some((spec) => spec.method === 'O' || (spec.method === 'I' && spec.type === 'v'));
-  if (row.mnemonic === 'MOV' && wide && (insn.addressSize === 64 && row.operands.some((spec) => spec.method === 'O') || insn.operandSize === 64)) return 'movabs';
+  if (row.mnemonic === 'MOV' && wide && ((insn.addressSize === 64 && row.operands.some((spec) => spec.method === 'O')) || insn.operandSize === 64))
+    return 'movabs';
   const name = mnemonicText(insn);
   const isVectorName = row.mnemonic === 'MOVSD' || row.mnemonic === 'CMPSD';
   return (isVectorName ? name : (OTHER_NAMES[name] ?? name)) + suffixOf(insn);

@@ -1,13 +1,23 @@
 import type { OperandSpec } from '@nestvm/isa';
-import { NO_REGISTER, RIP_REGISTER } from '../instruction.js';
 import type { Instruction } from '../instruction.js';
+import { NO_REGISTER, RIP_REGISTER } from '../instruction.js';
 import { operandBits } from '../width.js';
 import { mnemonicText } from './mnemonic.js';
-import { branchText, broadcastText, hex, immediateText, isMemory, prefixText, printedSegment, roundingText } from './operand.js';
 import type { FormatOptions } from './operand.js';
+import { branchText, broadcastText, hex, immediateText, isMemory, prefixText, printedSegment, roundingText } from './operand.js';
 import { generalRegisterName, registerName, segmentName, vectorRegisterName } from './registers.js';
 
-const POINTERS: Record<number, string> = { 8: 'byte', 16: 'word', 32: 'dword', 48: 'fword', 64: 'qword', 80: 'tbyte', 128: 'xmmword', 256: 'ymmword', 512: 'zmmword' };
+const POINTERS: Record<number, string> = {
+  8: 'byte',
+  16: 'word',
+  32: 'dword',
+  48: 'fword',
+  64: 'qword',
+  80: 'tbyte',
+  128: 'xmmword',
+  256: 'ymmword',
+  512: 'zmmword',
+};
 /** Memory whose size the mnemonic says. */
 const UNSIZED = new Set(['', 's', 'a', 'fe', 'fx', 'fxsave', 'xsave']);
 
@@ -21,7 +31,8 @@ function pointerText(insn: Readonly<Instruction>, spec: OperandSpec): string {
 function indexText(insn: Readonly<Instruction>, spec: OperandSpec): string {
   if (insn.index === NO_REGISTER) return '';
   const lengths: Record<string, number> = { x: 128, y: 256, z: 512 };
-  const name = spec.method === 'MV' ? vectorRegisterName(lengths[spec.type.slice(-1)] as number, insn.index) : generalRegisterName(insn.addressSize, insn.index);
+  const name =
+    spec.method === 'MV' ? vectorRegisterName(lengths[spec.type.slice(-1)] as number, insn.index) : generalRegisterName(insn.addressSize, insn.index);
   return insn.addressSize === 16 || (insn.scale === 0 && insn.base !== NO_REGISTER) ? name : `${name}*${1 << insn.scale}`;
 }
 
@@ -50,11 +61,19 @@ function stringText(insn: Readonly<Instruction>, spec: OperandSpec): string {
 
 function operandText(insn: Readonly<Instruction>, spec: OperandSpec, options: FormatOptions): string {
   switch (spec.method) {
-    case 'I': case 'sI': case '1': return immediateText(insn, spec);
-    case 'J': return branchText(insn, options);
-    case 'A': return `${hex(BigInt(insn.immediate2), 16)}:${hex(BigInt(insn.immediate), insn.operandSize)}`;
-    case 'X': case 'Y': return stringText(insn, spec);
-    default: return isMemory(insn, spec) ? memoryText(insn, spec, options) : registerName(insn, spec);
+    case 'I':
+    case 'sI':
+    case '1':
+      return immediateText(insn, spec);
+    case 'J':
+      return branchText(insn, options);
+    case 'A':
+      return `${hex(BigInt(insn.immediate2), 16)}:${hex(BigInt(insn.immediate), insn.operandSize)}`;
+    case 'X':
+    case 'Y':
+      return stringText(insn, spec);
+    default:
+      return isMemory(insn, spec) ? memoryText(insn, spec, options) : registerName(insn, spec);
   }
 }
 
@@ -84,6 +103,8 @@ export function formatIntel(insn: Readonly<Instruction>, options: FormatOptions 
 /** The SDM prints rounding after the last register operand. */
 function lastRegister(insn: Readonly<Instruction>): number {
   let last = 0;
-  insn.row.operands.forEach((spec, i) => { if (spec.method !== 'I') last = i; });
+  insn.row.operands.forEach((spec, i) => {
+    if (spec.method !== 'I') last = i;
+  });
   return last;
 }

@@ -1,6 +1,6 @@
 import type { OperandSpec } from '@nestvm/isa';
-import { Prefix } from '../instruction.js';
 import type { Instruction } from '../instruction.js';
+import { Prefix } from '../instruction.js';
 import { operandBits } from '../width.js';
 
 /** Options of the formatters. */
@@ -12,7 +12,8 @@ export interface FormatOptions {
 const MEMORY_METHODS = new Set(['E', 'M', 'Q', 'W', 'KE', 'MV']);
 
 /** Whether an operand is a memory operand with ModRM or moffs addressing. */
-export const isMemory = (insn: Readonly<Instruction>, spec: OperandSpec): boolean => spec.method === 'O' || (MEMORY_METHODS.has(spec.method) && insn.mod !== 3);
+export const isMemory = (insn: Readonly<Instruction>, spec: OperandSpec): boolean =>
+  spec.method === 'O' || (MEMORY_METHODS.has(spec.method) && insn.mod !== 3);
 
 /** Hexadecimal text of the low `bits` bits. */
 export const hex = (value: bigint, bits: number): string => `0x${BigInt.asUintN(bits, value).toString(16)}`;

@@ -1,6 +1,6 @@
 import type { OperandSpec } from '@nestvm/isa';
-import { Prefix } from '../instruction.js';
 import type { Instruction } from '../instruction.js';
+import { Prefix } from '../instruction.js';
 import { operandBits } from '../width.js';
 
 const LEGACY_8 = ['al', 'cl', 'dl', 'bl', 'ah', 'ch', 'dh', 'bh'];
@@ -21,7 +21,19 @@ export const segmentName = (number: number): string => SEGMENTS[number] as strin
 /** Name of a vector register; up to 128 bits are XMM. */
 export const vectorRegisterName = (bits: number, number: number): string => (bits <= 128 ? 'xmm' : bits === 256 ? 'ymm' : 'zmm') + number;
 
-const FIXED: Record<string, string> = { AL: 'al', CL: 'cl', DX: 'dx', AX: 'ax', ST: 'st', ES: 'es', CS: 'cs', SS: 'ss', DS: 'ds', FS: 'fs', GS: 'gs' };
+const FIXED: Record<string, string> = {
+  AL: 'al',
+  CL: 'cl',
+  DX: 'dx',
+  AX: 'ax',
+  ST: 'st',
+  ES: 'es',
+  CS: 'cs',
+  SS: 'ss',
+  DS: 'ds',
+  FS: 'fs',
+  GS: 'gs',
+};
 
 /** The register that a register operand names, in lower case without decoration. */
 export function registerName(insn: Readonly<Instruction>, spec: OperandSpec): string {
@@ -30,23 +42,44 @@ export function registerName(insn: Readonly<Instruction>, spec: OperandSpec): st
   const bits = operandBits(insn, spec);
   const rex = (insn.prefixes & Prefix.REX) !== 0;
   switch (spec.method) {
-    case 'rAX': case 'eAX': return generalRegisterName(bits, 0);
-    case 'G': return generalRegisterName(bits, insn.reg, rex);
-    case 'B': return generalRegisterName(bits, insn.vvvv);
-    case 'V': return vectorRegisterName(bits, insn.reg);
-    case 'H': return vectorRegisterName(bits, insn.vvvv);
-    case 'L': return vectorRegisterName(bits, insn.immediate >> 4);
-    case 'U': case 'W': return vectorRegisterName(bits, insn.rm);
-    case 'P': return `mm${insn.reg}`;
-    case 'N': case 'Q': return `mm${insn.rm}`;
-    case 'KG': return `k${insn.reg}`;
-    case 'KB': return `k${insn.vvvv}`;
-    case 'KR': case 'KE': return `k${insn.rm}`;
-    case 'S': return segmentName(insn.reg);
-    case 'C': return `cr${insn.reg}`;
-    case 'D': return `dr${insn.reg}`;
-    case 'STi': return `st(${insn.rm})`;
+    case 'rAX':
+    case 'eAX':
+      return generalRegisterName(bits, 0);
+    case 'G':
+      return generalRegisterName(bits, insn.reg, rex);
+    case 'B':
+      return generalRegisterName(bits, insn.vvvv);
+    case 'V':
+      return vectorRegisterName(bits, insn.reg);
+    case 'H':
+      return vectorRegisterName(bits, insn.vvvv);
+    case 'L':
+      return vectorRegisterName(bits, insn.immediate >> 4);
+    case 'U':
+    case 'W':
+      return vectorRegisterName(bits, insn.rm);
+    case 'P':
+      return `mm${insn.reg}`;
+    case 'N':
+    case 'Q':
+      return `mm${insn.rm}`;
+    case 'KG':
+      return `k${insn.reg}`;
+    case 'KB':
+      return `k${insn.vvvv}`;
+    case 'KR':
+    case 'KE':
+      return `k${insn.rm}`;
+    case 'S':
+      return segmentName(insn.reg);
+    case 'C':
+      return `cr${insn.reg}`;
+    case 'D':
+      return `dr${insn.reg}`;
+    case 'STi':
+      return `st(${insn.rm})`;
     // MOV to a segment register takes 16 bits, whatever the operand size.
-    default: return generalRegisterName(insn.row.operands[0]?.method === 'S' ? 16 : bits, insn.rm, rex);
+    default:
+      return generalRegisterName(insn.row.operands[0]?.method === 'S' ? 16 : bits, insn.rm, rex);
   }
 }

@@ -17,5 +17,5 @@ export type Mnemonic = (typeof tables)[number]['lines'][number][1];
 /** The mnemonics of legacy and VEX rows; AVX-512 is decoded, but no CPU model offers it yet. */
 export type LegacyOrVexMnemonic = (typeof implemented)[number]['lines'][number][1];
 
-/** All rows of all opcode maps. */
+/** All rows of all opcode maps. What differs from the printed maps is listed in deviations.ts. */
 export const opcodeRows = parseTables<Mnemonic>(tables);

@@ -1,6 +1,6 @@
 import { IsaError } from '../errors.js';
-import { sensitiveEvents } from '../events.js';
 import type { SensitiveEvent } from '../events.js';
+import { sensitiveEvents } from '../events.js';
 import type { EvexProperties, EvexTuple, OpcodeEncoding, OpcodeMap, OpcodeRow, OperandSpec } from './row.js';
 
 /**
@@ -59,8 +59,20 @@ function parseOpcode(text: string): Pick<OpcodeEncoding, 'prefix' | 'opcode' | '
 }
 
 const TUPLES: Record<string, EvexTuple> = {
-  fv: 'full', hv: 'half', qv: 'quarter', fvm: 'full-mem', hvm: 'half-mem', qvm: 'quarter-mem', ovm: 'eighth-mem', t1s: 'scalar', t2: 't2', t4: 't4', t8: 't8',
-  m128: 'mem128', dup: 'movddup', notuple: 'none',
+  fv: 'full',
+  hv: 'half',
+  qv: 'quarter',
+  fvm: 'full-mem',
+  hvm: 'half-mem',
+  qvm: 'quarter-mem',
+  ovm: 'eighth-mem',
+  t1s: 'scalar',
+  t2: 't2',
+  t4: 't4',
+  t8: 't8',
+  m128: 'mem128',
+  dup: 'movddup',
+  notuple: 'none',
 };
 const LENGTHS: Record<string, 0 | 1 | 2> = { l0: 0, l1: 1, l2: 2, '128': 0, '256': 1, '512': 2 };
 
@@ -98,14 +110,53 @@ function parseEvex(words: ReadonlySet<string>): EvexProperties {
   };
 }
 
-const KNOWN = new Set(['lock', 'rep', 'repz', 'cpl0', 'iopl', 'i64', 'o64', 'd64', 'f64', 'prot', 'end', 'w0', 'w1', 'wig32', 'o16', 'o32', 'o64s', 'mem', 'reg', 'anymod',
-  'b16', 'b32', 'b64', 'e8', 'e16', 'e32', 'e64', 'er', 'eri', 'sae', 'k', 'kz', 'k!', ...Object.keys(TUPLES), ...Object.keys(LENGTHS)]);
+const KNOWN = new Set([
+  'lock',
+  'rep',
+  'repz',
+  'cpl0',
+  'iopl',
+  'i64',
+  'o64',
+  'd64',
+  'f64',
+  'prot',
+  'end',
+  'w0',
+  'w1',
+  'wig32',
+  'o16',
+  'o32',
+  'o64s',
+  'mem',
+  'reg',
+  'anymod',
+  'b16',
+  'b32',
+  'b64',
+  'e8',
+  'e16',
+  'e32',
+  'e64',
+  'er',
+  'eri',
+  'sae',
+  'k',
+  'kz',
+  'k!',
+  ...Object.keys(TUPLES),
+  ...Object.keys(LENGTHS),
+]);
 
 function parseLine(table: OpcodeTable, line: OpcodeLine, id: number): OpcodeRow {
   const [opcodeText, mnemonic, operandText = '', noteText = ''] = line;
   const { words, features, sensitive } = parseNotes(noteText);
-  for (const word of words) if (!KNOWN.has(word)) throw new IsaError('bad-opcode-line', `${opcodeText} ${mnemonic}: unknown note '${word}'; see OpcodeLine`);
-  const operands = operandText.split(' ').filter((o) => o !== '').map(parseOperand);
+  for (const word of words)
+    if (!KNOWN.has(word)) throw new IsaError('bad-opcode-line', `${opcodeText} ${mnemonic}: unknown note '${word}'; see OpcodeLine`);
+  const operands = operandText
+    .split(' ')
+    .filter((o) => o !== '')
+    .map(parseOperand);
   const { fixedModRm, ...opcode } = parseOpcode(opcodeText);
   const legacy = table.encoding === 'legacy';
   const has = (methods: ReadonlySet<string>): boolean => operands.some((o) => methods.has(o.method));
@@ -114,18 +165,28 @@ function parseLine(table: OpcodeTable, line: OpcodeLine, id: number): OpcodeRow 
   const length = Object.keys(LENGTHS).find((name) => words.has(name));
   const l = length === undefined ? -1 : (LENGTHS[length] as number);
   return {
-    id, mnemonic, operands, features, sensitive,
-    lock: words.has('lock'), rep: words.has('rep') ? 'rep' : words.has('repz') ? 'repz' : 'none',
-    cpl0: words.has('cpl0'), iopl: words.has('iopl'), protectedOnly: words.has('prot') || !legacy, endsBlock: words.has('end'),
+    id,
+    mnemonic,
+    operands,
+    features,
+    sensitive,
+    lock: words.has('lock'),
+    rep: words.has('rep') ? 'rep' : words.has('repz') ? 'repz' : 'none',
+    cpl0: words.has('cpl0'),
+    iopl: words.has('iopl'),
+    protectedOnly: words.has('prot') || !legacy,
+    endsBlock: words.has('end'),
     mode64: words.has('i64') ? 'invalid' : words.has('o64') ? 'only' : words.has('d64') ? 'default64' : words.has('f64') ? 'force64' : 'any',
     encoding: table.encoding,
     vectorLength: l < 0 ? 0 : ((128 << l) as 128 | 256 | 512),
     code: {
-      ...opcode, map: table.map,
+      ...opcode,
+      map: table.map,
       prefix: !legacy && opcode.prefix === 'any' ? 0 : opcode.prefix,
       hasModRm: opcode.hasModRm || has(MODRM_METHODS),
       mod: modIgnored ? 'any' : isRegister ? 'register' : words.has('mem') || has(MEMORY_METHODS) ? 'memory' : 'any',
-      w: words.has('w0') ? 0 : words.has('w1') ? 1 : -1, l,
+      w: words.has('w0') ? 0 : words.has('w1') ? 1 : -1,
+      l,
       wIgnored32: words.has('wig32'),
       operandSize: words.has('o16') ? 16 : words.has('o32') ? 32 : words.has('o64s') ? 64 : 0,
       modIgnored,

@@ -88,7 +88,21 @@ export interface EvexProperties {
 }
 
 /** Tuple types of the SDM's disp8*N tables. */
-export type EvexTuple = 'full' | 'half' | 'quarter' | 'full-mem' | 'half-mem' | 'quarter-mem' | 'eighth-mem' | 'scalar' | 't2' | 't4' | 't8' | 'mem128' | 'movddup' | 'none';
+export type EvexTuple =
+  | 'full'
+  | 'half'
+  | 'quarter'
+  | 'full-mem'
+  | 'half-mem'
+  | 'quarter-mem'
+  | 'eighth-mem'
+  | 'scalar'
+  | 't2'
+  | 't4'
+  | 't8'
+  | 'mem128'
+  | 'movddup'
+  | 'none';
 
 /**
  * An operand in the notation of SDM Vol. 2, Appendix A.2 ("Key to Abbreviations").
