@@ -14,7 +14,11 @@ const target = new URL('../../packages/isa/src/models/', import.meta.url);
 
 /** One QMP session: calls `body(command)` and ends the process. */
 async function session(machine, cpu, body) {
-  const child = spawn(QEMU, ['-M', machine, ...(cpu ? ['-cpu', cpu] : []), '-accel', 'tcg', '-nodefaults', '-display', 'none', '-S', '-qmp', 'stdio'], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const child = spawn(
+    QEMU,
+    ['-M', machine, ...(cpu ? ['-cpu', cpu] : []), '-accel', 'tcg', '-nodefaults', '-display', 'none', '-S', '-qmp', 'stdio'],
+    { stdio: ['pipe', 'pipe', 'ignore'] },
+  );
   const waiting = [];
   let pending = '';
   child.stdout.on('data', (data) => {
@@ -27,10 +31,11 @@ async function session(machine, cpu, body) {
       if (!message.QMP && !message.event) waiting.shift()?.(message);
     }
   });
-  const command = (execute, args) => new Promise((resolve) => {
-    waiting.push(resolve);
-    child.stdin.write(`${JSON.stringify({ execute, arguments: args })}\n`);
-  });
+  const command = (execute, args) =>
+    new Promise((resolve) => {
+      waiting.push(resolve);
+      child.stdin.write(`${JSON.stringify({ execute, arguments: args })}\n`);
+    });
   await command('qmp_capabilities');
   const result = await body(command);
   child.kill();
@@ -73,7 +78,17 @@ async function models(features) {
       const p = (await command('query-cpu-model-expansion', { type: 'full', model: { name } })).return.model.props;
       const on = features.filter((f) => p[f] && f !== 'hypervisor');
       if (!WITHOUT_VME.has(name.replace(/-v\d+$/, '')) && !on.includes('vme')) on.push('vme');
-      rows.push({ name, vendor: p.vendor, family: p.family, model: p.model, stepping: p.stepping, level: p['min-level'], xlevel: p['min-xlevel'], id: p['model-id'].trim(), features: on });
+      rows.push({
+        name,
+        vendor: p.vendor,
+        family: p.family,
+        model: p.model,
+        stepping: p.stepping,
+        level: p['min-level'],
+        xlevel: p['min-xlevel'],
+        id: p['model-id'].trim(),
+        features: on,
+      });
     }
     return { rows, aliases };
   });
@@ -87,12 +102,15 @@ const cpuid = order([...found, ...extraFeatures.filter(([name]) => !found.some((
 const names = [...cpuid.map((row) => row[0]), ...msrFeatures.map((row) => row[0])];
 const { rows, aliases } = await models(names);
 for (const extra of extraModels) if (!rows.some((row) => row.name === extra.name)) rows.push(extra);
-for (const extra of extraModels) if (!aliases.some(([name]) => `${name}-v1` === extra.name)) aliases.push([extra.name.replace(/-v1$/, ''), extra.name]);
+for (const extra of extraModels)
+  if (!aliases.some(([name]) => `${name}-v1` === extra.name)) aliases.push([extra.name.replace(/-v1$/, ''), extra.name]);
 rows.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
 aliases.sort((a, b) => a[0].localeCompare(b[0]));
 
 const banner = '// Written by tools/cpu-models/extract.mjs from facts; do not edit by hand.\n';
-writeFileSync(new URL('cpuid-features.ts', target), `${banner}import type { CpuidFeatureRow, MsrFeatureRow } from './feature-rows.js';
+writeFileSync(
+  new URL('cpuid-features.ts', target),
+  `${banner}import type { CpuidFeatureRow, MsrFeatureRow } from './feature-rows.js';
 
 /** Every CPUID bit that has a name: name, leaf, subleaf, register, bit. Sources: SDM Vol. 2 "CPUID"; APM Vol. 3 "Obtaining Processor Information". */
 export const cpuidFeatureRows = [
@@ -103,7 +121,8 @@ ${cpuid.map(([name, leaf, sub, register, bit]) => `  ['${name}', ${hex(leaf)}, $
 export const msrFeatureRows = [
 ${msrFeatures.map(([name, msr, bit]) => `  ['${name}', ${hex(msr)}, ${bit}],`).join('\n')}
 ] as const satisfies readonly MsrFeatureRow[];
-`);
+`,
+);
 
 const text = (row) => {
   const match = /^(.*)-v(\d+)$/.exec(row.name);
@@ -113,7 +132,9 @@ const text = (row) => {
     : `features: '${row.features.join(' ')}'`;
   return `  { name: '${row.name}', vendor: '${row.vendor}', family: ${row.family}, model: ${row.model}, stepping: ${row.stepping}, level: ${row.level}, xlevel: ${hex(row.xlevel)}, id: '${row.id}', ${list} },`;
 };
-writeFileSync(new URL('model-data.ts', target), `${banner}import type { ModelRow } from './feature-rows.js';
+writeFileSync(
+  new URL('model-data.ts', target),
+  `${banner}import type { ModelRow } from './feature-rows.js';
 
 /** CPU models under QEMU's names: identification and announced features; later versions are differences from the first. */
 export const modelRows: readonly ModelRow[] = [
@@ -124,5 +145,6 @@ ${rows.map(text).join('\n')}
 export const modelAliases: Readonly<Record<string, string>> = {
 ${aliases.map(([name, of]) => `  '${name}': '${of}',`).join('\n')}
 };
-`);
+`,
+);
 console.log(`${cpuid.length} CPUID features, ${msrFeatures.length} MSR features, ${rows.length} models, ${aliases.length} aliases`);

@@ -171,7 +171,7 @@ export function makeCase(random: Random, shape: Shape, mode: VectorMode, backgro
   const kind = classOf(shape.memorySize, mnemonic);
   state.randomFlags();
   // Alignment checks of wider operands differ between CPUs (SDM Vol. 2, "MOVUPS").
-  if (mode !== 16 && size <= 8 && random.chance(0.03)) state.flags |= 0x40000;
+  if (mode !== 16 && size <= 8 && !encoding.memory?.vector && random.chance(0.03)) state.flags |= 0x40000;
   if (family === 'x87' || family === 'mmx' || mnemonic.startsWith('F')) state.randomX87(instruction.fpuTopIncrement < 0);
   if (family === 'mmx' && random.chance(0.9)) state.view.setUint16(Image.fsw, state.view.getUint16(Image.fsw, true) & 0x7f00, true);
   if (kind.startsWith('f') || family.startsWith('sse') || family.startsWith('avx') || family === 'fma') state.randomMxcsr();

@@ -19,6 +19,13 @@ function selectorPadding(question: Question, mode: VectorMode): number {
   return at >= Place.window ? Image.memory + at - Place.window : -1;
 }
 
+/** True when C2 says after the instruction that there is more to reduce. */
+function isPartial(question: Question, test: VectorCase): boolean {
+  const image = question.image.slice(0, Image.memory);
+  for (const { offset, bytes } of test.after) if (offset < Image.memory) image.set(bytes.subarray(0, Image.memory - offset), offset);
+  return (image[Image.fsw + 1] & 4) !== 0;
+}
+
 /** The case as it may be kept, or null to leave it out. */
 export function makePortable(form: string, mode: VectorMode, question: Question, test: VectorCase): VectorCase | null {
   const mnemonic = form.split(' ', 1)[0] as string;
@@ -30,6 +37,8 @@ export function makePortable(form: string, mode: VectorMode, question: Question,
   // Whether the switch to MMX happens before a fault of the same instruction, or at all with a source in memory, differs.
   if (/^CVTT?P[SD]2PI$|^MASKMOVQ$/.test(mnemonic) && faulted) return withIgnored(test, Image.fsw, 3);
   if (/^CVTPI2P[SD]$/.test(mnemonic)) return withIgnored(test, Image.fsw, 3);
+  // How far one FPREM reduces is up to the CPU, unless it is done with it (SDM Vol. 2, "FPREM").
+  if (/^FPREM1?$/.test(mnemonic) && isPartial(question, test)) return null;
   if (mode !== 64 && /^PUSH (ES|CS|SS|DS|FS|GS) \| o32/.test(form) && !faulted) return withIgnored(test, selectorPadding(question, mode), 2);
   return test;
 }

@@ -22,8 +22,21 @@ export async function demo(args: readonly string[]): Promise<number> {
   if (!existsSync(kernel) || !existsSync(initrd)) {
     process.stdout.write('nestvm: getting a Debian kernel and busybox (once; nothing is installed) …\n');
     const built = spawnSync(process.execPath, [join(root, 'tools/guests/build.mjs')], { stdio: ['ignore', 'inherit', 'inherit'] });
-    if (built.status !== 0 || !existsSync(kernel) || !existsSync(initrd)) throw new UsageError('demo: the Debian kernel could not be fetched (apt-get download); give your own to nestvm run -kernel FILE');
+    if (built.status !== 0 || !existsSync(kernel) || !existsSync(initrd))
+      throw new UsageError('demo: the Debian kernel could not be fetched (apt-get download); give your own to nestvm run -kernel FILE');
   }
   process.stdout.write('nestvm: starting Debian; type commands when the shell is there, poweroff -f or Ctrl-A x ends it\n');
-  return run(['-m', '256M', '-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 cryptomgr.notests quiet', '-nographic', '-no-reboot', ...args]);
+  return run([
+    '-m',
+    '256M',
+    '-kernel',
+    kernel,
+    '-initrd',
+    initrd,
+    '-append',
+    'console=ttyS0 cryptomgr.notests quiet',
+    '-nographic',
+    '-no-reboot',
+    ...args,
+  ]);
 }

@@ -2,7 +2,12 @@ import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { UsageError } from './errors.js';
 
 const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file', EACCES: 'permission denied', EISDIR: 'a directory, not a file', ENOTDIR: 'a part of the path is not a directory', ENOSPC: 'no space left', EROFS: 'the file system is read-only',
+  ENOENT: 'no such file',
+  EACCES: 'permission denied',
+  EISDIR: 'a directory, not a file',
+  ENOTDIR: 'a part of the path is not a directory',
+  ENOSPC: 'no space left',
+  EROFS: 'the file system is read-only',
 };
 
 const reasonOf = (error: unknown): string => {

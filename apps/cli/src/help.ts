@@ -1,5 +1,5 @@
-import { boardNames, boards } from '@nestvm/machine';
 import { cpuModelNames, featureNames, implementedFeatures, parseCpu } from '@nestvm/isa/models';
+import { boardNames, boards } from '@nestvm/machine';
 import { logItems } from './options/config.js';
 import { deviceRows } from './options/devices.js';
 import { optionRows } from './options/table.js';
@@ -35,29 +35,46 @@ const wrap = (text: string, indent: number, width = 110): string => {
 export function runHelp(): string {
   const groups = [...new Set(optionRows.map((row) => row.group))];
   const text = groups.map((group) => {
-    const rows = optionRows.filter((row) => row.group === group).map((row) => {
-      const head = `  -${row.name}${row.alias ? `, -${row.alias}` : ''}${row.argument ? ` ${row.argument}` : ''}`;
-      return `${head}${head.length > 26 ? `\n${' '.repeat(28)}` : ' '.repeat(28 - head.length)}${wrap(row.help, 28)}`;
-    });
+    const rows = optionRows
+      .filter((row) => row.group === group)
+      .map((row) => {
+        const head = `  -${row.name}${row.alias ? `, -${row.alias}` : ''}${row.argument ? ` ${row.argument}` : ''}`;
+        return `${head}${head.length > 26 ? `\n${' '.repeat(28)}` : ' '.repeat(28 - head.length)}${wrap(row.help, 28)}`;
+      });
     return `${group}\n${rows.join('\n')}`;
   });
   return `nestvm run OPTIONS: start a guest, with the options people know from QEMU\n\n${text.join('\n\n')}\n\nKeys on the terminal (with -nographic, mon:stdio): Ctrl-A x ends, Ctrl-A c is the monitor, Ctrl-A h helps.\nStatus: 0 when the guest powers off, 2 for a wrong command line, 2V+1 from isa-debug-exit.\n`;
 }
 
 /** `nestvm machines`, `-M help`. */
-export const machinesHelp = (): string => boardNames.map((name) => `${name.padEnd(10)}${boards[name].description}${name === 'pc' ? ' (default)' : ''}\n${' '.repeat(10)}switches: ${boards[name].optional.join(', ') || 'none'}`).join('\n') + '\n';
+export const machinesHelp = (): string =>
+  boardNames
+    .map(
+      (name) =>
+        `${name.padEnd(10)}${boards[name].description}${name === 'pc' ? ' (default)' : ''}\n${' '.repeat(10)}switches: ${boards[name].optional.join(', ') || 'none'}`,
+    )
+    .join('\n') + '\n';
 
 /** `-device help`. */
-export const devicesHelp = (): string => Object.entries(deviceRows).map(([name, row]) => `${name.padEnd(16)}${row.help}${row.properties.length > 0 ? ` (${row.properties.join(', ')})` : ''}`).join('\n') + '\n';
+export const devicesHelp = (): string =>
+  Object.entries(deviceRows)
+    .map(([name, row]) => `${name.padEnd(16)}${row.help}${row.properties.length > 0 ? ` (${row.properties.join(', ')})` : ''}`)
+    .join('\n') + '\n';
 
 /** `-d help`. */
-export const logHelp = (): string => Object.entries(logItems).map(([name, help]) => `${name.padEnd(16)}${help}`).join('\n') + '\n';
+export const logHelp = (): string =>
+  Object.entries(logItems)
+    .map(([name, help]) => `${name.padEnd(16)}${help}`)
+    .join('\n') + '\n';
 
 /** `nestvm models [MODEL]`, `-cpu help`. */
 export function modelsHelp(name?: string): string {
-  if (name === '-features') return `${wrap(featureNames.map((feature) => (implementedFeatures.has(feature) ? feature : `(${feature})`)).join(' '), 0)}\n\nIn parentheses: known, but Nestvm does not have it.\n`;
+  if (name === '-features')
+    return `${wrap(featureNames.map((feature) => (implementedFeatures.has(feature) ? feature : `(${feature})`)).join(' '), 0)}\n\nIn parentheses: known, but Nestvm does not have it.\n`;
   if (name === undefined) {
-    const rows = cpuModelNames.filter((model) => !/-v\d+$/.test(model)).map((model) => `  ${model.padEnd(28)}${model === 'max' || model === 'host' ? 'everything that Nestvm has' : parseCpu(model).modelId}`);
+    const rows = cpuModelNames
+      .filter((model) => !/-v\d+$/.test(model))
+      .map((model) => `  ${model.padEnd(28)}${model === 'max' || model === 'host' ? 'everything that Nestvm has' : parseCpu(model).modelId}`);
     return `CPU models (each also with its versions, -v1 …); +feature, -feature and feature=on|off may follow:\n${rows.join('\n')}\n\n'nestvm models MODEL' shows one, 'nestvm models -features' all feature names.\n`;
   }
   const cpu = parseCpu(name);

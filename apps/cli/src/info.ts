@@ -7,14 +7,31 @@ const hex = (value: bigint, digits = 16): string => value.toString(16).padStart(
 /** Text for the monitor's `info WHAT`; undefined when there is no such thing. */
 export function describe(machine: Machine, what: string, running: boolean): string | undefined {
   switch (what) {
-    case 'status': return `VM status: ${running ? 'running' : 'paused'}\n`;
-    case 'version': return `${VERSION}\n`;
-    case 'registers': return machine.cpus.map((_, i) => registers(machine, i)).join('');
-    case 'cpus': return machine.cpus.map((cpu, i) => `* CPU #${i}: rip=0x${hex(cpu.rip)} activity=${cpu.get32('activity')} retired=${machine.executors[i]!.retired}\n`).join('');
-    case 'memory': return machine.arena.allocations.map(({ name, offset, bytes }) => `${offset.toString(16).padStart(9, '0')} ${bytes.toString(16).padStart(9)} ${name}\n`).join('');
-    case 'timers': return machine.clock.armedTimers().map(({ name, deadlineNs }) => `${name.padEnd(24)} in ${((deadlineNs - machine.clock.nowNs()) / 1e6).toFixed(3)} ms\n`).join('');
-    case 'devices': return savable(machine).map(([name, device]) => `${name}: ${JSON.stringify(device.save())}\n`).join('');
-    default: return undefined;
+    case 'status':
+      return `VM status: ${running ? 'running' : 'paused'}\n`;
+    case 'version':
+      return `${VERSION}\n`;
+    case 'registers':
+      return machine.cpus.map((_, i) => registers(machine, i)).join('');
+    case 'cpus':
+      return machine.cpus
+        .map((cpu, i) => `* CPU #${i}: rip=0x${hex(cpu.rip)} activity=${cpu.get32('activity')} retired=${machine.executors[i]!.retired}\n`)
+        .join('');
+    case 'memory':
+      return machine.arena.allocations
+        .map(({ name, offset, bytes }) => `${offset.toString(16).padStart(9, '0')} ${bytes.toString(16).padStart(9)} ${name}\n`)
+        .join('');
+    case 'timers':
+      return machine.clock
+        .armedTimers()
+        .map(({ name, deadlineNs }) => `${name.padEnd(24)} in ${((deadlineNs - machine.clock.nowNs()) / 1e6).toFixed(3)} ms\n`)
+        .join('');
+    case 'devices':
+      return savable(machine)
+        .map(([name, device]) => `${name}: ${JSON.stringify(device.save())}\n`)
+        .join('');
+    default:
+      return undefined;
   }
 }
 
@@ -23,7 +40,9 @@ interface Savable {
 }
 
 const savable = (machine: Machine): [string, Savable][] =>
-  [...machine.platform.devices, ...machine.platform.localApics].flatMap((device) => ('save' in device ? [[device.name, device as unknown as Savable] as [string, Savable]] : []));
+  [...machine.platform.devices, ...machine.platform.localApics].flatMap((device) =>
+    'save' in device ? [[device.name, device as unknown as Savable] as [string, Savable]] : [],
+  );
 
 /** Registers of one vCPU as text. */
 function registers(machine: Machine, index: number): string {

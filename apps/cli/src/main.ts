@@ -38,12 +38,18 @@ async function dispatch(args: readonly string[]): Promise<number> {
   if (asked !== undefined) return print(asked);
   if (isOption) return run(args);
   switch (command) {
-    case 'run': return run(rest);
-    case 'demo': return demo(rest);
-    case 'models': return print(modelsHelp(rest[0]));
-    case 'machines': return print(machinesHelp());
-    case 'version': return print(`${VERSION}\n`);
-    case 'help': return print(rest[0] === 'run' ? runHelp() : overview);
+    case 'run':
+      return run(rest);
+    case 'demo':
+      return demo(rest);
+    case 'models':
+      return print(modelsHelp(rest[0]));
+    case 'machines':
+      return print(machinesHelp());
+    case 'version':
+      return print(`${VERSION}\n`);
+    case 'help':
+      return print(rest[0] === 'run' ? runHelp() : overview);
     default: {
       const near = nearestName(command, COMMANDS);
       throw new UsageError(`${command}: no such command; ${near ? `the nearest is '${near}'` : `there are ${COMMANDS.join(', ')}`}`);

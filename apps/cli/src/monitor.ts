@@ -14,7 +14,12 @@ export interface MonitorTarget {
 }
 
 const COMMANDS: Readonly<Record<string, string>> = {
-  help: 'this list', quit: 'end Nestvm', stop: 'stop the CPUs', cont: 'go on', system_reset: 'reset the machine', system_powerdown: 'press the power button',
+  help: 'this list',
+  quit: 'end Nestvm',
+  stop: 'stop the CPUs',
+  cont: 'go on',
+  system_reset: 'reset the machine',
+  system_powerdown: 'press the power button',
   info: 'info status, registers, cpus, timers, devices, memory, version',
 };
 const ALIASES: Readonly<Record<string, string>> = { q: 'quit', c: 'cont', s: 'stop', h: 'help', '?': 'help' };
@@ -58,13 +63,27 @@ export class Monitor {
     const [word = '', ...rest] = line.split(/\s+/);
     const command = ALIASES[word] ?? word;
     switch (command) {
-      case 'help': return this.print(Object.entries(COMMANDS).map(([name, help]) => `${name.padEnd(18)}${help}\r\n`).join(''));
-      case 'quit': return this.target.quit();
-      case 'stop': return this.target.stop();
-      case 'cont': return this.target.resume();
-      case 'system_reset': return this.target.reset();
-      case 'system_powerdown': return this.target.powerButton();
-      case 'info': return this.print(this.target.info(rest[0] ?? 'status')?.replaceAll('\n', '\r\n') ?? `info ${rest[0]}: unknown; there are status, registers, cpus, timers, devices, memory, version\r\n`);
+      case 'help':
+        return this.print(
+          Object.entries(COMMANDS)
+            .map(([name, help]) => `${name.padEnd(18)}${help}\r\n`)
+            .join(''),
+        );
+      case 'quit':
+        return this.target.quit();
+      case 'stop':
+        return this.target.stop();
+      case 'cont':
+        return this.target.resume();
+      case 'system_reset':
+        return this.target.reset();
+      case 'system_powerdown':
+        return this.target.powerButton();
+      case 'info':
+        return this.print(
+          this.target.info(rest[0] ?? 'status')?.replaceAll('\n', '\r\n') ??
+            `info ${rest[0]}: unknown; there are status, registers, cpus, timers, devices, memory, version\r\n`,
+        );
       default: {
         const near = nearestName(word, Object.keys(COMMANDS));
         this.print(`${word}: no such command; ${near ? `the nearest is '${near}'` : "'help' lists them"}\r\n`);

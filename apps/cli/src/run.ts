@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto';
 import { BootError, type BootFile } from '@nestvm/boot';
-import { createEventLoopHost, createMachine, MachineError, type ByteSink, type ImageConfig, type Machine, type MachineConfig } from '@nestvm/machine';
+import { type ByteSink, createEventLoopHost, createMachine, type ImageConfig, type Machine, type MachineConfig, MachineError } from '@nestvm/machine';
 import { UsageError } from './errors.js';
 import { OutputFile, readInput } from './files.js';
-import { configure, type RtcSpec, type RunOptions } from './options/config.js';
 import type { CharacterSpec } from './options/character.js';
+import { configure, type RtcSpec, type RunOptions } from './options/config.js';
 import { parseOptions } from './options/parse.js';
 import { Session } from './session.js';
 
@@ -40,9 +40,12 @@ class Outputs {
 
   sink(option: string, spec: CharacterSpec): ByteSink | null {
     switch (spec.kind) {
-      case 'none': return null;
-      case 'null': return { write: () => {} };
-      case 'stdio': return { write: (byte) => this.session.terminal.write(byte) };
+      case 'none':
+        return null;
+      case 'null':
+        return { write: () => {} };
+      case 'stdio':
+        return { write: (byte) => this.session.terminal.write(byte) };
       case 'file': {
         const file = new OutputFile(option, spec.path);
         this.files.push(file);
@@ -61,13 +64,21 @@ const file = (option: string, path: string): BootFile => ({ name: path, bytes: r
 function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
   const { devices } = options;
   const images: ImageConfig[] = devices.images.map((image) => ({
-    file: file('-device loader,file', image.path), address: image.address, ...(image.entry ? { entry: image.mode } : {}),
+    file: file('-device loader,file', image.path),
+    address: image.address,
+    ...(image.entry ? { entry: image.mode } : {}),
   }));
   const debugSink = options.debugConsole && outputs.sink('-debugcon', options.debugConsole.to);
   return {
-    board: options.board, parts: options.boardProperties, cpu: options.cpu, memoryBytes: options.memoryBytes,
+    board: options.board,
+    parts: options.boardProperties,
+    cpu: options.cpu,
+    memoryBytes: options.memoryBytes,
     ...(options.kernel === undefined ? {} : { kernel: file('-kernel', options.kernel) }),
-    modules: options.modules.map((module) => ({ ...file('-initrd', module.path), ...(module.commandLine === undefined ? {} : { commandLine: module.commandLine }) })),
+    modules: options.modules.map((module) => ({
+      ...file('-initrd', module.path),
+      ...(module.commandLine === undefined ? {} : { commandLine: module.commandLine }),
+    })),
     ...(options.commandLine === undefined ? {} : { commandLine: options.commandLine }),
     ...(options.firmware === undefined ? {} : { firmware: file('-bios', options.firmware) }),
     images,

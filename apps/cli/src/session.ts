@@ -23,12 +23,15 @@ export class Session {
     this.serialPort = options.serial.findIndex((spec) => spec.kind === 'stdio');
     const spec = options.serial[this.serialPort];
     const monitor = spec?.kind === 'stdio' && spec.monitor;
-    this.terminal = new Terminal({ monitor, escape: options.escape }, {
-      input: (bytes) => this.input(bytes),
-      quit: () => this.end(0),
-      monitor: () => this.toggleMonitor(),
-      interrupt: () => this.end(SIGNAL_STATUS.SIGINT),
-    });
+    this.terminal = new Terminal(
+      { monitor, escape: options.escape },
+      {
+        input: (bytes) => this.input(bytes),
+        quit: () => this.end(0),
+        monitor: () => this.toggleMonitor(),
+        interrupt: () => this.end(SIGNAL_STATUS.SIGINT),
+      },
+    );
     this.monitor = new Monitor(
       {
         stop: () => this.stop(),
@@ -74,13 +77,18 @@ export class Session {
   /** Status for an outcome, or undefined when the session goes on. */
   private statusOf(outcome: MachineOutcome): number | undefined {
     switch (outcome.kind) {
-      case 'exit': return outcome.status;
-      case 'poweroff': case 'reset': case 'halted':
+      case 'exit':
+        return outcome.status;
+      case 'poweroff':
+      case 'reset':
+      case 'halted':
         if (this.options.shutdown) return 0;
         this.stop();
         return undefined;
-      case 'stuck': return 0;
-      default: return undefined;
+      case 'stuck':
+        return 0;
+      default:
+        return undefined;
     }
   }
 

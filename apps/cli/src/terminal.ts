@@ -37,7 +37,10 @@ export class Terminal {
   constructor(
     private readonly options: TerminalOptions,
     private readonly actions: TerminalActions,
-    private readonly streams: { readonly input: NodeJS.ReadStream; readonly output: NodeJS.WriteStream } = { input: process.stdin, output: process.stdout },
+    private readonly streams: { readonly input: NodeJS.ReadStream; readonly output: NodeJS.WriteStream } = {
+      input: process.stdin,
+      output: process.stdout,
+    },
   ) {}
 
   /** Takes the keyboard. */

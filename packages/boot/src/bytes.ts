@@ -53,4 +53,5 @@ export const zeroTerminated = (text: string): Uint8Array => {
 export const alignUp = (value: number, alignment: number): number => Math.ceil(value / alignment) * alignment;
 export const alignDown = (value: number, alignment: number): number => Math.floor(value / alignment) * alignment;
 export const hex = (value: number): string => `0x${value.toString(16)}`;
-export const mebibytes = (bytes: number): string => (bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 2 ** 20).toFixed(1).replace(/\.0$/, '')} MiB`);
+export const mebibytes = (bytes: number): string =>
+  bytes < 2 ** 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 2 ** 20).toFixed(1).replace(/\.0$/, '')} MiB`;

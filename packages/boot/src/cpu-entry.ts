@@ -1,5 +1,5 @@
 import { ByteWriter } from './bytes.js';
-import { LowMemory, type BootWrite, type CpuEntry, type EntryRegisters, type SegmentValue } from './plan.js';
+import { type BootWrite, type CpuEntry, type EntryRegisters, LowMemory, type SegmentValue } from './plan.js';
 
 const CR0 = { PE: 1, ET: 0x10, NE: 0x20, PG: 0x80000000 };
 const CR4_PAE = 0x20;
@@ -50,18 +50,32 @@ export function identityMap(gibibytes = 4): BootWrite {
 /** 64-bit mode with the identity map, interrupts off. */
 export function longEntry(rip: number, registers: EntryRegisters): CpuEntry {
   return {
-    mode: 'long', rip, registers, segments: segments(CODE64),
-    cr0: (CR0.PE | CR0.ET | CR0.NE | CR0.PG) >>> 0, cr3: LowMemory.PAGE_TABLES, cr4: CR4_PAE, efer: EFER_LME_LMA,
-    gdt: { base: LowMemory.GDT, limit: 0x27 }, idt: { base: 0, limit: 0 },
+    mode: 'long',
+    rip,
+    registers,
+    segments: segments(CODE64),
+    cr0: (CR0.PE | CR0.ET | CR0.NE | CR0.PG) >>> 0,
+    cr3: LowMemory.PAGE_TABLES,
+    cr4: CR4_PAE,
+    efer: EFER_LME_LMA,
+    gdt: { base: LowMemory.GDT, limit: 0x27 },
+    idt: { base: 0, limit: 0 },
   };
 }
 
 /** Flat 32-bit protected mode without paging, interrupts off. */
 export function protectedEntry(rip: number, registers: EntryRegisters): CpuEntry {
   return {
-    mode: 'protected', rip, registers, segments: segments(CODE32),
-    cr0: CR0.PE | CR0.ET, cr3: 0, cr4: 0, efer: 0,
-    gdt: { base: LowMemory.GDT, limit: 0x27 }, idt: { base: 0, limit: 0 },
+    mode: 'protected',
+    rip,
+    registers,
+    segments: segments(CODE32),
+    cr0: CR0.PE | CR0.ET,
+    cr3: 0,
+    cr4: 0,
+    efer: 0,
+    gdt: { base: LowMemory.GDT, limit: 0x27 },
+    idt: { base: 0, limit: 0 },
   };
 }
 
@@ -70,10 +84,25 @@ export function realEntry(segment: number, offset: number, registers: EntryRegis
   const real = (selector: number, attributes: number): SegmentValue => ({ selector, base: selector * 16, limit: 0xffff, attributes });
   const data = real(0, 0x93);
   return {
-    mode: 'real', rip: offset, registers,
-    segments: { es: data, cs: real(segment, 0x9b), ss: data, ds: data, fs: data, gs: data, ldtr: { ...noLdt, limit: 0xffff }, tr: { selector: 0, base: 0, limit: 0xffff, attributes: BUSY_TSS32 } },
-    cr0: CR0.ET, cr3: 0, cr4: 0, efer: 0,
-    gdt: { base: 0, limit: 0xffff }, idt: { base: 0, limit: 0x3ff },
+    mode: 'real',
+    rip: offset,
+    registers,
+    segments: {
+      es: data,
+      cs: real(segment, 0x9b),
+      ss: data,
+      ds: data,
+      fs: data,
+      gs: data,
+      ldtr: { ...noLdt, limit: 0xffff },
+      tr: { selector: 0, base: 0, limit: 0xffff, attributes: BUSY_TSS32 },
+    },
+    cr0: CR0.ET,
+    cr3: 0,
+    cr4: 0,
+    efer: 0,
+    gdt: { base: 0, limit: 0xffff },
+    idt: { base: 0, limit: 0x3ff },
   };
 }
 

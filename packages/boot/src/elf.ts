@@ -1,5 +1,5 @@
 import { hex, mebibytes, readU64, viewOf } from './bytes.js';
-import { isRam, type E820Entry } from './e820.js';
+import { type E820Entry, isRam } from './e820.js';
 import { BootError } from './errors.js';
 import type { BootFile, BootWrite } from './plan.js';
 
@@ -33,18 +33,28 @@ export function readElf(file: BootFile): ElfImage {
   const { bytes, name } = file;
   const view = viewOf(bytes);
   const is64 = bytes[4] === 2;
-  if (bytes.length < (is64 ? 64 : 52)) throw new BootError('truncated', `${name}: the ELF header is cut off after ${bytes.length} bytes; copy the file again`);
+  if (bytes.length < (is64 ? 64 : 52))
+    throw new BootError('truncated', `${name}: the ELF header is cut off after ${bytes.length} bytes; copy the file again`);
   const machine = view.getUint16(18, true);
-  if (bytes[5] !== 1 || (machine !== EM_386 && machine !== EM_X86_64)) throw new BootError('unsupported', `${name}: an ELF file for machine ${machine}, not x86; use an x86 kernel`);
+  if (bytes[5] !== 1 || (machine !== EM_386 && machine !== EM_X86_64))
+    throw new BootError('unsupported', `${name}: an ELF file for machine ${machine}, not x86; use an x86 kernel`);
   const table = is64 ? readU64(view, 32) : view.getUint32(28, true);
   const entryBytes = view.getUint16(is64 ? 54 : 42, true);
   const count = view.getUint16(is64 ? 56 : 44, true);
-  if (count > 0 && entryBytes < (is64 ? 56 : 32)) throw new BootError('bad-header', `${name}: program headers of ${entryBytes} bytes; the file is damaged`);
-  if (table + count * entryBytes > bytes.length) throw new BootError('truncated', `${name}: program headers end at ${hex(table + count * entryBytes)}, the file at ${hex(bytes.length)}; copy the file again`);
+  if (count > 0 && entryBytes < (is64 ? 56 : 32))
+    throw new BootError('bad-header', `${name}: program headers of ${entryBytes} bytes; the file is damaged`);
+  if (table + count * entryBytes > bytes.length)
+    throw new BootError(
+      'truncated',
+      `${name}: program headers end at ${hex(table + count * entryBytes)}, the file at ${hex(bytes.length)}; copy the file again`,
+    );
   const segments = Array.from({ length: count }, (_, i) => readSegment(view, table + i * entryBytes, is64));
   for (const segment of segments) {
     if (segment.type === PT_LOAD && segment.offset + segment.fileBytes > bytes.length) {
-      throw new BootError('truncated', `${name}: a segment ends at ${hex(segment.offset + segment.fileBytes)}, the file at ${hex(bytes.length)}; copy the file again`);
+      throw new BootError(
+        'truncated',
+        `${name}: a segment ends at ${hex(segment.offset + segment.fileBytes)}, the file at ${hex(bytes.length)}; copy the file again`,
+      );
     }
   }
   return { class: is64 ? 64 : 32, entry: is64 ? readU64(view, 24) : view.getUint32(24, true), segments };
@@ -63,20 +73,30 @@ export function elfWrites(file: BootFile, image: ElfImage, e820: readonly E820En
   const loads = image.segments.filter((segment) => segment.type === PT_LOAD && segment.memoryBytes > 0);
   if (loads.length === 0) throw new BootError('bad-header', `${file.name}: an ELF file with nothing to load; use an executable, not an object file`);
   return loads.map((segment, i) => {
-    if (segment.fileBytes > segment.memoryBytes) throw new BootError('bad-header', `${file.name}: segment ${i} is larger in the file than in memory; the file is damaged`);
+    if (segment.fileBytes > segment.memoryBytes)
+      throw new BootError('bad-header', `${file.name}: segment ${i} is larger in the file than in memory; the file is damaged`);
     assertFits(file.name, segment.physical, segment.memoryBytes, e820);
-    return { name: `${file.name} segment ${i}`, address: segment.physical, bytes: file.bytes.subarray(segment.offset, segment.offset + segment.fileBytes), size: segment.memoryBytes };
+    return {
+      name: `${file.name} segment ${i}`,
+      address: segment.physical,
+      bytes: file.bytes.subarray(segment.offset, segment.offset + segment.fileBytes),
+      size: segment.memoryBytes,
+    };
   });
 }
 
 /** Throws `BootError` (`too-little-memory`) unless the range is RAM. */
 export function assertFits(name: string, base: number, size: number, e820: readonly E820Entry[]): void {
   if (isRam(e820, base, size)) return;
-  throw new BootError('too-little-memory', `${name}: needs ${mebibytes(size)} of RAM at ${hex(base)}, which this machine does not have; give it more memory (-m)`);
+  throw new BootError(
+    'too-little-memory',
+    `${name}: needs ${mebibytes(size)} of RAM at ${hex(base)}, which this machine does not have; give it more memory (-m)`,
+  );
 }
 
 /** End of the highest loaded byte. */
-export const elfEnd = (image: ElfImage): number => image.segments.reduce((end, s) => (s.type === PT_LOAD ? Math.max(end, s.physical + s.memoryBytes) : end), 0);
+export const elfEnd = (image: ElfImage): number =>
+  image.segments.reduce((end, s) => (s.type === PT_LOAD ? Math.max(end, s.physical + s.memoryBytes) : end), 0);
 
 /** Descriptor bytes of the first note with this owner and type, or undefined. */
 export function findNote(file: BootFile, image: ElfImage, owner: string, type: number): Uint8Array | undefined {

@@ -20,7 +20,10 @@ export type BootErrorCode =
 /** A kernel, initrd or table that cannot be loaded; the message is one line: what, where, and what to do. */
 export class BootError extends Error {
   override readonly name = 'BootError';
-  constructor(readonly code: BootErrorCode, message: string) {
+  constructor(
+    readonly code: BootErrorCode,
+    message: string,
+  ) {
     super(message);
   }
 }

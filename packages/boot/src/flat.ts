@@ -18,8 +18,13 @@ export function loadFlat(options: FlatOptions): BootPlan {
   assertFits(file.name, address, Math.max(1, file.bytes.length), options.e820);
   const image = { name: file.name, address, bytes: file.bytes };
   if (mode === 'real') {
-    if (entry >= 0x100000) throw new BootError('unsupported', `${file.name}: real mode cannot start at 0x${entry.toString(16)}; load it below 1 MiB or use another mode`);
-    return { format: 'flat', writes: [biosDataArea(), image], entry: realEntry(entry < 0x10000 ? 0 : (entry >> 4) & 0xf000, entry < 0x10000 ? entry : entry & 0xffff, { rsp: 0x7c00 }) };
+    if (entry >= 0x100000)
+      throw new BootError('unsupported', `${file.name}: real mode cannot start at 0x${entry.toString(16)}; load it below 1 MiB or use another mode`);
+    return {
+      format: 'flat',
+      writes: [biosDataArea(), image],
+      entry: realEntry(entry < 0x10000 ? 0 : (entry >> 4) & 0xf000, entry < 0x10000 ? entry : entry & 0xffff, { rsp: 0x7c00 }),
+    };
   }
   const writes = [biosDataArea(), gdtWrite(mode), ...(mode === 'long' ? [identityMap()] : []), image];
   const registers = { rsp: 0x8ff0 };

@@ -33,15 +33,23 @@ export function loadKernel(options: KernelOptions): BootPlan {
   const shared = { kernel, e820, ...(options.rsdp === undefined ? {} : { rsdp: options.rsdp }), commandLine: options.commandLine ?? '' };
   switch (kernelFormat(kernel)) {
     case 'linux': {
-      if (modules.length > 1) throw new BootError('unsupported', `-initrd: ${modules.length} files; a Linux kernel takes one: join them (cat a b > c)`);
+      if (modules.length > 1)
+        throw new BootError('unsupported', `-initrd: ${modules.length} files; a Linux kernel takes one: join them (cat a b > c)`);
       const initrd = modules[0];
       return loadLinux({ ...shared, longMode: options.longMode, ...(initrd ? { initrd } : {}) });
     }
-    case 'multiboot': return loadMultiboot({ ...shared, modules });
-    case 'multiboot2': return loadMultiboot2({ ...shared, modules, ...(options.rsdpBytes ? { rsdpBytes: options.rsdpBytes } : {}) });
-    case 'pvh': case 'elf': return loadPvh({ ...shared, modules });
+    case 'multiboot':
+      return loadMultiboot({ ...shared, modules });
+    case 'multiboot2':
+      return loadMultiboot2({ ...shared, modules, ...(options.rsdpBytes ? { rsdpBytes: options.rsdpBytes } : {}) });
+    case 'pvh':
+    case 'elf':
+      return loadPvh({ ...shared, modules });
     default:
-      throw new BootError('not-a-kernel', `${kernel.name}: not a kernel that Nestvm can start (bzImage, ELF with a PVH note, multiboot 1 or 2)${hint(kernel)}`);
+      throw new BootError(
+        'not-a-kernel',
+        `${kernel.name}: not a kernel that Nestvm can start (bzImage, ELF with a PVH note, multiboot 1 or 2)${hint(kernel)}`,
+      );
   }
 }
 

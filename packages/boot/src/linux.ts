@@ -2,7 +2,7 @@ import { alignDown, ByteWriter, hex, mebibytes, readU64, viewOf, zeroTerminated 
 import { biosDataArea, gdtWrite, identityMap, longEntry, protectedEntry } from './cpu-entry.js';
 import { isRam, topOfLowRam } from './e820.js';
 import { BootError } from './errors.js';
-import { LowMemory, type BootFile, type BootMemory, type BootPlan, type BootWrite } from './plan.js';
+import { type BootFile, type BootMemory, type BootPlan, type BootWrite, LowMemory } from './plan.js';
 
 /** What the Linux loader is given; see Linux, "The Linux/x86 Boot Protocol". */
 export interface LinuxOptions extends BootMemory {
@@ -19,10 +19,34 @@ export interface LinuxOptions extends BootMemory {
 
 /** Offsets in the setup header and in `boot_params`. */
 const Header = {
-  ACPI_RSDP: 0x70, EXT_RAMDISK_IMAGE: 0xc0, EXT_RAMDISK_SIZE: 0xc4, EXT_CMD_LINE: 0xc8, ALT_MEM_K: 0x1e0, E820_ENTRIES: 0x1e8,
-  SETUP_SECTS: 0x1f1, VID_MODE: 0x1fa, BOOT_FLAG: 0x1fe, JUMP: 0x201, MAGIC: 0x202, VERSION: 0x206, TYPE_OF_LOADER: 0x210, LOADFLAGS: 0x211,
-  CODE32_START: 0x214, RAMDISK_IMAGE: 0x218, RAMDISK_SIZE: 0x21c, HEAP_END: 0x224, CMD_LINE_PTR: 0x228, INITRD_ADDR_MAX: 0x22c, KERNEL_ALIGNMENT: 0x230,
-  RELOCATABLE: 0x234, XLOADFLAGS: 0x236, CMDLINE_SIZE: 0x238, SETUP_DATA: 0x250, PREF_ADDRESS: 0x258, INIT_SIZE: 0x260, E820_TABLE: 0x2d0,
+  ACPI_RSDP: 0x70,
+  EXT_RAMDISK_IMAGE: 0xc0,
+  EXT_RAMDISK_SIZE: 0xc4,
+  EXT_CMD_LINE: 0xc8,
+  ALT_MEM_K: 0x1e0,
+  E820_ENTRIES: 0x1e8,
+  SETUP_SECTS: 0x1f1,
+  VID_MODE: 0x1fa,
+  BOOT_FLAG: 0x1fe,
+  JUMP: 0x201,
+  MAGIC: 0x202,
+  VERSION: 0x206,
+  TYPE_OF_LOADER: 0x210,
+  LOADFLAGS: 0x211,
+  CODE32_START: 0x214,
+  RAMDISK_IMAGE: 0x218,
+  RAMDISK_SIZE: 0x21c,
+  HEAP_END: 0x224,
+  CMD_LINE_PTR: 0x228,
+  INITRD_ADDR_MAX: 0x22c,
+  KERNEL_ALIGNMENT: 0x230,
+  RELOCATABLE: 0x234,
+  XLOADFLAGS: 0x236,
+  CMDLINE_SIZE: 0x238,
+  SETUP_DATA: 0x250,
+  PREF_ADDRESS: 0x258,
+  INIT_SIZE: 0x260,
+  E820_TABLE: 0x2d0,
 } as const;
 const HDRS = 0x53726448;
 const LOADED_HIGH = 1;
@@ -52,16 +76,23 @@ function readHeader(file: BootFile): SetupHeader {
   const version = view.getUint16(Header.VERSION, true);
   const loadflags = view.getUint8(Header.LOADFLAGS);
   if (version < 0x0202 || !(loadflags & LOADED_HIGH)) {
-    throw new BootError('unsupported', `${name}: boot protocol ${version >> 8}.${version & 0xff} (zImage) starts through a BIOS; use a kernel from Linux 2.4 or later`);
+    throw new BootError(
+      'unsupported',
+      `${name}: boot protocol ${version >> 8}.${version & 0xff} (zImage) starts through a BIOS; use a kernel from Linux 2.4 or later`,
+    );
   }
   const setupBytes = ((view.getUint8(Header.SETUP_SECTS) || 4) + 1) * 512;
   const payload = version >= 0x0204 ? view.getUint32(0x1f4, true) * 16 : 0;
   if (bytes.length <= setupBytes || bytes.length + 16 < setupBytes + payload) {
-    throw new BootError('truncated', `${name}: the header promises ${mebibytes(setupBytes + payload)}, the file has ${mebibytes(bytes.length)}; copy the file again`);
+    throw new BootError(
+      'truncated',
+      `${name}: the header promises ${mebibytes(setupBytes + payload)}, the file has ${mebibytes(bytes.length)}; copy the file again`,
+    );
   }
   const relocatable = version >= 0x0205 && view.getUint8(Header.RELOCATABLE) !== 0;
   return {
-    version, setupBytes,
+    version,
+    setupBytes,
     has64: version >= 0x020c && (view.getUint16(Header.XLOADFLAGS, true) & XLF_KERNEL_64) !== 0,
     initrdMaximum: version >= 0x0203 ? view.getUint32(Header.INITRD_ADDR_MAX, true) : 0x37ffffff,
     commandLineMaximum: version >= 0x0206 ? view.getUint32(Header.CMDLINE_SIZE, true) : 255,
@@ -77,7 +108,10 @@ function placeInitrd(options: LinuxOptions, header: SetupHeader, kernelEnd: numb
   const top = Math.min(topOfLowRam(e820), header.initrdMaximum + 1);
   const address = alignDown(top - initrd.bytes.length, 4096);
   if (address < kernelEnd) {
-    throw new BootError('initrd-too-large', `${initrd.name}: ${mebibytes(initrd.bytes.length)} do not fit between the kernel's end at ${hex(kernelEnd)} and ${hex(top)}; give the guest more memory (-m) or use a smaller initrd`);
+    throw new BootError(
+      'initrd-too-large',
+      `${initrd.name}: ${mebibytes(initrd.bytes.length)} do not fit between the kernel's end at ${hex(kernelEnd)} and ${hex(top)}; give the guest more memory (-m) or use a smaller initrd`,
+    );
   }
   return { name: 'initrd', address, bytes: initrd.bytes };
 }
@@ -92,7 +126,8 @@ function setupDataWrites(options: LinuxOptions, params: ByteWriter): BootWrite[]
     node.u32(8, type);
     node.u32(12, bytes.length);
     node.bytes.set(bytes, 16);
-    if (address + node.bytes.length > LowMemory.COMMAND_LINE) throw new BootError('too-little-memory', `setup_data: ${bytes.length} bytes do not fit below ${hex(LowMemory.COMMAND_LINE)}; pass less`);
+    if (address + node.bytes.length > LowMemory.COMMAND_LINE)
+      throw new BootError('too-little-memory', `setup_data: ${bytes.length} bytes do not fit below ${hex(LowMemory.COMMAND_LINE)}; pass less`);
     writes.push({ name: 'setup_data', address, bytes: node.bytes });
     next = address;
     address += Math.ceil(node.bytes.length / 16) * 16;
@@ -134,17 +169,26 @@ export function loadLinux(options: LinuxOptions): BootPlan {
   const header = readHeader(kernel);
   const commandLine = zeroTerminated(options.commandLine ?? '');
   if (commandLine.length - 1 > header.commandLineMaximum) {
-    throw new BootError('command-line-too-long', `-append: ${commandLine.length - 1} bytes; ${kernel.name} takes ${header.commandLineMaximum}; shorten it`);
+    throw new BootError(
+      'command-line-too-long',
+      `-append: ${commandLine.length - 1} bytes; ${kernel.name} takes ${header.commandLineMaximum}; shorten it`,
+    );
   }
   const image = kernel.bytes.subarray(header.setupBytes);
   const runStart = Math.max(LOAD_ADDRESS, header.preferred);
   const kernelEnd = Math.max(LOAD_ADDRESS + image.length, runStart + header.initBytes);
   if (!isRam(e820, LOAD_ADDRESS, kernelEnd - LOAD_ADDRESS)) {
-    throw new BootError('too-little-memory', `${kernel.name}: unpacks up to ${hex(kernelEnd)}, RAM ends at ${hex(topOfLowRam(e820))}; give the guest at least ${Math.ceil(kernelEnd / 2 ** 20 / 16) * 16 + 16} MiB (-m)`);
+    throw new BootError(
+      'too-little-memory',
+      `${kernel.name}: unpacks up to ${hex(kernelEnd)}, RAM ends at ${hex(topOfLowRam(e820))}; give the guest at least ${Math.ceil(kernelEnd / 2 ** 20 / 16) * 16 + 16} MiB (-m)`,
+    );
   }
   const use64 = header.has64 && options.entry !== '32-bit';
   if (header.has64 && !options.longMode) {
-    throw new BootError('entry-missing', `${kernel.name}: a 64-bit kernel, and the CPU has no long mode; choose another model (-cpu) or a 32-bit kernel`);
+    throw new BootError(
+      'entry-missing',
+      `${kernel.name}: a 64-bit kernel, and the CPU has no long mode; choose another model (-cpu) or a 32-bit kernel`,
+    );
   }
   const initrd = placeInitrd(options, header, kernelEnd);
   const params = bootParams(options, initrd);

@@ -1,9 +1,9 @@
 import { alignUp, ByteWriter, latin1, viewOf, zeroTerminated } from './bytes.js';
 import { biosDataArea, gdtWrite, protectedEntry } from './cpu-entry.js';
+import { E820Type, topOfLowRam } from './e820.js';
 import { assertFits, elfEnd, elfWrites, isElf, readElf } from './elf.js';
-import { topOfLowRam, E820Type } from './e820.js';
 import { BootError } from './errors.js';
-import { LowMemory, type BootFile, type BootMemory, type BootModule, type BootPlan, type BootWrite } from './plan.js';
+import { type BootFile, type BootMemory, type BootModule, type BootPlan, type BootWrite, LowMemory } from './plan.js';
 
 /** What the multiboot loaders are given; see the Multiboot Specification, versions 0.6.96 and 2.0. */
 export interface MultibootOptions extends BootMemory {
@@ -53,18 +53,31 @@ export interface LoadAddresses {
 function loadByAddresses(options: MultibootOptions, at: number, addresses: LoadAddresses): LoadedKernel {
   const { kernel, e820 } = options;
   const start = at - (addresses.header - addresses.load);
-  if (addresses.load > addresses.header || start < 0) throw new BootError('bad-header', `${kernel.name}: the multiboot header names a load address after itself; fix its address fields`);
+  if (addresses.load > addresses.header || start < 0)
+    throw new BootError('bad-header', `${kernel.name}: the multiboot header names a load address after itself; fix its address fields`);
   const length = addresses.loadEnd === 0 ? kernel.bytes.length - start : addresses.loadEnd - addresses.load;
-  if (length < 0 || start + length > kernel.bytes.length) throw new BootError('truncated', `${kernel.name}: the multiboot header promises ${length} bytes, the file has ${kernel.bytes.length - start}; copy the file again`);
+  if (length < 0 || start + length > kernel.bytes.length)
+    throw new BootError(
+      'truncated',
+      `${kernel.name}: the multiboot header promises ${length} bytes, the file has ${kernel.bytes.length - start}; copy the file again`,
+    );
   const size = Math.max(length, addresses.bssEnd === 0 ? 0 : addresses.bssEnd - addresses.load);
   assertFits(kernel.name, addresses.load, size, options.e820.length > 0 ? e820 : []);
-  return { writes: [{ name: kernel.name, address: addresses.load, bytes: kernel.bytes.subarray(start, start + length), size }], entry: addresses.entry, end: addresses.load + size };
+  return {
+    writes: [{ name: kernel.name, address: addresses.load, bytes: kernel.bytes.subarray(start, start + length), size }],
+    entry: addresses.entry,
+    end: addresses.load + size,
+  };
 }
 
 /** Places an ELF kernel. */
 function loadElfKernel(options: MultibootOptions): LoadedKernel {
   const { kernel } = options;
-  if (!isElf(kernel.bytes)) throw new BootError('bad-header', `${kernel.name}: a multiboot header without addresses in a file that is not ELF; set bit 16 of its flags and the address fields`);
+  if (!isElf(kernel.bytes))
+    throw new BootError(
+      'bad-header',
+      `${kernel.name}: a multiboot header without addresses in a file that is not ELF; set bit 16 of its flags and the address fields`,
+    );
   const image = readElf(kernel);
   return { writes: elfWrites(kernel, image, options.e820), entry: image.entry, end: elfEnd(image) };
 }
@@ -83,7 +96,10 @@ function modulesAbove(options: MultibootOptions, end: number): BootWrite[] {
 
 function assertModuleFits(module: BootFile, address: number, top: number): void {
   if (address + module.bytes.length <= top) return;
-  throw new BootError('initrd-too-large', `${module.name}: ${module.bytes.length} bytes at 0x${address.toString(16)} go beyond the end of RAM at 0x${top.toString(16)}; give the guest more memory (-m) or use a smaller module`);
+  throw new BootError(
+    'initrd-too-large',
+    `${module.name}: ${module.bytes.length} bytes at 0x${address.toString(16)} go beyond the end of RAM at 0x${top.toString(16)}; give the guest more memory (-m) or use a smaller module`,
+  );
 }
 
 /** Appends structures to a region of low memory and knows their addresses. */
@@ -95,7 +111,11 @@ class Region {
     const address = this.at;
     this.parts.push({ name, address, bytes });
     this.at = alignUp(address + bytes.length, 8);
-    if (this.at > LowMemory.END) throw new BootError('command-line-too-long', `${name}: no room below ${LowMemory.END} bytes for the multiboot strings; use shorter command lines`);
+    if (this.at > LowMemory.END)
+      throw new BootError(
+        'command-line-too-long',
+        `${name}: no room below ${LowMemory.END} bytes for the multiboot strings; use shorter command lines`,
+      );
     return address;
   }
 }
@@ -122,12 +142,18 @@ export function loadMultiboot(options: MultibootOptions): BootPlan {
   const view = viewOf(kernel.bytes);
   const flags = view.getUint32(at + 4, true);
   const unknown = flags & 0xffff & ~KNOWN_REQUIREMENTS;
-  if (unknown !== 0) throw new BootError('unsupported', `${kernel.name}: requires multiboot features 0x${unknown.toString(16)}, which Nestvm does not have; clear those flag bits`);
-  if (flags & Flag.ADDRESSES && at + 32 > kernel.bytes.length) throw new BootError('truncated', `${kernel.name}: the multiboot header is cut off; copy the file again`);
+  if (unknown !== 0)
+    throw new BootError(
+      'unsupported',
+      `${kernel.name}: requires multiboot features 0x${unknown.toString(16)}, which Nestvm does not have; clear those flag bits`,
+    );
+  if (flags & Flag.ADDRESSES && at + 32 > kernel.bytes.length)
+    throw new BootError('truncated', `${kernel.name}: the multiboot header is cut off; copy the file again`);
   const word = (offset: number): number => view.getUint32(at + offset, true);
-  const loaded = flags & Flag.ADDRESSES
-    ? loadByAddresses(options, at, { header: word(12), load: word(16), loadEnd: word(20), bssEnd: word(24), entry: word(28) })
-    : loadElfKernel(options);
+  const loaded =
+    flags & Flag.ADDRESSES
+      ? loadByAddresses(options, at, { header: word(12), load: word(16), loadEnd: word(20), bssEnd: word(24), entry: word(28) })
+      : loadElfKernel(options);
   const modules = modulesAbove(options, loaded.end);
   const region = new Region(LowMemory.MULTIBOOT);
   const list = new ByteWriter(Math.max(1, modules.length) * 16);
@@ -189,8 +215,14 @@ function readTags(kernel: BootFile, at: number): HeaderTags {
     const word = (i: number): number => view.getUint32(tag + 8 + i * 4, true);
     if (type === Tag.ADDRESS && size >= 24) tags.addresses = { header: word(0), load: word(1), loadEnd: word(2), bssEnd: word(3) };
     else if (type === Tag.ENTRY && size >= 12) tags.entry = word(0);
-    else if (type === Tag.REQUEST) checkRequests(kernel, Array.from({ length: (size - 8) >> 2 }, (_, i) => word(i)), optional);
-    else if (type > Tag.RELOCATABLE && !optional) throw new BootError('unsupported', `${kernel.name}: requires multiboot 2 tag ${type}, which Nestvm does not have; mark it optional`);
+    else if (type === Tag.REQUEST)
+      checkRequests(
+        kernel,
+        Array.from({ length: (size - 8) >> 2 }, (_, i) => word(i)),
+        optional,
+      );
+    else if (type > Tag.RELOCATABLE && !optional)
+      throw new BootError('unsupported', `${kernel.name}: requires multiboot 2 tag ${type}, which Nestvm does not have; mark it optional`);
     tag += alignUp(size, 8);
   }
   return tags;
@@ -199,7 +231,10 @@ function readTags(kernel: BootFile, at: number): HeaderTags {
 function checkRequests(kernel: BootFile, requests: readonly number[], optional: boolean): void {
   const missing = requests.filter((type) => !SUPPLIED.has(type));
   if (optional || missing.length === 0) return;
-  throw new BootError('unsupported', `${kernel.name}: requires multiboot 2 information ${missing.join(', ')}, which Nestvm does not have; mark the request optional`);
+  throw new BootError(
+    'unsupported',
+    `${kernel.name}: requires multiboot 2 information ${missing.join(', ')}, which Nestvm does not have; mark the request optional`,
+  );
 }
 
 const tag = (type: number, payload: Uint8Array): Uint8Array => {
@@ -242,13 +277,16 @@ export function loadMultiboot2(options: MultibootOptions): BootPlan {
   if (at < 0) throw new BootError('not-a-kernel', `${kernel.name}: no multiboot 2 header in its first ${SEARCH_BYTES2} bytes; use another kernel`);
   const tags = readTags(kernel, at);
   const placed = tags.addresses ? loadByAddresses(options, at, { ...tags.addresses, entry: tags.entry ?? 0 }) : loadElfKernel(options);
-  if (tags.addresses && tags.entry === undefined) throw new BootError('entry-missing', `${kernel.name}: a multiboot 2 address tag without an entry tag; add one`);
+  if (tags.addresses && tags.entry === undefined)
+    throw new BootError('entry-missing', `${kernel.name}: a multiboot 2 address tag without an entry tag; add one`);
   const modules = modulesAbove(options, placed.end);
   const rsdp = options.rsdpBytes;
   const body = join(
     tag(1, zeroTerminated(options.commandLine ?? '')),
     tag(2, zeroTerminated(LOADER)),
-    ...modules.map((m, i) => tag(3, join(words(m.address, m.address + m.bytes.length), zeroTerminated(options.modules![i]!.commandLine ?? options.modules![i]!.name)))),
+    ...modules.map((m, i) =>
+      tag(3, join(words(m.address, m.address + m.bytes.length), zeroTerminated(options.modules![i]!.commandLine ?? options.modules![i]!.name))),
+    ),
     tag(4, words(lowKib(), highKib(options))),
     tag(6, map2(options)),
     ...(rsdp ? [tag(14, rsdp.subarray(0, 20)), tag(15, rsdp)] : []),

@@ -1,9 +1,9 @@
 import { alignDown, alignUp, ByteWriter, hex, mebibytes, viewOf, zeroTerminated } from './bytes.js';
 import { biosDataArea, gdtWrite, protectedEntry } from './cpu-entry.js';
-import { elfEnd, elfWrites, findNote, readElf } from './elf.js';
 import { topOfLowRam } from './e820.js';
+import { elfEnd, elfWrites, findNote, readElf } from './elf.js';
 import { BootError } from './errors.js';
-import { LowMemory, type BootFile, type BootMemory, type BootModule, type BootPlan, type BootWrite } from './plan.js';
+import { type BootFile, type BootMemory, type BootModule, type BootPlan, type BootWrite, LowMemory } from './plan.js';
 
 /** What the PVH loader is given; see Xen, "x86/HVM direct boot ABI". The first module is Linux's initrd. */
 export interface PvhOptions extends BootMemory {
@@ -30,7 +30,10 @@ function placeModules(modules: readonly BootFile[], top: number, bottom: number)
   return modules.map((module) => {
     const address = alignDown(end - module.bytes.length, 4096);
     if (address < bottom) {
-      throw new BootError('initrd-too-large', `${module.name}: ${mebibytes(module.bytes.length)} do not fit between the kernel's end at ${hex(bottom)} and ${hex(end)}; give the guest more memory (-m) or use a smaller initrd`);
+      throw new BootError(
+        'initrd-too-large',
+        `${module.name}: ${mebibytes(module.bytes.length)} do not fit between the kernel's end at ${hex(bottom)} and ${hex(end)}; give the guest more memory (-m) or use a smaller initrd`,
+      );
     }
     end = address;
     return { name: module.name, address, bytes: module.bytes };
@@ -43,7 +46,10 @@ export function loadPvh(options: PvhOptions): BootPlan {
   const image = readElf(kernel);
   const entry = pvhEntry(kernel);
   if (entry === undefined) {
-    throw new BootError('entry-missing', `${kernel.name}: an ELF file with neither a PVH note nor a multiboot header; build the kernel with CONFIG_PVH, or use its bzImage`);
+    throw new BootError(
+      'entry-missing',
+      `${kernel.name}: an ELF file with neither a PVH note nor a multiboot header; build the kernel with CONFIG_PVH, or use its bzImage`,
+    );
   }
   const loads = elfWrites(kernel, image, e820);
   const modules = options.modules ?? [];
@@ -79,7 +85,11 @@ export function loadPvh(options: PvhOptions): BootPlan {
     map.u32(i * MAP_ENTRY_BYTES + 16, range.type);
   });
   const writes: BootWrite[] = [
-    biosDataArea(), gdtWrite('protected'), ...loads, ...placed, ...strings,
+    biosDataArea(),
+    gdtWrite('protected'),
+    ...loads,
+    ...placed,
+    ...strings,
     { name: 'memory map', address: LowMemory.MEMORY_MAP, bytes: map.bytes },
     { name: 'command line', address: LowMemory.COMMAND_LINE, bytes: commandLine },
     { name: 'PVH start info', address: LowMemory.START_INFO, bytes: info.bytes },

@@ -1,5 +1,5 @@
-import { Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import { type Instruction, RIP_REGISTER } from '@nestvm/decoder';
+import { Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import { isCanonical } from './mode.js';
 import type { Vcpu } from './vcpu.js';
 import { GPR, MODE, RIP, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT } from './words.js';
@@ -68,7 +68,7 @@ export function segmentAddress(cpu: Vcpu, segment: number, lo: number, hi: numbe
   cpu.hi = hi;
   if ((mode & Mode.LONG) !== 0) {
     if (segment === Segment.FS || segment === Segment.GS) add(cpu, baseLo, w[SEG_BASE + 2 * segment + 1]!);
-    const lastHi = (cpu.hi + (((cpu.lo >>> 0) + size - 1) > 0xffffffff ? 1 : 0)) | 0;
+    const lastHi = (cpu.hi + ((cpu.lo >>> 0) + size - 1 > 0xffffffff ? 1 : 0)) | 0;
     if (!isCanonical(cpu, cpu.hi) || !isCanonical(cpu, lastHi)) return cpu.fail(vector, 0);
     return true;
   }

@@ -1,6 +1,6 @@
 import { Mode, opcodeRows } from '@nestvm/isa';
 import type { Arena, PhysicalMemory } from '@nestvm/memory';
-import { meanings, type Meanings } from '@nestvm/semantics';
+import { type Meanings, meanings } from '@nestvm/semantics';
 import { BlockBuilder } from './blocks/block-builder.js';
 import { CodeCache } from './blocks/code-cache.js';
 import { CODE_CS_BASE } from './blocks/words.js';
@@ -159,11 +159,16 @@ export class Interpreter implements Executor {
     const { w } = this.cpu;
     const record = w[EXIT_RECORD]!;
     switch (w[EXIT_REASON]) {
-      case ExitReason.BUDGET: return true;
-      case ExitReason.MISS: return this.miss();
-      case ExitReason.LINK_TAKEN: return this.link(record, Record.LINK_TAKEN);
-      case ExitReason.LINK_NEXT: return this.link(record, Record.LINK_NEXT);
-      case ExitReason.SYSTEM: return this.system(record);
+      case ExitReason.BUDGET:
+        return true;
+      case ExitReason.MISS:
+        return this.miss();
+      case ExitReason.LINK_TAKEN:
+        return this.link(record, Record.LINK_TAKEN);
+      case ExitReason.LINK_NEXT:
+        return this.link(record, Record.LINK_NEXT);
+      case ExitReason.SYSTEM:
+        return this.system(record);
       case ExitReason.FAULT:
         this.retreat(record);
         deliverFault(this.cpu);
@@ -266,7 +271,9 @@ export class Interpreter implements Executor {
     const { mmu, w } = this.cpu;
     const nextLo = ((lo | 0xfff) + 1) | 0;
     const nextHi = nextLo !== 0 ? hi : (w[MODE]! & Mode.LONG) !== 0 ? (hi + 1) | 0 : 0;
-    return mmu.translate(nextLo, nextHi, Access.EXECUTE, w[CPL] === 3) && mmu.arenaOffset === this.engine.arena.i32[(record + Record.IMMEDIATE) >>> 2];
+    return (
+      mmu.translate(nextLo, nextHi, Access.EXECUTE, w[CPL] === 3) && mmu.arenaOffset === this.engine.arena.i32[(record + Record.IMMEDIATE) >>> 2]
+    );
   }
 
   /** Carries out an instruction in TypeScript. */

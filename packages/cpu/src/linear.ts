@@ -1,5 +1,5 @@
 import { Mode, Rflags, Vector } from '@nestvm/isa';
-import { Access, SECOND_STAGE_FAULT, type PhysicalAccess, type Translation } from './ports/translation.js';
+import { Access, type PhysicalAccess, SECOND_STAGE_FAULT, type Translation } from './ports/translation.js';
 import type { Vcpu } from './vcpu.js';
 import { CPL, MODE, RFLAGS, TLB_READ, TLB_WRITE } from './words.js';
 

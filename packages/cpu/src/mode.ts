@@ -10,9 +10,7 @@ const UNUSABLE = 1 << 16;
 export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8 } as const;
 
 function isFlat(w: Int32Array, segment: number): boolean {
-  return (
-    w[SEG_BASE + 2 * segment] === 0 && w[SEG_LIMIT + segment] === -1 && (w[SEG_ATTRIBUTES + segment]! & UNUSABLE) === 0
-  );
+  return w[SEG_BASE + 2 * segment] === 0 && w[SEG_LIMIT + segment] === -1 && (w[SEG_ATTRIBUTES + segment]! & UNUSABLE) === 0;
 }
 
 /** True when DR7 arms a breakpoint of the given R/W kind (0 execute, 1 write, 2 I/O, 3 read or write). */

@@ -3,8 +3,31 @@ import { Activity } from './events/deliver.js';
 import { updateMode } from './mode.js';
 import type { Vcpu } from './vcpu.js';
 import {
-  ACTIVITY, CPL, CR0, DR, FLAG_AUX, FLAG_RESULT, GDTR_BASE, GDTR_LIMIT, GPR, GUEST_MODE, IDTR_BASE, IDTR_LIMIT, INTERRUPTIBILITY, MXCSR, PENDING_DEBUG, PENDING_EVENTS, RFLAGS,
-  RIP, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, SEG_SELECTOR, SMM, word, XCR0,
+  ACTIVITY,
+  CPL,
+  CR0,
+  DR,
+  FLAG_AUX,
+  FLAG_RESULT,
+  GDTR_BASE,
+  GDTR_LIMIT,
+  GPR,
+  GUEST_MODE,
+  IDTR_BASE,
+  IDTR_LIMIT,
+  INTERRUPTIBILITY,
+  MXCSR,
+  PENDING_DEBUG,
+  PENDING_EVENTS,
+  RFLAGS,
+  RIP,
+  SEG_ATTRIBUTES,
+  SEG_BASE,
+  SEG_LIMIT,
+  SEG_SELECTOR,
+  SMM,
+  word,
+  XCR0,
 } from './words.js';
 
 const CR0_RESET = 0x60000010;

@@ -7,11 +7,24 @@ import { createNullInterruptSource, type InterruptSource } from './ports/interru
 import type { CpuModel } from './ports/model.js';
 import type { RandomSource } from './ports/random.js';
 import type { PhysicalAccess, Translation } from './ports/translation.js';
+import type { Virtualization } from './ports/virtualization.js';
 import { Descriptor } from './segments/descriptor.js';
 import { StackCursor } from './stack.js';
-import type { Virtualization } from './ports/virtualization.js';
 import {
-  FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, FLAG_AUX, FLAG_RESULT, GPR, GUEST_MODE, PENDING_DEBUG, quad, RFLAGS, RIP, SLOW_ADDRESS, type StateField, word,
+  FAULT_ERROR,
+  FAULT_HAS_ERROR,
+  FAULT_VECTOR,
+  FLAG_AUX,
+  FLAG_RESULT,
+  GPR,
+  GUEST_MODE,
+  PENDING_DEBUG,
+  quad,
+  RFLAGS,
+  RIP,
+  SLOW_ADDRESS,
+  type StateField,
+  word,
 } from './words.js';
 
 /** Port space as a CPU sees it: `PortSpace` of `@nestvm/bus` has this shape. */

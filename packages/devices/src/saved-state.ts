@@ -9,7 +9,10 @@ export interface Schema<T> {
 export type Saved<S> = S extends Schema<infer T> ? T : never;
 
 function reject(path: string, wanted: string, value: unknown): never {
-  const shown = typeof value === 'number' || typeof value === 'string' || typeof value === 'boolean' || value === null ? String(value) : `of type ${typeof value}`;
+  const shown =
+    typeof value === 'number' || typeof value === 'string' || typeof value === 'boolean' || value === null
+      ? String(value)
+      : `of type ${typeof value}`;
   throw new DeviceError('bad-state', `saved state: ${path} must be ${wanted}, not ${shown}; the snapshot is damaged or of another version`);
 }
 

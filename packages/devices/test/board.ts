@@ -42,7 +42,9 @@ export class TestBoard {
   routed(controllers: RoutingOptions): PlatformWiring {
     const { ports, mmio, clock, memory: dma } = this;
     const routing = new InterruptRouting(controllers);
-    const lines = Object.fromEntries(['a20', 'reset', 'nmi', 'smi', 'poweroff', 'suspend'].map((name) => [name, (level: 0 | 1) => this.set(name, level)]));
+    const lines = Object.fromEntries(
+      ['a20', 'reset', 'nmi', 'smi', 'poweroff', 'suspend'].map((name) => [name, (level: 0 | 1) => this.set(name, level)]),
+    );
     return new PlatformWiring({ ports, mmio, clock, dma, routing, lines, msi: this.wiring.msi() });
   }
 

@@ -1,17 +1,16 @@
 import { type Device, type Width } from '@nestvm/bus';
 import { describe, expect, it } from 'vitest';
-import type { SavableDevice } from '../src/saved-state.js';
 import {
   AcpiPm,
+  ApicBus,
   addI440Fx,
   addQ35,
-  ApicBus,
   assignPciResources,
   FwCfg,
   Hpet,
   I8042,
-  initializeLikeFirmware,
   IoApic,
+  initializeLikeFirmware,
   LocalApic,
   PciFunction,
   PciHost,
@@ -23,6 +22,7 @@ import {
   TestDevice,
   Uart,
 } from '../src/platform/index.js';
+import type { SavableDevice } from '../src/saved-state.js';
 import { random, TestBoard } from './board.js';
 
 /** A whole board of either chipset, as a machine would put it together. */
@@ -54,7 +54,13 @@ class Board extends TestBoard {
     card.addMsix(4, 1);
     card.addMsi();
     host.add(3, card);
-    const rest = [new Uart({ name: 'com1', base: 0x3f8, line: 'isa:4' }), new I8042(), new Port92(), new TestDevice(), new FwCfg({ ramBytes: 1 << 20 })];
+    const rest = [
+      new Uart({ name: 'com1', base: 0x3f8, line: 'isa:4' }),
+      new I8042(),
+      new Port92(),
+      new TestDevice(),
+      new FwCfg({ ramBytes: 1 << 20 }),
+    ];
     this.devices.push(this.bus, this.pic, ioApic, pit, rtc, hpet, resetControl, pm, host, ...rest);
     for (const device of this.devices) device.attach(wiring);
     for (const device of this.devices) device.reset();

@@ -55,7 +55,15 @@ export class Code {
     return new Val(this, this.parameters[index], width);
   }
 
-  private node(kind: number, type: ValueType, args: readonly Node[], index: number, value: Node['value'], instruction: Node['instruction'] = null, memory: Node['memory'] = null): Node {
+  private node(
+    kind: number,
+    type: ValueType,
+    args: readonly Node[],
+    index: number,
+    value: Node['value'],
+    instruction: Node['instruction'] = null,
+    memory: Node['memory'] = null,
+  ): Node {
     for (const arg of args) arg.uses++;
     return { kind, type, args, instruction, memory, index, value, epoch: this.epoch, uses: 0, pinned: false, local: -1, left: 0, depth: 0 };
   }
@@ -100,12 +108,27 @@ export class Code {
 
   /** Any numeric or vector instruction by its WebAssembly name: `op('i16x8.add', 128, a, b)`. */
   op<W extends Width>(name: string, width: W, ...args: Val[]): Val<W> {
-    return new Val(this, this.numeric(name, args.map((a) => a.node)), width);
+    return new Val(
+      this,
+      this.numeric(
+        name,
+        args.map((a) => a.node),
+      ),
+      width,
+    );
   }
 
   /** A vector instruction with a lane number: `lane('i32x4.extract_lane', 32, 2, v)`. */
   lane<W extends Width>(name: string, width: W, lane: number, ...args: Val[]): Val<W> {
-    return new Val(this, this.numeric(name, args.map((a) => a.node), lane), width);
+    return new Val(
+      this,
+      this.numeric(
+        name,
+        args.map((a) => a.node),
+        lane,
+      ),
+      width,
+    );
   }
 
   /** i8x16.shuffle: byte i of the result is byte lanes[i] of a followed by b. */
@@ -148,7 +171,8 @@ export class Code {
 
   /** See `Variable.set`. */
   setVariable<W extends Width>(variable: Variable<W>, value: Val<W>): void {
-    if (this.variables[variable.index] !== value.node.type) throw new EmitError('type-mismatch', `the variable holds ${this.variables[variable.index]}, not ${value.node.type}`);
+    if (this.variables[variable.index] !== value.node.type)
+      throw new EmitError('type-mismatch', `the variable holds ${this.variables[variable.index]}, not ${value.node.type}`);
     value.node.uses++;
     this.push({ kind: 'set', variable: variable.index, value: value.node, epoch: this.epoch });
   }
@@ -201,7 +225,11 @@ export class Code {
   choose<W extends Width>(condition: Val<32>, width: W, a: () => Val<W>, b: () => Val<W>): Val<W> {
     this.variables.push(typeOfWidth(width));
     const result = new Variable(this, this.variables.length - 1, width);
-    this.if(condition, () => result.set(a()), () => result.set(b()));
+    this.if(
+      condition,
+      () => result.set(a()),
+      () => result.set(b()),
+    );
     return result.get();
   }
 

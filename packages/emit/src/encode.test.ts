@@ -37,10 +37,13 @@ describe('encodeFunction', () => {
       defineFunction('f', { params: [I], results: [I] }, (c) => {
         const left = c.variable(c.param(0, 32));
         const sum = c.variable(c.constant(32, 0));
-        c.while(() => left.get().isNonzero(), () => {
-          sum.set(sum.get().add(left.get()));
-          left.set(left.get().sub(1));
-        });
+        c.while(
+          () => left.get().isNonzero(),
+          () => {
+            sum.set(sum.get().add(left.get()));
+            left.set(left.get().sub(1));
+          },
+        );
         c.return(sum.get());
       }),
     );
@@ -69,7 +72,14 @@ describe('encodeFunction', () => {
     const f = compile(
       defineFunction('f', { params: [I], results: [I] }, (c) => {
         const x = c.param(0, 32);
-        c.return(c.choose(x.gtS(10), 32, () => x.sub(10), () => x.neg()));
+        c.return(
+          c.choose(
+            x.gtS(10),
+            32,
+            () => x.sub(10),
+            () => x.neg(),
+          ),
+        );
       }),
     );
     expect([f(15), f(4)]).toEqual([5, -4]);

@@ -11,9 +11,29 @@ export interface Resolver {
 }
 
 const OP = {
-  unreachable: 0x00, block: 0x02, loop: 0x03, if: 0x04, else: 0x05, end: 0x0b, br: 0x0c, brIf: 0x0d, return: 0x0f,
-  call: 0x10, callIndirect: 0x11, returnCall: 0x12, returnCallIndirect: 0x13, drop: 0x1a, select: 0x1b,
-  localGet: 0x20, localSet: 0x21, localTee: 0x22, i32Const: 0x41, i64Const: 0x42, f32Const: 0x43, f64Const: 0x44, voidBlock: 0x40,
+  unreachable: 0x00,
+  block: 0x02,
+  loop: 0x03,
+  if: 0x04,
+  else: 0x05,
+  end: 0x0b,
+  br: 0x0c,
+  brIf: 0x0d,
+  return: 0x0f,
+  call: 0x10,
+  callIndirect: 0x11,
+  returnCall: 0x12,
+  returnCallIndirect: 0x13,
+  drop: 0x1a,
+  select: 0x1b,
+  localGet: 0x20,
+  localSet: 0x21,
+  localTee: 0x22,
+  i32Const: 0x41,
+  i64Const: 0x42,
+  f32Const: 0x43,
+  f64Const: 0x44,
+  voidBlock: 0x40,
 } as const;
 
 /** Encodes one function as WebAssembly: the body with its locals. Temporaries are recycled, since engines compile slowly with many locals. */
@@ -88,10 +108,14 @@ class Encoder {
       return this.used(node);
     }
     switch (node.kind) {
-      case Kind.PARAM: return this.emit(OP.localGet, node.index);
-      case Kind.CONST: return this.constant(node);
-      case Kind.GET: return this.emit(OP.localGet, this.variable(node.index));
-      case Kind.RESULT: throw new EmitError('unresolved', 'the result of a call is used before the call, or outside of its block');
+      case Kind.PARAM:
+        return this.emit(OP.localGet, node.index);
+      case Kind.CONST:
+        return this.constant(node);
+      case Kind.GET:
+        return this.emit(OP.localGet, this.variable(node.index));
+      case Kind.RESULT:
+        throw new EmitError('unresolved', 'the result of a call is used before the call, or outside of its block');
     }
     for (const arg of node.args) this.value(arg);
     if (node.kind === Kind.LOAD) return this.memory(node.memory as MemoryInstruction, node.index);

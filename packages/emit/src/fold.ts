@@ -51,13 +51,20 @@ export function fold(name: string, args: readonly Node[]): Folded {
 function foldUnary(name: string, a: Node): Folded {
   if (!isConst(a)) return null;
   switch (name) {
-    case 'i64.extend_i32_u': return { constant: BigInt((a.value as number) >>> 0) };
-    case 'i64.extend_i32_s': return { constant: BigInt(a.value as number) };
-    case 'i32.wrap_i64': return { constant: Number(BigInt.asIntN(32, a.value as bigint)) };
-    case 'i32.eqz': return { constant: a.value === 0 ? 1 : 0 };
-    case 'i32.extend8_s': return { constant: ((a.value as number) << 24) >> 24 };
-    case 'i32.extend16_s': return { constant: ((a.value as number) << 16) >> 16 };
-    default: return null;
+    case 'i64.extend_i32_u':
+      return { constant: BigInt((a.value as number) >>> 0) };
+    case 'i64.extend_i32_s':
+      return { constant: BigInt(a.value as number) };
+    case 'i32.wrap_i64':
+      return { constant: Number(BigInt.asIntN(32, a.value as bigint)) };
+    case 'i32.eqz':
+      return { constant: a.value === 0 ? 1 : 0 };
+    case 'i32.extend8_s':
+      return { constant: ((a.value as number) << 24) >> 24 };
+    case 'i32.extend16_s':
+      return { constant: ((a.value as number) << 16) >> 16 };
+    default:
+      return null;
   }
 }
 
@@ -71,7 +78,8 @@ function foldIdentity(name: string, a: Node, b: Node): Folded {
   // (x & m) & n = x & (m & n); a zero-extending load needs no mask of its own width.
   if (name === 'i32.and' && a.kind === Kind.LOAD) {
     const mask = b.value as number;
-    if ((a.memory?.name === 'i32.load8_u' && (mask & 0xff) === 0xff) || (a.memory?.name === 'i32.load16_u' && (mask & 0xffff) === 0xffff)) return { node: a };
+    if ((a.memory?.name === 'i32.load8_u' && (mask & 0xff) === 0xff) || (a.memory?.name === 'i32.load16_u' && (mask & 0xffff) === 0xffff))
+      return { node: a };
   }
   return null;
 }

@@ -54,15 +54,34 @@ export interface FunctionRef {
 /** One step of a function body, in order. */
 export type Statement =
   | { readonly kind: 'define'; readonly node: Node }
-  | { readonly kind: 'store'; readonly memory: MemoryInstruction; readonly address: Node; readonly offset: number; readonly value: Node; readonly epoch: number }
+  | {
+      readonly kind: 'store';
+      readonly memory: MemoryInstruction;
+      readonly address: Node;
+      readonly offset: number;
+      readonly value: Node;
+      readonly epoch: number;
+    }
   | { readonly kind: 'set'; readonly variable: number; readonly value: Node; readonly epoch: number }
   | { readonly kind: 'call'; readonly target: FunctionRef; readonly args: readonly Node[]; readonly result: Node | null; readonly epoch: number }
-  | { readonly kind: 'if'; readonly condition: Node; readonly then: readonly Statement[]; readonly otherwise: readonly Statement[]; readonly epoch: number }
+  | {
+      readonly kind: 'if';
+      readonly condition: Node;
+      readonly then: readonly Statement[];
+      readonly otherwise: readonly Statement[];
+      readonly epoch: number;
+    }
   | { readonly kind: 'block'; readonly label: number; readonly body: readonly Statement[] }
   | { readonly kind: 'loop'; readonly label: number; readonly body: readonly Statement[] }
   | { readonly kind: 'branch'; readonly label: number; readonly condition: Node | null; readonly epoch: number }
   | { readonly kind: 'return'; readonly values: readonly Node[]; readonly epoch: number }
-  | { readonly kind: 'tail-call-indirect'; readonly signature: Signature; readonly args: readonly Node[]; readonly target: Node; readonly epoch: number }
+  | {
+      readonly kind: 'tail-call-indirect';
+      readonly signature: Signature;
+      readonly args: readonly Node[];
+      readonly target: Node;
+      readonly epoch: number;
+    }
   | { readonly kind: 'tail-call'; readonly target: FunctionRef; readonly args: readonly Node[]; readonly epoch: number }
   | { readonly kind: 'call-indirect'; readonly signature: Signature; readonly args: readonly Node[]; readonly target: Node; readonly epoch: number }
   | { readonly kind: 'memory-copy' | 'memory-fill'; readonly target: Node; readonly source: Node; readonly length: Node; readonly epoch: number }

@@ -79,7 +79,11 @@ export function buildModule(options: {
     },
   };
   for (const [i, definition] of included.entries()) module.addFunction(definition.signature, encodeFunction(codes[i], resolver));
-  if (options.tableOffset !== undefined) module.addElements(options.tableOffset, functions.map((_, i) => imports.length + i));
+  if (options.tableOffset !== undefined)
+    module.addElements(
+      options.tableOffset,
+      functions.map((_, i) => imports.length + i),
+    );
   else for (const [i, definition] of functions.entries()) module.exportFunction(definition.name, imports.length + i);
   return module.toBytes();
 }

@@ -56,7 +56,8 @@ export class Val<W extends Width = Width> {
   }
 
   private compare(name: string, other: Same<W>): Val<32> {
-    if (this.width === 'f32' || this.width === 'f64') return new Val(this.code, this.code.numeric(`${this.width}.${name}`, [this.node, this.lift(other)]), 32);
+    if (this.width === 'f32' || this.width === 'f64')
+      return new Val(this.code, this.code.numeric(`${this.width}.${name}`, [this.node, this.lift(other)]), 32);
     return new Val(this.code, this.code.numeric(`${this.prefix}.${name}`, [this.node, this.lift(other)]), 32);
   }
 
@@ -68,23 +69,47 @@ export class Val<W extends Width = Width> {
     return this.compare(name, other);
   }
 
-  add(other: Same<W>): Val<W> { return this.binary('add', other, true); }
-  sub(other: Same<W>): Val<W> { return this.binary('sub', other, true); }
-  mul(other: Same<W>): Val<W> { return this.binary('mul', other, true); }
-  and(other: Same<W>): Val<W> { return this.binary('and', other, false); }
-  or(other: Same<W>): Val<W> { return this.binary('or', other, false); }
-  xor(other: Same<W>): Val<W> { return this.binary('xor', other, false); }
-  divU(other: Same<W>): Val<W> { return this.binary('div_u', other, false); }
-  remU(other: Same<W>): Val<W> { return this.binary('rem_u', other, false); }
+  add(other: Same<W>): Val<W> {
+    return this.binary('add', other, true);
+  }
+  sub(other: Same<W>): Val<W> {
+    return this.binary('sub', other, true);
+  }
+  mul(other: Same<W>): Val<W> {
+    return this.binary('mul', other, true);
+  }
+  and(other: Same<W>): Val<W> {
+    return this.binary('and', other, false);
+  }
+  or(other: Same<W>): Val<W> {
+    return this.binary('or', other, false);
+  }
+  xor(other: Same<W>): Val<W> {
+    return this.binary('xor', other, false);
+  }
+  divU(other: Same<W>): Val<W> {
+    return this.binary('div_u', other, false);
+  }
+  remU(other: Same<W>): Val<W> {
+    return this.binary('rem_u', other, false);
+  }
   /** Signed division; 32 and 64 bits only. Traps like WebAssembly's: guard it. */
-  divS(other: Same<W>): Val<W> { return this.binary('div_s', other, false); }
+  divS(other: Same<W>): Val<W> {
+    return this.binary('div_s', other, false);
+  }
   /** Signed remainder; 32 and 64 bits only. */
-  remS(other: Same<W>): Val<W> { return this.binary('rem_s', other, false); }
+  remS(other: Same<W>): Val<W> {
+    return this.binary('rem_s', other, false);
+  }
 
   private shift(name: string, amount: Amount): Node {
     const { code } = this;
-    const count = typeof amount === 'number' ? code.constant(this.width === 64 ? 64 : 32, amount).node
-      : this.width === 64 ? code.numeric('i64.extend_i32_u', [amount.node]) : amount.node;
+    const count =
+      typeof amount === 'number'
+        ? code.constant(this.width === 64 ? 64 : 32, amount).node
+        : this.width === 64
+          ? code.numeric('i64.extend_i32_u', [amount.node])
+          : amount.node;
     return code.numeric(`${this.prefix}.${name}`, [this.node, count]);
   }
 
@@ -95,39 +120,83 @@ export class Val<W extends Width = Width> {
     return new Val(this.code, mask === undefined ? result : this.code.numeric('i32.and', [result, this.code.constant(32, mask).node]), this.width);
   }
   /** Logical right shift. */
-  shrU(amount: Amount): Val<W> { return new Val(this.code, this.shift('shr_u', amount), this.width); }
+  shrU(amount: Amount): Val<W> {
+    return new Val(this.code, this.shift('shr_u', amount), this.width);
+  }
   /** Arithmetic right shift, at the value's own width. */
   shrS(amount: Amount): Val<W> {
-    if (this.width === 8 || this.width === 16) return (this as unknown as Val<8>).sext(32).shrS(amount).trunc(this.width as 8) as unknown as Val<W>;
+    if (this.width === 8 || this.width === 16)
+      return (this as unknown as Val<8>)
+        .sext(32)
+        .shrS(amount)
+        .trunc(this.width as 8) as unknown as Val<W>;
     return new Val(this.code, this.shift('shr_s', amount), this.width);
   }
   /** Rotate left; 32 and 64 bits only. */
-  rotl(amount: Amount): Val<W> { return new Val(this.code, this.shift('rotl', amount), this.width); }
+  rotl(amount: Amount): Val<W> {
+    return new Val(this.code, this.shift('rotl', amount), this.width);
+  }
   /** Rotate right; 32 and 64 bits only. */
-  rotr(amount: Amount): Val<W> { return new Val(this.code, this.shift('rotr', amount), this.width); }
+  rotr(amount: Amount): Val<W> {
+    return new Val(this.code, this.shift('rotr', amount), this.width);
+  }
 
-  not(): Val<W> { return this.xor(MASK[this.width as number] ?? -1); }
-  neg(): Val<W> { return this.code.constant(this.width as IntWidth, 0).sub(this as unknown as Val<IntWidth>) as unknown as Val<W>; }
+  not(): Val<W> {
+    return this.xor(MASK[this.width as number] ?? -1);
+  }
+  neg(): Val<W> {
+    return this.code.constant(this.width as IntWidth, 0).sub(this as unknown as Val<IntWidth>) as unknown as Val<W>;
+  }
 
-  eq(other: Same<W>): Val<32> { return this.compare('eq', other); }
-  ne(other: Same<W>): Val<32> { return this.compare('ne', other); }
-  ltU(other: Same<W>): Val<32> { return this.compare('lt_u', other); }
-  gtU(other: Same<W>): Val<32> { return this.compare('gt_u', other); }
-  leU(other: Same<W>): Val<32> { return this.compare('le_u', other); }
-  geU(other: Same<W>): Val<32> { return this.compare('ge_u', other); }
-  ltS(other: Same<W>): Val<32> { return this.compareSigned('lt_s', other); }
-  gtS(other: Same<W>): Val<32> { return this.compareSigned('gt_s', other); }
-  leS(other: Same<W>): Val<32> { return this.compareSigned('le_s', other); }
-  geS(other: Same<W>): Val<32> { return this.compareSigned('ge_s', other); }
+  eq(other: Same<W>): Val<32> {
+    return this.compare('eq', other);
+  }
+  ne(other: Same<W>): Val<32> {
+    return this.compare('ne', other);
+  }
+  ltU(other: Same<W>): Val<32> {
+    return this.compare('lt_u', other);
+  }
+  gtU(other: Same<W>): Val<32> {
+    return this.compare('gt_u', other);
+  }
+  leU(other: Same<W>): Val<32> {
+    return this.compare('le_u', other);
+  }
+  geU(other: Same<W>): Val<32> {
+    return this.compare('ge_u', other);
+  }
+  ltS(other: Same<W>): Val<32> {
+    return this.compareSigned('lt_s', other);
+  }
+  gtS(other: Same<W>): Val<32> {
+    return this.compareSigned('gt_s', other);
+  }
+  leS(other: Same<W>): Val<32> {
+    return this.compareSigned('le_s', other);
+  }
+  geS(other: Same<W>): Val<32> {
+    return this.compareSigned('ge_s', other);
+  }
   /** 1 when zero. */
-  isZero(): Val<32> { return new Val(this.code, this.code.numeric(`${this.prefix}.eqz`, [this.node]), 32); }
+  isZero(): Val<32> {
+    return new Val(this.code, this.code.numeric(`${this.prefix}.eqz`, [this.node]), 32);
+  }
   /** 1 when not zero. */
-  isNonzero(): Val<32> { return this.compare('ne', 0); }
+  isNonzero(): Val<32> {
+    return this.compare('ne', 0);
+  }
 
   /** Leading zeros at 32 or 64 bits; the operand width when zero. */
-  clz(): Val<W> { return new Val(this.code, this.code.numeric(`${this.prefix}.clz`, [this.node]), this.width); }
-  ctz(): Val<W> { return new Val(this.code, this.code.numeric(`${this.prefix}.ctz`, [this.node]), this.width); }
-  popcnt(): Val<W> { return new Val(this.code, this.code.numeric(`${this.prefix}.popcnt`, [this.node]), this.width); }
+  clz(): Val<W> {
+    return new Val(this.code, this.code.numeric(`${this.prefix}.clz`, [this.node]), this.width);
+  }
+  ctz(): Val<W> {
+    return new Val(this.code, this.code.numeric(`${this.prefix}.ctz`, [this.node]), this.width);
+  }
+  popcnt(): Val<W> {
+    return new Val(this.code, this.code.numeric(`${this.prefix}.popcnt`, [this.node]), this.width);
+  }
 
   /** Zero-extends to a wider integer (or the same). */
   zext<X extends IntWidth>(width: X): Val<X> {

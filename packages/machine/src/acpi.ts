@@ -1,4 +1,4 @@
-import { buildAcpi, type AcpiTables } from '@nestvm/boot';
+import { type AcpiTables, buildAcpi } from '@nestvm/boot';
 import { ACPI_PM_CHIPS, COM_PORTS, Q35_ECAM_BASE, SleepType, SMI_COMMAND_PORT } from '@nestvm/devices/platform';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { MachineConfig } from './config.js';
@@ -25,15 +25,24 @@ export function machineAcpi(config: MachineConfig, board: Board, ram: RamLayout,
     ...(q35 ? { ecam: { address: Q35_ECAM_BASE, buses: 256 } } : {}),
     ...(chip
       ? {
-        pm: {
-          base: chip.base, gpeBase: chip.gpeBase, gpeBytes: chip.gpeBytes, smiCommandPort: SMI_COMMAND_PORT, acpiEnable: chip.acpiEnable, acpiDisable: chip.acpiDisable,
-          timer32: false, sciInterrupt: SCI, sleepTypes: { s5: SleepType.S5, s3: SleepType.S3, s4: SleepType.S4 },
-        },
-      }
+          pm: {
+            base: chip.base,
+            gpeBase: chip.gpeBase,
+            gpeBytes: chip.gpeBytes,
+            smiCommandPort: SMI_COMMAND_PORT,
+            acpiEnable: chip.acpiEnable,
+            acpiDisable: chip.acpiDisable,
+            timer32: false,
+            sciInterrupt: SCI,
+            sleepTypes: { s5: SleepType.S5, s3: SleepType.S3, s4: SleepType.S4 },
+          },
+        }
       : {}),
     legacy: {
       serial: (config.serial ?? []).flatMap((sink, i) => (sink && COM_PORTS[i] ? [COM_PORTS[i]] : [])),
-      rtc: parts.has('rtc'), keyboard: parts.has('i8042'), pit: parts.has('pit'),
+      rtc: parts.has('rtc'),
+      keyboard: parts.has('i8042'),
+      pit: parts.has('pit'),
     },
     pciHole: { base: holeBase, end: PCI_MEMORY_END },
   });

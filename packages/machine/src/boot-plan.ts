@@ -1,4 +1,4 @@
-import { BootError, buildE820, loadFlat, loadKernel, type BootPlan, type BootWrite, type E820Entry } from '@nestvm/boot';
+import { BootError, type BootPlan, type BootWrite, buildE820, type E820Entry, loadFlat, loadKernel } from '@nestvm/boot';
 import { machineAcpi } from './acpi.js';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { MachineConfig } from './config.js';
@@ -27,7 +27,11 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
   const tables = machineAcpi(config, board, ram, parts);
   if (config.kernel) {
     entry = loadKernel({
-      kernel: config.kernel, modules: config.modules ?? [], commandLine: config.commandLine ?? '', e820, longMode: config.cpu.has('lm'),
+      kernel: config.kernel,
+      modules: config.modules ?? [],
+      commandLine: config.commandLine ?? '',
+      e820,
+      longMode: config.cpu.has('lm'),
       ...(tables ? { rsdp: tables.rsdp, rsdpBytes: tables.rsdpBytes } : {}),
     });
     plans.push(entry);
@@ -35,11 +39,13 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
   for (const image of config.images ?? []) {
     const plan = loadFlat({ file: image.file, address: image.address, mode: image.entry ?? 'protected', e820 });
     if (image.entry) {
-      if (image.entry === 'long' && !config.cpu.has('lm')) throw new BootError('entry-missing', `${image.file.name}: starts in long mode, which the CPU lacks; choose another model`);
+      if (image.entry === 'long' && !config.cpu.has('lm'))
+        throw new BootError('entry-missing', `${image.file.name}: starts in long mode, which the CPU lacks; choose another model`);
       entry = plan;
       plans.push(plan);
     } else plans.push({ ...plan, writes: plan.writes.filter((write) => write.name === image.file.name) });
   }
-  if (entry === undefined && config.firmware === undefined) throw new MachineError('nothing-to-run', 'machine: neither a kernel, an image with an entry nor firmware; give one of them');
+  if (entry === undefined && config.firmware === undefined)
+    throw new MachineError('nothing-to-run', 'machine: neither a kernel, an image with an entry nor firmware; give one of them');
   return { plans, tables: tables?.writes ?? [], entry };
 }

@@ -9,7 +9,8 @@ const ZEROS = new Uint8Array(65536);
 export function applyWrites(writes: readonly BootWrite[], memory: PhysicalMemory): void {
   for (const { address, bytes, size } of writes) {
     memory.write(address, bytes);
-    for (let at = bytes.length; at < (size ?? 0); at += ZEROS.length) memory.write(address + at, ZEROS.subarray(0, Math.min(ZEROS.length, size! - at)));
+    for (let at = bytes.length; at < (size ?? 0); at += ZEROS.length)
+      memory.write(address + at, ZEROS.subarray(0, Math.min(ZEROS.length, size! - at)));
   }
 }
 

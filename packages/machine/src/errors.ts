@@ -4,7 +4,10 @@ export type MachineErrorCode = 'bad-option' | 'nothing-to-run' | 'too-much-memor
 /** A configuration that no machine can be made from; the message says what, where, and what to do. */
 export class MachineError extends Error {
   override readonly name = 'MachineError';
-  constructor(readonly code: MachineErrorCode, message: string) {
+  constructor(
+    readonly code: MachineErrorCode,
+    message: string,
+  ) {
     super(message);
   }
 }

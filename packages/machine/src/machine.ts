@@ -1,9 +1,9 @@
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
 import { createDeterministicRandom, Engine, Interpreter, reset, Vcpu } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
-import { createArena, MemoryError, PhysicalMemory, type Arena } from '@nestvm/memory';
+import { type Arena, createArena, MemoryError, PhysicalMemory } from '@nestvm/memory';
 import { Mmu } from '@nestvm/mmu';
-import { boards, ramLayout, type Board, type BoardPart, type RamLayout } from './boards.js';
+import { type Board, type BoardPart, boards, type RamLayout, ramLayout } from './boards.js';
 import { createStartup, type Startup } from './boot-plan.js';
 import type { ClockConfig, HostServices, MachineConfig, MachineOutcome } from './config.js';
 import { applyWrites, enterPlan } from './entry.js';
@@ -48,7 +48,14 @@ export class Machine {
     const host: HostServices = config.host ?? createMemoryHost();
     const clock: ClockConfig = config.clock ?? { kind: 'virtual', shift: 0, sleep: false };
     this.platform = new Platform({
-      board: this.board, parts: this.parts, config, ram: this.ram, memory: this.memory, ports: this.ports, mmio: this.mmio, clock: this.clock,
+      board: this.board,
+      parts: this.parts,
+      config,
+      ram: this.ram,
+      memory: this.memory,
+      ports: this.ports,
+      mmio: this.mmio,
+      clock: this.clock,
       lines: {
         reset: () => this.loop.requestReset('guest'),
         powerOff: () => this.loop.finish({ kind: 'poweroff' }),
@@ -60,7 +67,10 @@ export class Machine {
     const engine = new Engine(this.arena, this.memory);
     this.executors = this.cpus.map((cpu) => new Interpreter(cpu, engine));
     this.loop = new RunLoop({
-      executors: this.executors, clock: this.clock, host, clockConfig: clock,
+      executors: this.executors,
+      clock: this.clock,
+      host,
+      clockConfig: clock,
       selectCpu: (index) => {
         this.platform.current = index;
       },
@@ -128,7 +138,17 @@ export class Machine {
     return Array.from({ length: count }, (_, index) => {
       const base = arena.allocate(`vcpu ${index}`, vcpuState.size, 64);
       const mmu = new Mmu({ memory, vcpuBase: base, maxPhysicalAddress: config.cpu.physicalBits, pages1g: config.cpu.has('pdpe1gb') });
-      const cpu = new Vcpu({ index, buffer: arena.memory.buffer, base, mmu, memory, ports: this.ports, clock: this.clock, model: config.cpu, random });
+      const cpu = new Vcpu({
+        index,
+        buffer: arena.memory.buffer,
+        base,
+        mmu,
+        memory,
+        ports: this.ports,
+        clock: this.clock,
+        model: config.cpu,
+        random,
+      });
       const source = platform.localApics[index] ?? (index === 0 ? platform.picSource : undefined);
       if (source) cpu.connectInterrupts(source);
       cpu.onPlatformEvent = (event) => {
@@ -154,7 +174,9 @@ const Activity = { HLT: 1, WAIT_FOR_SIPI: 3 } as const;
 /** Halted with interrupts off, or an application processor that nobody has started. */
 function isHaltedForGood(cpu: Vcpu): boolean {
   const activity = cpu.get32('activity');
-  return activity === Activity.WAIT_FOR_SIPI || (activity === Activity.HLT && (cpu.get32('rflags') & RFLAGS_IF) === 0 && cpu.get32('guestMode') === 0);
+  return (
+    activity === Activity.WAIT_FOR_SIPI || (activity === Activity.HLT && (cpu.get32('rflags') & RFLAGS_IF) === 0 && cpu.get32('guestMode') === 0)
+  );
 }
 
 /** Makes a machine; throws `MachineError`, `BootError` and `CpuModelError` for what cannot be. */
@@ -175,17 +197,23 @@ function arenaBytes(memoryBytes: number, cpus: number): number {
   if (!Number.isSafeInteger(memoryBytes) || memoryBytes < MEBIBYTE || memoryBytes % 4096 !== 0) {
     throw new MachineError('bad-option', `machine: ${memoryBytes} bytes of memory; give at least 1 MiB, in whole pages`);
   }
-  if (bytes > FOUR_GIB) throw new MachineError('too-much-memory', `machine: ${memoryBytes / MEBIBYTE} MiB of guest memory and the engine do not fit into 4 GiB; give less`);
+  if (bytes > FOUR_GIB)
+    throw new MachineError(
+      'too-much-memory',
+      `machine: ${memoryBytes / MEBIBYTE} MiB of guest memory and the engine do not fit into 4 GiB; give less`,
+    );
   return bytes;
 }
 
 function partsOf(board: Board, config: MachineConfig): ReadonlySet<BoardPart> {
   const parts = new Set(board.parts);
   for (const [part, on] of Object.entries(config.parts ?? {}) as [BoardPart, boolean][]) {
-    if (!board.optional.includes(part)) throw new MachineError('bad-option', `machine: board '${board.name}' has no switch '${part}'; it has ${board.optional.join(', ') || 'none'}`);
+    if (!board.optional.includes(part))
+      throw new MachineError('bad-option', `machine: board '${board.name}' has no switch '${part}'; it has ${board.optional.join(', ') || 'none'}`);
     if (on) parts.add(part);
     else parts.delete(part);
   }
-  if (cpuCount(config) > 1 && !config.cpu.has('apic')) throw new MachineError('bad-option', 'machine: several CPUs need local APICs; add the feature apic or use one CPU');
+  if (cpuCount(config) > 1 && !config.cpu.has('apic'))
+    throw new MachineError('bad-option', 'machine: several CPUs need local APICs; add the feature apic or use one CPU');
   return parts;
 }

@@ -1,8 +1,31 @@
 import type { Device } from '@nestvm/bus';
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
 import {
-  AcpiPm, addI440Fx, addQ35, ApicBus, assignPciResources, COM_PORTS, DebugConsole, DebugExit, FwCfg, Hpet, I8042, initializeLikeFirmware, InterruptRouting, IoApic, LocalApic,
-  PciHost, Pic, PicInterruptSource, Pit, PlatformWiring, Port92, ResetControl, Rtc, TestDevice, Uart,
+  AcpiPm,
+  ApicBus,
+  addI440Fx,
+  addQ35,
+  assignPciResources,
+  COM_PORTS,
+  DebugConsole,
+  DebugExit,
+  FwCfg,
+  Hpet,
+  I8042,
+  InterruptRouting,
+  IoApic,
+  initializeLikeFirmware,
+  LocalApic,
+  PciHost,
+  Pic,
+  PicInterruptSource,
+  Pit,
+  PlatformWiring,
+  Port92,
+  ResetControl,
+  Rtc,
+  TestDevice,
+  Uart,
 } from '@nestvm/devices/platform';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Board, BoardPart, RamLayout } from './boards.js';
@@ -59,7 +82,12 @@ export class Platform {
     const ioApic = this.apicBus && has('ioapic') ? new IoApic({ bus: this.apicBus }) : undefined;
     const routing = new InterruptRouting({ ...(this.pic ? { pic: this.pic } : {}), ...(ioApic ? { ioApic } : {}) });
     const wiring = new PlatformWiring({
-      ports: options.ports, mmio: options.mmio, clock: options.clock, dma: options.memory, routing, ...(this.apicBus ? { msi: this.apicBus } : {}),
+      ports: options.ports,
+      mmio: options.mmio,
+      clock: options.clock,
+      dma: options.memory,
+      routing,
+      ...(this.apicBus ? { msi: this.apicBus } : {}),
       lines: {
         reset: (level) => level === 1 && lines.reset(),
         poweroff: (level) => level === 1 && lines.powerOff(),
@@ -105,10 +133,18 @@ export class Platform {
     if (!present || !this.apicBus) return;
     const { cpu } = config;
     for (let id = 0; id < cpuCount(config); id++) {
-      this.localApics.push(new LocalApic({
-        id, bsp: id === 0, bus: this.apicBus, clock, ...(this.pic ? { pic: this.pic } : {}),
-        x2apic: cpu.has('x2apic'), tscDeadline: cpu.has('tsc-deadline'), physicalAddressBits: cpu.physicalBits,
-      }));
+      this.localApics.push(
+        new LocalApic({
+          id,
+          bsp: id === 0,
+          bus: this.apicBus,
+          clock,
+          ...(this.pic ? { pic: this.pic } : {}),
+          x2apic: cpu.has('x2apic'),
+          tscDeadline: cpu.has('tsc-deadline'),
+          physicalAddressBits: cpu.physicalBits,
+        }),
+      );
     }
     this.pic?.setOutput((level) => this.apicBus!.setPicOutput(level));
   }

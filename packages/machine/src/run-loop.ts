@@ -55,7 +55,9 @@ export class RunLoop {
     if (clockConfig.kind === 'host') clock.setSource(() => Math.floor(host.nowNs() - this.hostOrigin));
     else {
       const scale = 2 ** clockConfig.shift;
-      clock.setSource(() => this.sliceStartNs + (this.running ? (options.executors[this.runningIndex]!.retired - this.sliceStartRetired) * scale : 0));
+      clock.setSource(
+        () => this.sliceStartNs + (this.running ? (options.executors[this.runningIndex]!.retired - this.sliceStartRetired) * scale : 0),
+      );
     }
     clock.setEarlierDeadlineListener(() => this.interrupt());
   }

@@ -1,5 +1,5 @@
-import { vcpuState } from '@nestvm/isa';
 import { type Code, type IntWidth, Kind, type Val, type Width } from '@nestvm/emit';
+import { vcpuState } from '@nestvm/isa';
 import type { Facts } from './facts.js';
 import type { Fields } from './fields.js';
 import { Flags } from './flags.js';
@@ -146,9 +146,12 @@ export class Context {
   /** Linear address of an offset in the memory operand's segment, checked as the facts demand. */
   linear(offset: Val<64>, bytes: number, access: 0 | 1): Val<64> {
     switch (this.facts.segment) {
-      case 'none': return offset;
-      case 'base': return offset.add(this.readState(64, this.fields.segment().shl(3).add(vcpuState.offset.segBase)));
-      case 'checked': return this.engine.checkSegment(this, this.fields.segment(), offset.trunc(32), bytes, access);
+      case 'none':
+        return offset;
+      case 'base':
+        return offset.add(this.readState(64, this.fields.segment().shl(3).add(vcpuState.offset.segBase)));
+      case 'checked':
+        return this.engine.checkSegment(this, this.fields.segment(), offset.trunc(32), bytes, access);
     }
   }
 

@@ -37,8 +37,14 @@ export class Flags {
         const wide = carries as Val<64>;
         return wide.shrU(32).trunc(32).and(CARRY_BITS).or(wide.trunc(32).and(8));
       }
-      case 32: return (carries as Val<32>).and(CARRY_BITS | 8);
-      default: return carries.as(32).shl(32 - carries.width).or(carries.as(32).and(8)).and(CARRY_BITS | 8);
+      case 32:
+        return (carries as Val<32>).and(CARRY_BITS | 8);
+      default:
+        return carries
+          .as(32)
+          .shl(32 - carries.width)
+          .or(carries.as(32).and(8))
+          .and(CARRY_BITS | 8);
     }
   }
 
@@ -133,14 +139,22 @@ export class Flags {
 
   private positive(kind: number): Val<32> {
     switch (kind) {
-      case 0: return this.of();
-      case 1: return this.cf();
-      case 2: return this.zf();
-      case 3: return this.cf().or(this.zf());
-      case 4: return this.sf();
-      case 5: return this.pf();
-      case 6: return this.sf().xor(this.of());
-      default: return this.zf().or(this.sf().xor(this.of()));
+      case 0:
+        return this.of();
+      case 1:
+        return this.cf();
+      case 2:
+        return this.zf();
+      case 3:
+        return this.cf().or(this.zf());
+      case 4:
+        return this.sf();
+      case 5:
+        return this.pf();
+      case 6:
+        return this.sf().xor(this.of());
+      default:
+        return this.zf().or(this.sf().xor(this.of()));
     }
   }
 }

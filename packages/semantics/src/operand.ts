@@ -1,21 +1,28 @@
-import { vcpuState, type OperandSpec } from '@nestvm/isa';
 import type { IntWidth, Val } from '@nestvm/emit';
-import type { Context } from './context.js';
+import { type OperandSpec, vcpuState } from '@nestvm/isa';
+import type { Context, Place } from './context.js';
 import { SemanticsError } from './errors.js';
-import type { Place } from './context.js';
 
 /** Width of an integer operand type letter under an operand size (SDM Vol. 2, Appendix A, "Codes for Operand Type"). */
 export function operandWidth(type: string, operandSize: 16 | 32 | 64): IntWidth {
   switch (type) {
-    case 'b': return 8;
-    case 'w': return 16;
-    case 'd': return 32;
-    case 'q': return 64;
-    case 'z': return operandSize === 64 ? 32 : operandSize;
-    case 'y': return operandSize === 64 ? 64 : 32;
+    case 'b':
+      return 8;
+    case 'w':
+      return 16;
+    case 'd':
+      return 32;
+    case 'q':
+      return 64;
+    case 'z':
+      return operandSize === 64 ? 32 : operandSize;
+    case 'y':
+      return operandSize === 64 ? 64 : 32;
     case '':
-    case 'v': return operandSize;
-    default: throw new SemanticsError('unknown-operand', `operand type '${type}' is no integer: use a vector or x87 operand`);
+    case 'v':
+      return operandSize;
+    default:
+      throw new SemanticsError('unknown-operand', `operand type '${type}' is no integer: use a vector or x87 operand`);
   }
 }
 
@@ -36,17 +43,31 @@ const FIXED: Record<string, number> = { AL: RAX, AX: RAX, rAX: RAX, eAX: RAX, CL
 
 class RegisterOperand<W extends IntWidth> implements Operand<W> {
   readonly isMemory = false;
-  constructor(private readonly x: Context, readonly width: W, private readonly offset: Val<32> | number) {}
-  read(): Val<W> { return this.x.readGpr(this.width, this.offset); }
-  modify(): Val<W> { return this.read(); }
-  write(value: Val<W>): void { this.x.writeGpr(this.width, this.offset, value); }
+  constructor(
+    private readonly x: Context,
+    readonly width: W,
+    private readonly offset: Val<32> | number,
+  ) {}
+  read(): Val<W> {
+    return this.x.readGpr(this.width, this.offset);
+  }
+  modify(): Val<W> {
+    return this.read();
+  }
+  write(value: Val<W>): void {
+    this.x.writeGpr(this.width, this.offset, value);
+  }
 }
 
 class MemoryOperand<W extends IntWidth> implements Operand<W> {
   readonly isMemory = true;
   private place: Place<W> | undefined;
   private value: Val<W> | undefined;
-  constructor(private readonly x: Context, readonly width: W, private readonly address: (access: 0 | 1) => Val<64>) {}
+  constructor(
+    private readonly x: Context,
+    readonly width: W,
+    private readonly address: (access: 0 | 1) => Val<64>,
+  ) {}
   read(): Val<W> {
     this.value ??= this.x.engine.load(this.x, this.width, this.address(0));
     return this.value;
@@ -63,14 +84,22 @@ class MemoryOperand<W extends IntWidth> implements Operand<W> {
 
 class ImmediateOperand<W extends IntWidth> implements Operand<W> {
   readonly isMemory = false;
-  constructor(private readonly x: Context, readonly width: W, private readonly constant: number | null) {}
+  constructor(
+    private readonly x: Context,
+    readonly width: W,
+    private readonly constant: number | null,
+  ) {}
   read(): Val<W> {
     if (this.constant !== null) return this.x.const(this.width, this.constant);
     const { fields } = this.x;
     return (this.width === 64 ? fields.immediate() : fields.immediate32().trunc(this.width)) as Val<W>;
   }
-  modify(): Val<W> { return this.read(); }
-  write(): never { throw new SemanticsError('read-only-operand', 'an immediate cannot be written'); }
+  modify(): Val<W> {
+    return this.read();
+  }
+  write(): never {
+    throw new SemanticsError('read-only-operand', 'an immediate cannot be written');
+  }
 }
 
 /** The general-purpose, memory or immediate operand that a row's operand means under the facts. */
@@ -81,18 +110,34 @@ export function integerOperand(x: Context, spec: OperandSpec, width: IntWidth = 
     case 'M':
       if (x.facts.memory) return new MemoryOperand(x, width, (access) => x.operandAddress(width / 8, access));
       return new RegisterOperand(x, width, fields.rm());
-    case 'R': return new RegisterOperand(x, width, fields.rm());
+    case 'R':
+      return new RegisterOperand(x, width, fields.rm());
     case 'G':
-    case 'Z': return new RegisterOperand(x, width, fields.reg());
-    case 'B': return new RegisterOperand(x, width, fields.vvvv());
-    case 'O': return new MemoryOperand(x, width, (access) => x.linear(x.facts.addressSize === 64 ? fields.immediate() : fields.immediate().and(0xffffffffn), width / 8, access));
+    case 'Z':
+      return new RegisterOperand(x, width, fields.reg());
+    case 'B':
+      return new RegisterOperand(x, width, fields.vvvv());
+    case 'O':
+      return new MemoryOperand(x, width, (access) =>
+        x.linear(x.facts.addressSize === 64 ? fields.immediate() : fields.immediate().and(0xffffffffn), width / 8, access),
+      );
     case 'I':
-    case 'sI': return new ImmediateOperand(x, width, null);
-    case '1': return new ImmediateOperand(x, 8, 1);
+    case 'sI':
+      return new ImmediateOperand(x, width, null);
+    case '1':
+      return new ImmediateOperand(x, 8, 1);
     default: {
       const offset = FIXED[spec.method];
-      if (offset === undefined) throw new SemanticsError('unknown-operand', `operand ${spec.method}${spec.type} of ${x.facts.row.mnemonic} is no integer operand`);
-      const fixedWidth = spec.method === 'AL' || spec.method === 'CL' ? 8 : spec.method === 'AX' || spec.method === 'DX' ? 16 : spec.method === 'eAX' && x.facts.operandSize === 64 ? 32 : x.facts.operandSize;
+      if (offset === undefined)
+        throw new SemanticsError('unknown-operand', `operand ${spec.method}${spec.type} of ${x.facts.row.mnemonic} is no integer operand`);
+      const fixedWidth =
+        spec.method === 'AL' || spec.method === 'CL'
+          ? 8
+          : spec.method === 'AX' || spec.method === 'DX'
+            ? 16
+            : spec.method === 'eAX' && x.facts.operandSize === 64
+              ? 32
+              : x.facts.operandSize;
       return new RegisterOperand(x, fixedWidth, offset);
     }
   }

@@ -15,7 +15,8 @@ export function stackLinear(x: Context, offset: Val<64>, bytes: number, access: 
 export const stackPointer = (x: Context): Val<64> => x.gpr(x.facts.stackSize, Gpr.RSP).zext(64);
 
 /** Sets the stack pointer at the stack's size; the rest of RSP stays (16 bits) or is cleared (32 bits). */
-export const setStackPointer = (x: Context, value: Val<64>): void => x.setGpr(x.facts.stackSize, Gpr.RSP, value.trunc(x.facts.stackSize) as Val<IntWidth>);
+export const setStackPointer = (x: Context, value: Val<64>): void =>
+  x.setGpr(x.facts.stackSize, Gpr.RSP, value.trunc(x.facts.stackSize) as Val<IntWidth>);
 
 /** Pushes a value; RSP moves after the store, so that a fault leaves it. */
 export function push(x: Context, value: Val<IntWidth>): void {

@@ -1,8 +1,8 @@
 import { buildModule, type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import { type OpcodeRow, vcpuState } from '@nestvm/isa';
+import type { Engine } from '../src/context.js';
 import { Context } from '../src/context.js';
 import type { Emitter } from '../src/emitter.js';
-import type { Engine } from '../src/context.js';
 import type { Facts } from '../src/facts.js';
 import type { Fields } from '../src/fields.js';
 

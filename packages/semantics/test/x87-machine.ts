@@ -1,7 +1,7 @@
 import { buildModule, type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import { type OpcodeRow, opcodeRows, vcpuState } from '@nestvm/isa';
-import { Context } from '../src/context.js';
 import type { Engine } from '../src/context.js';
+import { Context } from '../src/context.js';
 import type { Fields } from '../src/fields.js';
 import { x87Meanings } from '../src/x87/index.js';
 
@@ -22,14 +22,29 @@ const engine: Engine = {
     x.set32('faultVector', x.const(32, vector));
     x.code.return();
   },
-  modify: unused, hostAddress: unused, checkSegment: unused, next: unused, jumpDirect: unused, fallThrough: unused, jumpIndirect: unused, repeat: unused, system: unused,
+  modify: unused,
+  hostAddress: unused,
+  checkSegment: unused,
+  next: unused,
+  jumpDirect: unused,
+  fallThrough: unused,
+  jumpIndirect: unused,
+  repeat: unused,
+  system: unused,
 };
 
 /** The row that a vector's name means: mnemonic, and `_m32`, `_0` (ST, STi), `_i` (STi). */
 function rowOf(name: string): OpcodeRow {
   const [mnemonic, form] = name.split('_') as [string, string?];
-  const type = form === undefined ? '' : mnemonic.startsWith('FI') ? { m16: 'w', m32: 'd', m64: 'q' }[form] : { m32: 'fs', m64: 'fd', m80: mnemonic.startsWith('FB') ? 'fb' : 'ft', m224: 'fe', m864: 'fx', m16: 'w' }[form];
-  const found = opcodeRows.filter((r) => r.mnemonic === mnemonic && (type ? r.operands[0]?.method === 'M' && r.operands[0].type === type : r.operands[0]?.method !== 'M'));
+  const type =
+    form === undefined
+      ? ''
+      : mnemonic.startsWith('FI')
+        ? { m16: 'w', m32: 'd', m64: 'q' }[form]
+        : { m32: 'fs', m64: 'fd', m80: mnemonic.startsWith('FB') ? 'fb' : 'ft', m224: 'fe', m864: 'fx', m16: 'w' }[form];
+  const found = opcodeRows.filter(
+    (r) => r.mnemonic === mnemonic && (type ? r.operands[0]?.method === 'M' && r.operands[0].type === type : r.operands[0]?.method !== 'M'),
+  );
   const first = form === '0' ? 'ST' : form === 'i' && found.some((r) => r.operands[0]?.method === 'STi') ? 'STi' : found[0]?.operands[0]?.method;
   const row = found.find((r) => r.operands[0]?.method === first);
   if (!row) throw new Error(`no row for ${name}`);
@@ -42,12 +57,36 @@ function handler(name: string): FunctionDefinition {
   return defineFunction(name, { params: [], results: [] }, (code: Code) => {
     const constant = (value: number) => (): Val<32> => code.constant(32, value);
     const fields: Fields = {
-      reg: constant(0), rm: constant(1), vvvv: constant(0), base: constant(offset.zero), index: constant(offset.zero), scale: constant(0), displacement: constant(DATA), segment: constant(3),
-      immediate: () => code.constant(64, 0), immediate32: constant(0), blockOffset: constant(3), length: constant(2), targetOffset: constant(0),
+      reg: constant(0),
+      rm: constant(1),
+      vvvv: constant(0),
+      base: constant(offset.zero),
+      index: constant(offset.zero),
+      scale: constant(0),
+      displacement: constant(DATA),
+      segment: constant(3),
+      immediate: () => code.constant(64, 0),
+      immediate32: constant(0),
+      blockOffset: constant(3),
+      length: constant(2),
+      targetOffset: constant(0),
     };
     const facts = {
-      row, operandSize: 32, addressSize: 64, memory, rep: 0, lock: false, long: true, stackSize: 64, indexed: false, segment: 'none', stackSegment: 'none',
-      canonicalBits: 48, aligned: false, vectorLength: 0, code16: false,
+      row,
+      operandSize: 32,
+      addressSize: 64,
+      memory,
+      rep: 0,
+      lock: false,
+      long: true,
+      stackSize: 64,
+      indexed: false,
+      segment: 'none',
+      stackSegment: 'none',
+      canonicalBits: 48,
+      aligned: false,
+      vectorLength: 0,
+      code16: false,
     } as const;
     x87Meanings[row.mnemonic]!(new Context(code, code.constant(32, CPU), facts, fields, engine));
   });
@@ -66,8 +105,12 @@ export class X87Machine {
     this.handlers = new WebAssembly.Instance(new WebAssembly.Module(module), { env: { memory: this.memory } }).exports as Record<string, () => void>;
   }
 
-  get(field: keyof typeof offset): number { return this.view.getUint32(CPU + offset[field], true); }
-  set(field: keyof typeof offset, value: number): void { this.view.setUint32(CPU + offset[field], value, true); }
+  get(field: keyof typeof offset): number {
+    return this.view.getUint32(CPU + offset[field], true);
+  }
+  set(field: keyof typeof offset, value: number): void {
+    this.view.setUint32(CPU + offset[field], value, true);
+  }
   /** The ten bytes of physical register n. */
   register(n: number): Uint8Array {
     const at = CPU + offset.fpr + 16 * (n & 7);
@@ -88,7 +131,11 @@ export class X87Machine {
   }
 }
 
-const hex = (bytes: Uint8Array): string => [...bytes].reverse().map((b) => b.toString(16).padStart(2, '0')).join('');
+const hex = (bytes: Uint8Array): string =>
+  [...bytes]
+    .reverse()
+    .map((b) => b.toString(16).padStart(2, '0'))
+    .join('');
 const put = (target: Uint8Array, text: string): void => target.set((text.match(/../g) ?? []).map((b) => Number.parseInt(b, 16)).reverse());
 
 /** Runs one line of the vector file; what came out in the file's notation, after `>`. */
@@ -108,14 +155,21 @@ export function replay(machine: X87Machine, line: string): { name: string; expec
   machine.run(name);
   const shown = [-1, 0, 1].map((i) => (((machine.get('ftag') >> ((top + i) & 7)) & 1) === 1 ? hex(machine.register(top + i)) : '-'));
   const two = (n: number, width: number): string => n.toString(16).padStart(width, '0');
-  const actual = [two(machine.get('fsw') | (machine.get('ftop') << 11), 4), two(machine.get('ftag'), 2), ...shown, hex(machine.data.subarray(0, 10)), two(machine.flags(), 2)];
+  const actual = [
+    two(machine.get('fsw') | (machine.get('ftop') << 11), 4),
+    two(machine.get('ftag'), 2),
+    ...shown,
+    hex(machine.data.subarray(0, 10)),
+    two(machine.flags(), 2),
+  ];
   const expected = right.split(' ');
   // The manual clears C1, the CPU that the vectors are from leaves it.
-  if (/^FU?COMIP?_/.test(name)) for (const words of [expected, actual]) {
-    const after = Number.parseInt(words[0]!, 16);
-    words[0] = two(after & ~0x200, 4);
-    // The manual keeps the flags when an invalid operation is unmasked, that CPU sets them.
-    if ((after & ~Number.parseInt(control, 16) & 1) !== 0) words[6] = '-';
-  }
+  if (/^FU?COMIP?_/.test(name))
+    for (const words of [expected, actual]) {
+      const after = Number.parseInt(words[0]!, 16);
+      words[0] = two(after & ~0x200, 4);
+      // The manual keeps the flags when an invalid operation is unmasked, that CPU sets them.
+      if ((after & ~Number.parseInt(control, 16) & 1) !== 0) words[6] = '-';
+    }
   return { name, expected, actual };
 }

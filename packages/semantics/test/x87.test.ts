@@ -3,7 +3,10 @@ import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { replay, X87Machine } from './x87-machine.js';
 
-const lines = gunzipSync(readFileSync(new URL('x87-vectors.txt.gz', import.meta.url))).toString().trim().split('\n');
+const lines = gunzipSync(readFileSync(new URL('x87-vectors.txt.gz', import.meta.url)))
+  .toString()
+  .trim()
+  .split('\n');
 const nameOf = (line: string): string => line.slice(0, line.indexOf(' '));
 /** Results of these are compared within one unit in the last place. */
 const TRANSCENDENTAL = new Set(['F2XM1', 'FYL2X', 'FYL2XP1', 'FPATAN', 'FPTAN', 'FSIN', 'FCOS', 'FSINCOS']);

@@ -23,5 +23,7 @@ export function parseCharacterDevice(option: string, text: string, named: Readon
 export function namedCharacterDevice(option: string, id: string, named: ReadonlyMap<string, CharacterSpec>): CharacterSpec {
   const spec = named.get(id);
   if (spec !== undefined) return spec;
-  throw new UsageError(`${option}: no -chardev has the id '${id}'; ${named.size > 0 ? `there are ${[...named.keys()].join(', ')}` : `add -chardev stdio,id=${id}`}`);
+  throw new UsageError(
+    `${option}: no -chardev has the id '${id}'; ${named.size > 0 ? `there are ${[...named.keys()].join(', ')}` : `add -chardev stdio,id=${id}`}`,
+  );
 }

@@ -1,8 +1,8 @@
-import { CpuModel, CpuModelError, nearestName, parseCpu, type CpuTopology } from '@nestvm/isa/models';
-import { boardNames, boardProperties, type BoardName } from '@nestvm/machine';
+import { CpuModel, CpuModelError, type CpuTopology, nearestName, parseCpu } from '@nestvm/isa/models';
+import { type BoardName, boardNames, boardProperties } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
-import { parseCharacterDevice, type CharacterSpec } from './character.js';
-import { parseDevices, type DeviceSpecs } from './devices.js';
+import { type CharacterSpec, parseCharacterDevice } from './character.js';
+import { type DeviceSpecs, parseDevices } from './devices.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSize, parseSwitch, splitCommas } from './text.js';
 
@@ -51,8 +51,13 @@ const SMALLEST_MEMORY = 2 ** 20;
 const LARGEST_MEMORY = 3.75 * 2 ** 30;
 /** Names of `-d` items. */
 export const logItems: Readonly<Record<string, string>> = {
-  int: 'interrupts and exceptions as they are delivered', in_asm: 'instructions as they are decoded', exec: 'addresses of blocks as they run',
-  cpu: 'registers at each event', cpu_reset: 'registers at each reset', guest_errors: 'accesses to nothing, impossible register values', io: 'port and MMIO accesses',
+  int: 'interrupts and exceptions as they are delivered',
+  in_asm: 'instructions as they are decoded',
+  exec: 'addresses of blocks as they run',
+  cpu: 'registers at each event',
+  cpu_reset: 'registers at each reset',
+  guest_errors: 'accesses to nothing, impossible register values',
+  io: 'port and MMIO accesses',
 };
 
 const last = (raw: RawOptions, name: string): string | undefined => raw.get(name)?.at(-1);
@@ -66,7 +71,10 @@ export function configure(raw: RawOptions): RunOptions {
   const characters = new Map((raw.get('chardev') ?? []).map((text) => parseChardev(text)));
   const devices = parseDevices(raw.get('device') ?? [], characters);
   const debugcon = last(raw, 'debugcon');
-  const debugConsole = debugcon !== undefined && debugcon !== 'none' ? { port: 0xe9, to: parseCharacterDevice('-debugcon', debugcon, characters) } : devices.debugConsole;
+  const debugConsole =
+    debugcon !== undefined && debugcon !== 'none'
+      ? { port: 0xe9, to: parseCharacterDevice('-debugcon', debugcon, characters) }
+      : devices.debugConsole;
   const kernel = last(raw, 'kernel');
   const commandLine = last(raw, 'append');
   const firmware = last(raw, 'bios');
@@ -77,15 +85,28 @@ export function configure(raw: RawOptions): RunOptions {
   acceptNone(raw, warnings);
   return {
     name: parseProperties(last(raw, 'name') ?? 'nestvm').head || 'nestvm',
-    board, boardProperties: properties, cpu, topology, memoryBytes: parseMemory(last(raw, 'm')),
-    ...(kernel === undefined ? {} : { kernel }), modules, ...(commandLine === undefined ? {} : { commandLine }), ...(firmware === undefined ? {} : { firmware }),
+    board,
+    boardProperties: properties,
+    cpu,
+    topology,
+    memoryBytes: parseMemory(last(raw, 'm')),
+    ...(kernel === undefined ? {} : { kernel }),
+    modules,
+    ...(commandLine === undefined ? {} : { commandLine }),
+    ...(firmware === undefined ? {} : { firmware }),
     serial: parseSerial(raw, characters, devices),
-    ...(debugConsole ? { debugConsole } : {}), devices,
-    clock: parseIcount(last(raw, 'icount')), rtc: parseRtc(last(raw, 'rtc')),
-    reboot: !raw.has('no-reboot'), shutdown: !raw.has('no-shutdown'), paused: raw.has('S'),
+    ...(debugConsole ? { debugConsole } : {}),
+    devices,
+    clock: parseIcount(last(raw, 'icount')),
+    rtc: parseRtc(last(raw, 'rtc')),
+    reboot: !raw.has('no-reboot'),
+    shutdown: !raw.has('no-shutdown'),
+    paused: raw.has('S'),
     escape: parseInteger('-echr', last(raw, 'echr') ?? '1', 0, 255),
     ...(seed === undefined ? {} : { seed: parseInteger('-seed', seed, 0, 0xffffffff) }),
-    log: parseLog(last(raw, 'd')), ...(logFile === undefined ? {} : { logFile }), warnings,
+    log: parseLog(last(raw, 'd')),
+    ...(logFile === undefined ? {} : { logFile }),
+    warnings,
   };
 }
 
@@ -102,7 +123,24 @@ function parseMachine(raw: RawOptions, warnings: string[]): { board: BoardName; 
   const properties: Record<string, boolean> = {};
   const accel = rest.get('accel');
   if (accel !== undefined) acceptAccelerator(`-M accel=${accel}`, accel, warnings);
-  for (const key of ['accel', 'graphics', 'usb', 'vmport', 'dump-guest-core', 'mem-merge', 'kernel-irqchip', 'kernel_irqchip', 'smm', 'nvdimm', 'sata', 'smbus', 'auto-kernel-cmdline', 'x-option-roms', 'isa-serial']) rest.delete(key);
+  for (const key of [
+    'accel',
+    'graphics',
+    'usb',
+    'vmport',
+    'dump-guest-core',
+    'mem-merge',
+    'kernel-irqchip',
+    'kernel_irqchip',
+    'smm',
+    'nvdimm',
+    'sata',
+    'smbus',
+    'auto-kernel-cmdline',
+    'x-option-roms',
+    'isa-serial',
+  ])
+    rest.delete(key);
   const known = boardProperties(board);
   assertKeys(`-M ${board}`, rest, known);
   for (const [key, value] of rest) properties[key] = value === 'auto' ? true : parseSwitch(`-M ${board},${key}`, value);
@@ -119,8 +157,14 @@ function acceptAccelerator(option: string, accel: string, warnings: string[]): v
 
 function acceptNone(raw: RawOptions, warnings: string[]): void {
   for (const accel of raw.get('accel') ?? []) acceptAccelerator(`-accel ${accel}`, accel, warnings);
-  if (raw.has('enable-kvm')) warnings.push("-enable-kvm: Nestvm emulates every instruction itself; ignored");
-  for (const [option, meaning] of [['display', 'there is no display'], ['vga', 'there is no display'], ['net', 'there is no network yet'], ['nic', 'there is no network yet'], ['parallel', 'there is no parallel port']] as const) {
+  if (raw.has('enable-kvm')) warnings.push('-enable-kvm: Nestvm emulates every instruction itself; ignored');
+  for (const [option, meaning] of [
+    ['display', 'there is no display'],
+    ['vga', 'there is no display'],
+    ['net', 'there is no network yet'],
+    ['nic', 'there is no network yet'],
+    ['parallel', 'there is no parallel port'],
+  ] as const) {
     const value = (raw.get(option) ?? []).find((v) => v !== 'none');
     if (value !== undefined) throw new UsageError(`-${option} ${value}: ${meaning}; write -${option} none`);
   }
@@ -145,11 +189,13 @@ function parseSmp(text = '1'): CpuTopology {
   const threads = number('threads') ?? 1;
   const given = { sockets: number('sockets'), cores: number('cores') };
   const maximum = number('maxcpus') ?? cpus;
-  if (maximum !== undefined && cpus !== undefined && maximum !== cpus) throw new UsageError(`-smp maxcpus=${maximum}: CPUs cannot be plugged in later; write maxcpus=${cpus} or leave it out`);
+  if (maximum !== undefined && cpus !== undefined && maximum !== cpus)
+    throw new UsageError(`-smp maxcpus=${maximum}: CPUs cannot be plugged in later; write maxcpus=${cpus} or leave it out`);
   const total = cpus ?? (given.sockets ?? 1) * (given.cores ?? 1) * threads;
   const cores = given.cores ?? Math.max(1, Math.floor(total / ((given.sockets ?? 1) * threads)));
   const sockets = given.sockets ?? Math.max(1, Math.floor(total / (cores * threads)));
-  if (sockets * cores * threads !== total) throw new UsageError(`-smp ${text}: ${sockets} sockets × ${cores} cores × ${threads} threads are not ${total} CPUs; make them match`);
+  if (sockets * cores * threads !== total)
+    throw new UsageError(`-smp ${text}: ${sockets} sockets × ${cores} cores × ${threads} threads are not ${total} CPUs; make them match`);
   if (total > 16) throw new UsageError(`-smp ${text}: ${total} CPUs; Nestvm runs up to 16`);
   return { sockets, cores, threads };
 }
@@ -201,9 +247,14 @@ function parseIcount(text: string | undefined): RunOptions['clock'] {
   if (text === undefined) return { kind: 'host' };
   const { head, values } = parseProperties(text);
   assertKeys('-icount', values, ['shift', 'sleep', 'align', 'rr', 'rrfile', 'rrsnapshot']);
-  if (values.has('rr') && values.get('rr') !== 'off') throw new UsageError('-icount rr: record and replay are not needed: runs with -icount repeat exactly; leave rr out');
+  if (values.has('rr') && values.get('rr') !== 'off')
+    throw new UsageError('-icount rr: record and replay are not needed: runs with -icount repeat exactly; leave rr out');
   const shift = head || (values.get('shift') ?? 'auto');
-  return { kind: 'virtual', shift: shift === 'auto' ? 0 : parseInteger('-icount shift', shift, 0, 10), sleep: parseSwitch('-icount sleep', values.get('sleep') ?? 'on') };
+  return {
+    kind: 'virtual',
+    shift: shift === 'auto' ? 0 : parseInteger('-icount shift', shift, 0, 10),
+    sleep: parseSwitch('-icount sleep', values.get('sleep') ?? 'on'),
+  };
 }
 
 function parseRtc(text: string | undefined): RtcSpec {
@@ -230,7 +281,13 @@ function parseLog(text: string | undefined): string[] {
   return items;
 }
 
-function assertBootable(given: { kernel: string | undefined; firmware: string | undefined; commandLine: string | undefined; modules: readonly ModuleSpec[]; devices: DeviceSpecs }): void {
+function assertBootable(given: {
+  kernel: string | undefined;
+  firmware: string | undefined;
+  commandLine: string | undefined;
+  modules: readonly ModuleSpec[];
+  devices: DeviceSpecs;
+}): void {
   const { kernel, firmware, commandLine, modules, devices } = given;
   if (kernel === undefined && commandLine !== undefined) throw new UsageError('-append: a command line without a kernel; add -kernel FILE');
   if (kernel === undefined && modules.length > 0) throw new UsageError('-initrd: an initrd without a kernel; add -kernel FILE');

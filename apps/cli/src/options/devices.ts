@@ -1,6 +1,6 @@
 import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
-import { namedCharacterDevice, type CharacterSpec } from './character.js';
+import { type CharacterSpec, namedCharacterDevice } from './character.js';
 import { assertKeys, parseInteger, parseProperties } from './text.js';
 
 /** A raw image of `-device loader`; `entry` when a CPU starts at it. */
@@ -40,29 +40,50 @@ const required = (device: string, values: ReadonlyMap<string, string>, key: stri
 /** Devices that can be plugged in, by name. */
 export const deviceRows: Readonly<Record<string, DeviceRow>> = {
   'isa-debug-exit': {
-    properties: ['iobase', 'iosize'], help: 'a write of V to its port ends Nestvm with status 2V+1',
+    properties: ['iobase', 'iosize'],
+    help: 'a write of V to its port ends Nestvm with status 2V+1',
     apply: (draft, values) => {
-      draft.debugExit = { iobase: integer('isa-debug-exit', values, 'iobase', 0x501, 0xffff), iosize: integer('isa-debug-exit', values, 'iosize', 2, 16) };
+      draft.debugExit = {
+        iobase: integer('isa-debug-exit', values, 'iobase', 0x501, 0xffff),
+        iosize: integer('isa-debug-exit', values, 'iosize', 2, 16),
+      };
     },
   },
-  'pc-testdev': { properties: [], help: 'interrupt lines, I/O ports and memory for kvm-unit-tests', apply: (draft) => void (draft.testDevice = true) },
+  'pc-testdev': {
+    properties: [],
+    help: 'interrupt lines, I/O ports and memory for kvm-unit-tests',
+    apply: (draft) => void (draft.testDevice = true),
+  },
   'isa-debugcon': {
-    properties: ['iobase', 'chardev', 'readback'], help: 'a port whose bytes go to a -chardev',
+    properties: ['iobase', 'chardev', 'readback'],
+    help: 'a port whose bytes go to a -chardev',
     apply: (draft, values, characters) => {
-      draft.debugConsole = { port: integer('isa-debugcon', values, 'iobase', 0xe9, 0xffff), to: namedCharacterDevice('-device isa-debugcon', required('isa-debugcon', values, 'chardev'), characters) };
+      draft.debugConsole = {
+        port: integer('isa-debugcon', values, 'iobase', 0xe9, 0xffff),
+        to: namedCharacterDevice('-device isa-debugcon', required('isa-debugcon', values, 'chardev'), characters),
+      };
     },
   },
   'isa-serial': {
-    properties: ['chardev', 'index'], help: 'the next serial port, on a -chardev',
-    apply: (draft, values, characters) => void draft.serial.push(namedCharacterDevice('-device isa-serial', required('isa-serial', values, 'chardev'), characters)),
+    properties: ['chardev', 'index'],
+    help: 'the next serial port, on a -chardev',
+    apply: (draft, values, characters) =>
+      void draft.serial.push(namedCharacterDevice('-device isa-serial', required('isa-serial', values, 'chardev'), characters)),
   },
   loader: {
-    properties: ['file', 'addr', 'cpu-num', 'force-raw', 'mode'], help: 'a raw file at addr; with cpu-num=0 the CPU starts there, in mode=real, protected (default) or long',
+    properties: ['file', 'addr', 'cpu-num', 'force-raw', 'mode'],
+    help: 'a raw file at addr; with cpu-num=0 the CPU starts there, in mode=real, protected (default) or long',
     apply: (draft, values) => {
       const mode = values.get('mode') ?? 'protected';
-      if (mode !== 'real' && mode !== 'protected' && mode !== 'long') throw new UsageError(`-device loader,mode=${mode}: there are real, protected, long`);
+      if (mode !== 'real' && mode !== 'protected' && mode !== 'long')
+        throw new UsageError(`-device loader,mode=${mode}: there are real, protected, long`);
       if (values.has('cpu-num')) integer('loader', values, 'cpu-num', 0, 0);
-      draft.images.push({ path: required('loader', values, 'file'), address: parseInteger('-device loader,addr', required('loader', values, 'addr'), 0, 2 ** 40), entry: values.has('cpu-num'), mode });
+      draft.images.push({
+        path: required('loader', values, 'file'),
+        address: parseInteger('-device loader,addr', required('loader', values, 'addr'), 0, 2 ** 40),
+        entry: values.has('cpu-num'),
+        mode,
+      });
     },
   },
 };
@@ -76,7 +97,9 @@ export function parseDevices(texts: readonly string[], characters: ReadonlyMap<s
     const row = Object.hasOwn(deviceRows, name) ? deviceRows[name]! : undefined;
     if (row === undefined) {
       const near = nearestName(name, Object.keys(deviceRows));
-      throw new UsageError(`-device ${name}: no such device; ${near ? `the nearest is '${near}'` : `there are ${Object.keys(deviceRows).join(', ')}`}`);
+      throw new UsageError(
+        `-device ${name}: no such device; ${near ? `the nearest is '${near}'` : `there are ${Object.keys(deviceRows).join(', ')}`}`,
+      );
     }
     const rest = new Map([...values].filter(([key]) => key !== 'id' && key !== 'driver'));
     assertKeys(`-device ${name}`, rest, row.properties);

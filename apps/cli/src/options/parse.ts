@@ -1,11 +1,13 @@
 import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
-import { optionRows, type OptionRow } from './table.js';
+import { type OptionRow, optionRows } from './table.js';
 
 /** Options as given: name → every value in order (a switch has the value ''). */
 export type RawOptions = ReadonlyMap<string, readonly string[]>;
 
-const rowByName = new Map<string, OptionRow>(optionRows.flatMap((row) => [[row.name, row] as const, ...(row.alias ? [[row.alias, row] as const] : [])]));
+const rowByName = new Map<string, OptionRow>(
+  optionRows.flatMap((row) => [[row.name, row] as const, ...(row.alias ? [[row.alias, row] as const] : [])]),
+);
 
 /**
  * Splits a command line in QEMU's style: `-name value`, `--name value`; a table of our own, because the argument libraries for Node do not take

@@ -9,7 +9,11 @@ export interface Properties {
 }
 
 /** Splits at single commas; `,,` becomes a comma. */
-export const splitCommas = (text: string): string[] => text.replaceAll(',,', '\0').split(',').map((part) => part.replaceAll('\0', ','));
+export const splitCommas = (text: string): string[] =>
+  text
+    .replaceAll(',,', '\0')
+    .split(',')
+    .map((part) => part.replaceAll('\0', ','));
 
 /** Parses a property list; `implied` names the key of a leading value without `=`. */
 export function parseProperties(text: string): Properties {

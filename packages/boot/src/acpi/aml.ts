@@ -11,7 +11,10 @@ const segment = (name: string): number[] => codesOf(name.padEnd(4, '_'));
 /** A name: `\_SB_.PCI0`, `^X`, `ABCD`. Segments are padded with underscores. */
 function nameString(path: string): Aml {
   const prefix = /^[\\^]*/.exec(path)![0];
-  const segments = path.slice(prefix.length).split('.').filter((part) => part !== '');
+  const segments = path
+    .slice(prefix.length)
+    .split('.')
+    .filter((part) => part !== '');
   const head = codesOf(prefix);
   const body = segments.flatMap(segment);
   if (segments.length === 0) return [...head, 0x00];
@@ -49,7 +52,8 @@ export const string = (text: string): Aml => [0x0d, ...codesOf(text), 0];
 export const name = (path: string, value: Aml): Aml => [0x08, ...nameString(path), ...value];
 export const scope = (path: string, ...terms: Aml[]): Aml => withLength([0x10], [...nameString(path), ...flat(terms)]);
 export const device = (path: string, ...terms: Aml[]): Aml => withLength([0x5b, 0x82], [...nameString(path), ...flat(terms)]);
-export const method = (path: string, argumentCount: number, ...terms: Aml[]): Aml => withLength([0x14], [...nameString(path), argumentCount, ...flat(terms)]);
+export const method = (path: string, argumentCount: number, ...terms: Aml[]): Aml =>
+  withLength([0x14], [...nameString(path), argumentCount, ...flat(terms)]);
 export const packageOf = (...elements: Aml[]): Aml => withLength([0x12], [elements.length, ...flat(elements)]);
 export const buffer = (bytes: Aml): Aml => withLength([0x11], [...integer(bytes.length), ...bytes]);
 export const returnTerm = (value: Aml): Aml => [0xa4, ...value];
@@ -66,7 +70,14 @@ export const createDwordField = (source: Aml, at: number, path: string): Aml => 
 
 /** Spaces of operation regions. */
 export const RegionSpace = { MEMORY: 0, IO: 1, PCI_CONFIG: 2 } as const;
-export const operationRegion = (path: string, space: number, offset: number, length: number): Aml => [0x5b, 0x80, ...nameString(path), space, ...integer(offset), ...integer(length)];
+export const operationRegion = (path: string, space: number, offset: number, length: number): Aml => [
+  0x5b,
+  0x80,
+  ...nameString(path),
+  space,
+  ...integer(offset),
+  ...integer(length),
+];
 /** Byte-access fields of a region: name and width in bits; an empty name skips bits. */
 export function byteFields(region: string, fields: readonly (readonly [path: string, bits: number])[]): Aml {
   const list = fields.flatMap(([path, bits]) => [...(path === '' ? [0x00] : segment(path)), ...packageLengthOfBits(bits)]);
@@ -81,11 +92,23 @@ function packageLengthOfBits(bits: number): number[] {
 /** Resource descriptors ("ACPI Specification", Resource Data Types for ACPI). */
 export const resources = {
   /** IRQ numbers, edge-triggered, active high, exclusive. */
-  irq: (...numbers: number[]): Aml => [0x22, ...bytesOf(numbers.reduce((mask, n) => mask | (1 << n), 0), 2)],
+  irq: (...numbers: number[]): Aml => [
+    0x22,
+    ...bytesOf(
+      numbers.reduce((mask, n) => mask | (1 << n), 0),
+      2,
+    ),
+  ],
   io: (base: number, length: number, alignment = 1): Aml => [0x47, 0x01, ...bytesOf(base, 2), ...bytesOf(base, 2), alignment, length],
   memory32: (base: number, length: number, writable = true): Aml => [0x86, 9, 0, writable ? 1 : 0, ...bytesOf(base, 4), ...bytesOf(length, 4)],
   /** Extended interrupts: level-triggered, active high, shared. */
-  interrupt: (...numbers: number[]): Aml => [0x89, ...bytesOf(2 + numbers.length * 4, 2), 0b1001, numbers.length, ...numbers.flatMap((n) => bytesOf(n, 4))],
+  interrupt: (...numbers: number[]): Aml => [
+    0x89,
+    ...bytesOf(2 + numbers.length * 4, 2),
+    0b1001,
+    numbers.length,
+    ...numbers.flatMap((n) => bytesOf(n, 4)),
+  ],
   busNumbers: (low: number, high: number): Aml => addressSpace(0x88, 2, 2, low, high, 0),
   ioWindow: (low: number, high: number): Aml => addressSpace(0x88, 1, 2, low, high, 3),
   /** A 32-bit window of uncached memory; `cacheable` for the VGA window. */

@@ -10,7 +10,12 @@ export interface AcpiConfig {
   /** Power management; absent on boards without it (hardware-reduced ACPI is used then). */
   readonly pm?: PmConfig;
   /** Legacy devices that exist. */
-  readonly legacy: { readonly serial: readonly { readonly base: number; readonly irq: number }[]; readonly rtc: boolean; readonly keyboard: boolean; readonly pit: boolean };
+  readonly legacy: {
+    readonly serial: readonly { readonly base: number; readonly irq: number }[];
+    readonly rtc: boolean;
+    readonly keyboard: boolean;
+    readonly pit: boolean;
+  };
   /** First byte above RAM below 4 GiB: PCI windows start there or later. */
   readonly pciHole: { readonly base: number; readonly end: number };
 }

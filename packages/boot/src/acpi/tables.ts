@@ -163,7 +163,8 @@ export function buildAcpi(config: AcpiConfig): AcpiTables {
   const place = (name: string, bytes: Uint8Array, alignment = 16): number => {
     const address = Math.ceil(next / alignment) * alignment;
     next = address + bytes.length;
-    if (next > AREA.end) throw new BootError('tables-too-large', `ACPI: ${name} ends at 0x${next.toString(16)}, beyond the firmware area; use fewer CPUs`);
+    if (next > AREA.end)
+      throw new BootError('tables-too-large', `ACPI: ${name} ends at 0x${next.toString(16)}, beyond the firmware area; use fewer CPUs`);
     writes.push({ name: `ACPI ${name}`, address, bytes });
     return address;
   };

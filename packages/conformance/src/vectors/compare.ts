@@ -6,7 +6,7 @@ const PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 
 const SHIFTS = /^(ROL|ROR|RCL|RCR|SHL|SAL|SHR|SAR|SHLD|SHRD) /;
 
 /** The mnemonic of a form's name. */
-function mnemonicOf(name: string): string {
+export function mnemonicOf(name: string): string {
   return name.split(' ', 1)[0];
 }
 

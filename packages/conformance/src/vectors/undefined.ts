@@ -81,10 +81,17 @@ const leavesNothing = /^(FFREEP?|FNOP|FN?CLEX|FLDCW|FN?STCW|FN?STSW|FN?STENV|FN?
 /** Condition bits of the x87 status word that an instruction leaves undefined. */
 export function undefinedConditions(mnemonic: string): number {
   if (!mnemonic.startsWith('F') && mnemonic !== 'WAIT') return 0;
+  // C1 after FCOMI and its kind: cleared by Intel's, kept by AMD's.
+  if (/^FU?COMIP?$/.test(mnemonic)) return C1;
   if (definesConditions.test(mnemonic)) return 0;
   if (leavesNothing.test(mnemonic)) return C0 | C1 | C2 | C3;
   if (/^F(SIN|COS|SINCOS|PTAN)$/.test(mnemonic)) return C0 | C3;
   return C0 | C2 | C3;
+}
+
+/** Instructions that access memory in several parts, so that CPUs differ in which address within the page is said to fault. */
+export function faultsByParts(mnemonic: string): boolean {
+  return /^(FLDENV|FN?STENV|FRSTOR|FN?SAVE)$/.test(mnemonic);
 }
 
 /** How far a result may be from the captured one where the manuals only bound the error. */

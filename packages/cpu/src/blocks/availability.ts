@@ -13,7 +13,14 @@ const VECTOR_METHODS = new Set(['V', 'W', 'U', 'H', 'L']);
 const MMX_METHODS = new Set(['P', 'Q', 'N']);
 /** No vector operand, but governed by the same bits; and the other way round: fences and prefetches are not. */
 const NAMED: Readonly<Record<string, Extension>> = {
-  EMMS: 'mmx', LDMXCSR: 'sse', STMXCSR: 'sse', VLDMXCSR: 'avx', VSTMXCSR: 'avx', VZEROALL: 'avx', VZEROUPPER: 'avx', FWAIT: 'none',
+  EMMS: 'mmx',
+  LDMXCSR: 'sse',
+  STMXCSR: 'sse',
+  VLDMXCSR: 'avx',
+  VSTMXCSR: 'avx',
+  VZEROALL: 'avx',
+  VZEROUPPER: 'avx',
+  FWAIT: 'none',
 };
 
 function classify(row: OpcodeRow): Extension {
@@ -50,10 +57,15 @@ export function unavailable(cpu: Vcpu, insn: Readonly<Instruction>, mode: number
   if (row.protectedOnly && (mode & Mode.PROTECTED) === 0) return UD;
   const cr0 = cpu.w[CR0]!;
   switch (extensionOf(row)) {
-    case 'none': return -1;
-    case 'x87': return (mode & Mode.X87) !== 0 ? -1 : NM;
-    case 'mmx': return (mode & Mode.X87) !== 0 ? -1 : (cr0 & Cr0.EM) !== 0 ? UD : NM;
-    case 'sse': return (mode & Mode.SSE) !== 0 ? -1 : (cr0 & Cr0.EM) !== 0 || (cpu.w[CR4]! & Cr4.OSFXSR) === 0 ? UD : NM;
-    case 'avx': return (mode & Mode.AVX) !== 0 ? -1 : (cr0 & Cr0.TS) === 0 ? UD : (cpu.w[CR4]! & Cr4.OSXSAVE) === 0 ? UD : NM;
+    case 'none':
+      return -1;
+    case 'x87':
+      return (mode & Mode.X87) !== 0 ? -1 : NM;
+    case 'mmx':
+      return (mode & Mode.X87) !== 0 ? -1 : (cr0 & Cr0.EM) !== 0 ? UD : NM;
+    case 'sse':
+      return (mode & Mode.SSE) !== 0 ? -1 : (cr0 & Cr0.EM) !== 0 || (cpu.w[CR4]! & Cr4.OSFXSR) === 0 ? UD : NM;
+    case 'avx':
+      return (mode & Mode.AVX) !== 0 ? -1 : (cr0 & Cr0.TS) === 0 ? UD : (cpu.w[CR4]! & Cr4.OSXSAVE) === 0 ? UD : NM;
   }
 }

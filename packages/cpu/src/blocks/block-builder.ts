@@ -7,10 +7,10 @@ import { Link, Record, Slot } from '../interpreter/record.js';
 import { RecordWriter } from '../interpreter/record-writer.js';
 import { Access } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
-import { CODE_CS_LIMIT, RIP_WORD } from './words.js';
-import type { CodeCache } from './code-cache.js';
-import { unavailable } from './availability.js';
 import type { ArenaViews } from './arena-views.js';
+import { unavailable } from './availability.js';
+import type { CodeCache } from './code-cache.js';
+import { CODE_CS_LIMIT, RIP_WORD } from './words.js';
 
 const MAX_INSTRUCTIONS = 64;
 const MAX_LENGTH = 15;
@@ -59,7 +59,8 @@ export class BlockBuilder {
     let offset = 0;
     while (count < most) {
       const room = Math.min(PAGE_BYTES - inPage - offset, limit - rip - offset + 1);
-      const length = room <= 0 ? DecodeStatus.NEED_MORE : decodeInto(this.insn, this.arena.u8, arenaOffset + offset, Math.min(room, MAX_LENGTH + 1), bits);
+      const length =
+        room <= 0 ? DecodeStatus.NEED_MORE : decodeInto(this.insn, this.arena.u8, arenaOffset + offset, Math.min(room, MAX_LENGTH + 1), bits);
       if (length <= 0) {
         if (count > 0) break;
         if (length === DecodeStatus.NEED_MORE) return this.buildCrossing(cpu, arenaOffset, mode, linearLo, linearHi, bits);

@@ -1,6 +1,6 @@
 import { Dr6, Dr7, Rflags, Vector } from '@nestvm/isa';
-import { Outcome } from '../outcome.js';
 import { Shadow, updateModeBits } from '../mode.js';
+import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
 import { DR, INTERRUPTIBILITY, PENDING_DEBUG, RFLAGS, RIP, SEG_BASE } from '../words.js';
 

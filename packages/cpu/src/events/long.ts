@@ -67,7 +67,14 @@ function openHandlerStack(cpu: Vcpu, ist: number, cpl: number): boolean {
  * `flags` is the RFLAGS image to push.
  */
 export function deliverLong(
-  cpu: Vcpu, vector: number, kind: EventKind, error: number, hasError: boolean, returnLo: number, returnHi: number, flags: number,
+  cpu: Vcpu,
+  vector: number,
+  kind: EventKind,
+  error: number,
+  hasError: boolean,
+  returnLo: number,
+  returnHi: number,
+  flags: number,
 ): boolean {
   const w = cpu.w;
   const { gate, stack } = cpu;
@@ -80,8 +87,12 @@ export function deliverLong(
   if (!openHandlerStack(cpu, gate.hi & 7, cpl)) return false;
   stack.spLo &= ~15;
   const pushed =
-    stack.push(8, cpu.h[SEG_SELECTOR + Segment.SS]!, 0) && stack.push(8, w[RSP]!, w[RSP + 1]!) && stack.push(8, flags, 0) &&
-    stack.push(8, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) && stack.push(8, returnLo, returnHi) && (!hasError || stack.push(8, error, 0));
+    stack.push(8, cpu.h[SEG_SELECTOR + Segment.SS]!, 0) &&
+    stack.push(8, w[RSP]!, w[RSP + 1]!) &&
+    stack.push(8, flags, 0) &&
+    stack.push(8, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) &&
+    stack.push(8, returnLo, returnHi) &&
+    (!hasError || stack.push(8, error, 0));
   if (!pushed) return false;
   const ripLo = gate.gateOffset;
   const ripHi = gate.upper;

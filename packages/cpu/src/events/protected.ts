@@ -1,7 +1,7 @@
 import { Rflags, Segment, Vector } from '@nestvm/isa';
 import { updateMode } from '../mode.js';
 import { EventKind } from '../ports/virtualization.js';
-import { fetchDescriptor, isNullSelector, markAccessed, setNullSegment, setSegment, SystemType } from '../segments/descriptor.js';
+import { fetchDescriptor, isNullSelector, markAccessed, SystemType, setNullSegment, setSegment } from '../segments/descriptor.js';
 import { innerStack } from '../segments/inner-stack.js';
 import { switchTask, TaskSwitch } from '../segments/task-switch.js';
 import type { Vcpu } from '../vcpu.js';
@@ -29,8 +29,11 @@ function readGate(cpu: Vcpu, vector: number, kind: EventKind): boolean {
   gate.hi = tables.hi;
   const type = gate.type;
   const known =
-    type === SystemType.TASK_GATE || type === SystemType.INTERRUPT_GATE16 || type === SystemType.TRAP_GATE16 ||
-    type === SystemType.INTERRUPT_GATE32 || type === SystemType.TRAP_GATE32;
+    type === SystemType.TASK_GATE ||
+    type === SystemType.INTERRUPT_GATE16 ||
+    type === SystemType.TRAP_GATE16 ||
+    type === SystemType.INTERRUPT_GATE32 ||
+    type === SystemType.TRAP_GATE32;
   if (!gate.isSystem || !known) return cpu.fail(Vector.GP, error);
   const software = kind === EventKind.SOFTWARE_INTERRUPT || kind === EventKind.SOFTWARE_EXCEPTION;
   if (software && gate.dpl < w[CPL]!) return cpu.fail(Vector.GP, error);
@@ -63,8 +66,10 @@ function readHandlerSegment(cpu: Vcpu, selector: number): boolean {
 function pushFrame(cpu: Vcpu, bytes: number, frame: Frame): boolean {
   const { stack } = cpu;
   return (
-    stack.push(bytes, frame.flags, 0) && stack.push(bytes, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) &&
-    stack.push(bytes, frame.returnIp, 0) && (!frame.hasError || stack.push(bytes, frame.error, 0))
+    stack.push(bytes, frame.flags, 0) &&
+    stack.push(bytes, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) &&
+    stack.push(bytes, frame.returnIp, 0) &&
+    (!frame.hasError || stack.push(bytes, frame.error, 0))
   );
 }
 
@@ -120,7 +125,13 @@ function toSame(cpu: Vcpu, bytes: number, frame: Frame): boolean {
 
 /** Delivers one event through the IDT of protected mode (virtual-8086 mode included); false: a fault was recorded. */
 export function deliverProtected(
-  cpu: Vcpu, vector: number, kind: EventKind, error: number, hasError: boolean, returnIp: number, flags: number,
+  cpu: Vcpu,
+  vector: number,
+  kind: EventKind,
+  error: number,
+  hasError: boolean,
+  returnIp: number,
+  flags: number,
 ): boolean {
   const w = cpu.w;
   const { gate } = cpu;

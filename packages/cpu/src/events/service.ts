@@ -111,8 +111,11 @@ export function serviceEvents(cpu: Vcpu): boolean {
   cpu.attention = 0;
   const pending = collect(cpu);
   const done =
-    serviceSipi(cpu) || (pending !== 0 && serviceSmiOrInit(cpu, pending)) || serviceDebugTrap(cpu) ||
-    (pending !== 0 && serviceNmi(cpu, cpu.w[PENDING_EVENTS]!)) || serviceInterrupt(cpu);
+    serviceSipi(cpu) ||
+    (pending !== 0 && serviceSmiOrInit(cpu, pending)) ||
+    serviceDebugTrap(cpu) ||
+    (pending !== 0 && serviceNmi(cpu, cpu.w[PENDING_EVENTS]!)) ||
+    serviceInterrupt(cpu);
   if (done) cpu.attention = 1;
   else if (cpu.w[ACTIVITY] === Activity.MWAIT) {
     // Nothing tells of stores to the monitored line, so every turn of this vCPU looks again.

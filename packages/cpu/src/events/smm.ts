@@ -1,11 +1,29 @@
 import { Cr0, Segment, Vector } from '@nestvm/isa';
-import { Outcome } from '../outcome.js';
 import { Shadow, updateMode } from '../mode.js';
+import { Outcome } from '../outcome.js';
 import { setRealSegment } from '../segments/descriptor.js';
 import type { Vcpu } from '../vcpu.js';
 import {
-  ACTIVITY, CPL, CR0, CR3, CR4, DR, EFER, GDTR_BASE, GDTR_LIMIT, GPR, IDTR_BASE, IDTR_LIMIT, INTERRUPTIBILITY, RIP, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT,
-  SEG_SELECTOR, SMM, word,
+  ACTIVITY,
+  CPL,
+  CR0,
+  CR3,
+  CR4,
+  DR,
+  EFER,
+  GDTR_BASE,
+  GDTR_LIMIT,
+  GPR,
+  IDTR_BASE,
+  IDTR_LIMIT,
+  INTERRUPTIBILITY,
+  RIP,
+  SEG_ATTRIBUTES,
+  SEG_BASE,
+  SEG_LIMIT,
+  SEG_SELECTOR,
+  SMM,
+  word,
 } from '../words.js';
 
 const SMBASE = word('smbase');
@@ -18,10 +36,25 @@ const REVISION = 0x30064;
 /** 64-bit fields of the map by offset, and where they live in the state (32-bit word index). */
 const QUADS: readonly (readonly [offset: number, at: number])[] = [
   ...[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15].map((n): readonly [number, number] => [0x1f8 - 8 * n, GPR + 2 * n]),
-  [0x178, RIP], [0x150, CR3], [0x148, CR4], [0x158, CR0], [0x0d0, EFER], [0x168, DR + 12], [0x160, DR + 14], [0x068, GDTR_BASE], [0x088, IDTR_BASE],
+  [0x178, RIP],
+  [0x150, CR3],
+  [0x148, CR4],
+  [0x158, CR0],
+  [0x0d0, EFER],
+  [0x168, DR + 12],
+  [0x160, DR + 14],
+  [0x068, GDTR_BASE],
+  [0x088, IDTR_BASE],
 ];
 const SEGMENTS: readonly (readonly [offset: number, segment: number])[] = [
-  [0x00, Segment.ES], [0x10, Segment.CS], [0x20, Segment.SS], [0x30, Segment.DS], [0x40, Segment.FS], [0x50, Segment.GS], [0x70, Segment.LDTR], [0x90, Segment.TR],
+  [0x00, Segment.ES],
+  [0x10, Segment.CS],
+  [0x20, Segment.SS],
+  [0x30, Segment.DS],
+  [0x40, Segment.FS],
+  [0x50, Segment.GS],
+  [0x70, Segment.LDTR],
+  [0x90, Segment.TR],
 ];
 const FLAGS = 0x170;
 const STATE = { HALT: 0xc9, NMI: 0xca, REVISION: 0xfc, SMBASE: 0x100, GDTR_LIMIT: 0x64, IDTR_LIMIT: 0x84, CPL: 0xcb } as const;

@@ -2,7 +2,20 @@ import type { Code, IntWidth, Val } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
 import { ExitReason, Record } from './record.js';
-import { charge, checkSegment, goTo, goToRip, hostCommit, jumpSlow, leave, leaveWithFault, slowModify, slowProbe, slowRead, slowWrite } from './runtime.js';
+import {
+  charge,
+  checkSegment,
+  goTo,
+  goToRip,
+  hostCommit,
+  jumpSlow,
+  leave,
+  leaveWithFault,
+  slowModify,
+  slowProbe,
+  slowRead,
+  slowWrite,
+} from './runtime.js';
 
 const at = vcpuState.offset;
 type MemoryWidth = IntWidth | 128;

@@ -4,7 +4,11 @@ import type { Facts } from '@nestvm/semantics';
 
 const IMPLICIT_MEMORY = new Set(['O', 'X', 'Y']);
 /** Rows with a memory operand that ModRM does not name. */
-const implicitMemory = (row: OpcodeRow): boolean => row.operands.some((o) => IMPLICIT_MEMORY.has(o.method)) || row.mnemonic === 'XLAT' || row.mnemonic === 'MASKMOVQ' || row.mnemonic.endsWith('MASKMOVDQU');
+const implicitMemory = (row: OpcodeRow): boolean =>
+  row.operands.some((o) => IMPLICIT_MEMORY.has(o.method)) ||
+  row.mnemonic === 'XLAT' ||
+  row.mnemonic === 'MASKMOVQ' ||
+  row.mnemonic.endsWith('MASKMOVDQU');
 
 const implicit = new Map<OpcodeRow, boolean>();
 function hasImplicitMemory(row: OpcodeRow): boolean {
@@ -37,17 +41,38 @@ export function handlerKey(insn: Readonly<Instruction>, mode: number): number {
   const rep = (insn.prefixes & Prefix.REP) !== 0 ? 1 : (insn.prefixes & Prefix.REPNE) !== 0 ? 2 : 0;
   const stackSize = long ? 64 : (mode & Mode.STACK32) !== 0 ? 32 : 16;
   const bits =
-    sizeCode(insn.operandSize) | (sizeCode(insn.addressSize) << 2) | ((memory ? 1 : 0) << 4) | ((insn.row.rep === 'none' ? 0 : rep) << 5) | ((long ? 1 : 0) << 7) |
-    (sizeCode(stackSize) << 8) | ((memory && insn.index !== NO_REGISTER ? 1 : 0) << 10) | (segment << 11) | ((long || flat ? 0 : 1) << 13) |
-    (((mode & Mode.ALIGN) !== 0 ? 1 : 0) << 14) | ((insn.vectorLength >>> 7 === 4 ? 3 : insn.vectorLength >>> 7) << 15) |
-    (((mode & Mode.LA57) !== 0 ? 1 : 0) << 17) | ((long || (mode & Mode.CODE32) !== 0 ? 0 : 1) << 18);
+    sizeCode(insn.operandSize) |
+    (sizeCode(insn.addressSize) << 2) |
+    ((memory ? 1 : 0) << 4) |
+    ((insn.row.rep === 'none' ? 0 : rep) << 5) |
+    ((long ? 1 : 0) << 7) |
+    (sizeCode(stackSize) << 8) |
+    ((memory && insn.index !== NO_REGISTER ? 1 : 0) << 10) |
+    (segment << 11) |
+    ((long || flat ? 0 : 1) << 13) |
+    (((mode & Mode.ALIGN) !== 0 ? 1 : 0) << 14) |
+    ((insn.vectorLength >>> 7 === 4 ? 3 : insn.vectorLength >>> 7) << 15) |
+    (((mode & Mode.LA57) !== 0 ? 1 : 0) << 17) |
+    ((long || (mode & Mode.CODE32) !== 0 ? 0 : 1) << 18);
   return insn.row.id * (1 << 19) + bits;
 }
 
 /** The key of a handler for plain 64-bit code: flat, 64-bit addresses, no alignment checks, 48-bit canonical addresses. */
-export function packKey(form: { readonly id: number; readonly operandSize: 32 | 64; readonly memory: boolean; readonly indexed: boolean; readonly rep: number }): number {
+export function packKey(form: {
+  readonly id: number;
+  readonly operandSize: 32 | 64;
+  readonly memory: boolean;
+  readonly indexed: boolean;
+  readonly rep: number;
+}): number {
   const bits =
-    sizeCode(form.operandSize) | (sizeCode(64) << 2) | ((form.memory ? 1 : 0) << 4) | (form.rep << 5) | (1 << 7) | (sizeCode(64) << 8) | ((form.indexed ? 1 : 0) << 10);
+    sizeCode(form.operandSize) |
+    (sizeCode(64) << 2) |
+    ((form.memory ? 1 : 0) << 4) |
+    (form.rep << 5) |
+    (1 << 7) |
+    (sizeCode(64) << 8) |
+    ((form.indexed ? 1 : 0) << 10);
   return form.id * (1 << 19) + bits;
 }
 

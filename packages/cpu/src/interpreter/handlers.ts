@@ -4,8 +4,8 @@ import { Context, type Meanings } from '@nestvm/semantics';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { factsOf } from './facts.js';
 import { ExitReason, Slot } from './record.js';
-import { seedKeys } from './seed.js';
 import { crossing, HANDLER, leaving, runtimeFunctions } from './runtime.js';
+import { seedKeys } from './seed.js';
 
 /** What the handlers need from TypeScript. Arguments: record, cpu (byte offsets), bytes of the access. */
 export interface HostFunctions {

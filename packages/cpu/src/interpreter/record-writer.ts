@@ -16,11 +16,26 @@ interface Placement {
 }
 
 const FILE: { readonly [method: string]: readonly [Source, File] } = {
-  G: ['reg', 'gpr'], Z: ['rm', 'gpr'], E: ['rm', 'gpr'], R: ['rm', 'gpr'], B: ['vvvv', 'gpr'],
-  V: ['reg', 'vec'], W: ['rm', 'vec'], U: ['rm', 'vec'], H: ['vvvv', 'vec'],
-  P: ['reg', 'mmx'], Q: ['rm', 'mmx'], N: ['rm', 'mmx'],
-  KG: ['reg', 'opmask'], KE: ['rm', 'opmask'], KR: ['rm', 'opmask'], KB: ['vvvv', 'opmask'],
-  STi: ['rm', 'number'], S: ['reg', 'number'], C: ['reg', 'number'], D: ['reg', 'number'],
+  G: ['reg', 'gpr'],
+  Z: ['rm', 'gpr'],
+  E: ['rm', 'gpr'],
+  R: ['rm', 'gpr'],
+  B: ['vvvv', 'gpr'],
+  V: ['reg', 'vec'],
+  W: ['rm', 'vec'],
+  U: ['rm', 'vec'],
+  H: ['vvvv', 'vec'],
+  P: ['reg', 'mmx'],
+  Q: ['rm', 'mmx'],
+  N: ['rm', 'mmx'],
+  KG: ['reg', 'opmask'],
+  KE: ['rm', 'opmask'],
+  KR: ['rm', 'opmask'],
+  KB: ['vvvv', 'opmask'],
+  STi: ['rm', 'number'],
+  S: ['reg', 'number'],
+  C: ['reg', 'number'],
+  D: ['reg', 'number'],
 };
 const FIELD: { readonly [source in Source]: number } = { reg: Record.REG, rm: Record.RM, vvvv: Record.VVVV };
 
@@ -44,13 +59,19 @@ function placementsOf(row: OpcodeRow): readonly Placement[] {
 
 function registerOffset(file: File, n: number, hasRex: boolean): number {
   switch (file) {
-    case 'gpr': return at.gpr + 8 * n;
+    case 'gpr':
+      return at.gpr + 8 * n;
     // Without REX, byte registers 4-7 are AH, CH, DH, BH.
-    case 'byte': return !hasRex && n >= 4 && n < 8 ? at.gpr + 8 * (n - 4) + 1 : at.gpr + 8 * n;
-    case 'vec': return at.vec + VEC_BYTES * n;
-    case 'mmx': return at.fpr + FPR_BYTES * (n & 7);
-    case 'opmask': return at.opmask + 8 * (n & 7);
-    case 'number': return n;
+    case 'byte':
+      return !hasRex && n >= 4 && n < 8 ? at.gpr + 8 * (n - 4) + 1 : at.gpr + 8 * n;
+    case 'vec':
+      return at.vec + VEC_BYTES * n;
+    case 'mmx':
+      return at.fpr + FPR_BYTES * (n & 7);
+    case 'opmask':
+      return at.opmask + 8 * (n & 7);
+    case 'number':
+      return n;
   }
 }
 

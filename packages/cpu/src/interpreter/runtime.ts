@@ -74,16 +74,30 @@ const dispatchFunction = (blockCache: number): FunctionDefinition =>
     c.if(c.load('i32.load', 32, cpu, at.budget).ltS(0), () => leave(c, cpu, record, ExitReason.BUDGET));
     const rip = c.load('i64.load', 64, cpu, at.rip);
     const mode = c.load('i32.load', 32, cpu, at.mode);
-    const linear = c.choose(mode.and(Mode.LONG), 64, () => rip, () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn));
+    const linear = c.choose(
+      mode.and(Mode.LONG),
+      64,
+      () => rip,
+      () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn),
+    );
     const low = linear.trunc(32);
     const entry = c.load('i32.load', 32, cpu, at.tlbExec).add(low.shrU(8).and(1023 << 4));
     c.if(c.load('i64.load', 64, entry, 0).eq(linear.and(~0xfffn)), () => {
       const host = low.add(c.load('i32.load', 32, entry, 8));
-      const slot = host.xor(host.shrU(13)).and((1 << BLOCK_CACHE_BITS) - 1).shl(4);
-      c.if(c.load('i32.load', 32, slot, blockCache).eq(host).and(c.load('i32.load', 32, slot, blockCache + 4).eq(mode)), () => {
-        c.store('i64.store', cpu, rip, at.blockRip);
-        goTo(c, c.load('i32.load', 32, slot, blockCache + 8), cpu);
-      });
+      const slot = host
+        .xor(host.shrU(13))
+        .and((1 << BLOCK_CACHE_BITS) - 1)
+        .shl(4);
+      c.if(
+        c
+          .load('i32.load', 32, slot, blockCache)
+          .eq(host)
+          .and(c.load('i32.load', 32, slot, blockCache + 4).eq(mode)),
+        () => {
+          c.store('i64.store', cpu, rip, at.blockRip);
+          goTo(c, c.load('i32.load', 32, slot, blockCache + 8), cpu);
+        },
+      );
     });
     leave(c, cpu, record, ExitReason.MISS);
   });
@@ -128,7 +142,14 @@ const DEFAULT_BIG = 1 << 14;
  * Segment checks of legacy modes (SDM Vol. 3, "Limit Checking" and "Type Checking"): (record, cpu, segment, offset, bytes, write) → linear address, or -1 after #GP or #SS.
  */
 export const checkSegment = defineFunction('checkSegment', { params: [I, I, I, I, I, I], results: [L] }, (c) => {
-  const [record, cpu, segment, offset, bytes, write] = [0, 1, 2, 3, 4, 5].map((i) => c.param(i, 32)) as [Val<32>, Val<32>, Val<32>, Val<32>, Val<32>, Val<32>];
+  const [record, cpu, segment, offset, bytes, write] = [0, 1, 2, 3, 4, 5].map((i) => c.param(i, 32)) as [
+    Val<32>,
+    Val<32>,
+    Val<32>,
+    Val<32>,
+    Val<32>,
+    Val<32>,
+  ];
   const entry = cpu.add(segment.shl(2));
   const rights = c.load('i32.load', 32, entry, at.segAttributes);
   const limit = c.load('i32.load', 32, entry, at.segLimit);
@@ -155,17 +176,26 @@ export const checkSegment = defineFunction('checkSegment', { params: [I, I, I, I
 });
 
 /** Leaves with a reason: the handlers of the fixed slots. */
-export const leaving = (name: string, reason: number): FunctionDefinition => defineFunction(name, HANDLER, (c) => leave(c, c.param(1, 32), c.param(0, 32), reason));
+export const leaving = (name: string, reason: number): FunctionDefinition =>
+  defineFunction(name, HANDLER, (c) => leave(c, c.param(1, 32), c.param(0, 32), reason));
 
 /** The second page of a crossing instruction is checked: its host page is in IMMEDIATE. Then the next record. */
 export const crossing = defineFunction('crossing', HANDLER, (c) => {
   const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
   const rip = c.load('i64.load', 64, cpu, at.blockRip);
-  const linear = c.choose(c.load('i32.load', 32, cpu, at.mode).and(Mode.LONG), 64, () => rip, () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn));
+  const linear = c.choose(
+    c.load('i32.load', 32, cpu, at.mode).and(Mode.LONG),
+    64,
+    () => rip,
+    () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn),
+  );
   const second = linear.or(0xfffn).add(1);
   const low = second.trunc(32);
   const entry = c.load('i32.load', 32, cpu, at.tlbExec).add(low.shrU(8).and(1023 << 4));
-  const good = c.load('i64.load', 64, entry, 0).eq(second).and(low.add(c.load('i32.load', 32, entry, 8)).eq(c.load('i32.load', 32, record, Record.IMMEDIATE)));
+  const good = c
+    .load('i64.load', 64, entry, 0)
+    .eq(second)
+    .and(low.add(c.load('i32.load', 32, entry, 8)).eq(c.load('i32.load', 32, record, Record.IMMEDIATE)));
   c.if(good, () => goTo(c, record.add(Record.BYTES), cpu));
   c.store('i64.store', cpu, rip, at.rip);
   leave(c, cpu, record, ExitReason.MISS);
@@ -173,5 +203,13 @@ export const crossing = defineFunction('crossing', HANDLER, (c) => {
 
 /** The functions that handler modules share; the runtime module exports them. */
 export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
-  dispatchFunction(blockCache), jumpSlow, enter, enterAt, checkSegment, slowRead, slowWrite, slowModify, slowProbe,
+  dispatchFunction(blockCache),
+  jumpSlow,
+  enter,
+  enterAt,
+  checkSegment,
+  slowRead,
+  slowWrite,
+  slowModify,
+  slowProbe,
 ];

@@ -1,7 +1,7 @@
 import { Mode, vcpuState } from '@nestvm/isa';
+import { noteDataAccess } from '../events/debug.js';
 import { SECOND_STAGE_VECTOR } from '../linear.js';
 import { canonicalShift } from '../mode.js';
-import { noteDataAccess } from '../events/debug.js';
 import { Access, SECOND_STAGE_FAULT } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, FAULT_VECTOR, MODE, SLOW_ADDRESS, word } from '../words.js';
@@ -152,7 +152,8 @@ export class SlowAccess {
     const at = base + SCRATCH;
     const { u8 } = this;
     if (second < 0 && first % 4 === 0 && bytes >= 4) {
-      for (let i = 0; i < bytes; i += 4) memory.write32(first + i, (u8[at + i]! | (u8[at + i + 1]! << 8) | (u8[at + i + 2]! << 16) | (u8[at + i + 3]! << 24)) >>> 0);
+      for (let i = 0; i < bytes; i += 4)
+        memory.write32(first + i, (u8[at + i]! | (u8[at + i + 1]! << 8) | (u8[at + i + 2]! << 16) | (u8[at + i + 3]! << 24)) >>> 0);
       return;
     }
     if (second < 0 && bytes === 2) return memory.write16(first, u8[at]! | (u8[at + 1]! << 8));

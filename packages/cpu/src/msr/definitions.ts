@@ -6,7 +6,10 @@ import type { MsrDefinition } from './definition.js';
 import { readHostTsc, readTsc, writeTsc, writeTscAdjust } from './time.js';
 
 type Condition = (cpu: Vcpu) => boolean;
-const feature = (...names: string[]): Condition => (cpu) => names.some((name) => cpu.features.has(name));
+const feature =
+  (...names: string[]): Condition =>
+  (cpu) =>
+    names.some((name) => cpu.features.has(name));
 const intel: Condition = (cpu) => cpu.features.intel;
 const amd: Condition = (cpu) => !cpu.features.intel;
 
@@ -25,7 +28,12 @@ function writeEfer(cpu: Vcpu, lo: number, hi: number): boolean {
 
 /** FS and GS base: homes are the hidden parts of the segment registers. */
 const segmentBase = (index: number, name: string, segment: number): MsrDefinition => ({
-  index, name, home: 'segBase', element: segment, canonical: true, when: (cpu) => cpu.features.longMode,
+  index,
+  name,
+  home: 'segBase',
+  element: segment,
+  canonical: true,
+  when: (cpu) => cpu.features.longMode,
 });
 
 /** Page-attribute entries may be 0, 1, 4, 5, 6, 7. */
@@ -52,19 +60,38 @@ const VARIABLE_MTRRS = 8;
 const mtrrDefinitions: readonly MsrDefinition[] = [
   // Eight variable ranges, fixed ranges, write-combining.
   { index: 0xfe, name: 'IA32_MTRRCAP', when: mtrr, constant: () => [0x500 | VARIABLE_MTRRS, 0] },
-  ...Array.from({ length: 2 * VARIABLE_MTRRS }, (_, i): MsrDefinition => ({
-    index: 0x200 + i, name: `IA32_MTRR_PHYS${i % 2 === 0 ? 'BASE' : 'MASK'}${i >> 1}`, home: 'mtrrVariable', element: i, when: mtrr,
-    allow: (cpu, lo, hi) => {
-      if ((hi & ~cpu.features.physicalHighMask) !== 0) return false;
-      return i % 2 === 0 ? (lo & 0xf00) === 0 && isMtrrType(lo & 0xff) : (lo & 0x7ff) === 0;
-    },
-  })),
-  ...FIXED_MTRRS.map((index, i): MsrDefinition => ({
-    index, name: `IA32_MTRR_FIX_${i}`, home: 'mtrrFixed', element: i, when: mtrr, allow: (_cpu, lo, hi) => isFixedMtrr(lo, hi),
-  })),
+  ...Array.from(
+    { length: 2 * VARIABLE_MTRRS },
+    (_, i): MsrDefinition => ({
+      index: 0x200 + i,
+      name: `IA32_MTRR_PHYS${i % 2 === 0 ? 'BASE' : 'MASK'}${i >> 1}`,
+      home: 'mtrrVariable',
+      element: i,
+      when: mtrr,
+      allow: (cpu, lo, hi) => {
+        if ((hi & ~cpu.features.physicalHighMask) !== 0) return false;
+        return i % 2 === 0 ? (lo & 0xf00) === 0 && isMtrrType(lo & 0xff) : (lo & 0x7ff) === 0;
+      },
+    }),
+  ),
+  ...FIXED_MTRRS.map(
+    (index, i): MsrDefinition => ({
+      index,
+      name: `IA32_MTRR_FIX_${i}`,
+      home: 'mtrrFixed',
+      element: i,
+      when: mtrr,
+      allow: (_cpu, lo, hi) => isFixedMtrr(lo, hi),
+    }),
+  ),
   { index: 0x2ff, name: 'IA32_MTRR_DEF_TYPE', home: 'mtrrDefType', when: mtrr, mask: [0xcff, 0], allow: (_cpu, lo) => isMtrrType(lo & 0xff) },
   {
-    index: 0x277, name: 'IA32_PAT', home: 'pat', when: feature('pat'), reset: [0x00070406, 0x00070406], allow: (_cpu, lo, hi) => isPatValue(lo, hi),
+    index: 0x277,
+    name: 'IA32_PAT',
+    home: 'pat',
+    when: feature('pat'),
+    reset: [0x00070406, 0x00070406],
+    allow: (_cpu, lo, hi) => isPatValue(lo, hi),
   },
 ];
 
@@ -80,7 +107,12 @@ const machineCheckDefinitions: readonly MsrDefinition[] = [
   ...Array.from({ length: MC_BANKS }, (_, bank): MsrDefinition[] => [
     // Bank 0's control may be written with bit 10 off (an old erratum's workaround that Linux knows).
     { index: 0x400 + 4 * bank, name: `IA32_MC${bank}_CTL`, when: mca, reset: [-1, -1] },
-    { index: 0x401 + 4 * bank, name: `IA32_MC${bank}_STATUS`, when: mca, allow: (cpu, lo, hi) => (lo === 0 && hi === 0) || (!cpu.features.intel && mcStatusWritable(cpu)) },
+    {
+      index: 0x401 + 4 * bank,
+      name: `IA32_MC${bank}_STATUS`,
+      when: mca,
+      allow: (cpu, lo, hi) => (lo === 0 && hi === 0) || (!cpu.features.intel && mcStatusWritable(cpu)),
+    },
     { index: 0x402 + 4 * bank, name: `IA32_MC${bank}_ADDR`, when: mca },
     { index: 0x403 + 4 * bank, name: `IA32_MC${bank}_MISC`, when: mca },
   ]).flat(),
@@ -90,8 +122,20 @@ const machineCheckDefinitions: readonly MsrDefinition[] = [
 const mcStatusWritable = (cpu: Vcpu): boolean => (cpu.get32('hwcr') & (1 << 18)) !== 0;
 
 const speculation: readonly MsrDefinition[] = [
-  { index: 0x48, name: 'IA32_SPEC_CTRL', home: 'specCtrl', when: feature('spec-ctrl', 'stibp', 'ssbd', 'ibrs', 'amd-stibp', 'amd-ssbd'), mask: [0x487, 0] },
-  { index: 0x49, name: 'IA32_PRED_CMD', when: feature('spec-ctrl', 'ibpb'), read: () => false, write: (_cpu, lo, hi) => hi === 0 && (lo & ~0x81) === 0 },
+  {
+    index: 0x48,
+    name: 'IA32_SPEC_CTRL',
+    home: 'specCtrl',
+    when: feature('spec-ctrl', 'stibp', 'ssbd', 'ibrs', 'amd-stibp', 'amd-ssbd'),
+    mask: [0x487, 0],
+  },
+  {
+    index: 0x49,
+    name: 'IA32_PRED_CMD',
+    when: feature('spec-ctrl', 'ibpb'),
+    read: () => false,
+    write: (_cpu, lo, hi) => hi === 0 && (lo & ~0x81) === 0,
+  },
   { index: 0x10b, name: 'IA32_FLUSH_CMD', when: feature('flush-l1d'), read: () => false, write: (_cpu, lo, hi) => hi === 0 && (lo & ~1) === 0 },
   { index: 0x10a, name: 'IA32_ARCH_CAPABILITIES', when: feature('arch-capabilities'), constant: (cpu) => archCapabilities(cpu) },
   { index: 0xc001011f, name: 'VIRT_SPEC_CTRL', home: 'virtSpecCtrl', when: feature('virt-ssbd'), mask: [4, 0] },
@@ -114,7 +158,11 @@ const intelDefinitions: readonly MsrDefinition[] = [
   { index: 0x19c, name: 'IA32_THERM_STATUS', when: feature('acpi', 'dts'), constant: () => [0, 0] },
   {
     // Fast strings on; BTS and PEBS unavailable.
-    index: 0x1a0, name: 'IA32_MISC_ENABLE', when: intel, home: 'miscEnable', reset: [0x1801 | (1 << 18), 0],
+    index: 0x1a0,
+    name: 'IA32_MISC_ENABLE',
+    when: intel,
+    home: 'miscEnable',
+    reset: [0x1801 | (1 << 18), 0],
     write: (cpu, lo, hi) => {
       if ((hi & ~4) !== 0) return false;
       const fixed = 0x1800;
@@ -151,11 +199,38 @@ const amdDefinitions: readonly MsrDefinition[] = [
 
 /** Every model-specific register of the emulator but those of the APIC, VMX and SVM (SDM Vol. 4; APM Vol. 2, "Model-Specific Registers"). */
 export const msrDefinitions: readonly MsrDefinition[] = [
-  { index: 0x10, name: 'IA32_TIME_STAMP_COUNTER', when: feature('tsc'), read: (cpu) => { readTsc(cpu); return true; }, write: writeTsc },
+  {
+    index: 0x10,
+    name: 'IA32_TIME_STAMP_COUNTER',
+    when: feature('tsc'),
+    read: (cpu) => {
+      readTsc(cpu);
+      return true;
+    },
+    write: writeTsc,
+  },
   { index: 0x3b, name: 'IA32_TSC_ADJUST', when: feature('tsc-adjust'), home: 'tscAdjust', write: writeTscAdjust },
   { index: 0xc0000103, name: 'IA32_TSC_AUX', when: feature('rdtscp', 'rdpid'), home: 'tscAux', mask: [-1, 0] },
-  { index: 0xe7, name: 'IA32_MPERF', when: intel, read: (cpu) => { readHostTsc(cpu); return true; }, write: () => true },
-  { index: 0xe8, name: 'IA32_APERF', when: intel, read: (cpu) => { readHostTsc(cpu); return true; }, write: () => true },
+  {
+    index: 0xe7,
+    name: 'IA32_MPERF',
+    when: intel,
+    read: (cpu) => {
+      readHostTsc(cpu);
+      return true;
+    },
+    write: () => true,
+  },
+  {
+    index: 0xe8,
+    name: 'IA32_APERF',
+    when: intel,
+    read: (cpu) => {
+      readHostTsc(cpu);
+      return true;
+    },
+    write: () => true,
+  },
   { index: 0x174, name: 'IA32_SYSENTER_CS', when: sysenter, home: 'sysenterCs', mask: [0xffff, 0], ignore: true },
   { index: 0x175, name: 'IA32_SYSENTER_ESP', when: sysenter, home: 'sysenterEsp', canonical: true },
   { index: 0x176, name: 'IA32_SYSENTER_EIP', when: sysenter, home: 'sysenterEip', canonical: true },
@@ -180,4 +255,3 @@ export const msrDefinitions: readonly MsrDefinition[] = [
   ...intelDefinitions,
   ...amdDefinitions,
 ];
-

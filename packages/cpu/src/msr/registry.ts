@@ -24,7 +24,10 @@ export class MsrRegistry {
   /** Adds a register; extensions (VMX, SVM) bring theirs. Throws `CpuError` (`duplicate-msr`). */
   define(definition: MsrDefinition): void {
     if (this.entries.has(definition.index)) {
-      throw new CpuError('duplicate-msr', `MSR 0x${definition.index.toString(16)} (${definition.name}) is defined twice; remove one of the definitions`);
+      throw new CpuError(
+        'duplicate-msr',
+        `MSR 0x${definition.index.toString(16)} (${definition.name}) is defined twice; remove one of the definitions`,
+      );
     }
     const own = definition.home === undefined;
     const at = own ? this.allocate() : word(definition.home!) + 2 * (definition.element ?? 0);
@@ -95,7 +98,11 @@ export class MsrRegistry {
     for (const [index, lo, hi] of saved) {
       const entry = this.entries.get(index);
       if (entry === undefined || !entry.own || entry.constant !== undefined) return false;
-      if (entry.mask !== undefined && ((lo & ~(entry.mask[0] | (entry.reset?.[0] ?? 0))) !== 0 || (hi & ~(entry.mask[1] | (entry.reset?.[1] ?? 0))) !== 0)) return false;
+      if (
+        entry.mask !== undefined &&
+        ((lo & ~(entry.mask[0] | (entry.reset?.[0] ?? 0))) !== 0 || (hi & ~(entry.mask[1] | (entry.reset?.[1] ?? 0))) !== 0)
+      )
+        return false;
     }
     for (const [index, lo, hi] of saved) {
       const { at } = this.entries.get(index)!;

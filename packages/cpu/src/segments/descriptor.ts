@@ -4,14 +4,36 @@ import { GDTR_BASE, GDTR_LIMIT, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, SEG_SELECTO
 
 /** Bits of segment attributes (VMX access-rights format). */
 export const Attribute = {
-  TYPE: 0xf, ACCESSED: 1, WRITABLE: 2, READABLE: 2, EXPAND_DOWN: 4, CONFORMING: 4, CODE: 8,
-  S: 1 << 4, DPL: 3 << 5, P: 1 << 7, L: 1 << 13, DB: 1 << 14, G: 1 << 15, UNUSABLE: 1 << 16,
+  TYPE: 0xf,
+  ACCESSED: 1,
+  WRITABLE: 2,
+  READABLE: 2,
+  EXPAND_DOWN: 4,
+  CONFORMING: 4,
+  CODE: 8,
+  S: 1 << 4,
+  DPL: 3 << 5,
+  P: 1 << 7,
+  L: 1 << 13,
+  DB: 1 << 14,
+  G: 1 << 15,
+  UNUSABLE: 1 << 16,
 } as const;
 
 /** Types of system descriptors; 9, 11, 12, 14 and 15 are also the 64-bit ones in IA-32e mode. */
 export const SystemType = {
-  TSS16: 1, LDT: 2, TSS16_BUSY: 3, CALL_GATE16: 4, TASK_GATE: 5, INTERRUPT_GATE16: 6, TRAP_GATE16: 7,
-  TSS32: 9, TSS32_BUSY: 11, CALL_GATE32: 12, INTERRUPT_GATE32: 14, TRAP_GATE32: 15,
+  TSS16: 1,
+  LDT: 2,
+  TSS16_BUSY: 3,
+  CALL_GATE16: 4,
+  TASK_GATE: 5,
+  INTERRUPT_GATE16: 6,
+  TRAP_GATE16: 7,
+  TSS32: 9,
+  TSS32_BUSY: 11,
+  CALL_GATE32: 12,
+  INTERRUPT_GATE32: 14,
+  TRAP_GATE32: 15,
 } as const;
 
 /** A descriptor as read from a table: its two words, for 64-bit system descriptors two more, and where it was. */

@@ -1,12 +1,20 @@
-import { Cr0, Dr6, Rflags, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr0, Dr6, Rflags, Segment, Vector } from '@nestvm/isa';
 import { updateMode } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import { Access } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, CR0, DR, GPR, GUEST_MODE, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from '../words.js';
 import {
-  Descriptor, fetchDescriptor, isNullSelector, markAccessed, setNullSegment, setSegment, setVirtualSegment, SystemType, writeAccessByte,
+  Descriptor,
+  fetchDescriptor,
+  isNullSelector,
+  markAccessed,
+  SystemType,
+  setNullSegment,
+  setSegment,
+  setVirtualSegment,
+  writeAccessByte,
 } from './descriptor.js';
 
 /** What started a task switch. */
@@ -31,8 +39,30 @@ interface Layout {
   readonly saveStart: number;
   readonly saveLength: number;
 }
-const TSS32: Layout = { wide: true, limit: 0x67, ip: 0x20, flags: 0x24, registers: 0x28, selectors: 0x48, segmentCount: 6, ldt: 0x60, saveStart: 0x20, saveLength: 0x40 };
-const TSS16: Layout = { wide: false, limit: 0x2b, ip: 0x0e, flags: 0x10, registers: 0x12, selectors: 0x22, segmentCount: 4, ldt: 0x2a, saveStart: 0x0e, saveLength: 0x1c };
+const TSS32: Layout = {
+  wide: true,
+  limit: 0x67,
+  ip: 0x20,
+  flags: 0x24,
+  registers: 0x28,
+  selectors: 0x48,
+  segmentCount: 6,
+  ldt: 0x60,
+  saveStart: 0x20,
+  saveLength: 0x40,
+};
+const TSS16: Layout = {
+  wide: false,
+  limit: 0x2b,
+  ip: 0x0e,
+  flags: 0x10,
+  registers: 0x12,
+  selectors: 0x22,
+  segmentCount: 4,
+  ldt: 0x2a,
+  saveStart: 0x0e,
+  saveLength: 0x1c,
+};
 
 /** The new task's state as read from its TSS. */
 interface Image {
@@ -98,7 +128,8 @@ function saveTask(cpu: Vcpu, base: number, layout: Layout, ip: number, flags: nu
   write(layout.ip, ip);
   write(layout.flags, flags);
   for (let i = 0; i < 8; i++) write(layout.registers + size * i, w[GPR + 2 * i]!);
-  for (let i = 0; i < layout.segmentCount; i++) tables.write16((base + layout.selectors + size * i) | 0, 0, h[SEG_SELECTOR + SELECTOR_ORDER[i]!]!, false);
+  for (let i = 0; i < layout.segmentCount; i++)
+    tables.write16((base + layout.selectors + size * i) | 0, 0, h[SEG_SELECTOR + SELECTOR_ORDER[i]!]!, false);
 }
 
 function loadLdt(cpu: Vcpu, selector: number): boolean {
@@ -163,7 +194,12 @@ function loadDescriptors(cpu: Vcpu, image: Image): boolean {
   if ((image.flags & Rflags.VM) !== 0) return true;
   if (!loadTaskCode(cpu, cs) || !loadTaskStack(cpu, ss, cs & 3)) return false;
   updateMode(cpu);
-  const data: readonly (readonly [number, number])[] = [[Segment.DS, ds], [Segment.ES, es], [Segment.FS, fs], [Segment.GS, gs]];
+  const data: readonly (readonly [number, number])[] = [
+    [Segment.DS, ds],
+    [Segment.ES, es],
+    [Segment.FS, fs],
+    [Segment.GS, gs],
+  ];
   for (const [segment, selector] of data) if (!loadTaskData(cpu, segment, selector)) return false;
   return image.ip >>> 0 > cpu.w[SEG_LIMIT + Segment.CS]! >>> 0 ? cpu.fail(Vector.GP, 0) : true;
 }
@@ -261,4 +297,3 @@ export function returnFromTask(cpu: Vcpu, insn: Readonly<Instruction>): Outcome 
   if (link < 0) return Outcome.FAULT;
   return switchTask(cpu, link, TaskSwitch.IRET, (w[RIP]! + insn.length) | 0) ? Outcome.JUMPED : Outcome.FAULT;
 }
-

@@ -1,5 +1,5 @@
-import { Cr0, Cr4, Efer, Mode, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr0, Cr4, Efer, Mode, Segment, Vector } from '@nestvm/isa';
 import { updateMode } from '../mode.js';
 import { readRm, writeGpr, writeRm } from '../operands.js';
 import { Outcome } from '../outcome.js';

@@ -1,5 +1,5 @@
-import { Cr4, Dr6, Dr7, Mode, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr4, Dr6, Dr7, Mode, Vector } from '@nestvm/isa';
 import { raiseDebugFault } from '../events/debug.js';
 import { updateModeBits } from '../mode.js';
 import { writeGpr } from '../operands.js';

@@ -1,10 +1,20 @@
-import { Mode, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Mode, Segment, Vector } from '@nestvm/isa';
 import { operandAddress } from '../address.js';
 import { updateMode } from '../mode.js';
 import { readLinear } from '../operands.js';
 import { Outcome } from '../outcome.js';
-import { fetchDescriptor, fetchUpperHalf, isNullSelector, markAccessed, setNullSegment, setRealSegment, setSegment, setVirtualSegment, SystemType } from '../segments/descriptor.js';
+import {
+  fetchDescriptor,
+  fetchUpperHalf,
+  isNullSelector,
+  markAccessed,
+  SystemType,
+  setNullSegment,
+  setRealSegment,
+  setSegment,
+  setVirtualSegment,
+} from '../segments/descriptor.js';
 import { innerStack } from '../segments/inner-stack.js';
 import { switchTask, TaskSwitch } from '../segments/task-switch.js';
 import type { Vcpu } from '../vcpu.js';

@@ -1,5 +1,5 @@
-import { Cr4, Mode, Rflags, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr4, Mode, Rflags, Vector } from '@nestvm/isa';
 import { iopl } from '../address.js';
 import { Shadow, updateMode, updateModeBits } from '../mode.js';
 import { Outcome } from '../outcome.js';

@@ -1,5 +1,5 @@
-import { Cr4, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr4, Vector } from '@nestvm/isa';
 import { updateMode } from '../mode.js';
 import { writeGpr } from '../operands.js';
 import { Outcome } from '../outcome.js';
@@ -108,4 +108,3 @@ export function RDRAND(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
 export function RDSEED(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   return cpu.intercepted('RDSEED', insn.length) ? Outcome.JUMPED : random(cpu, insn);
 }
-

@@ -1,5 +1,5 @@
-import { Cr4, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr4, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import { iopl } from '../address.js';
 import { softwareInterrupt } from '../events/deliver.js';
 import { updateModeBits } from '../mode.js';

@@ -1,5 +1,5 @@
-import { Cr4, Mode, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr4, Mode, Vector } from '@nestvm/isa';
 import { operandAddress, uncheckedAddress } from '../address.js';
 import { isCanonical } from '../mode.js';
 import { Outcome } from '../outcome.js';

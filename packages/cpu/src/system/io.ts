@@ -1,5 +1,5 @@
-import { Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import { type Instruction, Prefix } from '@nestvm/decoder';
+import { Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import { iopl, segmentAddress } from '../address.js';
 import { noteDataAccess, notePortAccess } from '../events/debug.js';
 import { readLinear, writeLinear } from '../operands.js';

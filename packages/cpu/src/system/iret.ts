@@ -1,10 +1,18 @@
-import { Cr4, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr4, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import { iopl } from '../address.js';
 import { hasBreakpoint, isCanonical, Shadow, updateMode } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import {
-  Attribute, type Descriptor, fetchDescriptor, isNullSelector, markAccessed, setNullSegment, setRealSegment, setSegment, setVirtualSegment,
+  Attribute,
+  type Descriptor,
+  fetchDescriptor,
+  isNullSelector,
+  markAccessed,
+  setNullSegment,
+  setRealSegment,
+  setSegment,
+  setVirtualSegment,
 } from '../segments/descriptor.js';
 import { returnFromTask } from '../segments/task-switch.js';
 import type { Vcpu } from '../vcpu.js';
@@ -156,7 +164,12 @@ function returnToVirtual(cpu: Vcpu, ip: number, cs: number, flags: number): Outc
   cpu.writeRflags(flags & 0x3f7fd7);
   w[CPL] = 3;
   const order: readonly (readonly [number, number])[] = [
-    [Segment.CS, cs], [Segment.SS, ss], [Segment.ES, es], [Segment.DS, ds], [Segment.FS, fs], [Segment.GS, gs],
+    [Segment.CS, cs],
+    [Segment.SS, ss],
+    [Segment.ES, es],
+    [Segment.DS, ds],
+    [Segment.FS, fs],
+    [Segment.GS, gs],
   ];
   for (const [segment, selector] of order) setVirtualSegment(cpu, segment, selector & 0xffff);
   w[RIP] = ip & 0xffff;

@@ -1,5 +1,5 @@
-import { Cr4, Mode, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr4, Mode, Segment, Vector } from '@nestvm/isa';
 import { isCanonical } from '../mode.js';
 import { readTsc } from '../msr/time.js';
 import { writeGpr } from '../operands.js';

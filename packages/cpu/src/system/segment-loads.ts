@@ -1,8 +1,8 @@
-import { Mode, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Mode, Segment, Vector } from '@nestvm/isa';
 import { operandAddress } from '../address.js';
 import { Shadow, updateMode } from '../mode.js';
-import { readLinear, readRm, writeGpr, writeRm, isRegisterForm } from '../operands.js';
+import { isRegisterForm, readLinear, readRm, writeGpr, writeRm } from '../operands.js';
 import { Outcome } from '../outcome.js';
 import { probeDescriptor, SystemType } from '../segments/descriptor.js';
 import { loadSegment } from '../segments/load.js';
@@ -68,7 +68,14 @@ export const LGS = loadFarPointer(Segment.GS);
 const notProtected = (cpu: Vcpu): boolean => (cpu.w[MODE]! & Mode.PROTECTED) === 0;
 /** System descriptor types that LAR and LSL accept (SDM Vol. 2, LAR and LSL, "Valid Types"). */
 const LAR_TYPES: readonly number[] = [
-  SystemType.TSS16, SystemType.LDT, SystemType.TSS16_BUSY, SystemType.CALL_GATE16, SystemType.TASK_GATE, SystemType.TSS32, SystemType.TSS32_BUSY, SystemType.CALL_GATE32,
+  SystemType.TSS16,
+  SystemType.LDT,
+  SystemType.TSS16_BUSY,
+  SystemType.CALL_GATE16,
+  SystemType.TASK_GATE,
+  SystemType.TSS32,
+  SystemType.TSS32_BUSY,
+  SystemType.CALL_GATE32,
 ];
 const LAR_LONG: readonly number[] = [SystemType.LDT, SystemType.TSS32, SystemType.TSS32_BUSY, SystemType.CALL_GATE32];
 const LSL_TYPES: readonly number[] = [SystemType.TSS16, SystemType.LDT, SystemType.TSS16_BUSY, SystemType.TSS32, SystemType.TSS32_BUSY];
@@ -99,9 +106,15 @@ function query(types: (cpu: Vcpu) => readonly number[], result: (cpu: Vcpu) => n
 
 const inLong = (cpu: Vcpu): boolean => (cpu.w[MODE]! & Mode.IA32E) !== 0;
 /** Loads the access rights of a descriptor. */
-export const LAR = query((cpu) => (inLong(cpu) ? LAR_LONG : LAR_TYPES), (cpu) => cpu.descriptor.hi & 0xf0ff00);
+export const LAR = query(
+  (cpu) => (inLong(cpu) ? LAR_LONG : LAR_TYPES),
+  (cpu) => cpu.descriptor.hi & 0xf0ff00,
+);
 /** Loads the limit of a descriptor. */
-export const LSL = query((cpu) => (inLong(cpu) ? LSL_LONG : LSL_TYPES), (cpu) => cpu.descriptor.limit | 0);
+export const LSL = query(
+  (cpu) => (inLong(cpu) ? LSL_LONG : LSL_TYPES),
+  (cpu) => cpu.descriptor.limit | 0,
+);
 
 function verify(write: boolean): (cpu: Vcpu, insn: Readonly<Instruction>) => Outcome {
   return (cpu, insn) => {

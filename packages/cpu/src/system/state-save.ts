@@ -1,5 +1,5 @@
-import { Cr0, Cr4, Mode, Vector, Xstate } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Cr0, Cr4, Mode, Vector, Xstate } from '@nestvm/isa';
 import { xsaveComponents } from '@nestvm/isa/models';
 import { operandAddress } from '../address.js';
 import { Outcome } from '../outcome.js';
@@ -22,7 +22,6 @@ const LEGACY_BYTES = 512;
 const HEADER_BYTES = 64;
 const AREA_BYTES = 4096;
 const FFXSR = 1 << 14;
-
 
 /** The area being built or read: never holds anything between two instructions. */
 const area = new Uint8Array(AREA_BYTES);
@@ -148,7 +147,8 @@ function xUnavailable(cpu: Vcpu): Outcome | null {
 function inUse(cpu: Vcpu): number {
   const { w, b } = cpu;
   let used = 0;
-  const x87Clear = w[FCW] === 0x37f && [FSW, FTOP, FTAG, FOP, FCS, FDS, FIP, FIP + 1, FDP, FDP + 1].every((at) => w[at] === 0) && isZero(b, FPR_BYTE, 128);
+  const x87Clear =
+    w[FCW] === 0x37f && [FSW, FTOP, FTAG, FOP, FCS, FDS, FIP, FIP + 1, FDP, FDP + 1].every((at) => w[at] === 0) && isZero(b, FPR_BYTE, 128);
   if (!x87Clear) used |= 1;
   for (let i = 0; i < vectorCount(cpu); i++) {
     if (!isZero(b, VEC_BYTE + 64 * i, 16)) used |= 2;
@@ -277,7 +277,8 @@ function restore(cpu: Vcpu, insn: Readonly<Instruction>, supervisor: boolean): O
   const xstate = view.getInt32(512, true);
   const xcomp = view.getInt32(520, true);
   const compacted = (view.getInt32(524, true) & 0x80000000) !== 0;
-  if ((supervisor && !compacted) || (compacted && !cpu.features.xsavec) || !headerIsGood(xstate, xcomp, compacted, allowed)) return cpu.raise(Vector.GP, 0);
+  if ((supervisor && !compacted) || (compacted && !cpu.features.xsavec) || !headerIsGood(xstate, xcomp, compacted, allowed))
+    return cpu.raise(Vector.GP, 0);
   const layout = compacted ? compactedPlaces(xcomp) : standardPlaces(mask & xstate);
   if (layout.bytes > 576) {
     const at = (lo + 576) | 0;

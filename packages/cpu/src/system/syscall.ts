@@ -1,5 +1,5 @@
-import { Efer, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Efer, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import { isCanonical, updateMode } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import { Attribute, setFlatSegment } from '../segments/descriptor.js';

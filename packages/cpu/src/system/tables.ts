@@ -1,10 +1,10 @@
-import { Mode, Segment, Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Mode, Segment, Vector } from '@nestvm/isa';
 import { operandAddress } from '../address.js';
 import { isCanonical } from '../mode.js';
 import { readRm, writeRm } from '../operands.js';
 import { Outcome } from '../outcome.js';
-import { fetchDescriptor, fetchUpperHalf, isNullSelector, setNullSegment, setSegment, SystemType, writeAccessByte } from '../segments/descriptor.js';
+import { fetchDescriptor, fetchUpperHalf, isNullSelector, SystemType, setNullSegment, setSegment, writeAccessByte } from '../segments/descriptor.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, GDTR_BASE, GDTR_LIMIT, IDTR_BASE, IDTR_LIMIT, MODE, SEG_SELECTOR } from '../words.js';
 import { umipForbids } from './control.js';

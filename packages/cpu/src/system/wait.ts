@@ -1,5 +1,5 @@
-import { Vector } from '@nestvm/isa';
 import type { Instruction } from '@nestvm/decoder';
+import { Vector } from '@nestvm/isa';
 import { segmentAddress } from '../address.js';
 import { Activity } from '../events/deliver.js';
 import { armMonitor, isMonitorTriggered, Monitor } from '../events/monitor.js';

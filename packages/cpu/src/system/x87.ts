@@ -1,4 +1,3 @@
-import type { Instruction } from '@nestvm/decoder';
 
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';

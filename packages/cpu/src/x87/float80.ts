@@ -47,7 +47,7 @@ export const isDenormal = (f: Float80): boolean => f.exponent === 0 && f.signifi
 /** Encodings without meaning since the 387: a nonzero exponent without the integer bit. */
 export const isUnsupported = (f: Float80): boolean => f.exponent !== 0 && (f.significand & INTEGER_BIT) === 0n;
 
-export const bitLength = (n: bigint): number => (n === 0n ? 0 : n.toString(2).length);
+const bitLength = (n: bigint): number => (n === 0n ? 0 : n.toString(2).length);
 
 /** A finite value as significand × 2^exponent. */
 export const exponentOf = (f: Float80): number => (f.exponent === 0 ? 1 : f.exponent) - BIAS - 63;
@@ -59,7 +59,7 @@ function roundsUp(odd: boolean, rest: bigint, half: bigint, sign: 0 | 1, control
 }
 
 /** Cuts a magnitude × 2^exponent to a multiple of 2^quantum. */
-export function quantize(
+function quantize(
   sign: 0 | 1,
   magnitude: bigint,
   exponent: number,

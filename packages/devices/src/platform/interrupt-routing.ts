@@ -46,7 +46,7 @@ export class InterruptRouting {
     if (!match || number >= (match[1] === 'isa' ? 16 : 24)) {
       throw new DeviceError('unknown-line', `interrupt line '${name}' does not exist; use isa:0 to isa:15 or gsi:0 to gsi:23`);
     }
-      const { picInput, pin } = route(match[1] as 'isa' | 'gsi', number);
+    const { picInput, pin } = route(match[1] as 'isa' | 'gsi', number);
     const key = `${picInput}/${pin}`;
     let wire = this.#wires.get(key);
     if (wire === undefined) {

@@ -16,17 +16,39 @@ export interface CacheRow {
   readonly noInvalidateSharing?: boolean;
 }
 
-const l1 = (type: 1 | 2, kib: number, ways: number): CacheRow => ({ level: 1, type, kib, ways, sets: (kib * 1024) / (ways * 64), lineBytes: 64, selfInitializing: true, noInvalidateSharing: true });
-const l3 = (kib: number, ways: number): CacheRow => ({ level: 3, type: 3, kib, ways, sets: (kib * 1024) / (ways * 64), lineBytes: 64, shared: true, selfInitializing: true, inclusive: true, complexIndexing: true });
+const l1 = (type: 1 | 2, kib: number, ways: number): CacheRow => ({
+  level: 1,
+  type,
+  kib,
+  ways,
+  sets: (kib * 1024) / (ways * 64),
+  lineBytes: 64,
+  selfInitializing: true,
+  noInvalidateSharing: true,
+});
+const l3 = (kib: number, ways: number): CacheRow => ({
+  level: 3,
+  type: 3,
+  kib,
+  ways,
+  sets: (kib * 1024) / (ways * 64),
+  lineBytes: 64,
+  shared: true,
+  selfInitializing: true,
+  inclusive: true,
+  complexIndexing: true,
+});
 
 /** What models without own facts announce in leaf 4. */
 const generic: readonly CacheRow[] = [
-  l1(1, 32, 8), l1(2, 32, 8),
+  l1(1, 32, 8),
+  l1(2, 32, 8),
   { level: 2, type: 3, kib: 4096, ways: 16, sets: 4096, lineBytes: 64, selfInitializing: true, noInvalidateSharing: true },
   l3(16384, 16),
 ];
 const zen2 = (instruction: CacheRow, l3Kib: number, l2Kib = 512): readonly CacheRow[] => [
-  l1(1, 32, 8), instruction,
+  l1(1, 32, 8),
+  instruction,
   { level: 2, type: 3, kib: l2Kib, ways: 8, sets: (l2Kib * 1024) / (8 * 64), lineBytes: 64, inclusive: true },
   l3(l3Kib, 16),
 ];
@@ -47,7 +69,13 @@ export function cacheRegisters(cache: CacheRow, cpu: CpuDescription, intel: bool
   const { cores, threads } = cpu.topology;
   const sharing = cache.shared ? powerOfTwoAbove(cores) * powerOfTwoAbove(threads) : powerOfTwoAbove(threads);
   return {
-    eax: (cache.type | (cache.level << 5) | (cache.selfInitializing ? 1 << 8 : 0) | ((sharing - 1) << 14) | (intel ? (powerOfTwoAbove(cores) - 1) << 26 : 0)) >>> 0,
+    eax:
+      (cache.type |
+        (cache.level << 5) |
+        (cache.selfInitializing ? 1 << 8 : 0) |
+        ((sharing - 1) << 14) |
+        (intel ? (powerOfTwoAbove(cores) - 1) << 26 : 0)) >>>
+      0,
     ebx: ((cache.lineBytes - 1) | ((cache.ways - 1) << 22)) >>> 0,
     ecx: cache.sets - 1,
     edx: (cache.noInvalidateSharing ? 1 : 0) | (cache.inclusive ? 2 : 0) | (cache.complexIndexing ? 4 : 0),

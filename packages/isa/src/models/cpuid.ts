@@ -1,6 +1,6 @@
-import { cacheRegisters, cachesOf, powerOfTwoAbove, type CacheRow } from './caches.js';
-import { cpuidFeatureRows, msrFeatureRows } from './cpuid-features.js';
+import { type CacheRow, cacheRegisters, cachesOf, powerOfTwoAbove } from './caches.js';
 import type { CpuDescription, CpuidDynamicState, CpuidRegisters } from './cpu-model.js';
+import { cpuidFeatureRows, msrFeatureRows } from './cpuid-features.js';
 import type { CpuidRegister } from './feature-rows.js';
 import type { CpuFeature } from './features.js';
 
@@ -25,8 +25,10 @@ function featureWord(cpu: CpuDescription, leaf: number, subleaf: number, registe
 }
 
 const featureRegisters = (cpu: CpuDescription, leaf: number, subleaf = 0): CpuidRegisters => ({
-  eax: featureWord(cpu, leaf, subleaf, 'eax'), ebx: featureWord(cpu, leaf, subleaf, 'ebx'),
-  ecx: featureWord(cpu, leaf, subleaf, 'ecx'), edx: featureWord(cpu, leaf, subleaf, 'edx'),
+  eax: featureWord(cpu, leaf, subleaf, 'eax'),
+  ebx: featureWord(cpu, leaf, subleaf, 'ebx'),
+  ecx: featureWord(cpu, leaf, subleaf, 'ecx'),
+  edx: featureWord(cpu, leaf, subleaf, 'edx'),
 });
 
 /** Value of a capability MSR that the model's features make (IA32_ARCH_CAPABILITIES …). */
@@ -44,7 +46,10 @@ const letters = (text: string, at: number): number => {
 };
 
 const vendorRegisters = (cpu: CpuDescription, maximum: number): CpuidRegisters => ({
-  eax: maximum, ebx: letters(cpu.vendorId, 0), edx: letters(cpu.vendorId, 4), ecx: letters(cpu.vendorId, 8),
+  eax: maximum,
+  ebx: letters(cpu.vendorId, 0),
+  edx: letters(cpu.vendorId, 4),
+  ecx: letters(cpu.vendorId, 8),
 });
 
 /** The signature word of leaf 1: base and extended family and model. */
@@ -58,7 +63,8 @@ function leaf1(cpu: CpuDescription, state: CpuidDynamicState): CpuidRegisters {
   const out = featureRegisters(cpu, 1);
   const count = threadsOf(cpu);
   out.eax = cpuSignature(cpu);
-  out.ebx = ((8 << 8) | (count > 1 ? powerOfTwoAbove(cpu.topology.cores) * powerOfTwoAbove(cpu.topology.threads) << 16 : 0) | (state.apicId << 24)) >>> 0;
+  out.ebx =
+    ((8 << 8) | (count > 1 ? (powerOfTwoAbove(cpu.topology.cores) * powerOfTwoAbove(cpu.topology.threads)) << 16 : 0) | (state.apicId << 24)) >>> 0;
   out.edx = count > 1 ? (out.edx | (1 << 28)) >>> 0 : (out.edx & ~(1 << 28)) >>> 0;
   if (!state.apicEnabled) {
     out.edx = (out.edx & ~(1 << 9)) >>> 0;
@@ -100,9 +106,11 @@ export function supportedXcr0(cpu: CpuDescription): number {
 }
 
 /** Bytes of a standard-form XSAVE area that holds the components of `mask`. */
-const standardSize = (mask: number): number => xsaveComponents.reduce((size, c) => (mask & (1 << c.bit) ? Math.max(size, c.offset + c.bytes) : size), XSAVE_LEGACY_BYTES);
+const standardSize = (mask: number): number =>
+  xsaveComponents.reduce((size, c) => (mask & (1 << c.bit) ? Math.max(size, c.offset + c.bytes) : size), XSAVE_LEGACY_BYTES);
 /** The same in the compacted form; none of our components asks for 64-byte alignment. */
-const compactedSize = (mask: number): number => xsaveComponents.reduce((size, c) => (mask & (1 << c.bit) ? size + c.bytes : size), XSAVE_LEGACY_BYTES);
+const compactedSize = (mask: number): number =>
+  xsaveComponents.reduce((size, c) => (mask & (1 << c.bit) ? size + c.bytes : size), XSAVE_LEGACY_BYTES);
 
 function xsaveLeaf(cpu: CpuDescription, subleaf: number, state: CpuidDynamicState): CpuidRegisters {
   const supported = supportedXcr0(cpu);
@@ -123,19 +131,32 @@ const frequencyLeaf = (cpu: CpuDescription): CpuidRegisters => ({ eax: cpu.tscHz
 
 function basicLeaf(cpu: CpuDescription, leaf: number, subleaf: number, state: CpuidDynamicState): CpuidRegisters {
   switch (leaf) {
-    case 0: return vendorRegisters(cpu, state.limitMaximum ? Math.min(2, cpu.level) : cpu.level);
-    case 1: return leaf1(cpu, state);
-    case 2: return isIntel(cpu) ? { eax: 1, ebx: 0, ecx: 0x4d, edx: 0x2c307d } : zero();
-    case 4: return isIntel(cpu) ? leaf4(cpu, subleaf, true) : zero();
-    case 5: return cpu.features.has('monitor') ? { eax: 64, ebx: 64, ecx: 3, edx: 0 } : { eax: 0, ebx: 0, ecx: 3, edx: 0 };
-    case 6: return featureRegisters(cpu, 6);
-    case 7: return leaf7(cpu, subleaf, state);
-    case 0xb: return cpu.level >= 0xb ? topologyLeaf(cpu, subleaf, state) : zero();
-    case 0xd: return xsaveLeaf(cpu, subleaf, state);
-    case 0x15: return isIntel(cpu) ? tscLeaf(cpu) : zero();
-    case 0x16: return isIntel(cpu) ? frequencyLeaf(cpu) : zero();
-    case 0x1f: return topologyLeaf(cpu, subleaf, state);
-    default: return zero();
+    case 0:
+      return vendorRegisters(cpu, state.limitMaximum ? Math.min(2, cpu.level) : cpu.level);
+    case 1:
+      return leaf1(cpu, state);
+    case 2:
+      return isIntel(cpu) ? { eax: 1, ebx: 0, ecx: 0x4d, edx: 0x2c307d } : zero();
+    case 4:
+      return isIntel(cpu) ? leaf4(cpu, subleaf, true) : zero();
+    case 5:
+      return cpu.features.has('monitor') ? { eax: 64, ebx: 64, ecx: 3, edx: 0 } : { eax: 0, ebx: 0, ecx: 3, edx: 0 };
+    case 6:
+      return featureRegisters(cpu, 6);
+    case 7:
+      return leaf7(cpu, subleaf, state);
+    case 0xb:
+      return cpu.level >= 0xb ? topologyLeaf(cpu, subleaf, state) : zero();
+    case 0xd:
+      return xsaveLeaf(cpu, subleaf, state);
+    case 0x15:
+      return isIntel(cpu) ? tscLeaf(cpu) : zero();
+    case 0x16:
+      return isIntel(cpu) ? frequencyLeaf(cpu) : zero();
+    case 0x1f:
+      return topologyLeaf(cpu, subleaf, state);
+    default:
+      return zero();
   }
 }
 
@@ -185,22 +206,40 @@ function addressSizes(cpu: CpuDescription): CpuidRegisters {
 
 function extendedLeaf(cpu: CpuDescription, leaf: number, subleaf: number, state: CpuidDynamicState): CpuidRegisters {
   switch (leaf) {
-    case 0x80000000: return isIntel(cpu) ? { eax: cpu.xlevel, ebx: 0, ecx: 0, edx: 0 } : vendorRegisters(cpu, cpu.xlevel);
-    case 0x80000001: return extendedFeatures(cpu, state);
-    case 0x80000002: case 0x80000003: case 0x80000004: {
+    case 0x80000000:
+      return isIntel(cpu) ? { eax: cpu.xlevel, ebx: 0, ecx: 0, edx: 0 } : vendorRegisters(cpu, cpu.xlevel);
+    case 0x80000001:
+      return extendedFeatures(cpu, state);
+    case 0x80000002:
+    case 0x80000003:
+    case 0x80000004: {
       const at = (leaf - 0x80000002) * 16;
-      return { eax: letters(cpu.modelId, at), ebx: letters(cpu.modelId, at + 4), ecx: letters(cpu.modelId, at + 8), edx: letters(cpu.modelId, at + 12) };
+      return {
+        eax: letters(cpu.modelId, at),
+        ebx: letters(cpu.modelId, at + 4),
+        ecx: letters(cpu.modelId, at + 8),
+        edx: letters(cpu.modelId, at + 12),
+      };
     }
-    case 0x80000005: return isIntel(cpu) ? zero() : amdCaches(cpu, leaf);
-    case 0x80000006: return isIntel(cpu) ? { ...zero(), ecx: amdCaches(cpu, leaf).ecx } : amdCaches(cpu, leaf);
-    case 0x80000007: return featureRegisters(cpu, leaf);
-    case 0x80000008: return addressSizes(cpu);
+    case 0x80000005:
+      return isIntel(cpu) ? zero() : amdCaches(cpu, leaf);
+    case 0x80000006:
+      return isIntel(cpu) ? { ...zero(), ecx: amdCaches(cpu, leaf).ecx } : amdCaches(cpu, leaf);
+    case 0x80000007:
+      return featureRegisters(cpu, leaf);
+    case 0x80000008:
+      return addressSizes(cpu);
     // Revision 1, 64 address-space identifiers (APM Vol. 3, "Function 8000_000Ah").
-    case 0x8000000a: return cpu.features.has('svm') ? { eax: 1, ebx: 64, ecx: 0, edx: featureWord(cpu, leaf, 0, 'edx') } : zero();
-    case 0x8000001d: return cpu.features.has('topoext') && !isIntel(cpu) ? leaf4(cpu, subleaf, false) : zero();
-    case 0x8000001e: return isIntel(cpu) ? zero() : amdTopology(cpu, state);
-    case 0x80000021: return featureRegisters(cpu, leaf);
-    default: return zero();
+    case 0x8000000a:
+      return cpu.features.has('svm') ? { eax: 1, ebx: 64, ecx: 0, edx: featureWord(cpu, leaf, 0, 'edx') } : zero();
+    case 0x8000001d:
+      return cpu.features.has('topoext') && !isIntel(cpu) ? leaf4(cpu, subleaf, false) : zero();
+    case 0x8000001e:
+      return isIntel(cpu) ? zero() : amdTopology(cpu, state);
+    case 0x80000021:
+      return featureRegisters(cpu, leaf);
+    default:
+      return zero();
   }
 }
 

@@ -4,7 +4,10 @@ export type CpuModelErrorCode = 'unknown-model' | 'unknown-feature' | 'bad-value
 /** A `-cpu` text that cannot be followed; the message says what, where, and what to write instead. */
 export class CpuModelError extends Error {
   override readonly name = 'CpuModelError';
-  constructor(readonly code: CpuModelErrorCode, message: string) {
+  constructor(
+    readonly code: CpuModelErrorCode,
+    message: string,
+  ) {
     super(message);
   }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { cpuModelNames, parseCpu } from './parse.js';
 import { cpuSignature, supportedXcr0 } from './cpuid.js';
 import { implementedFeatures } from './features.js';
 import { nearestName } from './nearest.js';
+import { cpuModelNames, parseCpu } from './parse.js';
 
 const state = { apicId: 0, apicEnabled: true, cr4: 0, xcr0: 1, xss: 0, limitMaximum: false };
 
@@ -14,7 +14,8 @@ describe('parseCpu', () => {
       for (const feature of cpu.features) expect(implementedFeatures.has(feature)).toBe(true);
       for (const leaf of [...Array(0x24).keys(), 0x40000000, ...Array.from({ length: 0x24 }, (_, i) => 0x80000000 + i), 0xffffffff]) {
         for (let sub = 0; sub < 12; sub++) {
-          for (const value of Object.values(cpu.cpuid(leaf, sub, state))) expect(value >= 0 && value <= 0xffffffff && Number.isInteger(value), `${name} ${leaf.toString(16)}.${sub}`).toBe(true);
+          for (const value of Object.values(cpu.cpuid(leaf, sub, state)))
+            expect(value >= 0 && value <= 0xffffffff && Number.isInteger(value), `${name} ${leaf.toString(16)}.${sub}`).toBe(true);
         }
       }
     }

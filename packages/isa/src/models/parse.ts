@@ -1,5 +1,5 @@
 import type { CpuDescription, CpuIdentity, CpuidDynamicState, CpuidRegisters, CpuTopology } from './cpu-model.js';
-import { cpuidLeaf, featureMsr } from './cpuid.js';
+import { cpuidLeaf } from './cpuid.js';
 import { CpuModelError } from './errors.js';
 import type { ModelRow } from './feature-rows.js';
 import { type CpuFeature, featureNames, featureRequires, findFeature, implementedFeatures } from './features.js';

@@ -13,7 +13,12 @@ function bitTest(change: BitChange): Emitter {
     const [first, second] = x.facts.row.operands;
     const width = operandWidth(first.type, x.facts.operandSize);
     const fromRegister = second.method === 'G';
-    const offset: Val<IntWidth> = fromRegister ? x.readGpr(width, x.fields.reg()) : x.fields.immediate32().zext(width === 64 ? 64 : 32).trunc(width);
+    const offset: Val<IntWidth> = fromRegister
+      ? x.readGpr(width, x.fields.reg())
+      : x.fields
+          .immediate32()
+          .zext(width === 64 ? 64 : 32)
+          .trunc(width);
     const bit = (offset.trunc(32) as Val<32>).and(width - 1);
     const one: Val<IntWidth> = x.const(width, 1).shl(bit);
     const finish = (value: Val<IntWidth>, write: (v: Val<IntWidth>) => void): void => {
@@ -24,7 +29,12 @@ function bitTest(change: BitChange): Emitter {
     if (!x.facts.memory) return finish(x.readGpr(width, x.fields.rm()), (v) => x.writeGpr(width, x.fields.rm(), v));
     let address = x.effectiveAddress();
     if (fromRegister) {
-      address = address.add(offset.sext(64).shrS(width === 64 ? 6 : width === 32 ? 5 : 4).shl(width === 64 ? 3 : width === 32 ? 2 : 1));
+      address = address.add(
+        offset
+          .sext(64)
+          .shrS(width === 64 ? 6 : width === 32 ? 5 : 4)
+          .shl(width === 64 ? 3 : width === 32 ? 2 : 1),
+      );
       if (x.facts.addressSize !== 64) address = address.and(x.facts.addressSize === 32 ? 0xffffffffn : 0xffffn);
     }
     const linear = x.linear(address, width / 8, change ? 1 : 0);
@@ -45,9 +55,23 @@ function bitScan(position: (source: Val<IntWidth>) => Val<IntWidth>): Emitter {
 }
 
 /** Leading zeros at the value's own width. */
-const leadingZeros = (v: Val<IntWidth>): Val<IntWidth> => (v.width < 32 ? v.as(32).clz().sub(32 - v.width).as(v.width) : v.clz());
+const leadingZeros = (v: Val<IntWidth>): Val<IntWidth> =>
+  v.width < 32
+    ? v
+        .as(32)
+        .clz()
+        .sub(32 - v.width)
+        .as(v.width)
+    : v.clz();
 /** Trailing zeros at the value's own width. */
-const trailingZeros = (v: Val<IntWidth>): Val<IntWidth> => (v.width < 32 ? v.as(32).or(1 << v.width).ctz().as(v.width) : v.ctz());
+const trailingZeros = (v: Val<IntWidth>): Val<IntWidth> =>
+  v.width < 32
+    ? v
+        .as(32)
+        .or(1 << v.width)
+        .ctz()
+        .as(v.width)
+    : v.ctz();
 
 /** LZCNT and TZCNT: CF says that the source was zero, ZF that the result is. */
 function countZeros(count: (v: Val<IntWidth>) => Val<IntWidth>): Emitter {
@@ -67,15 +91,18 @@ function scatterGather(x: Context, source: Val<64>, mask: Val<64>, deposit: bool
   const result = code.variable(x.const(64, 0));
   const bit = code.variable(x.const(64, 1));
   const from = code.variable(source);
-  code.while(() => rest.get().isNonzero(), () => {
-    const m = rest.get();
-    const lowest = m.and(m.neg());
-    const taken = deposit ? from.get().and(1) : source.and(lowest).isNonzero().zext(64);
-    result.set(result.get().or(taken.neg().and(deposit ? lowest : bit.get())));
-    from.set(from.get().shrU(1));
-    bit.set(bit.get().shl(1));
-    rest.set(m.and(m.sub(1)));
-  });
+  code.while(
+    () => rest.get().isNonzero(),
+    () => {
+      const m = rest.get();
+      const lowest = m.and(m.neg());
+      const taken = deposit ? from.get().and(1) : source.and(lowest).isNonzero().zext(64);
+      result.set(result.get().or(taken.neg().and(deposit ? lowest : bit.get())));
+      from.set(from.get().shrU(1));
+      bit.set(bit.get().shl(1));
+      rest.set(m.and(m.sub(1)));
+    },
+  );
   return result.get();
 }
 
@@ -169,9 +196,18 @@ export const bits: Meanings = {
     dst.write(result);
     x.flags.carryOverflow(result, inside.isZero(), x.const(32, 0));
   }),
-  BLSR: lowestBit((v) => v.and(v.sub(1)), (v) => v.isZero()),
-  BLSMSK: lowestBit((v) => v.xor(v.sub(1)), (v) => v.isZero()),
-  BLSI: lowestBit((v) => v.and(v.neg()), (v) => v.isNonzero()),
+  BLSR: lowestBit(
+    (v) => v.and(v.sub(1)),
+    (v) => v.isZero(),
+  ),
+  BLSMSK: lowestBit(
+    (v) => v.xor(v.sub(1)),
+    (v) => v.isZero(),
+  ),
+  BLSI: lowestBit(
+    (v) => v.and(v.neg()),
+    (v) => v.isNonzero(),
+  ),
   PDEP: parallel(true),
   PEXT: parallel(false),
   SHLX: flaglessShift((a, n) => a.shl(n)),

@@ -3,7 +3,7 @@ import { Gpr, Segment, vcpuState } from '@nestvm/isa';
 import { type Context, Vector } from '../context.js';
 import type { Emitter, Meanings } from '../emitter.js';
 import { instruction } from '../instruction.js';
-import { peek, push, stackPointer, setStackPointer } from '../stack.js';
+import { peek, push, setStackPointer, stackPointer } from '../stack.js';
 import { byCondition } from './data.js';
 
 const CS_LIMIT = vcpuState.offset.segLimit + 4 * Segment.CS;
@@ -95,14 +95,22 @@ const RET: Emitter = (x) => {
   const target = peek(x, width).zext(64) as Val<64>;
   checkTarget(x, target);
   const extra = x.facts.row.operands.length > 0 ? x.fields.immediate32().and(0xffff).zext(64) : x.const(64, 0);
-  setStackPointer(x, stackPointer(x).add(width / 8).add(extra));
+  setStackPointer(
+    x,
+    stackPointer(x)
+      .add(width / 8)
+      .add(extra),
+  );
   x.engine.jumpIndirect(x, target);
   x.ended = true;
 };
 
 /** Near control transfer (SDM Vol. 1, "Control Transfer Instructions"). */
 export const control: Meanings = {
-  ...byCondition('J', branch((x) => x.flags.condition(x.facts.row.code.opcode & 15))),
+  ...byCondition(
+    'J',
+    branch((x) => x.flags.condition(x.facts.row.code.opcode & 15)),
+  ),
   JCXZ: branch((x) => x.gpr(x.facts.addressSize, Gpr.RCX).isZero()),
   LOOP: loop(() => null),
   LOOPE: loop((x) => x.flags.zf()),

@@ -62,18 +62,42 @@ function setZero(x: Context, zf: Val<32>): void {
 /** MOVBE: bytes in reverse order. */
 function swapBytes(value: Val<IntWidth>): Val<IntWidth> {
   switch (value.width) {
-    case 16: return value.shl(8).or(value.shrU(8));
-    case 32: return swap32(value as Val<32>);
-    default: return swap32(value.trunc(32) as Val<32>).zext(64).shl(32).or(swap32(value.shrU(32).trunc(32) as Val<32>).zext(64));
+    case 16:
+      return value.shl(8).or(value.shrU(8));
+    case 32:
+      return swap32(value as Val<32>);
+    default:
+      return swap32(value.trunc(32) as Val<32>)
+        .zext(64)
+        .shl(32)
+        .or(swap32(value.shrU(32).trunc(32) as Val<32>).zext(64));
   }
 }
-const swap32 = (v: Val<32>): Val<32> => v.rotl(8).and(0x00ff00ff).or(v.rotr(8).and(0xff00ff00 | 0));
+const swap32 = (v: Val<32>): Val<32> =>
+  v
+    .rotl(8)
+    .and(0x00ff00ff)
+    .or(v.rotr(8).and(0xff00ff00 | 0));
 
 const MOVBE = instruction((_, dst, src) => dst.write(swapBytes(src.read())));
 
 /** Instructions that do nothing that software could see here: hints, and fences in a machine whose vCPUs take turns. */
 const HINTS = [
-  'NOP', 'PREFETCH', 'PREFETCHW', 'PREFETCHWT1', 'PREFETCHNTA', 'PREFETCHT0', 'PREFETCHT1', 'PREFETCHT2', 'CLDEMOTE', 'ENDBR32', 'ENDBR64', 'RDSSP', 'LFENCE', 'MFENCE', 'SFENCE',
+  'NOP',
+  'PREFETCH',
+  'PREFETCHW',
+  'PREFETCHWT1',
+  'PREFETCHNTA',
+  'PREFETCHT0',
+  'PREFETCHT1',
+  'PREFETCHT2',
+  'CLDEMOTE',
+  'ENDBR32',
+  'ENDBR64',
+  'RDSSP',
+  'LFENCE',
+  'MFENCE',
+  'SFENCE',
   'SERIALIZE',
 ];
 

@@ -53,7 +53,10 @@ export const decimal: Meanings = {
   },
   AAD: (x) => {
     const ax = x.gpr(16, Gpr.RAX).as(32);
-    const al = ax.and(0xff).add(ax.shrU(8).mul(x.fields.immediate32().and(0xff))).trunc(8);
+    const al = ax
+      .and(0xff)
+      .add(ax.shrU(8).mul(x.fields.immediate32().and(0xff)))
+      .trunc(8);
     x.setGpr(16, Gpr.RAX, al.as(16));
     setDecimalFlags(x, al, x.const(32, 0), x.const(32, 0));
   },

@@ -11,4 +11,15 @@ import { stack } from './stack.js';
 import { strings } from './string.js';
 
 /** The general-purpose instructions that need no system state. */
-export const generalMeanings: Meanings = { ...data, ...arithmetic, ...shifts, ...multiplication, ...bits, ...decimal, ...flagControl, ...stack, ...strings, ...control };
+export const generalMeanings: Meanings = {
+  ...data,
+  ...arithmetic,
+  ...shifts,
+  ...multiplication,
+  ...bits,
+  ...decimal,
+  ...flagControl,
+  ...stack,
+  ...strings,
+  ...control,
+};

@@ -41,7 +41,10 @@ function truncatedMultiply(x: Context, dst: Operand, a: Val<IntWidth>, b: Val<In
   const { width } = dst;
   const result = a.mul(b);
   dst.write(result);
-  const lost = width === 64 ? multiplyHighSigned(x.code, a as Val<64>, b as Val<64>).ne((result as Val<64>).shrS(63)) : a.sext(64).mul(b.sext(64)).ne(result.sext(64));
+  const lost =
+    width === 64
+      ? multiplyHighSigned(x.code, a as Val<64>, b as Val<64>).ne((result as Val<64>).shrS(63))
+      : a.sext(64).mul(b.sext(64)).ne(result.sext(64));
   multiplyFlags(x, result, lost);
 }
 
@@ -72,7 +75,12 @@ const DIV = instruction((x, src) => {
   }
   const [high, low] = [x.gpr(64, RDX), x.gpr(64, RAX)];
   x.faultIf(high.geU(divisor), Vector.DE);
-  const quotient = x.code.choose(high.isZero(), 64, () => low.divU(divisor), () => x.code.call(DIVIDE_WIDE, 64, high, low, divisor));
+  const quotient = x.code.choose(
+    high.isZero(),
+    64,
+    () => low.divU(divisor),
+    () => x.code.call(DIVIDE_WIDE, 64, high, low, divisor),
+  );
   writeQuotient(x, 64, quotient, low.sub(quotient.mul(divisor)));
 });
 
@@ -100,7 +108,12 @@ const IDIV = instruction((x, src) => {
   if (width === 64) {
     const [high, low] = [x.gpr(64, RDX), x.gpr(64, RAX)];
     const simple = high.eq(low.shrS(63)).and(low.eq(MINIMUM).isZero());
-    const quotient = x.code.choose(simple, 64, () => low.divS(divisor), () => signedWide(x, high, low, divisor));
+    const quotient = x.code.choose(
+      simple,
+      64,
+      () => low.divS(divisor),
+      () => signedWide(x, high, low, divisor),
+    );
     return writeQuotient(x, 64, quotient, low.sub(quotient.mul(divisor)));
   }
   const raw = dividend(x, width);

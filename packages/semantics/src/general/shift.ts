@@ -58,7 +58,10 @@ function rotateLeft(a: Val<IntWidth>, count: Val<32>): Val<IntWidth> {
   if (a.width >= 32) return a.rotl(count);
   const n = count.and(a.width - 1);
   const wide = a.as(32);
-  return wide.shl(n).or(wide.shrU(n.neg().and(a.width - 1))).trunc(a.width);
+  return wide
+    .shl(n)
+    .or(wide.shrU(n.neg().and(a.width - 1)))
+    .trunc(a.width);
 }
 
 function rol(a: Val<IntWidth>, count: Val<32>): Shifted {
@@ -78,7 +81,10 @@ function rcl(a: Val<IntWidth>, count: Val<32>, x: Context): Shifted {
   const carry = x.flags.cf().zext(64);
   if (width === 64) {
     const wide = a as Val<64>;
-    const moved = wide.shl(count).or(carry.shl(count.sub(1))).or(wide.shrU(1).shrU(count.neg()));
+    const moved = wide
+      .shl(count)
+      .or(carry.shl(count.sub(1)))
+      .or(wide.shrU(1).shrU(count.neg()));
     const result = x.code.select(count, moved, wide);
     const cf = bit0(wide.shrU(count.neg()));
     return { result, cf, of: msb(result).xor(cf) };

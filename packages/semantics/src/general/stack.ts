@@ -39,12 +39,15 @@ function enter(x: Context): void {
   x.engine.probeWrite(x, 1, stackLinear(x, end, 1, 1));
   x.engine.store(x, operandSize, stackLinear(x, frame, bytes, 1), x.gpr(operandSize, Gpr.RBP));
   const turn = code.variable(x.const(32, 1));
-  code.while(() => turn.get().ltU(level), () => {
-    const at = turn.get().mul(bytes).zext(64);
-    const value = x.engine.load(x, operandSize, stackLinear(x, display.sub(at), bytes, 0));
-    x.engine.store(x, operandSize, stackLinear(x, frame.sub(at), bytes, 1), value);
-    turn.set(turn.get().add(1));
-  });
+  code.while(
+    () => turn.get().ltU(level),
+    () => {
+      const at = turn.get().mul(bytes).zext(64);
+      const value = x.engine.load(x, operandSize, stackLinear(x, display.sub(at), bytes, 0));
+      x.engine.store(x, operandSize, stackLinear(x, frame.sub(at), bytes, 1), value);
+      turn.set(turn.get().add(1));
+    },
+  );
   code.if(level, () => {
     const at = level.mul(bytes).zext(64);
     x.engine.store(x, operandSize, stackLinear(x, frame.sub(at), bytes, 1), frame.trunc(operandSize) as Val<IntWidth>);

@@ -36,9 +36,25 @@ function operation(x: Context): StringOperation {
       x.facts.stackSegment === 'none' ? read(Gpr.RDI) : x.engine.checkSegment(x, x.const(32, Segment.ES), read(Gpr.RDI).trunc(32), bytes, access),
     advance: (register) => {
       // +bytes, or -bytes with DF (bit 10).
-      const delta = x.const(32, bytes).sub(x.get32('rflags').shrU(10).and(1).mul(2 * bytes));
+      const delta = x.const(32, bytes).sub(
+        x
+          .get32('rflags')
+          .shrU(10)
+          .and(1)
+          .mul(2 * bytes),
+      );
       const value: Val<IntWidth> = addressSize === 64 ? delta.sext(64) : delta;
-      x.setGpr(addressSize, register, (addressSize === 16 ? x.gpr(16, register).as(32).add(value as Val<32>).trunc(16) : (x.gpr(addressSize, register) as Val<64>).add(value as Val<64>)) as Val<IntWidth>);
+      x.setGpr(
+        addressSize,
+        register,
+        (addressSize === 16
+          ? x
+              .gpr(16, register)
+              .as(32)
+              .add(value as Val<32>)
+              .trunc(16)
+          : (x.gpr(addressSize, register) as Val<64>).add(value as Val<64>)) as Val<IntWidth>,
+      );
     },
   };
 }
@@ -55,7 +71,12 @@ function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>
     leave(count().isZero());
     code.loop((again) => {
       if (bulk) {
-        const done = code.choose(single.isZero(), 64, () => bulk(count()), () => x.const(64, 0));
+        const done = code.choose(
+          single.isZero(),
+          64,
+          () => bulk(count()),
+          () => x.const(64, 0),
+        );
         code.if(done.isNonzero(), () => {
           const left = count().sub(done);
           setCount(left);
@@ -157,15 +178,19 @@ function bulkStore(x: Context, s: StringOperation, count: Val<64>): Val<64> {
     if (bytes === 1) code.fillMemory(target, fill, length);
     else {
       const pattern = s.width === 64 ? fill.zext(64).mul(0x0101010101010101n) : fill.mul(0x01010101).trunc(s.width);
-      code.if(value.eq(pattern as Val<IntWidth>), () => code.fillMemory(target, fill, length), () => {
-        const at = code.variable(target);
-        const end = target.add(length);
-        code.loop((again) => {
-          code.store(s.width === 64 ? 'i64.store' : s.width === 32 ? 'i32.store' : 'i32.store16', at.get(), value);
-          at.set(at.get().add(bytes));
-          again(at.get().ltU(end));
-        });
-      });
+      code.if(
+        value.eq(pattern as Val<IntWidth>),
+        () => code.fillMemory(target, fill, length),
+        () => {
+          const at = code.variable(target);
+          const end = target.add(length);
+          code.loop((again) => {
+            code.store(s.width === 64 ? 'i64.store' : s.width === 32 ? 'i32.store' : 'i32.store16', at.get(), value);
+            at.set(at.get().add(bytes));
+            again(at.get().ltU(end));
+          });
+        },
+      );
     }
     move(x, Gpr.RDI, length);
     done.set(n);

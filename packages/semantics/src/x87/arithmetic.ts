@@ -1,19 +1,36 @@
 import { defineFunction } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
-import { addWide, leadingZerosWide, lessWide, multiplyWide, selectWide, shiftLeftWide, shiftRightJamWide, subtractWide, type Wide } from '../float/wide.js';
+import {
+  addWide,
+  leadingZerosWide,
+  lessWide,
+  multiplyWide,
+  selectWide,
+  shiftLeftWide,
+  shiftRightJamWide,
+  subtractWide,
+  type Wide,
+} from '../float/wide.js';
 import { At, BIAS, type Extended, Fpu, helper, type I, KindOf, propagate, type Q, Status } from './fpu.js';
 import { precisionControl, returnRounded } from './round.js';
 
 const { offset } = vcpuState;
-const OPERATION = { params: ['i32' as const, 'i64' as const, 'i32' as const, 'i32' as const, 'i64' as const, 'i32' as const, 'i32' as const], results: [] };
+const OPERATION = {
+  params: ['i32' as const, 'i64' as const, 'i32' as const, 'i32' as const, 'i64' as const, 'i32' as const, 'i32' as const],
+  results: [],
+};
 
 /** An operation on two numbers: (cpu, a, b as significand, sign and exponent, kind) → result in the scratch; exceptions are collected. */
-const operation = (name: string, body: (f: Fpu, a: Extended, b: Extended) => void) => defineFunction(`x87.${name}`, OPERATION, (code) => {
-  const f = new Fpu(code, code.param(0, 32));
-  const [a, b] = [1, 4].map((p) => ({ significand: code.param(p, 64), se: code.param(p + 1, 32), kind: code.param(p + 2, 32) })) as [Extended, Extended];
-  propagate(f, a, b);
-  body(f, a, b);
-});
+const operation = (name: string, body: (f: Fpu, a: Extended, b: Extended) => void) =>
+  defineFunction(`x87.${name}`, OPERATION, (code) => {
+    const f = new Fpu(code, code.param(0, 32));
+    const [a, b] = [1, 4].map((p) => ({ significand: code.param(p, 64), se: code.param(p + 1, 32), kind: code.param(p + 2, 32) })) as [
+      Extended,
+      Extended,
+    ];
+    propagate(f, a, b);
+    body(f, a, b);
+  });
 
 /** A 128-bit number with its leading bit wherever it is, rounded under precision control. */
 function returnNormalized(f: Fpu, sign: I, exponent: I, wide: Wide): void {
@@ -78,13 +95,18 @@ const DIGIT = defineFunction('x87.digit', { params: ['i64', 'i64'], results: ['i
   const [top, bottom] = [divisor.shrU(32), divisor.and(0xffffffffn)];
   const digit = code.variable(rest.divU(top));
   const left = code.variable(rest.sub(digit.get().mul(top)));
-  code.block((leave) => code.loop((again) => {
-    const fits = digit.get().leU(0xffffffffn).and(digit.get().mul(bottom).leU(left.get().shl(32)));
-    leave(fits);
-    digit.set(digit.get().sub(1));
-    left.set(left.get().add(top));
-    again(left.get().leU(0xffffffffn));
-  }));
+  code.block((leave) =>
+    code.loop((again) => {
+      const fits = digit
+        .get()
+        .leU(0xffffffffn)
+        .and(digit.get().mul(bottom).leU(left.get().shl(32)));
+      leave(fits);
+      digit.set(digit.get().sub(1));
+      left.set(left.get().add(top));
+      again(left.get().leU(0xffffffffn));
+    }),
+  );
   code.return(digit.get());
 });
 
@@ -161,9 +183,15 @@ export const SQUARE_ROOT = helper('sqrt', 0, (f) => {
   const moved = guess.add(code.select(below, step.neg(), step));
   root.set(code.select(step.isNonzero().and(moved.geS(0)), f.q(-1), moved));
   const left = (): Wide => subtractWide(radicand, multiplyWide(root.get(), root.get()));
-  code.while(() => left().high.ltS(0).and(left().high.geS(-16)), () => root.set(root.get().sub(1)));
+  code.while(
+    () => left().high.ltS(0).and(left().high.geS(-16)),
+    () => root.set(root.get().sub(1)),
+  );
   const twice = (): Wide => ({ high: root.get().shrU(63), low: root.get().shl(1) });
-  code.while(() => lessWide(twice(), left()), () => root.set(root.get().add(1)));
+  code.while(
+    () => lessWide(twice(), left()),
+    () => root.set(root.get().add(1)),
+  );
   const rest = left();
   const more = rest.high.isNonzero().or(rest.low.gtU(root.get()));
   const low = code.select(rest.high.or(rest.low).isZero(), f.q(0), code.select(more, f.q(3n << 62n), f.q(1n << 62n)));

@@ -1,7 +1,7 @@
 import { defineFunction } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import { COMPLETE } from './arithmetic.js';
-import { At, Fpu, helper, KindOf, type I, type Q, Status } from './fpu.js';
+import { At, Fpu, helper, type I, KindOf, type Q, Status } from './fpu.js';
 
 /** Compares ST(0) with the source operand: (cpu, quiet) → 0 greater, 1 less, 2 equal, 3 unordered; exceptions are collected. */
 export const RELATION = defineFunction('x87.relation', { params: ['i32', 'i32'], results: ['i32'] }, (code) => {

@@ -35,11 +35,13 @@ export function recordPointers(x: Context, memory?: Val<64>): void {
 }
 
 /** A non-control instruction without a memory operand. */
-export const plain = (body: (x: Context) => void): Emitter => (x) => {
-  checkPending(x);
-  recordPointers(x);
-  body(x);
-};
+export const plain =
+  (body: (x: Context) => void): Emitter =>
+  (x) => {
+    checkPending(x);
+    recordPointers(x);
+    body(x);
+  };
 
 /** Letter of the memory operand's type. */
 export const memoryType = (x: Context): string => x.facts.row.operands[0]!.memoryType || x.facts.row.operands[0]!.type;

@@ -25,7 +25,12 @@ const TAGS = helper('tags', 0, (f) => {
     const { significand, se } = f.readRegister(n.get());
     const kind = f.kindOf(significand, se);
     const tag = code.select(kind.isZero(), f.i(1), code.select(kind.eq(KindOf.FINITE), f.i(0), f.i(2)));
-    word.set(word.get().shl(2).or(code.select(f.isEmpty(n.get()), f.i(3), tag)));
+    word.set(
+      word
+        .get()
+        .shl(2)
+        .or(code.select(f.isEmpty(n.get()), f.i(3), tag)),
+    );
     n.set(n.get().sub(1));
     again(n.get().geS(0));
   });
@@ -35,7 +40,14 @@ const TAGS = helper('tags', 0, (f) => {
 /** Sets the abridged tag word from the full one: (cpu, full). */
 const SET_TAGS = helper('setTags', 1, (f, full) => {
   let tags = f.i(0);
-  for (let n = 0; n < 8; n++) tags = tags.or(full.shrU(2 * n).and(3).ne(3).shl(n));
+  for (let n = 0; n < 8; n++)
+    tags = tags.or(
+      full
+        .shrU(2 * n)
+        .and(3)
+        .ne(3)
+        .shl(n),
+    );
   f.set(offset.ftag, tags);
 });
 
@@ -65,8 +77,13 @@ function environmentWords(x: Context): I[] {
   const high = isWide(x) ? 0xffff0000 | 0 : 0;
   const head = [f.control.or(high), statusWord(f).or(high), f.get(At.SOURCE_KIND).or(high)];
   if (isWide(x)) {
-    return [...head, pick(realIp.and(0xffff), ip), pick(realIp.shrU(16).shl(12).or(op.and(0x7ff)), cs.or(op.and(0x7ff).shl(16))),
-      pick(realDp.and(0xffff), dp), pick(realDp.shrU(16).shl(12), ds.or(0xffff0000 | 0))];
+    return [
+      ...head,
+      pick(realIp.and(0xffff), ip),
+      pick(realIp.shrU(16).shl(12).or(op.and(0x7ff)), cs.or(op.and(0x7ff).shl(16))),
+      pick(realDp.and(0xffff), dp),
+      pick(realDp.shrU(16).shl(12), ds.or(0xffff0000 | 0)),
+    ];
   }
   return [...head, pick(realIp, ip), pick(realIp.shrU(16).shl(12).or(op.and(0x7ff)), cs), pick(realDp, dp), pick(realDp.shrU(16).shl(12), ds)];
 }
@@ -130,7 +147,10 @@ export const FRSTOR: Emitter = (x) => {
   checkPending(x);
   const bytes = environmentBytes(x);
   const linear = x.operandAddress(bytes + 80, 0);
-  const values = Array.from({ length: 8 }, (_, i) => [x.engine.load(x, 64, linear.add(bytes + 10 * i)), x.engine.load(x, 16, linear.add(bytes + 10 * i + 8))] as const);
+  const values = Array.from(
+    { length: 8 },
+    (_, i) => [x.engine.load(x, 64, linear.add(bytes + 10 * i)), x.engine.load(x, 16, linear.add(bytes + 10 * i + 8))] as const,
+  );
   loadEnvironment(x, linear)();
   for (const [i, [significand, se]] of values.entries()) {
     x.writeState(64, registerAt(x, i), significand);

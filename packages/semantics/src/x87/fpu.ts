@@ -9,9 +9,12 @@ const { offset } = vcpuState;
 /** State offsets of what x87 helper functions hand to each other; the first 16 bytes of the scratch belong to memory accesses. */
 export const At = {
   /** Result: significand, then sign and exponent. */
-  RESULT: offset.scratch + 16, RESULT_SE: offset.scratch + 24,
+  RESULT: offset.scratch + 16,
+  RESULT_SE: offset.scratch + 24,
   /** Source operand: significand, sign and exponent, kind. */
-  SOURCE: offset.scratch + 32, SOURCE_SE: offset.scratch + 40, SOURCE_KIND: offset.scratch + 44,
+  SOURCE: offset.scratch + 32,
+  SOURCE_SE: offset.scratch + 40,
+  SOURCE_KIND: offset.scratch + 44,
   /** Exceptions collected by the instruction at hand, SF and C1 too, as they stand in the status word. */
   RAISED: offset.scratch + 28,
   /** Low half of a 128-bit result. */
@@ -22,8 +25,22 @@ export const At = {
 
 /** Bits of the status word (SDM Vol. 1, "x87 FPU Status Register"). */
 export const Status = {
-  INVALID: 1, DENORMAL: 2, ZERO: 4, OVERFLOW: 8, UNDERFLOW: 16, PRECISION: 32, STACK: 0x40, ES: 0x80, C0: 0x100, C1: 0x200, C2: 0x400, C3: 0x4000, BUSY: 0x8000,
-  CONDITIONS: 0x4700, UNDERFLOW_OF_STACK: 0x41, OVERFLOW_OF_STACK: 0x241,
+  INVALID: 1,
+  DENORMAL: 2,
+  ZERO: 4,
+  OVERFLOW: 8,
+  UNDERFLOW: 16,
+  PRECISION: 32,
+  STACK: 0x40,
+  ES: 0x80,
+  C0: 0x100,
+  C1: 0x200,
+  C2: 0x400,
+  C3: 0x4000,
+  BUSY: 0x8000,
+  CONDITIONS: 0x4700,
+  UNDERFLOW_OF_STACK: 0x41,
+  OVERFLOW_OF_STACK: 0x241,
 } as const;
 
 /** What a register or operand holds; from QUIET on, arithmetic needs no look at the number. */
@@ -31,7 +48,7 @@ export const KindOf = { ZERO: 0, FINITE: 1, DENORMAL: 2, INFINITE: 3, QUIET: 4, 
 
 export const BIAS = 16383;
 export const TOP = 0x7fff;
-const J = 1n << 63n;
+export const J = 1n << 63n;
 const QUIET_BIT = 1n << 62n;
 
 /** Sign and exponent, significand of "real indefinite". */
@@ -71,28 +88,58 @@ export class Fpu {
     readonly cpu: I,
   ) {}
 
-  q(value: bigint | number): Q { return this.code.constant(64, value); }
-  i(value: number): I { return this.code.constant(32, value); }
-  get(at: number): I { return this.code.load('i32.load', 32, this.cpu, at); }
-  get64(at: number): Q { return this.code.load('i64.load', 64, this.cpu, at); }
-  set(at: number, value: I): void { this.code.store('i32.store', this.cpu, value, at); }
-  set64(at: number, value: Q): void { this.code.store('i64.store', this.cpu, value, at); }
-  get control(): I { return this.get(offset.fcw); }
-  get status(): I { return this.get(offset.fsw); }
+  q(value: bigint | number): Q {
+    return this.code.constant(64, value);
+  }
+  i(value: number): I {
+    return this.code.constant(32, value);
+  }
+  get(at: number): I {
+    return this.code.load('i32.load', 32, this.cpu, at);
+  }
+  get64(at: number): Q {
+    return this.code.load('i64.load', 64, this.cpu, at);
+  }
+  set(at: number, value: I): void {
+    this.code.store('i32.store', this.cpu, value, at);
+  }
+  set64(at: number, value: Q): void {
+    this.code.store('i64.store', this.cpu, value, at);
+  }
+  get control(): I {
+    return this.get(offset.fcw);
+  }
+  get status(): I {
+    return this.get(offset.fsw);
+  }
   /** Rounding control: 0 nearest, 1 down, 2 up, 3 towards zero. */
-  get rounding(): I { return this.control.shrU(10).and(3); }
+  get rounding(): I {
+    return this.control.shrU(10).and(3);
+  }
 
   /** Collects exceptions. */
-  raise(flags: number | I): void { this.set(At.RAISED, this.get(At.RAISED).or(flags)); }
-  clearRaised(): void { this.set(At.RAISED, this.i(0)); }
+  raise(flags: number | I): void {
+    this.set(At.RAISED, this.get(At.RAISED).or(flags));
+  }
+  clearRaised(): void {
+    this.set(At.RAISED, this.i(0));
+  }
   /** Unmasked exceptions among those collected. */
-  unmasked(): I { return this.get(At.RAISED).and(this.control.not()).and(0x3f); }
+  unmasked(): I {
+    return this.get(At.RAISED).and(this.control.not()).and(0x3f);
+  }
 
   /** Number of the physical register that ST(i) is. */
-  physical(i: I | number): I { return this.get(offset.ftop).add(i).and(7); }
+  physical(i: I | number): I {
+    return this.get(offset.ftop).add(i).and(7);
+  }
   /** Address of a physical register, to be used with the static offset of `fpr`. */
-  private address(physical: I): I { return this.cpu.add(physical.shl(4)); }
-  isEmpty(physical: I): I { return this.get(offset.ftag).shrU(physical).and(1).xor(1); }
+  private address(physical: I): I {
+    return this.cpu.add(physical.shl(4));
+  }
+  isEmpty(physical: I): I {
+    return this.get(offset.ftag).shrU(physical).and(1).xor(1);
+  }
   readRegister(physical: I): { significand: Q; se: I } {
     const address = this.address(physical);
     return { significand: this.code.load('i64.load', 64, address, offset.fpr), se: this.code.load('i32.load16_u', 32, address, offset.fpr + 8) };
@@ -104,7 +151,9 @@ export class Fpu {
     this.code.store('i32.store16', address, se, offset.fpr + 8);
     this.set(offset.ftag, this.get(offset.ftag).or(this.i(1).shl(physical)));
   }
-  free(physical: I): void { this.set(offset.ftag, this.get(offset.ftag).and(this.i(1).shl(physical).not())); }
+  free(physical: I): void {
+    this.set(offset.ftag, this.get(offset.ftag).and(this.i(1).shl(physical).not()));
+  }
   /** Pops `count` (0, 1 or 2) registers. */
   pop(count: I): void {
     const { code } = this;
@@ -116,14 +165,18 @@ export class Fpu {
     });
   }
 
-  kindOf(significand: Q, se: I): I { return this.code.call(KIND, 32, significand, se); }
+  kindOf(significand: Q, se: I): I {
+    return this.code.call(KIND, 32, significand, se);
+  }
   /** ST(i). */
   st(i: I | number): Extended {
     const physical = this.physical(i);
     const { significand, se } = this.readRegister(physical);
     return { significand, se, kind: this.code.select(this.isEmpty(physical), this.i(KindOf.EMPTY), this.kindOf(significand, se)) };
   }
-  source(): Extended { return { significand: this.get64(At.SOURCE), se: this.get(At.SOURCE_SE), kind: this.get(At.SOURCE_KIND) }; }
+  source(): Extended {
+    return { significand: this.get64(At.SOURCE), se: this.get(At.SOURCE_SE), kind: this.get(At.SOURCE_KIND) };
+  }
   setSource({ significand, se, kind }: Extended): void {
     this.set64(At.SOURCE, significand);
     this.set(At.SOURCE_SE, se);
@@ -133,11 +186,19 @@ export class Fpu {
     this.set64(At.RESULT, typeof significand === 'bigint' ? this.q(significand) : significand);
     this.set(At.RESULT_SE, typeof se === 'number' ? this.i(se) : se);
   }
-  indefinite(): void { this.result(INDEFINITE.significand, INDEFINITE.se); }
-  infinity(sign: I): void { this.result(J, sign.shl(15).or(TOP)); }
-  zero(sign: I): void { this.result(0n, sign.shl(15)); }
+  indefinite(): void {
+    this.result(INDEFINITE.significand, INDEFINITE.se);
+  }
+  infinity(sign: I): void {
+    this.result(J, sign.shl(15).or(TOP));
+  }
+  zero(sign: I): void {
+    this.result(0n, sign.shl(15));
+  }
 
-  sign(se: I): I { return se.shrU(15).and(1); }
+  sign(se: I): I {
+    return se.shrU(15).and(1);
+  }
   unpack({ significand, se }: { significand: Q; se: I }): Unpacked {
     const field = se.and(TOP);
     const zeros = significand.clz().trunc(32);
@@ -153,9 +214,16 @@ export class Fpu {
       this.code.return();
     });
   }
-  isKind(value: Extended, kind: number): I { return value.kind.eq(kind); }
+  isKind(value: Extended, kind: number): I {
+    return value.kind.eq(kind);
+  }
   noteDenormal(...values: Extended[]): void {
-    this.raise(values.map((v) => this.isKind(v, KindOf.DENORMAL)).reduce((a, b) => a.or(b)).shl(1));
+    this.raise(
+      values
+        .map((v) => this.isKind(v, KindOf.DENORMAL))
+        .reduce((a, b) => a.or(b))
+        .shl(1),
+    );
   }
 }
 

@@ -4,7 +4,19 @@ import type { Context } from '../context.js';
 import type { Emitter, Meanings } from '../emitter.js';
 import { ARITHMETIC, COMPLETE, FINISH, PUSH, SOURCE_ST, SQUARE_ROOT } from './arithmetic.js';
 import { COMPARE, EXAMINE, RELATION } from './compare.js';
-import { checkPending, fpuOf, loadExtended, loadFlags, loadSource, memoryType, memoryWidth, plain, recordPointers, run, storeExtended } from './emitters.js';
+import {
+  checkPending,
+  fpuOf,
+  loadExtended,
+  loadFlags,
+  loadSource,
+  memoryType,
+  memoryWidth,
+  plain,
+  recordPointers,
+  run,
+  storeExtended,
+} from './emitters.js';
 import { FLDENV, FNSAVE, FNSTENV, FRSTOR, INITIALIZE, readStatusWord, ROTATE, UPDATE_SUMMARY } from './environment.js';
 import { At, INDEFINITE, Status } from './fpu.js';
 import { CONSTANTS, COPY, EXCHANGE, EXTRACT, FROM_DECIMAL, REMAINDER, ROUND_TO_INTEGER, SCALE, TO_DECIMAL } from './numbers.js';
@@ -14,43 +26,54 @@ import { transcendentals } from './transcendental.js';
 const OPERATIONS = { ADD: 0, MUL: 1, SUB: 4, SUBR: 5, DIV: 6, DIVR: 7 } as const;
 
 /** An arithmetic instruction: memory form ST(0) ← ST(0) op m, register forms between ST(0) and ST(i). */
-const arithmetic = (operation: number, pops: number): Emitter => (x) => {
-  checkPending(x);
-  if (x.facts.memory) {
-    loadSource(x);
-    return run(x, ARITHMETIC, operation, 0, 0);
-  }
-  recordPointers(x);
-  const toSti = x.facts.row.operands[0]!.method === 'STi';
-  const index = x.fields.rm();
-  run(x, SOURCE_ST, toSti ? 0 : index);
-  run(x, ARITHMETIC, operation, toSti ? index : 0, pops);
-};
+const arithmetic =
+  (operation: number, pops: number): Emitter =>
+  (x) => {
+    checkPending(x);
+    if (x.facts.memory) {
+      loadSource(x);
+      return run(x, ARITHMETIC, operation, 0, 0);
+    }
+    recordPointers(x);
+    const toSti = x.facts.row.operands[0]!.method === 'STi';
+    const index = x.fields.rm();
+    run(x, SOURCE_ST, toSti ? 0 : index);
+    run(x, ARITHMETIC, operation, toSti ? index : 0, pops);
+  };
 
 const arithmetics: Meanings = Object.fromEntries(
-  Object.entries(OPERATIONS).flatMap(([name, operation]) => [[`F${name}`, arithmetic(operation, 0)], [`FI${name}`, arithmetic(operation, 0)], [`F${name}P`, arithmetic(operation, 1)]]),
+  Object.entries(OPERATIONS).flatMap(([name, operation]) => [
+    [`F${name}`, arithmetic(operation, 0)],
+    [`FI${name}`, arithmetic(operation, 0)],
+    [`F${name}P`, arithmetic(operation, 1)],
+  ]),
 );
 
 /** A comparison with memory, ST(i), or (without operands) ST(1). */
-const compare = (quiet: number, pops: number): Emitter => (x) => {
-  checkPending(x);
-  if (x.facts.memory) loadSource(x);
-  else {
-    recordPointers(x);
-    run(x, SOURCE_ST, x.facts.row.operands.length === 0 ? 1 : x.fields.rm());
-  }
-  run(x, COMPARE, quiet, pops);
-};
+const compare =
+  (quiet: number, pops: number): Emitter =>
+  (x) => {
+    checkPending(x);
+    if (x.facts.memory) loadSource(x);
+    else {
+      recordPointers(x);
+      run(x, SOURCE_ST, x.facts.row.operands.length === 0 ? 1 : x.fields.rm());
+    }
+    run(x, COMPARE, quiet, pops);
+  };
 
 /** FCOMI and its kin: ZF PF CF from the relation; OF, SF and AF are cleared. */
-const compareFlags = (quiet: number, pops: number): Emitter => plain((x) => {
-  run(x, SOURCE_ST, x.fields.rm());
-  const relation = x.code.call(RELATION, 32, x.cpu, x.const(32, quiet));
-  const zero = x.const(32, 0);
-  // An unmasked invalid operation leaves the flags.
-  x.code.if(fpuOf(x).unmasked().and(Status.INVALID).isZero(), () => x.flags.set({ cf: relation.and(1), pf: relation.eq(3), af: zero, zf: relation.shrU(1), sf: zero, of: zero }));
-  run(x, COMPLETE, pops, 7);
-});
+const compareFlags = (quiet: number, pops: number): Emitter =>
+  plain((x) => {
+    run(x, SOURCE_ST, x.fields.rm());
+    const relation = x.code.call(RELATION, 32, x.cpu, x.const(32, quiet));
+    const zero = x.const(32, 0);
+    // An unmasked invalid operation leaves the flags.
+    x.code.if(fpuOf(x).unmasked().and(Status.INVALID).isZero(), () =>
+      x.flags.set({ cf: relation.and(1), pf: relation.eq(3), af: zero, zf: relation.shrU(1), sf: zero, of: zero }),
+    );
+    run(x, COMPLETE, pops, 7);
+  });
 
 const FTST: Emitter = plain((x) => {
   fpuOf(x).setSource({ significand: x.const(64, 0), se: x.const(32, 0), kind: x.const(32, 0) });
@@ -58,10 +81,11 @@ const FTST: Emitter = plain((x) => {
 });
 
 /** An instruction that replaces ST(i) by the result of a helper. */
-const replace = (target: FunctionDefinition, pops = 0, ...args: number[]): Emitter => plain((x) => {
-  run(x, target, ...args);
-  run(x, FINISH, 0, pops);
-});
+const replace = (target: FunctionDefinition, pops = 0, ...args: number[]): Emitter =>
+  plain((x) => {
+    run(x, target, ...args);
+    run(x, FINISH, 0, pops);
+  });
 
 const FLD: Emitter = (x) => {
   checkPending(x);
@@ -102,12 +126,14 @@ function storeUnless(x: Context, stopping: number, store: () => void, pops: numb
   run(x, COMPLETE, pops, stopping);
 }
 
-const storeInteger = (pops: number, truncate: number): Emitter => (x) => {
-  checkPending(x);
-  const width: IntWidth = memoryWidth(x);
-  const value = x.code.call(TO_INTEGER, 64, x.cpu, x.const(32, width), x.const(32, truncate));
-  storeUnless(x, 1, () => x.engine.store(x, width, x.operandAddress(width / 8, 1), value.trunc(width)), pops);
-};
+const storeInteger =
+  (pops: number, truncate: number): Emitter =>
+  (x) => {
+    checkPending(x);
+    const width: IntWidth = memoryWidth(x);
+    const value = x.code.call(TO_INTEGER, 64, x.cpu, x.const(32, width), x.const(32, truncate));
+    storeUnless(x, 1, () => x.engine.store(x, width, x.operandAddress(width / 8, 1), value.trunc(width)), pops);
+  };
 
 const FBSTP: Emitter = (x) => {
   checkPending(x);
@@ -117,40 +143,51 @@ const FBSTP: Emitter = (x) => {
   storeUnless(x, 1, () => void storeExtended(x, digits, top), 1);
 };
 
-const store = (pops: number): Emitter => (x) => {
-  checkPending(x);
-  if (!x.facts.memory) {
-    recordPointers(x);
-    return run(x, COPY, 0, x.fields.rm(), pops, 0xffff, 0);
-  }
-  const type = memoryType(x);
-  if (type === 'ft') {
-    const f = fpuOf(x);
-    const { significand, se, kind } = f.st(0);
-    const empty = kind.eq(7);
-    f.set(At.RAISED, empty.mul(Status.UNDERFLOW_OF_STACK));
-    const [low, high] = [x.code.select(empty, x.const(64, INDEFINITE.significand), significand), x.code.select(empty, x.const(32, INDEFINITE.se), se)];
-    return storeUnless(x, 1, () => void storeExtended(x, low, high), pops);
-  }
-  const width = memoryWidth(x) as 32 | 64;
-  const value = x.code.call(NARROW[width], 64, x.cpu);
-  storeUnless(x, 0x19, () => x.engine.store(x, width, x.operandAddress(width / 8, 1), value.trunc(width)), pops);
-};
+const store =
+  (pops: number): Emitter =>
+  (x) => {
+    checkPending(x);
+    if (!x.facts.memory) {
+      recordPointers(x);
+      return run(x, COPY, 0, x.fields.rm(), pops, 0xffff, 0);
+    }
+    const type = memoryType(x);
+    if (type === 'ft') {
+      const f = fpuOf(x);
+      const { significand, se, kind } = f.st(0);
+      const empty = kind.eq(7);
+      f.set(At.RAISED, empty.mul(Status.UNDERFLOW_OF_STACK));
+      const [low, high] = [
+        x.code.select(empty, x.const(64, INDEFINITE.significand), significand),
+        x.code.select(empty, x.const(32, INDEFINITE.se), se),
+      ];
+      return storeUnless(x, 1, () => void storeExtended(x, low, high), pops);
+    }
+    const width = memoryWidth(x) as 32 | 64;
+    const value = x.code.call(NARROW[width], 64, x.cpu);
+    storeUnless(x, 0x19, () => x.engine.store(x, width, x.operandAddress(width / 8, 1), value.trunc(width)), pops);
+  };
 
 const FCMOV_CONDITION: Readonly<Record<string, number>> = { B: 2, NB: 3, E: 4, NE: 5, BE: 6, NBE: 7, U: 10, NU: 11 };
-const conditionalMove = (condition: number): Emitter => plain((x) => {
-  const f = fpuOf(x);
-  // Either register empty is a stack underflow, whether or not the condition holds.
-  const underflow = f.isEmpty(f.physical(0)).or(f.isEmpty(f.physical(x.fields.rm())));
-  x.code.if(underflow, () => {
-    f.set(At.RAISED, x.const(32, Status.UNDERFLOW_OF_STACK));
-    f.indefinite();
-    run(x, FINISH, 0, 0);
-  }, () => x.code.if(x.flags.condition(condition), () => {
-    const { significand, se } = f.readRegister(f.physical(x.fields.rm()));
-    f.writeRegister(f.physical(0), significand, se);
-  }));
-});
+const conditionalMove = (condition: number): Emitter =>
+  plain((x) => {
+    const f = fpuOf(x);
+    // Either register empty is a stack underflow, whether or not the condition holds.
+    const underflow = f.isEmpty(f.physical(0)).or(f.isEmpty(f.physical(x.fields.rm())));
+    x.code.if(
+      underflow,
+      () => {
+        f.set(At.RAISED, x.const(32, Status.UNDERFLOW_OF_STACK));
+        f.indefinite();
+        run(x, FINISH, 0, 0);
+      },
+      () =>
+        x.code.if(x.flags.condition(condition), () => {
+          const { significand, se } = f.readRegister(f.physical(x.fields.rm()));
+          f.writeRegister(f.physical(0), significand, se);
+        }),
+    );
+  });
 
 const free = (x: Context): void => {
   const f = fpuOf(x);
@@ -172,24 +209,53 @@ const control: Meanings = {
     x.set32('fcw', x.engine.load(x, 16, x.operandAddress(2, 0)).zext(32).and(0x1f7f).or(0x40));
     run(x, UPDATE_SUMMARY);
   },
-  FNSTENV, FLDENV, FNSAVE, FRSTOR,
+  FNSTENV,
+  FLDENV,
+  FNSAVE,
+  FRSTOR,
   FWAIT: checkPending,
-  FNENI: () => undefined, FNDISI: () => undefined, FNSETPM: () => undefined,
+  FNENI: () => undefined,
+  FNDISI: () => undefined,
+  FNSETPM: () => undefined,
 };
 
 /** The x87 instructions (SDM Vol. 1, "x87 FPU Instruction Set"). */
 export const x87Meanings: Meanings = {
-  ...control, ...arithmetics, ...transcendentals,
-  FLD, FILD, FBLD, FBSTP,
+  ...control,
+  ...arithmetics,
+  ...transcendentals,
+  FLD,
+  FILD,
+  FBLD,
+  FBSTP,
   ...Object.fromEntries(Object.entries(CONSTANTS).map(([name, target]) => [name, plain((x) => run(x, target))])),
-  FST: store(0), FSTP: store(1), FSTPNCE: store(1),
-  FIST: storeInteger(0, 0), FISTP: storeInteger(1, 0), FISTTP: storeInteger(1, 1),
-  FCOM: compare(0, 0), FCOMP: compare(0, 1), FCOMPP: compare(0, 2), FUCOM: compare(1, 0), FUCOMP: compare(1, 1), FUCOMPP: compare(1, 2),
-  FICOM: compare(0, 0), FICOMP: compare(0, 1), FTST,
-  FCOMI: compareFlags(0, 0), FCOMIP: compareFlags(0, 1), FUCOMI: compareFlags(1, 0), FUCOMIP: compareFlags(1, 1),
+  FST: store(0),
+  FSTP: store(1),
+  FSTPNCE: store(1),
+  FIST: storeInteger(0, 0),
+  FISTP: storeInteger(1, 0),
+  FISTTP: storeInteger(1, 1),
+  FCOM: compare(0, 0),
+  FCOMP: compare(0, 1),
+  FCOMPP: compare(0, 2),
+  FUCOM: compare(1, 0),
+  FUCOMP: compare(1, 1),
+  FUCOMPP: compare(1, 2),
+  FICOM: compare(0, 0),
+  FICOMP: compare(0, 1),
+  FTST,
+  FCOMI: compareFlags(0, 0),
+  FCOMIP: compareFlags(0, 1),
+  FUCOMI: compareFlags(1, 0),
+  FUCOMIP: compareFlags(1, 1),
   FXAM: plain((x) => run(x, EXAMINE)),
-  FCHS: plain((x) => run(x, COPY, 0, 0, 0, 0xffff, 0x8000)), FABS: plain((x) => run(x, COPY, 0, 0, 0, 0x7fff, 0)),
-  FSQRT: replace(SQUARE_ROOT), FRNDINT: replace(ROUND_TO_INTEGER), FSCALE: replace(SCALE), FPREM: replace(REMAINDER, 0, 0), FPREM1: replace(REMAINDER, 0, 1),
+  FCHS: plain((x) => run(x, COPY, 0, 0, 0, 0xffff, 0x8000)),
+  FABS: plain((x) => run(x, COPY, 0, 0, 0, 0x7fff, 0)),
+  FSQRT: replace(SQUARE_ROOT),
+  FRNDINT: replace(ROUND_TO_INTEGER),
+  FSCALE: replace(SCALE),
+  FPREM: replace(REMAINDER, 0, 0),
+  FPREM1: replace(REMAINDER, 0, 1),
   FXTRACT: plain((x) => run(x, EXTRACT)),
   FXCH: plain((x) => run(x, EXCHANGE, x.fields.rm())),
   FFREE: plain(free),
@@ -197,6 +263,8 @@ export const x87Meanings: Meanings = {
     free(x);
     fpuOf(x).pop(x.const(32, 1));
   }),
-  FINCSTP: plain((x) => run(x, ROTATE, 1)), FDECSTP: plain((x) => run(x, ROTATE, 7)), FNOP: plain(() => undefined),
+  FINCSTP: plain((x) => run(x, ROTATE, 1)),
+  FDECSTP: plain((x) => run(x, ROTATE, 7)),
+  FNOP: plain(() => undefined),
   ...Object.fromEntries(Object.entries(FCMOV_CONDITION).map(([c, n]) => [`FCMOV${c}`, conditionalMove(n)])),
 };

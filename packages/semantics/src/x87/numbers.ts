@@ -13,10 +13,16 @@ export const ROUND_TO_INTEGER = helper('roundToInteger', 0, (f) => {
   f.clearRaised();
   propagate(f, value);
   const parts = f.unpack(value);
-  code.if(value.kind.isZero().or(f.isKind(value, KindOf.INFINITE)).or(parts.exponent.geS(BIAS + 63)), () => {
-    f.result(value.significand, value.se);
-    code.return();
-  });
+  code.if(
+    value.kind
+      .isZero()
+      .or(f.isKind(value, KindOf.INFINITE))
+      .or(parts.exponent.geS(BIAS + 63)),
+    () => {
+      f.result(value.significand, value.se);
+      code.return();
+    },
+  );
   f.noteDenormal(value);
   const { whole, rest } = integerPart(f, parts);
   const up = roundsUp(f, parts.sign, whole.trunc(32).and(1), rest);
@@ -41,7 +47,11 @@ export const SCALE = helper('scale', 0, (f) => {
   f.invalidIf(infB.and(code.select(signB, infA, a.kind.isZero())));
   f.noteDenormal(a, b);
   code.if(infB, () => {
-    code.if(signB, () => f.zero(signA), () => f.infinity(signA));
+    code.if(
+      signB,
+      () => f.zero(signA),
+      () => f.infinity(signA),
+    );
     code.return();
   });
   code.if(infA.or(a.kind.isZero()).or(b.kind.isZero()), () => {
@@ -110,7 +120,11 @@ export const EXTRACT = helper('extract', 0, (f) => {
   const negative = power.shrU(31);
   const magnitude = code.select(negative, f.i(0).sub(power), power).zext(64);
   const zeros = magnitude.clz().trunc(32);
-  code.if(power.isZero(), () => f.zero(f.i(0)), () => f.result(magnitude.shl(zeros), negative.shl(15).or(f.i(BIAS + 63).sub(zeros))));
+  code.if(
+    power.isZero(),
+    () => f.zero(f.i(0)),
+    () => f.result(magnitude.shl(zeros), negative.shl(15).or(f.i(BIAS + 63).sub(zeros))),
+  );
   finish();
 });
 
@@ -123,7 +137,9 @@ export const REMAINDER = helper('remainder', 1, (f, nearest) => {
   propagate(f, a, b);
   f.invalidIf(f.isKind(a, KindOf.INFINITE).or(b.kind.isZero()));
   f.noteDenormal(a, b);
+  code.if(f.unmasked(), () => code.return());
   code.if(a.kind.isZero(), () => {
+    f.set(offset.fsw, f.status.and(~Status.CONDITIONS));
     f.result(a.significand, a.se);
     code.return();
   });
@@ -155,7 +171,10 @@ export const REMAINDER = helper('remainder', 1, (f, nearest) => {
   code.if(nearest.and(partial.isZero()), () => {
     code.if(distance.geS(0), () => {
       const other = ub.significand.sub(rest.get());
-      const beyond = rest.get().gtU(other).or(rest.get().eq(other).and(quotient.get().trunc(32)));
+      const beyond = rest
+        .get()
+        .gtU(other)
+        .or(rest.get().eq(other).and(quotient.get().trunc(32)));
       code.if(beyond, () => {
         rest.set(other);
         quotient.set(quotient.get().add(1));
@@ -223,12 +242,13 @@ export const TO_DECIMAL = defineFunction('x87.toDecimal', { params: ['i32', 'i64
 });
 
 /** Constants by mnemonic: exponent, significand rounded down, and what follows it in units of its last place (SDM Vol. 1, "x87 FPU Constants"). */
-const constant = (name: string, exponent: number, significand: bigint, restAboveHalf: boolean): FunctionDefinition => helper(name, 0, (f) => {
-  const mode = f.rounding;
-  const up = significand === 0n || (significand & (J_BIT - 1n)) === 0n ? f.i(0) : mode.eq(2).or(mode.isZero().and(restAboveHalf ? 1 : 0));
-  f.setSource({ significand: f.q(significand).add(up.zext(64)), se: f.i(exponent), kind: f.i(0) });
-  f.code.run(PUSH, f.cpu, f.i(0));
-});
+const constant = (name: string, exponent: number, significand: bigint, restAboveHalf: boolean): FunctionDefinition =>
+  helper(name, 0, (f) => {
+    const mode = f.rounding;
+    const up = significand === 0n || (significand & (J_BIT - 1n)) === 0n ? f.i(0) : mode.eq(2).or(mode.isZero().and(restAboveHalf ? 1 : 0));
+    f.setSource({ significand: f.q(significand).add(up.zext(64)), se: f.i(exponent), kind: f.i(0) });
+    f.code.run(PUSH, f.cpu, f.i(0));
+  });
 const J_BIT = 1n << 63n;
 
 /** FLD1, FLDZ and the rest: (cpu). */
@@ -253,7 +273,10 @@ export const EXCHANGE = helper('exchange', 1, (f, index) => {
   recordExceptions(f, f.get(At.RAISED), unmasked);
   code.if(unmasked.isNonzero(), () => code.return());
   const [a, b] = [f.readRegister(pa), f.readRegister(pb)];
-  const pick = (empty: I, v: { significand: Q; se: I }): [Q, I] => [code.select(empty, f.q(INDEFINITE.significand), v.significand), code.select(empty, f.i(INDEFINITE.se), v.se)];
+  const pick = (empty: I, v: { significand: Q; se: I }): [Q, I] => [
+    code.select(empty, f.q(INDEFINITE.significand), v.significand),
+    code.select(empty, f.i(INDEFINITE.se), v.se),
+  ];
   const [xa, xb] = [pick(emptyA, a), pick(emptyB, b)];
   f.writeRegister(pa, ...xb);
   f.writeRegister(pb, ...xa);
@@ -272,4 +295,3 @@ export const COPY = helper('copy', 5, (f, from, to, pops, and, xor) => {
   });
   code.run(FINISH, f.cpu, to, pops);
 });
-

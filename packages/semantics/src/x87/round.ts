@@ -28,7 +28,11 @@ function split(f: Fpu, wide: Wide, precision: I, sign: I): Split {
 export function roundsUp(f: Fpu, sign: I, odd: I, rest: Q): I {
   const mode = f.rounding;
   const nearest = rest.gtU(HALF).or(rest.eq(HALF).and(odd));
-  const directed = mode.eq(1).and(sign).or(mode.eq(2).and(sign.xor(1))).and(rest.isNonzero());
+  const directed = mode
+    .eq(1)
+    .and(sign)
+    .or(mode.eq(2).and(sign.xor(1)))
+    .and(rest.isNonzero());
   return f.code.select(mode.isZero(), nearest, directed);
 }
 
@@ -114,7 +118,11 @@ const narrow = ({ bits, fraction, bias, top }: Narrow): FunctionDefinition =>
     const f = new Fpu(code, code.param(0, 32));
     const value = f.st(0);
     const sign = f.sign(value.se);
-    const signed = (magnitude: Q | bigint): Q => sign.zext(64).shl(bits - 1).or(magnitude);
+    const signed = (magnitude: Q | bigint): Q =>
+      sign
+        .zext(64)
+        .shl(bits - 1)
+        .or(magnitude);
     const infinity = BigInt(top) << BigInt(fraction);
     const quiet = 1n << BigInt(fraction - 1);
     f.clearRaised();
@@ -124,7 +132,14 @@ const narrow = ({ bits, fraction, bias, top }: Narrow): FunctionDefinition =>
     });
     code.if(value.kind.geU(KindOf.QUIET), () => {
       f.raise(value.kind.eq(KindOf.SIGNALING));
-      code.return(signed(value.significand.shl(1).shrU(64 - fraction).or(infinity | quiet)));
+      code.return(
+        signed(
+          value.significand
+            .shl(1)
+            .shrU(64 - fraction)
+            .or(infinity | quiet),
+        ),
+      );
     });
     code.if(value.kind.eq(KindOf.INFINITE), () => code.return(signed(infinity)));
     code.if(value.kind.eq(KindOf.ZERO), () => code.return(signed(0n)));
@@ -155,7 +170,15 @@ const narrow = ({ bits, fraction, bias, top }: Narrow): FunctionDefinition =>
       f.raise(away.mul(Status.C1).or(Status.PRECISION).mul(masked).or(Status.OVERFLOW));
       code.return(signed(f.q(infinity - 1n).add(away.zext(64))));
     });
-    deliver(first, exponent.add(carry).sub(1).zext(64).shl(fraction).add(code.select(carry, f.q(HALF), sum).shrU(63 - fraction)));
+    deliver(
+      first,
+      exponent
+        .add(carry)
+        .sub(1)
+        .zext(64)
+        .shl(fraction)
+        .add(code.select(carry, f.q(HALF), sum).shrU(63 - fraction)),
+    );
   });
 
 export const NARROW = { 32: narrow(SINGLE), 64: narrow(DOUBLE) } as const;
@@ -165,7 +188,10 @@ const widen = ({ bits, fraction, bias, top }: Narrow): FunctionDefinition =>
   defineFunction(`x87.widen${bits}`, { params: ['i32', 'i64'], results: [] }, (code) => {
     const f = new Fpu(code, code.param(0, 32));
     const value = code.param(1, 64);
-    const sign = value.shrU(bits - 1).trunc(32).shl(15);
+    const sign = value
+      .shrU(bits - 1)
+      .trunc(32)
+      .shl(15);
     const field = value.shrU(fraction).trunc(32).and(top);
     const body = value.shl(63 - fraction).and(HALF - 1n);
     const put = (significand: Q, exponent: I, kind: I): void => {
@@ -213,10 +239,11 @@ export const TO_INTEGER = defineFunction('x87.toInteger', { params: ['i32', 'i32
   const value = f.st(0);
   const limit = f.q(1).shl(bits.sub(1));
   f.clearRaised();
-  const invalid = (condition: I): void => code.if(condition, () => {
-    f.set(At.RAISED, code.select(value.kind.eq(KindOf.EMPTY), f.i(Status.UNDERFLOW_OF_STACK), f.i(Status.INVALID)));
-    code.return(limit.neg());
-  });
+  const invalid = (condition: I): void =>
+    code.if(condition, () => {
+      f.set(At.RAISED, code.select(value.kind.eq(KindOf.EMPTY), f.i(Status.UNDERFLOW_OF_STACK), f.i(Status.INVALID)));
+      code.return(limit.neg());
+    });
   invalid(value.kind.geU(KindOf.INFINITE));
   code.if(value.kind.eq(KindOf.ZERO), () => code.return(f.q(0)));
   const parts = f.unpack(value);
@@ -228,4 +255,3 @@ export const TO_INTEGER = defineFunction('x87.toInteger', { params: ['i32', 'i32
   f.raise(rest.isNonzero().mul(Status.PRECISION).or(up.mul(Status.C1)));
   code.return(code.select(parts.sign, magnitude.neg(), magnitude));
 });
-

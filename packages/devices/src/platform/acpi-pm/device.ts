@@ -1,7 +1,7 @@
-import { type Clock, type Device, type Line, nsToTicks, type RegionHandle, ticksToNs, type Timer, type Width, type Wiring } from '@nestvm/bus';
+import { type Clock, type Device, type Line, nsToTicks, type RegionHandle, type Timer, ticksToNs, type Width, type Wiring } from '@nestvm/bus';
 import type { SavableDevice } from '../../saved-state.js';
 import { byteRegion } from '../byte-region.js';
-import { ACPI_PM_CHIPS, Pm1, Pm1Control, PM_TIMER_HZ, PmRegister, SleepType, SMI_COMMAND_PORT, SmiEnable } from './registers.js';
+import { ACPI_PM_CHIPS, PM_TIMER_HZ, Pm1, Pm1Control, PmRegister, SleepType, SMI_COMMAND_PORT, SmiEnable } from './registers.js';
 import { acpiPmSchema, type SavedAcpiPm } from './state.js';
 
 /** How a power-management block is plugged in. */
@@ -55,9 +55,25 @@ export class AcpiPm implements Device, SavableDevice<SavedAcpiPm> {
     const write = (offset: number, width: Width, value: number) => this.#write(offset, width, value);
     this.#region = wiring.pio({ name: this.name, base: this.#base, size: this.#chip.size, read, write });
     if (this.#options.chip === 'piix4') {
-      wiring.pio(byteRegion('acpi-gpe0', this.#chip.gpeBase, this.#chip.gpeBytes, (i) => this.#gpe[i], (i, value) => this.#writeGpe(i, value)));
+      wiring.pio(
+        byteRegion(
+          'acpi-gpe0',
+          this.#chip.gpeBase,
+          this.#chip.gpeBytes,
+          (i) => this.#gpe[i],
+          (i, value) => this.#writeGpe(i, value),
+        ),
+      );
     }
-    wiring.pio(byteRegion('smi-command', SMI_COMMAND_PORT, 2, (offset) => this.#apm[offset], (offset, value) => this.#writeApm(offset, value)));
+    wiring.pio(
+      byteRegion(
+        'smi-command',
+        SMI_COMMAND_PORT,
+        2,
+        (offset) => this.#apm[offset],
+        (offset, value) => this.#writeApm(offset, value),
+      ),
+    );
   }
 
   reset(): void {

@@ -15,7 +15,15 @@ export class DebugConsole implements Device {
   constructor(readonly options: DebugConsoleOptions) {}
 
   attach(wiring: Wiring): void {
-    wiring.pio(byteRegion(this.name, this.options.base ?? 0xe9, 1, () => 0xe9, (_offset, value) => this.options.write(value)));
+    wiring.pio(
+      byteRegion(
+        this.name,
+        this.options.base ?? 0xe9,
+        1,
+        () => 0xe9,
+        (_offset, value) => this.options.write(value),
+      ),
+    );
   }
 
   reset(): void {}

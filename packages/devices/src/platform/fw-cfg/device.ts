@@ -54,7 +54,13 @@ export class FwCfg implements Device, SavableDevice<SavedFwCfg> {
     });
     const dma = (offset: number) => DMA_SIGNATURE[offset >> 2] >>> (8 * (3 - (offset & 3)));
     wiring.pio({
-      ...byteRegion('fw-cfg-dma', FwCfgPort.DMA, 8, (offset) => dma(offset) & 0xff, () => {}),
+      ...byteRegion(
+        'fw-cfg-dma',
+        FwCfgPort.DMA,
+        8,
+        (offset) => dma(offset) & 0xff,
+        () => {},
+      ),
       write: (offset, width, value) => this.#writeDma(offset, width, value),
     });
   }

@@ -79,7 +79,16 @@ export class Hpet implements Device, SavableDevice<SavedHpet> {
       comparator.timer = wiring.clock.createTimer(`hpet ${index}`, () => this.#expire(index));
     });
     const read = (offset: number) => this.#read(offset);
-    wiring.mmio(dwordRegion(this.name, HpetPort.BASE, HpetPort.SIZE, read, (offset, value) => this.#write(offset, value), (offset) => this.#peek(offset)));
+    wiring.mmio(
+      dwordRegion(
+        this.name,
+        HpetPort.BASE,
+        HpetPort.SIZE,
+        read,
+        (offset, value) => this.#write(offset, value),
+        (offset) => this.#peek(offset),
+      ),
+    );
   }
 
   reset(): void {

@@ -69,7 +69,18 @@ describe('keyboard', () => {
   });
 
   it('knows the set-2 codes of the data book', () => {
-    const wanted = { KeyA: 0x1c, Enter: 0x5a, Escape: 0x76, F1: 0x05, F7: 0x83, F12: 0x07, Space: 0x29, Digit1: 0x16, ShiftLeft: 0x12, Numpad0: 0x70 };
+    const wanted = {
+      KeyA: 0x1c,
+      Enter: 0x5a,
+      Escape: 0x76,
+      F1: 0x05,
+      F7: 0x83,
+      F12: 0x07,
+      Space: 0x29,
+      Digit1: 0x16,
+      ShiftLeft: 0x12,
+      Numpad0: 0x70,
+    };
     for (const [key, code] of Object.entries(wanted)) expect([key, scanCodes(key, 2, false)]).toEqual([key, [code]]);
   });
 

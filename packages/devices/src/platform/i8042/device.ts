@@ -39,8 +39,24 @@ export class I8042 implements Device, SavableDevice<SavedI8042> {
     this.#mouseIrq = wiring.line('isa:12');
     this.#a20Line = wiring.line('a20');
     this.#resetLine = wiring.line('reset');
-    wiring.pio(byteRegion('i8042-data', I8042Port.DATA, 1, () => this.#readData(), (_offset, value) => this.#writeData(value)));
-    wiring.pio(byteRegion('i8042-command', I8042Port.COMMAND, 1, () => this.#status(), (_offset, value) => this.#writeCommand(value)));
+    wiring.pio(
+      byteRegion(
+        'i8042-data',
+        I8042Port.DATA,
+        1,
+        () => this.#readData(),
+        (_offset, value) => this.#writeData(value),
+      ),
+    );
+    wiring.pio(
+      byteRegion(
+        'i8042-command',
+        I8042Port.COMMAND,
+        1,
+        () => this.#status(),
+        (_offset, value) => this.#writeCommand(value),
+      ),
+    );
   }
 
   /** As firmware leaves it: translation and the keyboard's interrupt on, A20 open. */
@@ -176,7 +192,8 @@ export class I8042 implements Device, SavableDevice<SavedI8042> {
     this.#lastWasCommand = true;
     this.#command = 0;
     if (value >= KbcCommand.PULSE) return this.#pulse(value & 0x0f);
-    if (value >= KbcCommand.READ_RAM && value < KbcCommand.READ_RAM + 32) return this.#reply(value === KbcCommand.READ_RAM ? this.#mode : this.#ram[value & 31]);
+    if (value >= KbcCommand.READ_RAM && value < KbcCommand.READ_RAM + 32)
+      return this.#reply(value === KbcCommand.READ_RAM ? this.#mode : this.#ram[value & 31]);
     if (value >= KbcCommand.WRITE_RAM && value < KbcCommand.WRITE_RAM + 32) {
       this.#command = value;
       return;

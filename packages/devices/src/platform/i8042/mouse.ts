@@ -162,7 +162,9 @@ export class Ps2Mouse {
         this.reset();
         return true;
       default:
-        return [MouseCommand.SET_RESOLUTION, Ps2Command.SET_RATE, Ps2Command.IDENTIFY, MouseCommand.STATUS, MouseCommand.READ_DATA].includes(byte as never);
+        return [MouseCommand.SET_RESOLUTION, Ps2Command.SET_RATE, Ps2Command.IDENTIFY, MouseCommand.STATUS, MouseCommand.READ_DATA].includes(
+          byte as never,
+        );
     }
   }
 

@@ -41,7 +41,14 @@ export class IoApic implements Device, InterruptInputs, EoiListener, SavableDevi
   attach(wiring: Wiring): void {
     const base = this.#options.base ?? IoApicPort.BASE;
     wiring.mmio(
-      dwordRegion(this.name, base, IoApicPort.SIZE, (offset) => this.#read(offset), (offset, value) => this.#write(offset, value), (offset) => this.#read(offset)),
+      dwordRegion(
+        this.name,
+        base,
+        IoApicPort.SIZE,
+        (offset) => this.#read(offset),
+        (offset, value) => this.#write(offset, value),
+        (offset) => this.#read(offset),
+      ),
     );
   }
 

@@ -2,19 +2,7 @@ import type { Clock } from '@nestvm/bus';
 import type { SavableDevice } from '../../saved-state.js';
 import type { ApicBus } from './bus.js';
 import { ApicRegisters } from './register-file.js';
-import {
-  ApicBase,
-  ApicError,
-  ApicMsr,
-  ApicRegister,
-  DeliveryMode,
-  Icr,
-  Lvt,
-  LVT_COUNT,
-  LVT_WRITABLE,
-  Shorthand,
-  Svr,
-} from './registers.js';
+import { ApicBase, ApicError, ApicMsr, ApicRegister, DeliveryMode, Icr, LVT_COUNT, LVT_WRITABLE, Lvt, Shorthand, Svr } from './registers.js';
 import { localApicSchema, type SavedLocalApic } from './state.js';
 import { ApicTimer } from './timer.js';
 import { isX2ApicMsr, readX2Apic, validBase, writeX2Apic } from './x2apic.js';

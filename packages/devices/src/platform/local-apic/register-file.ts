@@ -1,10 +1,4 @@
-import {
-  APIC_VERSION,
-  ApicBase,
-  ApicRegister,
-  LVT_COUNT,
-  Svr,
-} from './registers.js';
+import { APIC_VERSION, ApicBase, ApicRegister, LVT_COUNT, Svr } from './registers.js';
 import type { SavedLocalApic } from './state.js';
 import type { ApicTimer } from './timer.js';
 import { VectorSet } from './vectors.js';
@@ -73,7 +67,7 @@ export abstract class ApicRegisters {
     if (this.x2apic) return this.ldr >>> 16 === destination >>> 16 && (this.ldr & destination & 0xffff) !== 0;
     const mine = this.ldr >>> 24;
     if (this.dfr >>> 28 === 15) return (mine & destination) !== 0;
-    return mine >> 4 === (destination >> 4) && (mine & destination & 15) !== 0;
+    return mine >> 4 === destination >> 4 && (mine & destination & 15) !== 0;
   }
 
   /** Processor priority register. */

@@ -57,6 +57,12 @@ export class PciBar {
 
   #region(base: number): Region {
     const { name, options } = this;
-    return { name, base, size: options.size, read: (offset, width) => options.read(offset, width), write: (offset, width, value) => options.write(offset, width, value) };
+    return {
+      name,
+      base,
+      size: options.size,
+      read: (offset, width) => options.read(offset, width),
+      write: (offset, width, value) => options.write(offset, width, value),
+    };
   }
 }

@@ -110,7 +110,8 @@ export class PciFunction implements SavableDevice<SavedPciFunction> {
   /** Adds a capability of `bytes.length` bytes (its id and link are filled in); returns its offset. Throws `DeviceError` (`no-space`). */
   addCapability(id: number, bytes: Uint8Array, writable?: Uint8Array): number {
     const offset = this.#capabilityEnd;
-    if (offset + bytes.length > 256) throw new DeviceError('no-space', `${this.name}: no room for capability ${id}; configuration space has 256 bytes`);
+    if (offset + bytes.length > 256)
+      throw new DeviceError('no-space', `${this.name}: no room for capability ${id}; configuration space has 256 bytes`);
     this.config.set(bytes, offset);
     this.config[offset] = id;
     this.config[offset + 1] = 0;

@@ -98,4 +98,3 @@ export function addI440Fx(host: PciHost, pm?: AcpiPm): { bridge: I440FxBridge; p
   if (pm) host.add(1, new Piix4Pm(pm), 3);
   return { bridge, piix3 };
 }
-

@@ -108,7 +108,13 @@ describe('modes', () => {
   });
 
   it('automatic EOI', () => {
-    for (const [port, value] of [[0x20, 0x11], [0x21, 8], [0x21, 4], [0x21, 3]]) board.out(port, value);
+    for (const [port, value] of [
+      [0x20, 0x11],
+      [0x21, 8],
+      [0x21, 4],
+      [0x21, 3],
+    ])
+      board.out(port, value);
     pulse(5);
     expect(pic.acknowledge()).toBe(13);
     pulse(5);

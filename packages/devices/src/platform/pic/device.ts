@@ -22,9 +22,26 @@ export class Pic implements Device, InterruptInputs, SavableDevice<SavedPic> {
       ['pic', PicPort.MASTER, this.#master],
       ['pic-slave', PicPort.SLAVE, this.#slave],
     ] as const;
-    for (const [name, port, chip] of chips) wiring.pio(byteRegion(name, port, 2, (offset) => chip.read(offset), (offset, value) => chip.write(offset, value)));
+    for (const [name, port, chip] of chips)
+      wiring.pio(
+        byteRegion(
+          name,
+          port,
+          2,
+          (offset) => chip.read(offset),
+          (offset, value) => chip.write(offset, value),
+        ),
+      );
     const elcr = (offset: number) => (offset === 0 ? this.#master : this.#slave);
-    wiring.pio(byteRegion('pic-elcr', PicPort.ELCR, 2, (offset) => elcr(offset).elcr, (offset, value) => elcr(offset).writeElcr(value)));
+    wiring.pio(
+      byteRegion(
+        'pic-elcr',
+        PicPort.ELCR,
+        2,
+        (offset) => elcr(offset).elcr,
+        (offset, value) => elcr(offset).writeElcr(value),
+      ),
+    );
   }
 
   reset(): void {

@@ -220,7 +220,10 @@ it('goes on exactly where it was after a restore', () => {
   copy.load(JSON.parse(JSON.stringify(pit.save())));
   const before = board.edgeCount('isa:0');
   const was = other.edgeCount('isa:0');
-  for (const [b, p] of [[board, pit], [other, copy]] as const) {
+  for (const [b, p] of [
+    [board, pit],
+    [other, copy],
+  ] as const) {
     b.run(10_000_000);
     expect(p.save()).toEqual(pit.save());
   }

@@ -1,8 +1,8 @@
-import { type Clock, type Device, type Line, nsToTicks, ticksToNs, type Timer, type Wiring } from '@nestvm/bus';
+import { type Clock, type Device, type Line, nsToTicks, type Timer, ticksToNs, type Wiring } from '@nestvm/bus';
 import type { SavableDevice } from '../../saved-state.js';
 import { byteRegion } from '../byte-region.js';
 import { PitCounter } from './counter.js';
-import { Access, PIT_HZ, PitPort, PortB, ReadBack, REFRESH_NS } from './registers.js';
+import { Access, PIT_HZ, PitPort, PortB, REFRESH_NS, ReadBack } from './registers.js';
 import { pitSchema, type SavedPit } from './state.js';
 
 /**
@@ -28,8 +28,24 @@ export class Pit implements Device, SavableDevice<SavedPit> {
     this.#clock = wiring.clock;
     this.#irq = wiring.line('isa:0');
     this.#timer = wiring.clock.createTimer('pit', () => this.#edge());
-    wiring.pio(byteRegion('pit', PitPort.COUNTERS, 4, (offset) => this.#read(offset), (offset, value) => this.#write(offset, value)));
-    wiring.pio(byteRegion('port-61', PitPort.PORT_B, 1, () => this.#readPortB(), (_offset, value) => this.#writePortB(value)));
+    wiring.pio(
+      byteRegion(
+        'pit',
+        PitPort.COUNTERS,
+        4,
+        (offset) => this.#read(offset),
+        (offset, value) => this.#write(offset, value),
+      ),
+    );
+    wiring.pio(
+      byteRegion(
+        'port-61',
+        PitPort.PORT_B,
+        1,
+        () => this.#readPortB(),
+        (_offset, value) => this.#writePortB(value),
+      ),
+    );
     this.reset();
   }
 

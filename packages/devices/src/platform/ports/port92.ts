@@ -1,5 +1,5 @@
 import type { Device, Line, Wiring } from '@nestvm/bus';
-import { record, type Saved, type SavableDevice, unsigned } from '../../saved-state.js';
+import { record, type SavableDevice, type Saved, unsigned } from '../../saved-state.js';
 import { byteRegion } from '../byte-region.js';
 
 const FAST_RESET = 0x01;
@@ -18,7 +18,15 @@ export class Port92 implements Device, SavableDevice<SavedPort92> {
   attach(wiring: Wiring): void {
     this.#a20 = wiring.line('a20');
     this.#resetLine = wiring.line('reset');
-    wiring.pio(byteRegion(this.name, 0x92, 1, () => this.#value, (_offset, value) => this.#write(value)));
+    wiring.pio(
+      byteRegion(
+        this.name,
+        0x92,
+        1,
+        () => this.#value,
+        (_offset, value) => this.#write(value),
+      ),
+    );
   }
 
   reset(): void {

@@ -1,5 +1,5 @@
 import type { Device, Line, Width, Wiring } from '@nestvm/bus';
-import { record, type Saved, type SavableDevice, unsigned } from '../../saved-state.js';
+import { record, type SavableDevice, type Saved, unsigned } from '../../saved-state.js';
 
 const RESET_CPU = 0x04;
 /** Bits that stay: system reset (1) and full power cycle (3). */
@@ -23,7 +23,13 @@ export class ResetControl implements Device, SavableDevice<SavedResetControl> {
   attach(wiring: Wiring): void {
     this.#resetLine = wiring.line('reset');
     if (!this.claimPort) return;
-    wiring.pio({ name: this.name, base: 0xcf9, size: 1, read: () => this.read(), write: (_offset: number, _width: Width, value: number) => this.write(value) });
+    wiring.pio({
+      name: this.name,
+      base: 0xcf9,
+      size: 1,
+      read: () => this.read(),
+      write: (_offset: number, _width: Width, value: number) => this.write(value),
+    });
   }
 
   reset(): void {

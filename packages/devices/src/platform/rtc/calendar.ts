@@ -48,7 +48,7 @@ export function fromSeconds(seconds: number): CalendarTime {
 }
 
 /** A number as register B's data mode stores it. */
-const encode = (value: number, regB: number): number => (regB & RegB.BINARY ? value : (Math.floor(value / 10) << 4) | value % 10) & 0xff;
+const encode = (value: number, regB: number): number => (regB & RegB.BINARY ? value : (Math.floor(value / 10) << 4) | (value % 10)) & 0xff;
 /** A stored byte as a number. */
 const decode = (byte: number, regB: number): number => (regB & RegB.BINARY ? byte : (byte >> 4) * 10 + (byte & 15));
 

@@ -27,7 +27,14 @@ it('agrees with the JavaScript calendar', () => {
     const seconds = next(2 ** 32) * 4 - 2 ** 33;
     const date = new Date(seconds * 1000);
     const time = fromSeconds(seconds);
-    const parts = [date.getUTCFullYear(), date.getUTCMonth() + 1, date.getUTCDate(), date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()] as const;
+    const parts = [
+      date.getUTCFullYear(),
+      date.getUTCMonth() + 1,
+      date.getUTCDate(),
+      date.getUTCHours(),
+      date.getUTCMinutes(),
+      date.getUTCSeconds(),
+    ] as const;
     expect([time.year, time.month, time.day, time.hours, time.minutes, time.seconds]).toEqual(parts);
     expect(time.weekday).toBe(date.getUTCDay() + 1);
     expect(toSeconds(...parts)).toBe(seconds);
@@ -49,7 +56,16 @@ describe('time', () => {
 
   it('can be set while SET holds it, and goes on from there', () => {
     set(11, 0x82);
-    for (const [index, value] of [[9, 0x99], [0x32, 0x19], [8, 0x12], [7, 0x31], [4, 0x23], [2, 0x59], [0, 0x59]]) set(index, value);
+    for (const [index, value] of [
+      [9, 0x99],
+      [0x32, 0x19],
+      [8, 0x12],
+      [7, 0x31],
+      [4, 0x23],
+      [2, 0x59],
+      [0, 0x59],
+    ])
+      set(index, value);
     board.run(10 * SECOND);
     expect(get(0)).toBe(0x59);
     set(11, 0x02);

@@ -1,4 +1,4 @@
-import { type Clock, type Device, type Line, nsToTicks, ticksToNs, type Timer, type Wiring } from '@nestvm/bus';
+import { type Clock, type Device, type Line, nsToTicks, type Timer, ticksToNs, type Wiring } from '@nestvm/bus';
 import type { SavableDevice } from '../../saved-state.js';
 import { byteRegion } from '../byte-region.js';
 import { loadTime, nextAlarm, storeTime } from './calendar.js';
@@ -50,7 +50,15 @@ export class Rtc implements Device, SavableDevice<SavedRtc> {
     this.#clock = wiring.clock;
     this.#irq = wiring.line('isa:8');
     this.#timer = wiring.clock.createTimer('rtc', () => this.#update());
-    wiring.pio(byteRegion('rtc', RtcPort.INDEX, 2, (offset) => (offset === 0 ? 0xff : this.#read()), (offset, value) => this.#write(offset, value)));
+    wiring.pio(
+      byteRegion(
+        'rtc',
+        RtcPort.INDEX,
+        2,
+        (offset) => (offset === 0 ? 0xff : this.#read()),
+        (offset, value) => this.#write(offset, value),
+      ),
+    );
   }
 
   /** RESET leaves the time alone and disables the interrupts. */

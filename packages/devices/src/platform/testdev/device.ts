@@ -1,5 +1,5 @@
 import type { Device, Line, Width, Wiring } from '@nestvm/bus';
-import { list, record, type Saved, type SavableDevice, unsigned } from '../../saved-state.js';
+import { list, record, type SavableDevice, type Saved, unsigned } from '../../saved-state.js';
 import { byteRegion } from '../byte-region.js';
 
 const IOMEM_BYTES = 0x1_0000;
@@ -26,13 +26,27 @@ export class TestDevice implements Device, SavableDevice<SavedTestDevice> {
   }
 
   attach(wiring: Wiring): void {
-    wiring.pio({ name: `${this.name}-port`, base: 0xe0, size: 4, read: (offset, width) => this.#read(offset, width), write: (o, w, v) => this.#write(o, w, v) });
+    wiring.pio({
+      name: `${this.name}-port`,
+      base: 0xe0,
+      size: 4,
+      read: (offset, width) => this.#read(offset, width),
+      write: (o, w, v) => this.#write(o, w, v),
+    });
     wiring.pio({ name: `${this.name}-flush`, base: 0xe4, size: 4, read: () => 0, write: (_offset, _width, value) => this.#flush(value) });
     for (let gsi = 0; gsi < IRQ_LINES; gsi++) this.#lines.push(wiring.line(`gsi:${gsi}`));
     const setLine = (gsi: number, value: number) => this.#setLevels(value ? this.#levels | (1 << gsi) : this.#levels & ~(1 << gsi));
     wiring.pio({ name: `${this.name}-irq`, base: 0x2000, size: IRQ_LINES, read: () => 0, write: (offset, _width, value) => setLine(offset, value) });
     const memory = this.#memory;
-    wiring.mmio(byteRegion(`${this.name}-memory`, 0xff00_0000, IOMEM_BYTES, (offset) => memory[offset], (offset, value) => void (memory[offset] = value)));
+    wiring.mmio(
+      byteRegion(
+        `${this.name}-memory`,
+        0xff00_0000,
+        IOMEM_BYTES,
+        (offset) => memory[offset],
+        (offset, value) => void (memory[offset] = value),
+      ),
+    );
   }
 
   reset(): void {

@@ -1,4 +1,4 @@
-import { type Clock, type Device, type Line, ticksToNs, type Timer, type Wiring } from '@nestvm/bus';
+import { type Clock, type Device, type Line, type Timer, ticksToNs, type Wiring } from '@nestvm/bus';
 import { type SavableDevice, savedDeadline } from '../../saved-state.js';
 import { byteRegion } from '../byte-region.js';
 import { Fcr, FIFO_BYTES, Ier, Iir, Lcr, Lsr, Mcr, Msr, TRIGGER_LEVELS, UART_HZ, UartRegister } from './registers.js';
@@ -63,7 +63,15 @@ export class Uart implements Device, SavableDevice<SavedUart> {
     this.#irq = wiring.line(this.#options.line);
     this.#timeoutTimer = wiring.clock.createTimer(`${this.name} receive timeout`, () => this.#receiveTimeout());
     this.#refillTimer = wiring.clock.createTimer(`${this.name} receiver`, () => this.#refill());
-    wiring.pio(byteRegion(this.name, this.#options.base, 8, (offset) => this.#read(offset), (offset, value) => this.#write(offset, value)));
+    wiring.pio(
+      byteRegion(
+        this.name,
+        this.#options.base,
+        8,
+        (offset) => this.#read(offset),
+        (offset, value) => this.#write(offset, value),
+      ),
+    );
   }
 
   reset(): void {
@@ -231,9 +239,7 @@ export class Uart implements Device, SavableDevice<SavedUart> {
   #modemLevels(): number {
     if (!(this.#mcr & Mcr.LOOP)) return this.#modem;
     const { RTS, DTR, OUT1, OUT2 } = Mcr;
-    return (
-      (this.#mcr & RTS ? Msr.CTS : 0) | (this.#mcr & DTR ? Msr.DSR : 0) | (this.#mcr & OUT1 ? Msr.RI : 0) | (this.#mcr & OUT2 ? Msr.DCD : 0)
-    );
+    return (this.#mcr & RTS ? Msr.CTS : 0) | (this.#mcr & DTR ? Msr.DSR : 0) | (this.#mcr & OUT1 ? Msr.RI : 0) | (this.#mcr & OUT2 ? Msr.DCD : 0);
   }
 
   #readData(): number {
