@@ -104,7 +104,7 @@ function serviceDebugTrap(cpu: Vcpu): boolean {
 
 /**
  * Looks at what is pending between two instructions and delivers the one with the highest priority
- * (SDM Vol. 3, "Prioritization of Concurrent Events"): SIPI, SMI, INIT, debug traps, NMI, maskable interrupt.
+ * (SDM Vol. 3, "Prioritization of Concurrent Events"): SMI, INIT, SIPI (which may already wait behind its INIT), debug traps, NMI, maskable interrupt.
  * Returns true when something was delivered or the activity changed; `attention` then stays set, since more may wait.
  */
 export function serviceEvents(cpu: Vcpu): boolean {
