@@ -99,6 +99,7 @@ export function series(f: Fpu, u: Wide, minus: I, divisors: readonly bigint[]): 
   let sum = inverse(divisors[divisors.length - 1]!);
   for (const d of divisors.slice(0, -1).reverse()) sum = join(inverse(d), multiplyFractions(f, sum, u));
   const tail = multiplyFractions(f, sum, u);
-  const halved: Wide = { high: tail.high.shrU(1), low: tail.low.shrU(1).or(tail.high.shl(63)) };
+  // What is subtracted is never nothing, so that directed rounding sees it.
+  const halved: Wide = { high: tail.high.shrU(1), low: tail.low.shrU(1).or(tail.high.shl(63)).or(minus.zext(64)) };
   return normalize(f.i(0), f.i(0), join(wideConstant(f, 1n << 127n), halved));
 }

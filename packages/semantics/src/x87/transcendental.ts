@@ -12,8 +12,10 @@ const { offset } = vcpuState;
 const PI = 0xc90fdaa22168c234c4c6628b80dc1cd1n;
 const LN2 = 0xb17217f7d1cf79abc9e3b39803f2f6afn;
 const TWO_BY_LN2 = 0xb8aa3b295c17f0bbbe87fed0691d3e88n;
-/** 2/π as a fraction of 2^256, in words from the lowest. */
-const TWO_BY_PI = [0xfe5163abdebbc561n, 0xdb6295993c439041n, 0xfc2757d1f534ddc0n, 0xa2f9836e4e441529n] as const;
+/** π as the trigonometric instructions have it: 66 bits (SDM Vol. 1, "Approximation of Pi"). */
+const PI_66 = 0xc90fdaa22168c234c000000000000000n;
+/** 2 / PI_66 as a fraction of 2^256, in words from the lowest. */
+const TWO_BY_PI = [0x767cec1f80d6c260n, 0xd4c1fdf9055cd5ban, 0x62bc40da276ben, 0xa2f9836e4e44152an] as const;
 
 const odds = (from: number, count: number): bigint[] => Array.from({ length: count }, (_, i) => BigInt(from + 2 * i));
 const factorials = (from: number, step: number, count: number): bigint[] => Array.from({ length: count }, (_, i) => {
@@ -143,7 +145,7 @@ const ARCTANGENT = helper('arctangent', 0, (f) => {
   const folded = twice.exponent.gtS(d.exponent).or(twice.exponent.eq(d.exponent).and(twice.wide.high.geU(d.wide.high)));
   const difference = add(f, d, { ...n, sign: f.i(1) });
   const equal = difference.wide.high.isZero();
-  const v = divide(f, choose(f, folded, { ...difference, wide: { high: difference.wide.high.or(equal.zext(64).shl(63)), low: difference.wide.low }, exponent: code.select(equal, f.i(-10000), difference.exponent) }, n), choose(f, folded, add(f, d, n), d));
+  const v = divide(f, choose(f, folded, { ...difference, wide: { high: difference.wide.high.or(equal.zext(64).shl(63)), low: difference.wide.low }, exponent: code.select(equal, f.i(-100000), difference.exponent) }, n), choose(f, folded, add(f, d, n), d));
   const u = toFraction(f, multiply(f, v, v));
   const small = multiply(f, v, series(f, u, f.i(1), odds(3, 62)));
   const first = choose(f, folded, add(f, preciseConstant(f, -1, PI), negateIf(f.i(1), small)), small);
@@ -176,7 +178,7 @@ function reduce(f: Fpu, { exponent, significand }: { exponent: I; significand: Q
   const back = f.i(63).sub(zeros);
   const normal: Wide = { high: wide.high.shl(zeros).or(wide.low.shrU(1).shrU(back)), low: wide.low.shl(zeros).or(last.shrU(1).shrU(back)) };
   const turns: Precise = { sign: negative, exponent: f.i(-1).sub(zeros).sub(isEmpty.shl(6)), wide: normal };
-  return { quadrant: shifted[4]!.trunc(32).add(negative).and(3), rest: multiply(f, turns, preciseConstant(f, 0, PI)) };
+  return { quadrant: shifted[4]!.trunc(32).add(negative).and(3), rest: multiply(f, turns, preciseConstant(f, 0, PI_66)) };
 }
 
 /** Sine and cosine of ±|x|, exactly signed. */
