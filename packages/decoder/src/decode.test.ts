@@ -190,9 +190,16 @@ describe('text', () => {
     ['ff2500000000', 'jmp qword ptr [0x1006]', 'jmpq *0x1006'],
     ['f3a5', 'rep movsd dword ptr es:[rdi], dword ptr [rsi]', 'rep movsl (%rsi), %es:(%rdi)'],
     ['c4e279900c5b', 'vpgatherdd xmm1, dword ptr [rbx+xmm3*2], xmm0', 'vpgatherdd %xmm0, (%rbx,%xmm3,2), %xmm1'],
-    ['f20f38f100', 'crc32 eax, dword ptr [rax]', 'crc32 (%rax), %eax'],
+    ['f20f38f100', 'crc32 eax, dword ptr [rax]', 'crc32l (%rax), %eax'],
     ['0f22d8', 'mov cr3, rax', 'mov %rax, %cr3'],
     ['c1e005', 'shl eax, 0x5', 'shl $0x5, %eax'],
+    ['0f9400', 'sete byte ptr [rax]', 'sete (%rax)'],
+    ['f3480f2a00', 'cvtsi2ss xmm0, qword ptr [rax]', 'cvtsi2ssq (%rax), %xmm0'],
+    ['66680100', 'push 0x1', 'pushw $0x1'],
+    ['6a01', 'push 0x1', 'push $0x1'],
+    ['c5f95a00', 'vcvtpd2ps xmm0, xmmword ptr [rax]', 'vcvtpd2psx (%rax), %xmm0'],
+    ['ff28', 'jmp far fword ptr [rax]', 'ljmpl *(%rax)'],
+    ['62f17e58e61d5b118233', 'vcvtdq2pd zmm3, dword ptr [0x33822165]{1to8}', 'vcvtdq2pd 0x33822165{1to8}, %zmm3'],
     ['d320', 'shl dword ptr [rax], cl', 'shll %cl, (%rax)'],
   ])('%s', (text, expectedIntel, expectedAtt) => {
     expect(intel(text)).toBe(expectedIntel);

@@ -61,7 +61,8 @@ function memoryText(insn: Readonly<Instruction>, spec: OperandSpec, options: For
   const prefix = segment < 0 ? '' : `%${segmentName(segment)}:`;
   const { addressSize, base, displacement } = insn;
   if (spec.method === 'O') return prefix + hex((BigInt(insn.displacementHigh) << 32n) | BigInt(displacement >>> 0), addressSize);
-  if (base === RIP_REGISTER && options.rip !== undefined) return prefix + hex(options.rip + BigInt(insn.length + displacement), addressSize);
+  if (base === RIP_REGISTER && options.rip !== undefined)
+    return prefix + hex(options.rip + BigInt(insn.length + displacement), addressSize) + broadcastText(insn, spec);
   const lengths: Record<string, number> = { x: 128, y: 256, z: 512 };
   const index =
     insn.index === NO_REGISTER
@@ -70,7 +71,7 @@ function memoryText(insn: Readonly<Instruction>, spec: OperandSpec, options: For
   const scale = index === '' || addressSize === 16 ? '' : `,${1 << insn.scale}`;
   const baseText =
     base === NO_REGISTER ? '' : base === RIP_REGISTER ? (addressSize === 64 ? '%rip' : '%eip') : `%${generalRegisterName(addressSize, base)}`;
-  if (baseText === '' && index === '') return prefix + hex(BigInt(displacement), addressSize);
+  if (baseText === '' && index === '') return prefix + hex(BigInt(displacement), addressSize) + broadcastText(insn, spec);
   const number = displacement === 0 ? '' : displacement < 0 ? `-${hex(BigInt(-displacement), 32)}` : hex(BigInt(displacement), 32);
   return `${prefix}${number}(${baseText}${index}${scale})${broadcastText(insn, spec)}`;
 }
@@ -119,14 +120,33 @@ function x87Name(insn: Readonly<Instruction>): string {
   return name + (X87_SUFFIX[first.memoryType] ?? '');
 }
 
+/** What takes no suffix although it has a memory operand of a general kind. */
+const UNSUFFIXED = /^(?:SET|PREFETCH|SLDT|STR|LLDT|LTR|VERR|VERW|LMSW|SMSW|VMREAD|VMWRITE)/;
+/** Stack instructions that show a 16-bit operand size by suffix. */
+const STACK = new Set<string>(['PUSH', 'PUSH_SREG', 'POP_SREG', 'ENTER', 'LEAVE']);
+const VECTOR_SUFFIX: Record<number, string> = { 128: 'x', 256: 'y', 512: 'z' };
+
+/** Narrowing conversions from memory show the length of their source. */
+function vectorSuffix(insn: Readonly<Instruction>): string {
+  const { row } = insn;
+  if (row.encoding === 'legacy' || insn.mod === 3 || insn.evexB) return '';
+  if (row.operands[0]?.type === 'xl' && row.operands.length === 2) return insn.vectorLength === 512 ? '' : (VECTOR_SUFFIX[insn.vectorLength] ?? '');
+  const isHidden = row.mnemonic.startsWith('VFPCLASSP') || (row.operands[0]?.type === 'dq' && row.operands[1]?.type === 'x');
+  return isHidden ? (VECTOR_SUFFIX[insn.vectorLength] ?? '') : '';
+}
+
 /** A size suffix where no register says the size. */
 function suffixOf(insn: Readonly<Instruction>): string {
   const { row } = insn;
-  if (row.encoding !== 'legacy' || row.rep !== 'none' || row.mnemonic.startsWith('PREFETCH')) return '';
   const memory = row.operands.find((spec) => isMemory(insn, spec));
-  if (memory === undefined || row.operands.some((spec) => SIZED.has(spec.method))) return '';
-  const general = memory.method === 'E' || INDIRECT.has(row.mnemonic);
-  return general ? (SUFFIX[insn.row.mnemonic === 'CALLF' || insn.row.mnemonic === 'JMPF' ? insn.operandSize : operandBits(insn, memory)] ?? '') : '';
+  if (STACK.has(row.mnemonic) && memory === undefined) return insn.operandSize === 16 && row.operands[0]?.method !== 'Z' ? 'w' : '';
+  if (memory === undefined || UNSUFFIXED.test(row.mnemonic)) return '';
+  const general = SUFFIX[operandBits(insn, memory)] ?? '';
+  if (row.mnemonic === 'CRC32' || /^V?CVTU?SI2S/.test(row.mnemonic)) return general;
+  if (row.encoding !== 'legacy') return vectorSuffix(insn);
+  if (row.rep !== 'none' || row.operands.some((spec) => SIZED.has(spec.method))) return '';
+  if (row.mnemonic === 'CALLF' || row.mnemonic === 'JMPF') return SUFFIX[insn.operandSize] ?? '';
+  return memory.method === 'E' ? general : '';
 }
 
 function attMnemonic(insn: Readonly<Instruction>): string {
