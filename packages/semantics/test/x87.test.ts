@@ -33,3 +33,27 @@ describe('pending x87 exceptions', () => {
     expect(machine.get('ftop')).toBe(3);
   });
 });
+
+/** FYL2XP1 is left out: most random operands are outside of the range in which it is defined. */
+const MEASURED = ['F2XM1', 'FYL2X', 'FPATAN', 'FPTAN', 'FSIN', 'FCOS', 'FSINCOS'];
+const precise = new X87Machine(MEASURED);
+
+describe('transcendental instructions are within one unit in the last place of a real CPU', () => {
+  it.each(MEASURED)('%s', (name) => {
+    const ordinal = (text: string): bigint => {
+      const value = BigInt(`0x${text}`);
+      return ((value >> 64n) << 63n) | (value & ((1n << 63n) - 1n));
+    };
+    for (const line of lines.filter((l) => nameOf(l) === name)) {
+      const { expected, actual } = replay(precise, line);
+      expect(actual[1], line).toBe(expected[1]);
+      for (let i = 2; i < 5; i++) {
+        if (expected[i] === '-' || actual[i] === '-') expect(actual[i], line).toBe(expected[i]);
+        else {
+          const distance = ordinal(expected[i]!) - ordinal(actual[i]!);
+          expect(distance >= -1n && distance <= 1n, `${line} got ${actual[i]}`).toBe(true);
+        }
+      }
+    }
+  });
+});
