@@ -111,8 +111,8 @@ export function serviceEvents(cpu: Vcpu): boolean {
   cpu.attention = 0;
   const pending = collect(cpu);
   const done =
-    serviceSipi(cpu) ||
     (pending !== 0 && serviceSmiOrInit(cpu, pending)) ||
+    serviceSipi(cpu) ||
     serviceDebugTrap(cpu) ||
     (pending !== 0 && serviceNmi(cpu, cpu.w[PENDING_EVENTS]!)) ||
     serviceInterrupt(cpu);
