@@ -17,8 +17,6 @@ import { FXRSTOR, FXSAVE, LDMXCSR, STMXCSR, XRSTOR, XRSTORS, XSAVE, XSAVEC, XSAV
 import { SYSCALL, SYSENTER, SYSEXIT, SYSRET } from './syscall.js';
 import { LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT, STR } from './tables.js';
 import { CLZERO, HLT, MONITOR, MWAIT, MWAITX, PAUSE } from './wait.js';
-import { X87_INSTRUCTIONS } from './x87.js';
-import { FLDCW, FNCLEX, FNINIT, FNSTCW, FNSTSW } from './x87-control.js';
 
 /** Carries out one instruction in TypeScript: RIP is at the instruction. */
 export type SystemInstruction = (cpu: Vcpu, insn: Readonly<Instruction>) => Outcome;
@@ -123,10 +121,4 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Record<string, SystemInstruction>> = 
   SERIALIZE: nothing,
   CLZERO,
   RSM: leaveSmm,
-  FLDCW,
-  FNCLEX,
-  FNINIT,
-  FNSTCW,
-  FNSTSW,
-  ...X87_INSTRUCTIONS,
 };
