@@ -41,7 +41,10 @@ describe('loading segment registers', () => {
                   const outcome = board.execute(0x8e, 0xc0 | (segment << 3));
                   const got = outcome === Outcome.FAULT ? board.fault : 'ok';
                   const wanted = expected(segment, selector, cpl, index < 2 && board === boards[cpl === 0 ? 0 : 1], type, dpl, present);
-                  if (got !== wanted) throw new Error(`type ${type} dpl ${dpl} P ${present} selector ${selector.toString(16)} segment ${segment} cpl ${cpl}: ${got}, not ${wanted}`);
+                  if (got !== wanted)
+                    throw new Error(
+                      `type ${type} dpl ${dpl} P ${present} selector ${selector.toString(16)} segment ${segment} cpl ${cpl}: ${got}, not ${wanted}`,
+                    );
                   if (got === 'ok' && index !== 0 && (board.view.getUint8(At.GDT + Sel.FREE + 5) & 1) === 0) throw new Error('not marked accessed');
                   cases++;
                 }
@@ -130,7 +133,13 @@ describe('questions about selectors', () => {
   });
 
   it('are #UD in real mode', () => {
-    for (const bytes of [[0x0f, 0x02, 0xd8], [0x0f, 0x03, 0xd8], [0x0f, 0x00, 0xe0], [0x0f, 0x00, 0xc0]]) expect(new Board().real().faults(...bytes)).toBe('6');
+    for (const bytes of [
+      [0x0f, 0x02, 0xd8],
+      [0x0f, 0x03, 0xd8],
+      [0x0f, 0x00, 0xe0],
+      [0x0f, 0x00, 0xc0],
+    ])
+      expect(new Board().real().faults(...bytes)).toBe('6');
   });
 
   it('ARPL raises RPL', () => {

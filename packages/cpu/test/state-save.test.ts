@@ -41,12 +41,26 @@ function fill(board: Board, seed: number): void {
 
 const registers = (board: Board): string => {
   const { b } = board.cpu;
-  const part = (field: 'fpr' | 'vec' | 'fcw', length: number): string => Buffer.from(b.subarray(vcpuState.offset[field], vcpuState.offset[field] + length)).toString('hex');
-  return [part('fpr', 128), part('fcw', 20), part('vec', 16 * 64), board.cpu.get64('fip'), board.cpu.get64('fdp'), board.cpu.get32('mxcsr'), board.cpu.get32('pkru')].join(' ');
+  const part = (field: 'fpr' | 'vec' | 'fcw', length: number): string =>
+    Buffer.from(b.subarray(vcpuState.offset[field], vcpuState.offset[field] + length)).toString('hex');
+  return [
+    part('fpr', 128),
+    part('fcw', 20),
+    part('vec', 16 * 64),
+    board.cpu.get64('fip'),
+    board.cpu.get64('fdp'),
+    board.cpu.get32('mxcsr'),
+    board.cpu.get32('pkru'),
+  ].join(' ');
 };
 
 describe('saving and restoring state', () => {
-  for (const [name, save, restore] of [['XSAVE', XSAVE, XRSTOR], ['XSAVEOPT', XSAVEOPT, XRSTOR], ['XSAVEC', XSAVEC, XRSTOR], ['XSAVES', XSAVES, XRSTORS]] as const) {
+  for (const [name, save, restore] of [
+    ['XSAVE', XSAVE, XRSTOR],
+    ['XSAVEOPT', XSAVEOPT, XRSTOR],
+    ['XSAVEC', XSAVEC, XRSTOR],
+    ['XSAVES', XSAVES, XRSTORS],
+  ] as const) {
     it(`${name} keeps everything, used or not`, () => {
       for (const empty of [false, true]) {
         const board = prepared();

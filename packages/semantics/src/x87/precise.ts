@@ -1,5 +1,15 @@
 import { defineFunction } from '@nestvm/emit';
-import { addWide, leadingZerosWide, lessWide, multiplyWide, selectWide, shiftLeftWide, shiftRightJamWide, subtractWide, type Wide } from '../float/wide.js';
+import {
+  addWide,
+  leadingZerosWide,
+  lessWide,
+  multiplyWide,
+  selectWide,
+  shiftLeftWide,
+  shiftRightJamWide,
+  subtractWide,
+  type Wide,
+} from '../float/wide.js';
 import { At, BIAS, Fpu, type I, type Q } from './fpu.js';
 
 /** A number with 128 significant bits: (-1)^sign × wide / 2^127 × 2^exponent, bit 127 set. */
@@ -55,7 +65,8 @@ const normalize = (sign: I, exponent: I, wide: Wide): Precise => {
   return { sign, exponent: exponent.sub(zeros), wide: shiftLeftWide(wide, zeros.and(127)) };
 };
 
-export const multiply = (f: Fpu, a: Precise, b: Precise): Precise => normalize(a.sign.xor(b.sign), a.exponent.add(b.exponent).add(1), multiplyFractions(f, a.wide, b.wide));
+export const multiply = (f: Fpu, a: Precise, b: Precise): Precise =>
+  normalize(a.sign.xor(b.sign), a.exponent.add(b.exponent).add(1), multiplyFractions(f, a.wide, b.wide));
 
 export function divide(f: Fpu, a: Precise, b: Precise): Precise {
   const high = f.code.call(DIVIDE_FRACTIONS, 64, f.cpu, a.wide.high, a.wide.low, b.wide.high, b.wide.low);
@@ -77,17 +88,26 @@ export function add(f: Fpu, a: Precise, b: Precise): Precise {
 export const negateIf = (condition: I, a: Precise): Precise => ({ ...a, sign: a.sign.xor(condition) });
 
 export const choose = (f: Fpu, condition: I, a: Precise, b: Precise): Precise => ({
-  sign: f.code.select(condition, a.sign, b.sign), exponent: f.code.select(condition, a.exponent, b.exponent), wide: selectWide(condition, a.wide, b.wide),
+  sign: f.code.select(condition, a.sign, b.sign),
+  exponent: f.code.select(condition, a.exponent, b.exponent),
+  wide: selectWide(condition, a.wide, b.wide),
 });
 
 /** Fixes the parts in locals, so that code written in branches may use them. */
-export const fromExtended = (f: Fpu, { sign, exponent, significand }: { sign: I; exponent: I; significand: Q }): Precise =>
-  ({ sign, exponent: exponent.sub(BIAS), wide: { high: significand, low: f.q(0) } });
+export const fromExtended = (f: Fpu, { sign, exponent, significand }: { sign: I; exponent: I; significand: Q }): Precise => ({
+  sign,
+  exponent: exponent.sub(BIAS),
+  wide: { high: significand, low: f.q(0) },
+});
 
 export const wideConstant = (f: Fpu, value: bigint): Wide => ({ high: f.q(value >> 64n), low: f.q(value & 0xffffffffffffffffn) });
 
 /** A constant of 128 significant bits. */
-export const preciseConstant = (f: Fpu, exponent: number, significand: bigint): Precise => ({ sign: f.i(0), exponent: f.i(exponent), wide: wideConstant(f, significand) });
+export const preciseConstant = (f: Fpu, exponent: number, significand: bigint): Precise => ({
+  sign: f.i(0),
+  exponent: f.i(exponent),
+  wide: wideConstant(f, significand),
+});
 
 /** A number below 1 as a fraction of 2^128. */
 export const toFraction = (f: Fpu, a: Precise): Wide => shiftRightJamWide(a.wide, f.i(-1).sub(a.exponent));

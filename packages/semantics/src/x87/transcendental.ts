@@ -1,7 +1,7 @@
-import type { Meanings } from '../emitter.js';
 import type { FunctionDefinition, Val } from '@nestvm/emit';
-import { multiplyWide, type Wide } from '../float/wide.js';
 import { vcpuState } from '@nestvm/isa';
+import type { Meanings } from '../emitter.js';
+import { multiplyWide, type Wide } from '../float/wide.js';
 import { FINISH } from './arithmetic.js';
 import { plain, run } from './emitters.js';
 import { At, BIAS, type Extended, type Fpu, helper, type I, INDEFINITE, J, KindOf, propagate, type Q, Status } from './fpu.js';
@@ -18,21 +18,23 @@ const PI_66 = 0xc90fdaa22168c234c000000000000000n;
 const TWO_BY_PI = [0x767cec1f80d6c260n, 0xd4c1fdf9055cd5ban, 0x62bc40da276ben, 0xa2f9836e4e44152an] as const;
 
 const odds = (from: number, count: number): bigint[] => Array.from({ length: count }, (_, i) => BigInt(from + 2 * i));
-const factorials = (from: number, step: number, count: number): bigint[] => Array.from({ length: count }, (_, i) => {
-  let product = 1n;
-  for (let k = 2; k <= from + step * i; k++) product *= BigInt(k);
-  return product;
-});
+const factorials = (from: number, step: number, count: number): bigint[] =>
+  Array.from({ length: count }, (_, i) => {
+    let product = 1n;
+    for (let k = 2; k <= from + step * i; k++) product *= BigInt(k);
+    return product;
+  });
 
 /** Leaves the function with an irrational number, rounded to 64 bits whatever the precision control. */
 function returnInexact(f: Fpu, a: Precise): void {
   returnRounded(f, a.sign, a.exponent.add(BIAS), { high: a.wide.high, low: a.wide.low.or(1) }, f.i(64));
 }
 
-const returnWith = (f: Fpu, condition: I, write: () => void): void => f.code.if(condition, () => {
-  write();
-  f.code.return();
-});
+const returnWith = (f: Fpu, condition: I, write: () => void): void =>
+  f.code.if(condition, () => {
+    write();
+    f.code.return();
+  });
 
 /** F2XM1: 2^ST(0) - 1, defined from -1 to 1. */
 const POWER = helper('power', 0, (f) => {
@@ -42,7 +44,13 @@ const POWER = helper('power', 0, (f) => {
   propagate(f, value);
   const sign = f.sign(value.se);
   returnWith(f, value.kind.isZero(), () => f.result(value.significand, value.se));
-  returnWith(f, f.isKind(value, KindOf.INFINITE), () => code.if(sign, () => f.result(J, 0x8000 | BIAS), () => f.infinity(sign)));
+  returnWith(f, f.isKind(value, KindOf.INFINITE), () =>
+    code.if(
+      sign,
+      () => f.result(J, 0x8000 | BIAS),
+      () => f.infinity(sign),
+    ),
+  );
   f.noteDenormal(value);
   const parts = f.unpack(value);
   // Out of range the result is undefined: the operand stays. At the ends it is exact.
@@ -69,7 +77,14 @@ const LOGARITHM = helper('logarithm', 0, (f) => {
   const parts = f.unpack(x);
   const isOne = parts.exponent.eq(BIAS).and(parts.significand.eq(J)).and(x.kind.isNonzero());
   const [infX, infY] = [f.isKind(x, KindOf.INFINITE), f.isKind(y, KindOf.INFINITE)];
-  f.invalidIf(f.sign(x.se).and(x.kind.isNonzero()).or(y.kind.isZero().and(infX.or(x.kind.isZero()))).or(infX.and(y.kind.isZero())).or(infY.and(isOne)));
+  f.invalidIf(
+    f
+      .sign(x.se)
+      .and(x.kind.isNonzero())
+      .or(y.kind.isZero().and(infX.or(x.kind.isZero())))
+      .or(infX.and(y.kind.isZero()))
+      .or(infY.and(isOne)),
+  );
   const negative = parts.exponent.ltS(BIAS);
   const sign = f.sign(y.se).xor(negative.or(x.kind.isZero()));
   code.if(x.kind.isZero(), () => {
@@ -90,7 +105,11 @@ const LOGARITHM = helper('logarithm', 0, (f) => {
   const fraction = logarithm(f, divide(f, guarded, add(f, mantissa, one)));
   const magnitude = code.select(k.ltS(0), f.i(0).sub(k), k).zext(64);
   const zeros = magnitude.clz().trunc(32);
-  const whole: Precise = { sign: k.shrU(31), exponent: code.select(k.isZero(), f.i(-100000), f.i(63).sub(zeros)), wide: { high: magnitude.shl(zeros), low: f.q(0) } };
+  const whole: Precise = {
+    sign: k.shrU(31),
+    exponent: code.select(k.isZero(), f.i(-100000), f.i(63).sub(zeros)),
+    wide: { high: magnitude.shl(zeros), low: f.q(0) },
+  };
   const log = choose(f, isPower, whole, add(f, whole, fraction));
   const product = multiply(f, log, fromExtended(f, f.unpack(y)));
   const low = product.wide.low.or(isPower.xor(1).zext(64));
@@ -128,7 +147,13 @@ const ARCTANGENT = helper('arctangent', 0, (f) => {
   const [infX, infY] = [f.isKind(x, KindOf.INFINITE), f.isKind(y, KindOf.INFINITE)];
   const angle = (exponent: number, significand = PI): void => returnInexact(f, { ...preciseConstant(f, exponent, significand), sign: signY });
   code.if(infY, () => {
-    code.if(infX, () => code.if(signX, () => angle(1, 0x96cbe3f9990e91a79394c9e8a0a5159dn), () => angle(-1)));
+    code.if(infX, () =>
+      code.if(
+        signX,
+        () => angle(1, 0x96cbe3f9990e91a79394c9e8a0a5159dn),
+        () => angle(-1),
+      ),
+    );
     angle(0);
   });
   code.if(y.kind.isZero().or(infX), () => {
@@ -145,7 +170,20 @@ const ARCTANGENT = helper('arctangent', 0, (f) => {
   const folded = twice.exponent.gtS(d.exponent).or(twice.exponent.eq(d.exponent).and(twice.wide.high.geU(d.wide.high)));
   const difference = add(f, d, { ...n, sign: f.i(1) });
   const equal = difference.wide.high.isZero();
-  const v = divide(f, choose(f, folded, { ...difference, wide: { high: difference.wide.high.or(equal.zext(64).shl(63)), low: difference.wide.low }, exponent: code.select(equal, f.i(-100000), difference.exponent) }, n), choose(f, folded, add(f, d, n), d));
+  const v = divide(
+    f,
+    choose(
+      f,
+      folded,
+      {
+        ...difference,
+        wide: { high: difference.wide.high.or(equal.zext(64).shl(63)), low: difference.wide.low },
+        exponent: code.select(equal, f.i(-100000), difference.exponent),
+      },
+      n,
+    ),
+    choose(f, folded, add(f, d, n), d),
+  );
   const u = toFraction(f, multiply(f, v, v));
   const small = multiply(f, v, series(f, u, f.i(1), odds(3, 62)));
   const first = choose(f, folded, add(f, preciseConstant(f, -1, PI), negateIf(f.i(1), small)), small);
@@ -167,7 +205,9 @@ function reduce(f: Fpu, { exponent, significand }: { exponent: I; significand: Q
   const all = [...words, carry];
   const down = f.i(BIAS + 62).sub(exponent);
   const one = (high: Q, low: Q): Q => high.shl(1).shl(f.i(63).sub(down)).or(low.shrU(down));
-  const shifted = all.map((word, i) => one(i === 4 ? f.q(0) : all[i + 1]!, word)).map((word, i, list) => word.shrU(1).or(i === 4 ? 0n : list[i + 1]!.shl(63)));
+  const shifted = all
+    .map((word, i) => one(i === 4 ? f.q(0) : all[i + 1]!, word))
+    .map((word, i, list) => word.shrU(1).or(i === 4 ? 0n : list[i + 1]!.shl(63)));
   const negative = shifted[3]!.shrU(63).trunc(32);
   const mask = negative.zext(64).neg();
   const [f0, f1, f2] = [shifted[1]!.xor(mask), shifted[2]!.xor(mask), shifted[3]!.xor(mask)];
@@ -216,15 +256,20 @@ function special(f: Fpu, value: Extended, zero: () => void): I {
   return tooLarge;
 }
 
-const trigonometric = (name: string, zero: (f: Fpu, value: Extended) => void, pick: (f: Fpu, value: Extended) => Precise): FunctionDefinition => helper(name, 0, (f) => {
-  const value = f.st(0);
-  special(f, value, () => zero(f, value));
-  returnInexact(f, pick(f, value));
-});
+const trigonometric = (name: string, zero: (f: Fpu, value: Extended) => void, pick: (f: Fpu, value: Extended) => Precise): FunctionDefinition =>
+  helper(name, 0, (f) => {
+    const value = f.st(0);
+    special(f, value, () => zero(f, value));
+    returnInexact(f, pick(f, value));
+  });
 
 const keep = (f: Fpu, value: Extended): void => f.result(value.significand, value.se);
 const SINE = trigonometric('sine', keep, (f, value) => sineAndCosine(f, value).sine);
-const COSINE = trigonometric('cosine', (f) => f.result(J, BIAS), (f, value) => sineAndCosine(f, value).cosine);
+const COSINE = trigonometric(
+  'cosine',
+  (f) => f.result(J, BIAS),
+  (f, value) => sineAndCosine(f, value).cosine,
+);
 const TANGENT = trigonometric('tangent', keep, (f, value) => {
   const { sine, cosine } = sineAndCosine(f, value);
   return divide(f, sine, cosine);
@@ -254,7 +299,11 @@ const PAIR = helper('pair', 1, (f, isTangent) => {
   const [significand, se]: [Val<64>, I] = [f.get64(At.RESULT), f.get(At.RESULT_SE)];
   const cosine = code.variable(significand);
   const cosineSe = code.variable(se);
-  code.if(isTangent, () => code.run(TANGENT, cpu), () => code.run(SINE, cpu));
+  code.if(
+    isTangent,
+    () => code.run(TANGENT, cpu),
+    () => code.run(SINE, cpu),
+  );
   const isNumber = value.kind.leU(KindOf.DENORMAL);
   code.if(isTangent.and(isNumber), () => {
     cosine.set(f.q(J));
@@ -269,17 +318,25 @@ const PAIR = helper('pair', 1, (f, isTangent) => {
   });
 });
 
-const unary = (target: FunctionDefinition) => plain((x) => {
-  run(x, target);
-  run(x, FINISH, 0, 0);
-});
-const binary = (target: FunctionDefinition) => plain((x) => {
-  run(x, target);
-  run(x, FINISH, 1, 1);
-});
+const unary = (target: FunctionDefinition) =>
+  plain((x) => {
+    run(x, target);
+    run(x, FINISH, 0, 0);
+  });
+const binary = (target: FunctionDefinition) =>
+  plain((x) => {
+    run(x, target);
+    run(x, FINISH, 1, 1);
+  });
 
 /** F2XM1, FYL2X and the other transcendental instructions. */
 export const transcendentals: Meanings = {
-  F2XM1: unary(POWER), FYL2X: binary(LOGARITHM), FYL2XP1: binary(LOGARITHM_PLUS_ONE), FPATAN: binary(ARCTANGENT), FSIN: unary(SINE), FCOS: unary(COSINE),
-  FPTAN: plain((x) => run(x, PAIR, 1)), FSINCOS: plain((x) => run(x, PAIR, 0)),
+  F2XM1: unary(POWER),
+  FYL2X: binary(LOGARITHM),
+  FYL2XP1: binary(LOGARITHM_PLUS_ONE),
+  FPATAN: binary(ARCTANGENT),
+  FSIN: unary(SINE),
+  FCOS: unary(COSINE),
+  FPTAN: plain((x) => run(x, PAIR, 1)),
+  FSINCOS: plain((x) => run(x, PAIR, 0)),
 };
