@@ -38,7 +38,7 @@ function returnNormalized(f: Fpu, sign: I, exponent: I, wide: Wide): void {
   returnRounded(f, sign, exponent.sub(zeros), shiftLeftWide(wide, zeros), precisionControl(f));
 }
 
-export const ADD = operation('add', (f, a, b) => {
+const ADD = operation('add', (f, a, b) => {
   const { code } = f;
   const [signA, signB] = [f.sign(a.se), f.sign(b.se)];
   const differ = signA.xor(signB);
@@ -70,7 +70,7 @@ export const ADD = operation('add', (f, a, b) => {
   returnNormalized(f, code.select(swap, signB, signA), exponent.add(1), total);
 });
 
-export const MULTIPLY = operation('mul', (f, a, b) => {
+const MULTIPLY = operation('mul', (f, a, b) => {
   const { code } = f;
   const sign = f.sign(a.se).xor(f.sign(b.se));
   const infinite = f.isKind(a, KindOf.INFINITE).or(f.isKind(b, KindOf.INFINITE));
@@ -111,7 +111,7 @@ const DIGIT = defineFunction('x87.digit', { params: ['i64', 'i64'], results: ['i
 });
 
 /** floor(rest × 2^64 / divisor) and the new remainder; rest < divisor, bit 63 of the divisor set. */
-export function divide64(f: Fpu, rest: Q, divisor: Q): { quotient: Q; rest: Q } {
+function divide64(f: Fpu, rest: Q, divisor: Q): { quotient: Q; rest: Q } {
   const { code } = f;
   const one = code.call(DIGIT, 64, rest, divisor);
   const middle = rest.shl(32).sub(one.mul(divisor));
@@ -119,7 +119,7 @@ export function divide64(f: Fpu, rest: Q, divisor: Q): { quotient: Q; rest: Q } 
   return { quotient: one.shl(32).or(two), rest: middle.shl(32).sub(two.mul(divisor)) };
 }
 
-export const DIVIDE = operation('div', (f, a, b) => {
+const DIVIDE = operation('div', (f, a, b) => {
   const { code } = f;
   const sign = f.sign(a.se).xor(f.sign(b.se));
   const [infA, infB] = [f.isKind(a, KindOf.INFINITE), f.isKind(b, KindOf.INFINITE)];

@@ -56,7 +56,7 @@ const DIVIDE_FRACTIONS = defineFunction('x87.divideFractions', { params: ['i32',
 });
 
 /** Product of two fractions of 2^128. */
-export function multiplyFractions(f: Fpu, a: Wide, b: Wide): Wide {
+function multiplyFractions(f: Fpu, a: Wide, b: Wide): Wide {
   return { high: f.code.call(MULTIPLY_FRACTIONS, 64, f.cpu, a.high, a.low, b.high, b.low), low: f.get64(At.LOW) };
 }
 
@@ -100,7 +100,7 @@ export const fromExtended = (f: Fpu, { sign, exponent, significand }: { sign: I;
   wide: { high: significand, low: f.q(0) },
 });
 
-export const wideConstant = (f: Fpu, value: bigint): Wide => ({ high: f.q(value >> 64n), low: f.q(value & 0xffffffffffffffffn) });
+const wideConstant = (f: Fpu, value: bigint): Wide => ({ high: f.q(value >> 64n), low: f.q(value & 0xffffffffffffffffn) });
 
 /** A constant of 128 significant bits. */
 export const preciseConstant = (f: Fpu, exponent: number, significand: bigint): Precise => ({

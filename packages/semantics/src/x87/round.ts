@@ -46,7 +46,7 @@ export function precisionControl(f: Fpu): I {
  * Rounds to the extended format at a precision of 24, 53 or 64 bits: (cpu, sign, biased exponent, high, low, precision) with bit 63 of `high` set.
  * Tininess is detected after rounding. Unmasked overflow and underflow give the result with a wrapped exponent.
  */
-export const ROUND = defineFunction('x87.round', { params: ['i32', 'i32', 'i32', 'i64', 'i64', 'i32'], results: [] }, (code) => {
+const ROUND = defineFunction('x87.round', { params: ['i32', 'i32', 'i32', 'i64', 'i64', 'i32'], results: [] }, (code) => {
   const f = new Fpu(code, code.param(0, 32));
   const [sign, precision] = [code.param(1, 32), code.param(5, 32)];
   const wide: Wide = { high: code.param(3, 64), low: code.param(4, 64) };

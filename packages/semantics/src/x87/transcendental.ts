@@ -118,7 +118,6 @@ const LOGARITHM = helper('logarithm', 0, (f) => {
 
 /** FYL2XP1: ST(1) × log2(ST(0) + 1), defined between ±(1 - √½). */
 const LOGARITHM_PLUS_ONE = helper('logarithmPlusOne', 0, (f) => {
-  const { code } = f;
   const [x, y] = [f.st(0), f.st(1)];
   f.clearRaised();
   propagate(f, x, y);
