@@ -39,7 +39,7 @@ describe('prefixes', () => {
   it('gives F3 and F2 priority over 66, and the last of them the say', () => {
     expect(intel('66f30f10c1')).toBe('movss xmm0, xmm1');
     expect(intel('f366f20f10c1')).toBe('movsd xmm0, xmm1');
-    expect(intel('f2f3a4')).toBe('rep movsb byte ptr es:[rdi], byte ptr [rsi]');
+    expect(intel('f2f3a4')).toBe('rep movsb byte ptr [rdi], byte ptr [rsi]');
   });
 
   it('refuses LOCK without a lockable memory destination', () => {
@@ -188,7 +188,7 @@ describe('text', () => {
     ['62f17cd95800', 'vaddps zmm0{k1}{z}, zmm0, dword ptr [rax]{1to16}', 'vaddps (%rax){1to16}, %zmm0, %zmm0{%k1}{z}'],
     ['62f17c5858c0', 'vaddps zmm0, zmm0, zmm0{ru-sae}', 'vaddps {ru-sae}, %zmm0, %zmm0, %zmm0'],
     ['ff2500000000', 'jmp qword ptr [0x1006]', 'jmpq *0x1006'],
-    ['f3a5', 'rep movsd dword ptr es:[rdi], dword ptr [rsi]', 'rep movsl (%rsi), %es:(%rdi)'],
+    ['f3a5', 'rep movsd dword ptr [rdi], dword ptr [rsi]', 'rep movsl (%rsi), (%rdi)'],
     ['c4e279900c5b', 'vpgatherdd xmm1, dword ptr [rbx+xmm3*2], xmm0', 'vpgatherdd %xmm0, (%rbx,%xmm3,2), %xmm1'],
     ['f20f38f100', 'crc32 eax, dword ptr [rax]', 'crc32l (%rax), %eax'],
     ['0f22d8', 'mov cr3, rax', 'mov %rax, %cr3'],

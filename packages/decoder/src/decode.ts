@@ -364,6 +364,7 @@ function decode(insn: Instruction, mode: 16 | 32 | 64): boolean {
   const plan = plans[rowId] as number;
   insn.row = rows[rowId] as OpcodeRow<Mnemonic>;
   insn.prefixes = prefixes;
+  insn.mode = mode;
   insn.operandSize = operandSizeOf(plan, mode);
   insn.addressSize = addressSizeOf(mode);
   insn.segment = segmentOverride < 0 ? 3 : segmentOverride;

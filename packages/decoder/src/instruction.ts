@@ -32,6 +32,8 @@ export class Instruction {
   /** Length in bytes, 1 … 15. */
   length = 0;
   prefixes = 0;
+  /** Size of the code segment that it was decoded for: what `decodeInto` was called with. */
+  mode: 16 | 32 | 64 = 32;
   /** Effective operand size in bits (for `v`, `z`, `y` operands), after prefixes, defaults and mode. Byte forms have it too; their operands say `b`. */
   operandSize: 16 | 32 | 64 = 32;
   addressSize: 16 | 32 | 64 = 32;

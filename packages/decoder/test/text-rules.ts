@@ -46,7 +46,8 @@ export const textRules: readonly TextRule[] = [
         .replace(/^repn?e? (?=ret)/, ''),
   },
   {
-    reason: 'Destinations of string instructions are always in ES; iced shows the segment outside 64-bit mode only.',
+    reason:
+      'Destinations of string instructions are always in ES, which we show outside 64-bit mode; iced shows it where there is any segment prefix.',
     rewrite: (text) => text.replace(/\bes:\[([er]?di)\]/, '[$1]'),
   },
   { reason: 'The SDM prints RETF.', rewrite: (text) => text.replace(/^ret far/, 'retf') },

@@ -90,7 +90,7 @@ function operandText(insn: Readonly<Instruction>, spec: OperandSpec, options: Fo
     case 'X':
       return `${printedSegment(insn) < 0 ? '' : `%${segmentName(insn.segment)}:`}(%${generalRegisterName(insn.addressSize, 6)})`;
     case 'Y':
-      return `%es:(%${generalRegisterName(insn.addressSize, 7)})`;
+      return `${insn.mode === 64 ? '' : '%es:'}(%${generalRegisterName(insn.addressSize, 7)})`;
     default:
       return star + (isMemory(insn, spec) ? memoryText(insn, spec, options) : `%${registerName(insn, spec)}`);
   }

@@ -56,7 +56,7 @@ function memoryText(insn: Readonly<Instruction>, spec: OperandSpec, options: For
 function stringText(insn: Readonly<Instruction>, spec: OperandSpec): string {
   const register = generalRegisterName(insn.addressSize, spec.method === 'X' ? 6 : 7);
   const segment = spec.method === 'X' ? printedSegment(insn) : -1;
-  return `${pointerText(insn, spec)}${spec.method === 'Y' ? 'es:' : segment < 0 ? '' : `${segmentName(segment)}:`}[${register}]`;
+  return `${pointerText(insn, spec)}${spec.method === 'Y' && insn.mode !== 64 ? 'es:' : segment < 0 ? '' : `${segmentName(segment)}:`}[${register}]`;
 }
 
 function operandText(insn: Readonly<Instruction>, spec: OperandSpec, options: FormatOptions): string {

@@ -40,7 +40,8 @@ export function immediateText(insn: Readonly<Instruction>, spec: OperandSpec): s
 
 /** Text of a near branch target. */
 export function branchText(insn: Readonly<Instruction>, options: FormatOptions): string {
-  const width = insn.row.mnemonic === 'XBEGIN' && insn.operandSize === 16 && options.rip !== undefined ? 64 : insn.operandSize;
+  // XBEGIN's target is an address of the mode, whatever the size of its displacement.
+  const width = insn.row.mnemonic === 'XBEGIN' ? Math.max(insn.mode, 32) : insn.operandSize;
   if (options.rip !== undefined) return hex(options.rip + BigInt(insn.length + insn.immediate), width);
   const delta = insn.length + insn.immediate;
   return delta < 0 ? `.-0x${(-delta).toString(16)}` : `.+0x${delta.toString(16)}`;
