@@ -32,8 +32,8 @@ export function makePortable(form: string, mode: VectorMode, question: Question,
   const faulted = test.exception !== NO_EXCEPTION;
   // A page of the kernel that captures: another one has it elsewhere.
   if (test.exception === PAGE_FAULT && test.errorCode & PRESENT) return null;
-  // Whether ENTER's pushes are written before its last access faults is nobody's business: they are below the stack pointer.
-  if (mnemonic === 'ENTER' && faulted && test.after.some(({ offset }) => offset >= Image.memory)) return null;
+  // Whether the pushes of ENTER and PUSHA are written before a later one faults is nobody's business: they are below the stack pointer.
+  if (/^(ENTER|PUSHA|PUSHAD)$/.test(mnemonic) && faulted && test.after.some(({ offset }) => offset >= Image.memory)) return null;
   // Whether the switch to MMX happens before a fault of the same instruction, or at all with a source in memory, differs.
   if (/^CVTT?P[SD]2PI$|^MASKMOVQ$/.test(mnemonic) && faulted) return withIgnored(test, Image.fsw, 3);
   if (/^CVTPI2P[SD]$/.test(mnemonic)) return withIgnored(test, Image.fsw, 3);

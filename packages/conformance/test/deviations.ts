@@ -47,4 +47,9 @@ export const deviations: readonly Deviation[] = [
     reason: 'an unequal comparison clears the upper half of the destination register; AMD leaves it alone',
   },
   { form: /^ENTER .*o32/, difference: /./, reason: '32-bit ENTER on a 16-bit stack pushes 16 bits of EBP' },
+  {
+    form: /^FU?COMIP? /,
+    difference: /^RFLAGS is/,
+    reason: 'an unordered comparison with #IA unmasked leaves RFLAGS alone, as the SDM says; AMD sets ZF PF CF',
+  },
 ];

@@ -30,6 +30,9 @@ function rmRegister(test: VectorCase, mode64: boolean): { offset: number; length
   return modrm >= 0xc0 ? { offset: Image.gpr + 8 * ((modrm & 7) | extension), length: 2 } : null;
 }
 
+/** C1 and PE: a result that is an ulp away may have been rounded the other way, or not at all. */
+const C1_AND_PE = 0x220;
+
 /** Which bits of which bytes of one case count. */
 export function comparisonMask(name: string, test: VectorCase, before: Uint8Array, mode: VectorMode): Uint8Array {
   const mask = new Uint8Array(Image.size).fill(0xff);
@@ -37,7 +40,7 @@ export function comparisonMask(name: string, test: VectorCase, before: Uint8Arra
   const shift = shiftFacts(name, test, before);
   view.setUint32(Image.rflags, KEPT_FLAGS & ~undefinedFlags(mnemonicOf(name), shift), true);
   view.setUint32(Image.rflags + 4, 0, true);
-  const conditions = undefinedConditions(mnemonicOf(name)) | (toleranceOf(mnemonicOf(name))?.kind === 'f80' ? 0x200 : 0);
+  const conditions = undefinedConditions(mnemonicOf(name)) | (toleranceOf(mnemonicOf(name))?.kind === 'f80' ? C1_AND_PE : 0);
   view.setUint16(Image.fsw, 0xffff & ~conditions, true);
   // Outside of 64-bit mode the upper halves come and go with mode switches (SDM Vol. 1, "General-Purpose Registers in 64-Bit Mode").
   if (mode !== 64) for (let i = 0; i < 8; i++) view.setUint32(Image.gpr + 8 * i + 4, 0, true);
