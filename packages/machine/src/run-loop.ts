@@ -44,6 +44,8 @@ export class RunLoop {
   private sliceStartRetired = 0;
   private runningIndex = 0;
   private running = false;
+  /** Inside of `run`: guest time stands still outside of it. */
+  private active = false;
   private lastTurn = 0;
   private rounds = 0;
   /** Instructions per host nanosecond, smoothed. */
@@ -52,7 +54,7 @@ export class RunLoop {
   constructor(private readonly options: RunLoopOptions) {
     const { clock, host, clockConfig } = options;
     this.hostOrigin = host.nowNs();
-    if (clockConfig.kind === 'host') clock.setSource(() => Math.floor(host.nowNs() - this.hostOrigin));
+    if (clockConfig.kind === 'host') clock.setSource(() => (this.active ? Math.floor(host.nowNs() - this.hostOrigin) : 0));
     else {
       const scale = 2 ** clockConfig.shift;
       clock.setSource(
@@ -81,10 +83,21 @@ export class RunLoop {
   }
 
   async run(): Promise<MachineOutcome> {
-    const { host, clock, clockConfig } = this.options;
-    // Guest time stood still while nobody ran it.
-    if (clockConfig.kind === 'host') this.hostOrigin = host.nowNs() - clock.nowNs();
+    const { host, clock } = this.options;
+    this.hostOrigin = host.nowNs() - clock.nowNs();
     this.lastTurn = host.nowNs();
+    this.active = true;
+    try {
+      return await this.loop();
+    } finally {
+      // The last reading stays.
+      clock.nowNs();
+      this.active = false;
+    }
+  }
+
+  private async loop(): Promise<MachineOutcome> {
+    const { host } = this.options;
     for (;;) {
       if (this.outcome !== undefined) return this.takeOutcome();
       const resetCause = this.resetCause;
@@ -94,7 +107,7 @@ export class RunLoop {
         this.options.reset();
       }
       const idle = this.round();
-      if (this.outcome === undefined && this.resetCause === undefined && idle) {
+      if (idle) {
         if (this.options.halted()) return { kind: 'halted' };
         if (!(await this.rest())) return { kind: 'stuck' };
       }
@@ -128,13 +141,18 @@ export class RunLoop {
     let idle = true;
     for (let index = 0; index < executors.length; index++) {
       if (this.advance() && index > 0) idle = false;
+      if (this.isEnding) return false;
       const executor = executors[index]!;
       const before = executor.retired;
       const stop = this.slice(index);
       if (stop !== 'idle' || executor.retired !== before) idle = false;
-      if (this.outcome !== undefined || this.resetCause !== undefined) return false;
+      if (this.isEnding) return false;
     }
     return idle;
+  }
+
+  private get isEnding(): boolean {
+    return this.outcome !== undefined || this.resetCause !== undefined;
   }
 
   private slice(index: number): Stop {
