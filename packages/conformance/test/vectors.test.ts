@@ -148,16 +148,27 @@ describe('testExecutor', () => {
   });
 
   it('sees a carry flag, a status bit of the x87, and a byte of memory', async () => {
-    const count = async (name: string, spoil: (image: Uint8Array) => void): Promise<number> =>
-      (await testExecutor(new Replay(await answersOf(name), spoil), [captured(name)], { every: 7 })).passed;
+    const count = async (name: string, spoil: (image: Uint8Array) => void, select = (_form: string): boolean => true): Promise<number> =>
+      (await testExecutor(new Replay(await answersOf(name), spoil), [captured(name)], { every: 7, select })).passed;
+    // Their last place may differ, and with it PE: see toleranceOf.
+    const isExact = (form: string): boolean => !/^F(2XM1|YL2X|PATAN|PTAN|SIN|COS)/.test(form);
     expect(
       await count('sse3-64', (image) => {
         image[Image.rflags] ^= 1;
       }),
     ).toBe(0);
     expect(
+      await count(
+        'x87-32',
+        (image) => {
+          image[Image.fsw] ^= 0x20;
+        },
+        isExact,
+      ),
+    ).toBe(0);
+    expect(
       await count('x87-32', (image) => {
-        image[Image.fsw] ^= 0x20;
+        image[Image.fsw] ^= 0x01;
       }),
     ).toBe(0);
     expect(
