@@ -1,9 +1,8 @@
-import { Mode, opcodeRows } from '@nestvm/isa';
+import { Mode, opcodeRows, Segment } from '@nestvm/isa';
 import type { Arena, PhysicalMemory } from '@nestvm/memory';
 import { type Meanings, meanings } from '@nestvm/semantics';
 import { BlockBuilder } from './blocks/block-builder.js';
 import { CodeCache } from './blocks/code-cache.js';
-import { CODE_CS_BASE } from './blocks/words.js';
 import { afterInstruction, beforeInstruction } from './events/debug.js';
 import { Activity, deliverFault } from './events/deliver.js';
 import { serviceEvents } from './events/service.js';
@@ -11,13 +10,13 @@ import { Handlers } from './interpreter/handlers.js';
 import { ExitReason, Link, Record, Slot } from './interpreter/record.js';
 import { SlowAccess } from './interpreter/slow-access.js';
 import { SECOND_STAGE_VECTOR } from './linear.js';
-import { canonicalShift } from './mode.js';
+import { canonicalShift, nextPageHigh } from './mode.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
 import { Access, SECOND_STAGE_FAULT } from './ports/translation.js';
 import { SYSTEM_INSTRUCTIONS } from './system/index.js';
 import type { Vcpu } from './vcpu.js';
-import { ACTIVITY, CPL, MODE, RIP, word } from './words.js';
+import { ACTIVITY, CPL, MODE, RIP, SEG_BASE, word } from './words.js';
 
 const BUDGET = word('budget');
 const EXIT_REASON = word('exitReason');
@@ -233,7 +232,7 @@ export class Interpreter implements Executor {
     let lo = w[RIP]!;
     let hi = w[RIP + 1]!;
     if ((mode & Mode.LONG) === 0) {
-      lo = (lo + w[CODE_CS_BASE]!) | 0;
+      lo = (lo + w[SEG_BASE + 2 * Segment.CS]!) | 0;
       hi = 0;
     } else {
       const top = hi >> canonicalShift(cpu);
@@ -270,7 +269,7 @@ export class Interpreter implements Executor {
   private crossesAlike(record: number, lo: number, hi: number): boolean {
     const { mmu, w } = this.cpu;
     const nextLo = ((lo | 0xfff) + 1) | 0;
-    const nextHi = nextLo !== 0 ? hi : (w[MODE]! & Mode.LONG) !== 0 ? (hi + 1) | 0 : 0;
+    const nextHi = nextPageHigh(this.cpu, nextLo, hi);
     return (
       mmu.translate(nextLo, nextHi, Access.EXECUTE, w[CPL] === 3) && mmu.arenaOffset === this.engine.arena.i32[(record + Record.IMMEDIATE) >>> 2]
     );

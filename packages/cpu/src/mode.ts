@@ -78,6 +78,12 @@ export function updateModeBits(cpu: Vcpu): void {
   cpu.w[MODE] = computeMode(cpu);
 }
 
+/** High half of the linear address whose low half is `nextLo`, on the page after one with high half `hi`: outside of 64-bit mode addresses wrap at 4 GiB. */
+export function nextPageHigh(cpu: Vcpu, nextLo: number, hi: number): number {
+  if (nextLo !== 0) return hi;
+  return (cpu.w[MODE]! & Mode.LONG) !== 0 ? (hi + 1) | 0 : 0;
+}
+
 /** How far bit 63 reaches down in a canonical high half: a canonical address has `hi >> shift` equal to 0 or -1. */
 export const canonicalShift = (cpu: Vcpu): number => ((cpu.w[CR4]! & 0x1000) !== 0 ? 24 : 15);
 

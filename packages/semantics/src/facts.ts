@@ -31,6 +31,4 @@ export interface Facts {
   /** #AC is in force (CPL 3, CR0.AM, RFLAGS.AC). */
   readonly aligned: boolean;
   readonly vectorLength: 0 | 128 | 256 | 512;
-  /** Code segment default size is 16 bits: RIP is kept in 16 bits when operand size is 16. */
-  readonly code16: boolean;
 }

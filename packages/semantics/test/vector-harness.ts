@@ -116,7 +116,6 @@ function functionOf(form: Form, emitter: Emitter, limit: number): FunctionDefini
     canonicalBits: 48,
     aligned: false,
     vectorLength: form.vectorLength,
-    code16: false,
   };
   return defineFunction(form.name, { params: ['i32'], results: [] }, (code) => {
     const x = new Context(code, code.constant(32, CPU), facts, fieldsOf(code, form), flatEngine(limit));

@@ -86,7 +86,6 @@ function handler(name: string): FunctionDefinition {
       canonicalBits: 48,
       aligned: false,
       vectorLength: 0,
-      code16: false,
     } as const;
     x87Meanings[row.mnemonic]!(new Context(code, code.constant(32, CPU), facts, fields, engine));
   });

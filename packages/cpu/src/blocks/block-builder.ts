@@ -1,16 +1,17 @@
 import { DecodeStatus, decodeInto, Instruction } from '@nestvm/decoder';
-import { Mode } from '@nestvm/isa';
+import { Mode, Segment } from '@nestvm/isa';
 import { PAGE_BYTES } from '@nestvm/memory';
 import { handlerKey } from '../interpreter/facts.js';
 import type { Handlers } from '../interpreter/handlers.js';
 import { Link, Record, Slot } from '../interpreter/record.js';
 import { RecordWriter } from '../interpreter/record-writer.js';
+import { nextPageHigh } from '../mode.js';
 import { Access } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
+import { RIP, SEG_LIMIT } from '../words.js';
 import type { ArenaViews } from './arena-views.js';
 import { unavailable } from './availability.js';
 import type { CodeCache } from './code-cache.js';
-import { CODE_CS_LIMIT, RIP_WORD } from './words.js';
 
 const MAX_INSTRUCTIONS = 64;
 const MAX_LENGTH = 15;
@@ -52,8 +53,8 @@ export class BlockBuilder {
     const inPage = arenaOffset % PAGE_BYTES;
     const bits = (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16;
     const most = (mode & Mode.SINGLE) !== 0 ? 1 : MAX_INSTRUCTIONS;
-    const rip = cpu.w[RIP_WORD]! >>> 0;
-    const limit = bits === 64 ? Infinity : cpu.w[CODE_CS_LIMIT]! >>> 0;
+    const rip = cpu.w[RIP]! >>> 0;
+    const limit = bits === 64 ? Infinity : cpu.w[SEG_LIMIT + Segment.CS]! >>> 0;
     let record = start;
     let count = 0;
     let offset = 0;
@@ -126,9 +127,9 @@ export class BlockBuilder {
     staging.fill(0);
     staging.set(arena.u8.subarray(arenaOffset, arenaOffset + Math.min(first, MAX_LENGTH)));
     const secondLo = ((lo | 0xfff) + 1) | 0;
-    const secondHi = secondLo === 0 ? (bits === 64 ? hi + 1 : 0) : hi;
-    const limit = bits === 64 ? Infinity : cpu.w[CODE_CS_LIMIT]! >>> 0;
-    if (limit - (cpu.w[RIP_WORD]! >>> 0) + 1 <= Math.min(first, MAX_LENGTH)) return this.fetchFault(cpu, 13, 0);
+    const secondHi = nextPageHigh(cpu, secondLo, hi);
+    const limit = bits === 64 ? Infinity : cpu.w[SEG_LIMIT + Segment.CS]! >>> 0;
+    if (limit - (cpu.w[RIP]! >>> 0) + 1 <= Math.min(first, MAX_LENGTH)) return this.fetchFault(cpu, 13, 0);
     if (!cpu.mmu.translate(secondLo, secondHi, Access.EXECUTE, (mode & Mode.USER) !== 0)) {
       cpu.setPageFaultAddress(secondLo, secondHi);
       return this.fetchFault(cpu, 14, cpu.mmu.errorCode);

@@ -52,8 +52,7 @@ export function handlerKey(insn: Readonly<Instruction>, mode: number): number {
     ((long || flat ? 0 : 1) << 13) |
     (((mode & Mode.ALIGN) !== 0 ? 1 : 0) << 14) |
     ((insn.vectorLength >>> 7 === 4 ? 3 : insn.vectorLength >>> 7) << 15) |
-    (((mode & Mode.LA57) !== 0 ? 1 : 0) << 17) |
-    ((long || (mode & Mode.CODE32) !== 0 ? 0 : 1) << 18);
+    (((mode & Mode.LA57) !== 0 ? 1 : 0) << 17);
   return insn.row.id * (1 << 19) + bits;
 }
 
@@ -99,6 +98,5 @@ export function factsOf(key: number, rows: readonly OpcodeRow[]): Facts {
     aligned: field(14, 1) === 1,
     vectorLength: LENGTHS[field(15, 3)]!,
     canonicalBits: field(17, 1) === 1 ? 57 : 48,
-    code16: field(18, 1) === 1,
   };
 }

@@ -64,6 +64,23 @@ export function charge(c: Code, cpu: Val<32>, record: Val<32>, extra: number): V
   return left;
 }
 
+/** Linear address of an offset in the code segment: the offset itself in 64-bit code. */
+function codeAddress(c: Code, cpu: Val<32>, rip: Val<64>, mode: Val<32>): Val<64> {
+  return c.choose(
+    mode.and(Mode.LONG),
+    64,
+    () => rip,
+    () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn),
+  );
+}
+
+/** What the exec TLB knows about the page of an address: whether it has it, and then the address's place in linear memory. */
+function lookUpCode(c: Code, cpu: Val<32>, linear: Val<64>): { readonly hit: Val<32>; readonly host: () => Val<32> } {
+  const low = linear.trunc(32);
+  const entry = c.load('i32.load', 32, cpu, at.tlbExec).add(low.shrU(8).and(1023 << 4));
+  return { hit: c.load('i64.load', 64, entry, 0).eq(linear.and(~0xfffn)), host: () => low.add(c.load('i32.load', 32, entry, 8)) };
+}
+
 /**
  * Goes on at RIP (already in the state): translates it through the exec TLB, looks in the block cache, and leaves with MISS when either
  * does not know it. The budget is checked here, so that every path that may loop passes a check.
@@ -74,16 +91,9 @@ const dispatchFunction = (blockCache: number): FunctionDefinition =>
     c.if(c.load('i32.load', 32, cpu, at.budget).ltS(0), () => leave(c, cpu, record, ExitReason.BUDGET));
     const rip = c.load('i64.load', 64, cpu, at.rip);
     const mode = c.load('i32.load', 32, cpu, at.mode);
-    const linear = c.choose(
-      mode.and(Mode.LONG),
-      64,
-      () => rip,
-      () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn),
-    );
-    const low = linear.trunc(32);
-    const entry = c.load('i32.load', 32, cpu, at.tlbExec).add(low.shrU(8).and(1023 << 4));
-    c.if(c.load('i64.load', 64, entry, 0).eq(linear.and(~0xfffn)), () => {
-      const host = low.add(c.load('i32.load', 32, entry, 8));
+    const code = lookUpCode(c, cpu, codeAddress(c, cpu, rip, mode));
+    c.if(code.hit, () => {
+      const host = code.host();
       const slot = host
         .xor(host.shrU(13))
         .and((1 << BLOCK_CACHE_BITS) - 1)
@@ -183,20 +193,9 @@ export const leaving = (name: string, reason: number): FunctionDefinition =>
 export const crossing = defineFunction('crossing', HANDLER, (c) => {
   const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
   const rip = c.load('i64.load', 64, cpu, at.blockRip);
-  const linear = c.choose(
-    c.load('i32.load', 32, cpu, at.mode).and(Mode.LONG),
-    64,
-    () => rip,
-    () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn),
-  );
-  const second = linear.or(0xfffn).add(1);
-  const low = second.trunc(32);
-  const entry = c.load('i32.load', 32, cpu, at.tlbExec).add(low.shrU(8).and(1023 << 4));
-  const good = c
-    .load('i64.load', 64, entry, 0)
-    .eq(second)
-    .and(low.add(c.load('i32.load', 32, entry, 8)).eq(c.load('i32.load', 32, record, Record.IMMEDIATE)));
-  c.if(good, () => goTo(c, record.add(Record.BYTES), cpu));
+  const linear = codeAddress(c, cpu, rip, c.load('i32.load', 32, cpu, at.mode));
+  const second = lookUpCode(c, cpu, linear.or(0xfffn).add(1));
+  c.if(second.hit.and(second.host().eq(c.load('i32.load', 32, record, Record.IMMEDIATE))), () => goTo(c, record.add(Record.BYTES), cpu));
   c.store('i64.store', cpu, rip, at.rip);
   leave(c, cpu, record, ExitReason.MISS);
 });

@@ -1,7 +1,7 @@
-import { Mode, vcpuState } from '@nestvm/isa';
+import { Mode, Segment, vcpuState } from '@nestvm/isa';
 import { noteDataAccess } from '../events/debug.js';
 import { SECOND_STAGE_VECTOR } from '../linear.js';
-import { canonicalShift } from '../mode.js';
+import { canonicalShift, nextPageHigh } from '../mode.js';
 import { Access, SECOND_STAGE_FAULT } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, FAULT_VECTOR, MODE, SLOW_ADDRESS, word } from '../words.js';
@@ -14,7 +14,6 @@ const PF = 14;
 const SCRATCH = vcpuState.offset.scratch;
 const EXIT_REASON = word('exitReason');
 const EXIT_RECORD = word('exitRecord');
-const STACK_MNEMONICS_SEGMENT = 2;
 const PAGE = 4096;
 
 /** Where the bytes of a slow access are. */
@@ -71,7 +70,7 @@ export class SlowAccess {
     if (long) {
       const top = hi >> canonicalShift(cpu);
       if (top !== 0 && top !== -1) {
-        this.fault(cpu, record, this.segmentOf(record) === STACK_MNEMONICS_SEGMENT ? SS : GP, 0);
+        this.fault(cpu, record, this.segmentOf(record) === Segment.SS ? SS : GP, 0);
         return false;
       }
     }
@@ -86,7 +85,7 @@ export class SlowAccess {
     lent.bytes = bytes;
     if ((lo & (PAGE - 1)) + bytes <= PAGE) return true;
     const nextLo = ((lo | (PAGE - 1)) + 1) | 0;
-    const nextHi = nextLo !== 0 ? hi : long ? (hi + 1) | 0 : 0;
+    const nextHi = nextPageHigh(cpu, nextLo, hi);
     if (!mmu.translate(nextLo, nextHi, access, user)) return this.pageFault(cpu, record, nextLo, nextHi);
     lent.second = mmu.physical;
     return true;
