@@ -10,6 +10,7 @@ import type { PhysicalAccess, Translation } from './ports/translation.js';
 import type { Virtualization } from './ports/virtualization.js';
 import { Descriptor } from './segments/descriptor.js';
 import { StackCursor } from './stack.js';
+import type { SystemInstruction } from './system/index.js';
 import {
   FAULT_ERROR,
   FAULT_HAS_ERROR,
@@ -79,6 +80,8 @@ export class Vcpu {
   readonly msrs: MsrRegistry;
   interrupts: InterruptSource = createNullInterruptSource();
   virtualization: Virtualization | null = null;
+  /** Instructions that the hypervisor extension adds or replaces, by mnemonic; asked before those of the CPU itself. */
+  readonly extensionInstructions: Record<string, SystemInstruction | undefined> = {};
   /** Asked before CR0 or CR4 change (VMX fixed bits); false means #GP. */
   controlGuard: ((register: 0 | 4, value: number) => boolean) | null = null;
   /** Asked before EFER changes (SVM: SVME edges); false means #GP. */
