@@ -44,6 +44,9 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['avx2', 'avx'],
   ['fma', 'avx'],
   ['f16c', 'avx'],
+  ['vaes', 'avx'],
+  ['vpclmulqdq', 'avx'],
+  ['sse4a', 'sse2'],
   ['pku', 'xsave'],
   ['xsaveopt', 'xsave'],
   ['xsavec', 'xsave'],
@@ -60,11 +63,26 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['x2apic', 'apic'],
   ['tsc-deadline', 'apic'],
   ['arat', 'apic'],
+  ['npt', 'svm'],
+  ['lbrv', 'svm'],
+  ['nrip-save', 'svm'],
+  ['tsc-scale', 'svm'],
+  ['vmcb-clean', 'svm'],
+  ['flushbyasid', 'svm'],
+  ['decodeassists', 'svm'],
+  ['pause-filter', 'svm'],
+  ['pfthreshold', 'pause-filter'],
+  ['avic', 'svm'],
+  ['v-vmsave-vmload', 'npt'],
+  ['vgif', 'svm'],
+  ['vnmi', 'svm'],
+  ['svme-addr-chk', 'svm'],
 ];
 
 /**
  * What Nestvm has. A named model announces its own list as far as it is in here; `max` and `host` announce all of it.
- * Not here: AVX-512, AMX, TSX, MPX, SGX, PKS, CET, performance counters, and (until their packages exist) VMX and SVM.
+ * Not here: AVX-512, AMX, TSX, MPX, SGX, PKS, CET, performance counters; VMX and SVM
+ * come from `nested` (`virtualizationFeatures`).
  */
 export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
   'fpu',
@@ -125,6 +143,8 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'clflushopt',
   'clwb',
   'sha-ni',
+  'vaes',
+  'vpclmulqdq',
   'umip',
   'pku',
   'la57',
@@ -143,6 +163,7 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'cmp-legacy',
   'cr8legacy',
   'abm',
+  'sse4a',
   '3dnowprefetch',
   'topoext',
   'syscall',

@@ -48,6 +48,59 @@ describe('parseCpu', () => {
   });
 });
 
+describe('nesting', () => {
+  const none = ['vmx', 'svm', 'npt', 'vgif'];
+
+  it('is off by default: no model has VMX or SVM, and nobody is warned of it', () => {
+    for (const name of cpuModelNames) {
+      const cpu = parseCpu(name);
+      expect(
+        none.filter((feature) => cpu.has(feature)),
+        name,
+      ).toEqual([]);
+      expect(
+        none.filter((feature) => cpu.missing.includes(feature as never)),
+        name,
+      ).toEqual([]);
+    }
+  });
+
+  it('gives host and max what their vendor has, named models what they list or are given', () => {
+    const has = (text: string): string[] => none.filter((feature) => parseCpu(text, undefined, { nested: true }).has(feature));
+    expect(has('host')).toEqual(['vmx']);
+    expect(has('max,vendor=amd')).toEqual(['svm', 'npt', 'vgif']);
+    expect(has('host,vendor=AuthenticAMD,-svm')).toEqual([]);
+    expect(has('Haswell-noTSX-IBRS')).toEqual([]);
+    expect(has('Haswell-noTSX-IBRS,vmx=on')).toEqual(['vmx']);
+    expect(has('EPYC')).toEqual(['svm', 'npt']);
+    expect(has('EPYC,svm=on,+vgif')).toEqual(['svm', 'npt', 'vgif']);
+    expect(has('EPYC,svm=off')).toEqual([]);
+  });
+
+  it('takes the vendor that nesting is on for', () => {
+    expect(parseCpu('host', undefined, { nested: { intel: false, amd: true } }).vendor).toBe('amd');
+    expect(parseCpu('host', undefined, { nested: { intel: true, amd: true } }).vendor).toBe('intel');
+    expect(parseCpu('host,vendor=intel', undefined, { nested: { intel: false, amd: true } }).has('vmx')).toBe(false);
+  });
+
+  it('says how to switch it on', () => {
+    expect(() => parseCpu('Haswell,vmx=on')).toThrow(/add --nested, or --modprobe FILE with the line 'options kvm-intel nested=Y'/);
+    expect(() => parseCpu('EPYC,+svm', undefined, { nested: { intel: true, amd: false } })).toThrow(/kvm-amd nested=1/);
+    expect(() => parseCpu('EPYC,vmx=on', undefined, { nested: true })).toThrow(/an AMD CPU has svm, not vmx/);
+    expect(parseCpu('Haswell,vmx=on,vmx=off').has('vmx')).toBe(false);
+  });
+
+  it('shows in CPUID', () => {
+    const bit = (text: string, leaf: number, register: 'ecx' | 'edx', at: number): number =>
+      (parseCpu(text, undefined, { nested: true }).cpuid(leaf, 0, state)[register] >>> at) & 1;
+    expect(bit('host', 1, 'ecx', 5)).toBe(1);
+    expect(bit('host', 0x80000001, 'ecx', 2)).toBe(0);
+    expect(bit('host,vendor=amd', 1, 'ecx', 5)).toBe(0);
+    expect(bit('host,vendor=amd', 0x80000001, 'ecx', 2)).toBe(1);
+    expect(bit('host,vendor=amd', 0x8000000a, 'edx', 0)).toBe(1);
+  });
+});
+
 describe('cpuid', () => {
   it('shows run-time state', () => {
     const cpu = parseCpu('max');

@@ -5,6 +5,7 @@ import type { ModelRow } from './feature-rows.js';
 import { type CpuFeature, featureNames, featureRequires, findFeature, implementedFeatures } from './features.js';
 import { modelAliases, modelRows } from './model-data.js';
 import { nearestName } from './nearest.js';
+import { assertNestable, defaultVendor, type Nesting, nestedFeatures, nestingOff, nestingOn, virtualizationFeatures } from './nesting.js';
 
 const TSC_HZ = 1_000_000_000;
 const DEFAULT_PHYSICAL_BITS = 40;
@@ -40,7 +41,7 @@ export class CpuModel implements CpuDescription {
 
   /** Whose manual applies where the two differ. */
   get vendor(): 'intel' | 'amd' {
-    return this.vendorId === 'GenuineIntel' ? 'intel' : 'amd';
+    return vendorOf(this);
   }
 
   /** True when the feature (QEMU's name) is announced. */
@@ -63,6 +64,8 @@ export class CpuModel implements CpuDescription {
     return new CpuModel({ ...description(this), topology }, this.missing);
   }
 }
+
+const vendorOf = ({ vendorId }: CpuIdentity): 'intel' | 'amd' => (vendorId === 'GenuineIntel' ? 'intel' : 'amd');
 
 const description = (cpu: CpuDescription): CpuDescription => {
   const { name, vendorId, family, model, stepping, level, xlevel, modelId, features, physicalBits, topology, tscHz } = cpu;
@@ -106,9 +109,11 @@ interface Start extends CpuIdentity {
   named: boolean;
 }
 
-function startFrom(name: string, vendor: string | undefined): Start {
-  if (name === 'max' || name === 'host')
-    return { ...(vendor === 'AuthenticAMD' ? AMD_MAX : MAX), name, wanted: new Set(implementedFeatures), named: false };
+function startFrom(name: string, vendor: string): Start {
+  if (name === 'max' || name === 'host') {
+    const wanted = new Set([...implementedFeatures, ...virtualizationFeatures.intel, ...virtualizationFeatures.amd]);
+    return { ...(vendor === 'AuthenticAMD' ? AMD_MAX : MAX), name, wanted, named: false };
+  }
   if (name === 'base')
     return { name, vendorId: 'AuthenticAMD', family: 0, model: 0, stepping: 0, level: 1, xlevel: 0, modelId: '', wanted: new Set(), named: false };
   const row = rowByName.get(Object.hasOwn(modelAliases, name) ? modelAliases[name]! : name);
@@ -225,39 +230,50 @@ function dropUnfounded(features: Set<CpuFeature>): void {
   }
 }
 
+/** What `parseCpu` may be told beside the text. */
+export interface CpuOptions {
+  /** Nested virtualization, for both vendors or one; off by default, as KVM had it. */
+  readonly nested?: boolean | Nesting;
+}
+
 /**
  * Parses QEMU's `-cpu` text: `MODEL[,+feature][,-feature][,feature=on|off][,vendor=…][,family=…]…`. Later items win.
- * Features that Nestvm lacks are left out and listed in `missing` when the model or the user asked for them.
- * Throws `CpuModelError` (`unknown-model`, `unknown-feature`, `bad-value`), naming the nearest name.
+ * Features that Nestvm lacks are left out and listed in `missing` when the model or the user asked for them. With `nested`, `host` and `max` have VMX or
+ * SVM by their vendor, and named models what they list or are given; without it, asking for `vmx=on` or `svm=on` is an error.
+ * Throws `CpuModelError` (`unknown-model`, `unknown-feature`, `bad-value`, `nesting-off`), naming the nearest name.
  */
-export function parseCpu(text: string, topology: CpuTopology = { sockets: 1, cores: 1, threads: 1 }): CpuModel {
+export function parseCpu(text: string, topology: CpuTopology = { sockets: 1, cores: 1, threads: 1 }, options: CpuOptions = {}): CpuModel {
   const [name = '', ...items] = text.split(',').map((part) => part.trim());
+  const nesting = typeof options.nested === 'object' ? options.nested : options.nested ? nestingOn : nestingOff;
   const requests = items.filter((item) => item !== '').map(parseItem);
-  const lastVendor = requests.filter((request) => request.setting === 'vendor').at(-1)?.value;
-  const { wanted, named, ...identity } = startFrom(name === '' ? 'max' : name, lastVendor === undefined ? undefined : vendorValue(lastVendor));
+  const lastVendor = requests.filter((request) => request.setting === 'vendor').at(-1)?.value ?? defaultVendor(nesting);
+  const { wanted, named, ...identity } = startFrom(name === '' ? 'max' : name, vendorValue(lastVendor));
   const out: Mutable<CpuDescription> = { ...identity, features: wanted, physicalBits: DEFAULT_PHYSICAL_BITS, topology, tscHz: TSC_HZ };
   const promised = new Set(named ? wanted : []);
+  const asked = new Set<CpuFeature>();
   if (name !== 'base') wanted.add('hypervisor');
   for (const { feature, on, setting, value } of requests) {
     if (setting !== undefined) applySetting(out, setting, value);
     if (feature === undefined) continue;
-    for (const set of [wanted, promised]) {
+    for (const set of [wanted, promised, asked]) {
       if (on) set.add(feature);
       else set.delete(feature);
     }
   }
-  const features = new Set([...wanted].filter((feature) => implementedFeatures.has(feature)));
+  const vendor = vendorOf(out);
+  assertNestable(text, asked, vendor, nesting);
+  const nested = nestedFeatures(vendor, nesting);
+  const features = new Set([...wanted].filter((feature) => implementedFeatures.has(feature) || nested.has(feature)));
   dropUnfounded(features);
   out.features = features;
-  if (requests.some((r) => r.setting === 'enforce' && r.value !== 'off') && promised.size > 0) enforce(text, promised);
-  return new CpuModel(
-    out,
-    [...promised].filter((feature) => !implementedFeatures.has(feature)),
-  );
+  // A model that lists svm is still itself on a host where nesting is off.
+  const quiet = nesting[vendor] ? new Set<CpuFeature>() : virtualizationFeatures[vendor];
+  const missing = [...promised].filter((feature) => !implementedFeatures.has(feature) && !nested.has(feature) && !quiet.has(feature));
+  if (requests.some((r) => r.setting === 'enforce' && r.value !== 'off')) enforce(text, missing);
+  return new CpuModel(out, missing);
 }
 
-function enforce(text: string, promised: Set<CpuFeature>): void {
-  const missing = [...promised].filter((feature) => !implementedFeatures.has(feature));
+function enforce(text: string, missing: readonly CpuFeature[]): void {
   if (missing.length > 0)
     throw new CpuModelError('unknown-feature', `-cpu ${text}: Nestvm does not have ${missing.join(', ')}; leave out 'enforce' or switch them off`);
 }
