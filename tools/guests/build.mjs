@@ -29,7 +29,7 @@ function busyboxApplets(busybox) {
 }
 
 /** The initramfs as bytes: busybox, device nodes, /init, our programs and kernel modules (in the order in which they must be loaded). */
-export function buildInitramfs({ busybox, programs, modules = [] }) {
+export function buildInitramfs({ busybox, programs, modules = [], guest, files = [] }) {
   const archive = new CpioArchive();
   for (const path of ['bin', 'dev', 'etc', 'proc', 'root', 'sys', 'tmp']) archive.directory(path);
   archive.character('dev/console', 5, 1).character('dev/null', 1, 3, 0o666).character('dev/ttyS0', 4, 64);
@@ -40,14 +40,24 @@ export function buildInitramfs({ busybox, programs, modules = [] }) {
   archive.file('bin/busybox', readFileSync(busybox), 0o755);
   for (const applet of busyboxApplets(busybox)) archive.symlink(`bin/${applet}`, 'busybox');
   for (const { name, path } of programs) archive.file(`bin/${name}`, readFileSync(path), 0o755);
+  archive.file('bin/levels', readFileSync(join(here, 'levels.sh')), 0o755);
   for (const { name, path } of modules) archive.file(`lib/modules/${name}`, readFileSync(path));
   if (modules.length > 0) archive.file('lib/modules/order', `${modules.map(({ name }) => name).join('\n')}\n`);
+  for (const { name, path, mode = 0o644 } of files) archive.file(name, readFileSync(path), mode);
+  if (guest) archive.file('guest/vmlinuz', readFileSync(guest.kernel)).file('guest/initrd.cpio', guest.initramfs);
   return archive.finish();
+}
+
+/** KVM's modules, and the initramfs of a machine that can start `depth - 1` levels below itself: each holds the kernel and the initramfs of the next. */
+function buildLevels({ kernel, modules, depth, ...parts }) {
+  let initramfs = buildInitramfs(parts);
+  for (let level = depth - 1; level > 0; level--) initramfs = buildInitramfs({ ...parts, modules, guest: { kernel, initramfs } });
+  return initramfs;
 }
 
 /**
  * Fetches, unpacks and builds everything.
- * @returns paths: `kernel` (a bzImage), `initramfs` (an uncompressed cpio archive); `version` of the kernel; `hasPrograms` tells whether the C benchmark programs are in it.
+ * @returns paths: `kernel` (a bzImage), `initramfs` (an uncompressed cpio archive), `nested` (an initramfs that starts levels below itself); `version` of the kernel; `hasPrograms` tells whether the C benchmark programs are in it.
  */
 export function buildGuests({ output = defaultOutput, kernelPackage = 'linux-image-cloud-amd64', modules = [], log = () => {} } = {}) {
   mkdirSync(output, { recursive: true });
@@ -61,7 +71,10 @@ export function buildGuests({ output = defaultOutput, kernelPackage = 'linux-ima
   const programs = buildPrograms(join(output, 'programs'), log);
   const initramfs = join(output, 'initrd.cpio');
   writeFileSync(initramfs, buildInitramfs({ busybox, programs, modules: moduleFiles(join(kernelTree, 'lib/modules', version), modules) }));
-  return { kernel, initramfs, version, hasPrograms: programs.length > 0 };
+  const nested = join(output, 'nested.cpio');
+  const kvm = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd']);
+  writeFileSync(nested, buildLevels({ kernel, busybox, programs, modules: kvm, depth: 3 }));
+  return { kernel, initramfs, nested, version, hasPrograms: programs.length > 0 };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
@@ -69,5 +82,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const options = { output: resolve(values.out ?? defaultOutput), modules: values.modules?.split(',') ?? [], log: (line) => console.log(line) };
   if (values.kernel) options.kernelPackage = values.kernel;
   const guests = buildGuests(options);
-  console.log(`kernel     ${guests.kernel} (${guests.version})\ninitramfs  ${guests.initramfs}`);
+  console.log(
+    `kernel     ${guests.kernel} (${guests.version})\ninitramfs  ${guests.initramfs}\nnested     ${guests.nested} (the same with KVM and two levels below; run it with nestvm.run=levels)`,
+  );
 }

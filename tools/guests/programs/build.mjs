@@ -27,7 +27,7 @@ export function buildPrograms(output, log) {
       const name = basename(file, '.c');
       const path = join(output, name);
       if (newer(join(here, file), path))
-        execFileSync('gcc', [...flags, '-o', path, join(here, file), '-lm'], { stdio: ['ignore', 'inherit', 'inherit'] });
+        execFileSync('gcc', [...flags, '-o', path, join(here, file), '-lm', '-lpthread'], { stdio: ['ignore', 'inherit', 'inherit'] });
       return { name, path };
     });
 }

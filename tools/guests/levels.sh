@@ -1,0 +1,58 @@
+#!/bin/sh
+# Starts the next level: loads KVM and boots the same kernel in it, as deep as the kernel command line says.
+#   nestvm.levels=N   levels in all (2: this machine and one guest)      nestvm.level=N   this level; the machine's own is 1
+#   nestvm.vmm=V      tkvm, qemu-pc, qemu-q35 or qemu-microvm            nestvm.kvm=a=b,c=d   parameters for kvm-intel or kvm-amd
+#   nestvm.last=P     program that the deepest level runs, e.g. bench-all
+#   nestvm.memory=a,b,…  MiB for the levels from 2 on                    nestvm.exits=N   time N exits instead of booting
+level=1 levels=2 vmm=tkvm kvm= memory=192,112,80 exits= last= options=
+for word in $(cat /proc/cmdline); do
+  case $word in
+    nestvm.level=*) level=${word#*=} ;;
+    nestvm.levels=*) levels=${word#*=} ;;
+    nestvm.vmm=*) vmm=${word#*=} ;;
+    nestvm.kvm=*) kvm=${word#*=} ;;
+    nestvm.memory=*) memory=${word#*=} ;;
+    nestvm.exits=*) exits=${word#*=} ;;
+    nestvm.last=*) last=${word#*=} ;;
+    nestvm.scale=* | nestvm.bench=*) options="$options $word" ;;
+  esac
+done
+
+echo "hello from L$level, up $(cut -d' ' -f1 /proc/uptime) s"
+if [ "$level" -ge "$levels" ]; then
+  [ -z "$last" ] || "$last"
+  exit
+fi
+
+if grep -qw vmx /proc/cpuinfo; then vendor=intel; elif grep -qw svm /proc/cpuinfo; then vendor=amd; else
+  echo "L$level: the CPU offers neither VMX nor SVM, so there is no L$((level + 1))"
+  exit 1
+fi
+for module in $(cat /lib/modules/order); do
+  case $module in
+    kvm_intel.ko) [ $vendor = intel ] || continue; arguments="nested=1 $(echo "$kvm" | tr , ' ')" ;;
+    kvm_amd.ko) [ $vendor = amd ] || continue; arguments="nested=1 $(echo "$kvm" | tr , ' ')" ;;
+    *) arguments= ;;
+  esac
+  insmod /lib/modules/$module $arguments || { echo "L$level: insmod $module failed"; exit 1; }
+done
+echo "L$level: kvm-$vendor loaded, up $(cut -d' ' -f1 /proc/uptime) s"
+
+if [ -n "$exits" ] && [ $((level + 1)) -eq "$levels" ]; then
+  tkvm -x "$exits"
+  exit
+fi
+
+next=$((level + 1))
+mib=$(echo "$memory" | cut -d, -f1)
+words="console=ttyS0 quiet cryptomgr.notests nestvm.run=levels nestvm.fin=reset nestvm.level=$next nestvm.levels=$levels nestvm.vmm=$vmm"
+rest=${memory#*,}
+words="$words nestvm.memory=$rest${kvm:+ nestvm.kvm=$kvm}${exits:+ nestvm.exits=$exits}${last:+ nestvm.last=$last}$options"
+case $vmm in
+  tkvm) tkvm -m "$mib" -k /guest/vmlinuz -i /guest/initrd.cpio -a "$words" ;;
+  qemu-*)
+    qemu-system-x86_64 -enable-kvm -cpu host -M "${vmm#qemu-}" -m "$mib" -kernel /guest/vmlinuz -initrd /guest/initrd.cpio -append "$words" \
+      -display none -nodefaults -serial stdio -no-reboot ;;
+  *) echo "L$level: no VMM named $vmm"; exit 1 ;;
+esac
+echo "L$level: L$next ended with status $?"
