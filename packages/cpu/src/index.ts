@@ -9,6 +9,8 @@ export { Engine, Interpreter } from './executor.js';
 export { reset } from './reset.js';
 export { updateMode } from './mode.js';
 export { Activity, injectEvent } from './events/deliver.js';
+export { allFailures, explainFailure, firstFailure } from './ports/entry-check.js';
+export type { EntryCheck, EntryCheckStatus, NestedFeature } from './ports/entry-check.js';
 export type { Executor, Stop } from './ports/executor.js';
 export { createNullInterruptSource } from './ports/interrupts.js';
 export type { InterruptSource } from './ports/interrupts.js';
