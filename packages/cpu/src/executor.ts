@@ -286,6 +286,7 @@ export class Interpreter implements Executor {
       deliverFault(cpu);
       return false;
     }
+    cpu.instruction = insn;
     const meaning = cpu.extensionInstructions[insn.row.mnemonic] ?? SYSTEM_INSTRUCTIONS[insn.row.mnemonic];
     const denied = insn.row.cpl0 && w[CPL] !== 0;
     const outcome = meaning === undefined ? cpu.raise(UD) : denied ? cpu.raise(GP, 0) : meaning(cpu, insn);

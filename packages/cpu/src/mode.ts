@@ -6,8 +6,8 @@ const ATTRIBUTE_L = 1 << 13;
 const ATTRIBUTE_DB = 1 << 14;
 const UNUSABLE = 1 << 16;
 
-/** Blocked by STI or by MOV SS/POP SS: bits of `interruptibility`. */
-export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8 } as const;
+/** Blocked by STI, by MOV SS/POP SS, by an NMI, by SMM, or by a clear GIF (SVM: everything from outside waits): bits of `interruptibility`. */
+export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8, GIF: 16 } as const;
 
 function isFlat(w: Int32Array, segment: number): boolean {
   return w[SEG_BASE + 2 * segment] === 0 && w[SEG_LIMIT + segment] === -1 && (w[SEG_ATTRIBUTES + segment]! & UNUSABLE) === 0;

@@ -1,3 +1,4 @@
+import type { Instruction } from '@nestvm/decoder';
 import { type SensitiveEvent, vcpuState } from '@nestvm/isa';
 import { createFeatures, type Features } from './features.js';
 import { LinearMemory } from './linear.js';
@@ -86,6 +87,8 @@ export class Vcpu {
   controlGuard: ((register: 0 | 4, value: number) => boolean) | null = null;
   /** Asked before EFER changes (SVM: SVME edges); false means #GP. */
   eferGuard: ((old: number, value: number) => boolean) | null = null;
+  /** The instruction that TypeScript carries out, or carried out last: what exits say about operands comes from it. */
+  instruction: Readonly<Instruction> | null = null;
   /** Called when the vCPU must look at events soon: the executor makes the engine leave at the next block end. */
   onAttention: () => void = () => {};
   /** Called when the system asks the platform for something: shutdown after a triple fault, FERR#, SMI acknowledgement. */

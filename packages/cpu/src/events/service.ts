@@ -92,6 +92,13 @@ function serviceInterrupt(cpu: Vcpu): boolean {
   return true;
 }
 
+/** What the hypervisor extension has pending for its guest. */
+function serviceGuest(cpu: Vcpu): boolean {
+  const { w, virtualization } = cpu;
+  if (w[GUEST_MODE] === 0 || virtualization?.serviceGuest === undefined) return false;
+  return virtualization.serviceGuest(cpu, (w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0);
+}
+
 function serviceDebugTrap(cpu: Vcpu): boolean {
   const w = cpu.w;
   if (w[PENDING_DEBUG] === 0 || (w[INTERRUPTIBILITY]! & Shadow.MOV_SS) !== 0) return false;
@@ -109,13 +116,16 @@ function serviceDebugTrap(cpu: Vcpu): boolean {
  */
 export function serviceEvents(cpu: Vcpu): boolean {
   cpu.attention = 0;
+  // STGI asks for attention again.
+  if ((cpu.w[INTERRUPTIBILITY]! & Shadow.GIF) !== 0) return serviceDebugTrap(cpu);
   const pending = collect(cpu);
   const done =
     (pending !== 0 && serviceSmiOrInit(cpu, pending)) ||
     serviceSipi(cpu) ||
     serviceDebugTrap(cpu) ||
     (pending !== 0 && serviceNmi(cpu, cpu.w[PENDING_EVENTS]!)) ||
-    serviceInterrupt(cpu);
+    serviceInterrupt(cpu) ||
+    serviceGuest(cpu);
   if (done) cpu.attention = 1;
   else if (cpu.w[ACTIVITY] === Activity.MWAIT) {
     // Nothing tells of stores to the monitored line, so every turn of this vCPU looks again.

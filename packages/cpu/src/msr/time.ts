@@ -29,7 +29,9 @@ export function readHostTsc(cpu: Vcpu): void {
 export function readTsc(cpu: Vcpu): void {
   readHostTsc(cpu);
   const { virtualization } = cpu;
-  if (cpu.w[GUEST_MODE] !== 0 && virtualization !== null) add(cpu, virtualization.tscOffsetLo, virtualization.tscOffsetHi);
+  if (cpu.w[GUEST_MODE] === 0 || virtualization === null) return;
+  virtualization.scaleTsc?.(cpu);
+  add(cpu, virtualization.tscOffsetLo, virtualization.tscOffsetHi);
 }
 
 /** Moves the TSC and IA32_TSC_ADJUST by the same distance. */

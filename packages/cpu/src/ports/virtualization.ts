@@ -1,5 +1,6 @@
 import type { SensitiveEvent } from '@nestvm/isa';
 import type { Vcpu } from '../vcpu.js';
+import type { NestedLedger } from './ledger.js';
 
 /** What delivers an event: it decides the error code's EXT bit, privilege checks of gates, and which intercepts apply. */
 export const EventKind = {
@@ -18,27 +19,71 @@ export const EventKind = {
 /** One of the values of {@link EventKind}; they are the interruption types of VMX. */
 export type EventKind = (typeof EventKind)[keyof typeof EventKind];
 
+/** Places in the order of concurrent events (SDM Vol. 3, "Prioritization of Concurrent Events") at which an extension has events of its own. */
+export const Place = {
+  /** After SMI and INIT, before debug traps. */
+  BEFORE_TRAPS: 0,
+  /** After debug traps, before NMI. */
+  BEFORE_NMI: 1,
+  /** After NMI, before external interrupts. */
+  BEFORE_INTERRUPT: 2,
+  /** After external interrupts, when none was taken. */
+  AFTER_INTERRUPT: 3,
+} as const;
+/** One of the values of {@link Place}. */
+export type Place = (typeof Place)[keyof typeof Place];
+
+/** How often guest mode was entered and left. */
+export interface TransitionCounters {
+  /** Completed entries (VM entries, VMRUNs). */
+  entries: number;
+  /** Entries that failed their checks. */
+  failedEntries: number;
+  /** Exits by a number of the extension's choice, which `exitName` names. */
+  readonly exits: Float64Array;
+}
+
 /**
- * The hook that VMX and SVM plug into a CPU. Nothing here is called while `guestMode` is 0.
+ * The hook that VMX and SVM plug into a CPU. While `guestMode` is 0 only `blocksInit`, `enterSmm`, `leaveSmm` and `reset` are asked.
  * A method that returns true has made the VM exit: the whole state is the host's, and the caller drops what it was doing.
+ * What was being delivered when an exit interrupts the delivery of an event is in the vCPU's `vectoring` fields.
  */
 export interface Virtualization {
   /**
-   * Asked for each sensitive instruction after its privilege checks, with RIP at the instruction of `length` bytes. `number` is the register, MSR index, port,
-   * leaf or vector; `write` the writing direction (MOV to CR or DR, WRMSR, OUT); `extra` the general register of MOV CR and MOV DR, or the width in bytes of port I/O.
+   * Asked for each sensitive instruction after its privilege checks, with RIP at the instruction of `length` bytes (decoded: `cpu.instruction`). `number` is the
+   * register, MSR index, port, leaf or vector; `write` the writing direction (MOV to CR or DR, WRMSR, OUT); `extra` the general register of MOV CR and MOV DR,
+   * or the width in bytes of port I/O. INVLPG gives its address as `number` (low half) and `extra` (high half).
    */
   intercept(cpu: Vcpu, event: SensitiveEvent, length: number, number: number, write: boolean, extra: number): boolean;
   /** Asked before an exception of the guest is delivered; for #PF `slowAddress` of the state holds the address. */
   interceptException(cpu: Vcpu, vector: number, error: number, hasError: boolean, kind: EventKind): boolean;
-  /** The second stage refused an access (EPT violation or misconfiguration, NPF): makes the VM exit. */
+  /** The second stage refused an access (EPT violation or misconfiguration, NPF): makes the VM exit, or delivers an exception in its place. */
   secondStageFault(cpu: Vcpu): void;
-  /** A fault while an event was being delivered ended in an exit or in a nested exception: keeps what was being delivered. */
-  interruptedDelivery(cpu: Vcpu, vector: number, kind: EventKind, error: number, hasError: boolean, length: number): void;
-  /** Asked at an instruction boundary for a pending external interrupt, NMI, SMI or INIT; true when the exit was made. */
+  /** Asked at an instruction boundary for a pending external interrupt, NMI, SMI, INIT or SIPI, before shutdown and before a task switch; true when the exit was made. */
   interceptEvent(cpu: Vcpu, event: 'INTR' | 'NMI' | 'SMI' | 'INIT' | 'SIPI' | 'SHUTDOWN' | 'TASK_SWITCH', detail: number): boolean;
-  /** Whether RFLAGS.IF gates external interrupts now (VMX external-interrupt exiting and SVM V_INTR_MASKING say no). */
+  /** Whether external interrupts may be taken or intercepted now (VMX external-interrupt exiting and SVM V_INTR_MASKING do not ask RFLAGS.IF). */
   interruptsAllowed(cpu: Vcpu): boolean;
-  /** Added to the TSC that the guest reads, as two int32 halves. */
-  readonly tscOffsetLo: number;
-  readonly tscOffsetHi: number;
+  /** Deals with the extension's own pending events at a place in the order of events; true when it made an exit or delivered something. */
+  service(cpu: Vcpu, place: Place): boolean;
+  /** Instructions run one at a time, and `completed` is told after each (monitor trap flag). Call `updateMode` after a change. */
+  readonly singleStep: boolean;
+  completed(cpu: Vcpu): void;
+  /** Bits of `interruptibility` that hold NMIs off in guest mode, and those that IRET clears there. */
+  readonly nmiBlockedBy: number;
+  readonly iretUnblocks: number;
+  /** INIT stays pending outside of guest mode (VMX root operation). */
+  readonly blocksInit: boolean;
+  /** Turns the TSC in `cpu.lo`/`cpu.hi` into what the guest reads. */
+  guestTsc(cpu: Vcpu): void;
+  /** An access, already judged by paging, hit the APIC-access page: true when the exit was made or the access was carried out. */
+  enterSmm(cpu: Vcpu): void;
+  leaveSmm(cpu: Vcpu): void;
+  /** RESET: forget everything; the vCPU state is zero already. */
+  reset(cpu: Vcpu): void;
+  readonly counters: TransitionCounters;
+  /** Name of an index of `counters.exits`. */
+  exitName(reason: number): string;
+  readonly ledger: NestedLedger;
+  /** Told about every entry that failed its checks, with what `explain` needs still in memory. */
+  onFailedEntry: ((cpu: Vcpu) => void) | null;
 }

@@ -5,7 +5,7 @@ import { readRm, writeGpr, writeRm } from '../operands.js';
 import { Outcome } from '../outcome.js';
 import { Attribute } from '../segments/descriptor.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, CR0, CR2, CR3, CR4, CR8, EFER, GPR, MODE, SEG_ATTRIBUTES } from '../words.js';
+import { CPL, CR0, CR2, CR3, CR4, CR8, EFER, GPR, GUEST_MODE, MODE, SEG_ATTRIBUTES } from '../words.js';
 
 const CR0_WRITABLE = Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
 const CR4_RELOADS_PDPTES = Cr4.PAE | Cr4.PSE | Cr4.PGE | Cr4.SMEP;
@@ -64,6 +64,7 @@ function writeCr4(cpu: Vcpu, value: number): boolean {
 
 function writeCr8(cpu: Vcpu, lo: number, hi: number): boolean {
   if (hi !== 0 || (lo & ~15) !== 0) return false;
+  if (cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.writeVirtualTpr?.(cpu, lo) === true) return true;
   cpu.w[CR8] = lo;
   cpu.interrupts.writeTpr(lo);
   cpu.attention = 1;
@@ -90,11 +91,16 @@ function writeControl(cpu: Vcpu, register: number, lo: number, hi: number): bool
 
 const CONTROL_WORDS: Readonly<Record<number, number>> = { 0: CR0, 2: CR2, 3: CR3, 4: CR4, 8: CR8 };
 
+function readCr8(cpu: Vcpu): number {
+  const own = cpu.w[GUEST_MODE] !== 0 ? (cpu.virtualization?.readVirtualTpr?.(cpu) ?? -1) : -1;
+  return own >= 0 ? own : cpu.interrupts.readTpr();
+}
+
 /** Reads CR0, CR2, CR3, CR4 or CR8 into `cpu.lo`/`cpu.hi`; false when there is no such register. */
 function readControl(cpu: Vcpu, register: number): boolean {
   const at = CONTROL_WORDS[register];
   if (at === undefined) return false;
-  cpu.lo = register === 8 ? cpu.interrupts.readTpr() : cpu.w[at]!;
+  cpu.lo = register === 8 ? readCr8(cpu) : cpu.w[at]!;
   cpu.hi = cpu.w[at + 1]!;
   return true;
 }
