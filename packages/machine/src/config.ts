@@ -40,6 +40,8 @@ export interface MachineConfig {
   readonly parts?: Partial<Record<BoardPart, boolean>>;
   /** CPU model with its topology. */
   readonly cpu: CpuModel;
+  /** Whether guests may use VMX or SVM (default false, as KVM had it). A CPU that announces either needs it. */
+  readonly nested?: boolean;
   readonly memoryBytes: number;
   readonly kernel?: BootFile;
   /** The initrd, or multiboot modules. */
@@ -61,6 +63,14 @@ export interface MachineConfig {
   readonly host?: HostServices;
   /** False: a reset ends the run (default true: the machine starts again). */
   readonly reboot?: boolean;
+}
+
+/** What `createMachine` takes: a configuration, or one whose CPU is still text (`host`, `EPYC,svm=on`). */
+export interface MachineOptions extends Omit<MachineConfig, 'cpu' | 'nested'> {
+  /** A CPU model, or QEMU's text for one; the text is parsed for one vCPU and with what `nested` allows. */
+  readonly cpu: CpuModel | string;
+  /** Nested virtualization: for both vendors, or for one, whose CPU `host` and `max` then are. */
+  readonly nested?: boolean | { readonly vendor: 'intel' | 'amd' };
 }
 
 /** Why a run ended. */

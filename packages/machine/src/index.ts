@@ -6,7 +6,7 @@
 export { createMachine, Machine } from './machine.js';
 export { boardNames, boardProperties, boards, ramLayout } from './boards.js';
 export type { Board, BoardName, BoardPart, RamLayout } from './boards.js';
-export type { ByteSink, ClockConfig, HostServices, ImageConfig, MachineConfig, MachineOutcome } from './config.js';
+export type { ByteSink, ClockConfig, HostServices, ImageConfig, MachineConfig, MachineOptions, MachineOutcome } from './config.js';
 export { createEventLoopHost, createMemoryHost } from './host.js';
 export type { EventLoop } from './host.js';
 export { MachineError } from './errors.js';

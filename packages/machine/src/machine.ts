@@ -5,11 +5,12 @@ import { type Arena, createArena, MemoryError, PhysicalMemory } from '@nestvm/me
 import { Mmu } from '@nestvm/mmu';
 import { type Board, type BoardPart, boards, type RamLayout, ramLayout } from './boards.js';
 import { createStartup, type Startup } from './boot-plan.js';
-import type { ClockConfig, HostServices, MachineConfig, MachineOutcome } from './config.js';
+import type { ClockConfig, HostServices, MachineConfig, MachineOptions, MachineOutcome } from './config.js';
 import { applyWrites, enterPlan } from './entry.js';
 import { MachineError } from './errors.js';
 import { mapFirmware } from './firmware.js';
 import { createMemoryHost } from './host.js';
+import { resolveNesting } from './nested.js';
 import { cpuCount, Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
 
@@ -180,7 +181,7 @@ function isHaltedForGood(cpu: Vcpu): boolean {
 }
 
 /** Makes a machine; throws `MachineError`, `BootError` and `CpuModelError` for what cannot be. */
-export const createMachine = (config: MachineConfig): Machine => new Machine(config);
+export const createMachine = (options: MachineOptions): Machine => new Machine(resolveNesting(options));
 
 function allocateArena(bytes: number): Arena {
   try {

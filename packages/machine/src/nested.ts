@@ -1,0 +1,24 @@
+import { parseCpu } from '@nestvm/isa/models';
+import type { MachineConfig, MachineOptions } from './config.js';
+import { MachineError } from './errors.js';
+
+/** Turns the switch and the CPU's text into a configuration; throws `MachineError` (`nesting-off`, `bad-option`) and `CpuModelError`. */
+export function resolveNesting({ cpu, nested = false, ...rest }: MachineOptions): MachineConfig {
+  const vendor = typeof nested === 'object' ? nested.vendor : undefined;
+  const model =
+    typeof cpu === 'string'
+      ? parseCpu(cpu, undefined, { nested: vendor === undefined ? nested !== false : { intel: vendor === 'intel', amd: vendor === 'amd' } })
+      : cpu;
+  const extension = model.has('vmx') ? 'vmx' : model.has('svm') ? 'svm' : undefined;
+  if (extension !== undefined && nested === false)
+    throw new MachineError(
+      'nesting-off',
+      `machine: the CPU '${model.name}' has ${extension}, but nested virtualization is off; create the machine with nested: true`,
+    );
+  if (extension !== undefined && vendor !== undefined && model.vendor !== vendor)
+    throw new MachineError(
+      'bad-option',
+      `machine: nested is for ${vendor}, but the CPU '${model.name}' is of ${model.vendor}; choose one of the two`,
+    );
+  return { ...rest, cpu: model, nested: nested !== false };
+}
