@@ -1,7 +1,7 @@
 import { cpuModelNames, featureNames, implementedFeatures, parseCpu } from '@nestvm/isa/models';
 import { boardNames, boards } from '@nestvm/machine';
-import { logItems } from './options/config.js';
 import { deviceRows } from './options/devices.js';
+import { logItems } from './options/log.js';
 import { optionRows } from './options/table.js';
 
 /** `nestvm --help`. */

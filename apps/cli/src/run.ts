@@ -4,13 +4,14 @@ import { type ByteSink, createEventLoopHost, createMachine, type ImageConfig, ty
 import { UsageError } from './errors.js';
 import { OutputFile, readInput } from './files.js';
 import type { CharacterSpec } from './options/character.js';
-import { configure, type RtcSpec, type RunOptions } from './options/config.js';
+import { configure, type RunOptions } from './options/config.js';
 import { parseOptions } from './options/parse.js';
+import type { RtcSpec } from './options/time.js';
 import { Session } from './session.js';
 
 /** `nestvm run …`: the result is the status for the process. */
 export async function run(args: readonly string[]): Promise<number> {
-  const options = configure(parseOptions(args));
+  const options = configure(parseOptions(args), (option, path) => Buffer.from(readInput(option, path)).toString('utf8'));
   for (const warning of options.warnings) process.stderr.write(`nestvm: warning: ${warning}\n`);
   const session = new Session(options);
   const outputs = new Outputs(session);
@@ -73,6 +74,7 @@ function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
     board: options.board,
     parts: options.boardProperties,
     cpu: options.cpu,
+    nested: options.nesting[options.cpu.vendor],
     memoryBytes: options.memoryBytes,
     ...(options.kernel === undefined ? {} : { kernel: file('-kernel', options.kernel) }),
     modules: options.modules.map((module) => ({

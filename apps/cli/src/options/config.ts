@@ -1,10 +1,15 @@
-import { CpuModel, CpuModelError, type CpuTopology, nearestName, parseCpu } from '@nestvm/isa/models';
-import { type BoardName, boardNames, boardProperties } from '@nestvm/machine';
+import type { CpuModel, CpuTopology, Nesting } from '@nestvm/isa/models';
+import type { BoardName } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
+import { acceptAccelerator, parseMachine } from './board.js';
 import { type CharacterSpec, parseCharacterDevice } from './character.js';
+import { parseMemory, parseModel, parseSmp } from './cpu.js';
 import { type DeviceSpecs, parseDevices } from './devices.js';
-import type { RawOptions } from './parse.js';
-import { assertKeys, parseInteger, parseProperties, parseSize, parseSwitch, splitCommas } from './text.js';
+import { type LogItem, parseLog } from './log.js';
+import { parseNesting } from './nesting.js';
+import { last, type RawOptions } from './parse.js';
+import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
+import { type ClockSpec, parseIcount, parseRtc, type RtcSpec } from './time.js';
 
 /** A file and the text that goes with it. */
 export interface ModuleSpec {
@@ -27,47 +32,30 @@ export interface RunOptions {
   readonly serial: readonly CharacterSpec[];
   readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec };
   readonly devices: DeviceSpecs;
-  readonly clock: { readonly kind: 'host' } | { readonly kind: 'virtual'; readonly shift: number; readonly sleep: boolean };
+  readonly clock: ClockSpec;
   readonly rtc: RtcSpec;
   readonly reboot: boolean;
   readonly shutdown: boolean;
   readonly paused: boolean;
   readonly escape: number;
   readonly seed?: number;
-  readonly log: readonly string[];
+  /** Nested virtualization: which vendor's CPUs may have it. */
+  readonly nesting: Nesting;
+  /** Whether to print which level runs, and exit counts at the end. */
+  readonly levels: boolean;
+  readonly log: readonly LogItem[];
   readonly logFile?: string;
   readonly warnings: readonly string[];
 }
 
-/** `base`: 'utc', 'localtime', or milliseconds since 1970 (UTC fields); `guestClock`: runs with the virtual clock. */
-export interface RtcSpec {
-  readonly base: 'utc' | 'localtime' | number;
-  readonly guestClock: boolean;
-}
-
-const DEFAULT_MEMORY = 128 * 2 ** 20;
-const SMALLEST_MEMORY = 2 ** 20;
-/** The arena is one 32-bit memory, shared with the engine. */
-const LARGEST_MEMORY = 3.75 * 2 ** 30;
-/** Names of `-d` items. */
-export const logItems: Readonly<Record<string, string>> = {
-  int: 'interrupts and exceptions as they are delivered',
-  in_asm: 'instructions as they are decoded',
-  exec: 'addresses of blocks as they run',
-  cpu: 'registers at each event',
-  cpu_reset: 'registers at each reset',
-  guest_errors: 'accesses to nothing, impossible register values',
-  io: 'port and MMIO accesses',
-};
-
-const last = (raw: RawOptions, name: string): string | undefined => raw.get(name)?.at(-1);
-
-/** Checks what `parseOptions` found; throws `UsageError`. */
-export function configure(raw: RawOptions): RunOptions {
+/** Checks what `parseOptions` found; `readText` opens the files that say options (`--modprobe`). Throws `UsageError`. */
+export function configure(raw: RawOptions, readText: (option: string, path: string) => string): RunOptions {
   const warnings: string[] = [];
   const { board, properties } = parseMachine(raw, warnings);
   const topology = parseSmp(last(raw, 'smp'));
-  const cpu = parseModel(last(raw, 'cpu') ?? 'max', topology, warnings);
+  const files = (raw.get('modprobe') ?? []).map((path) => ({ path, text: readText('--modprobe', path) }));
+  const nesting = parseNesting(raw.has('nested'), files, warnings);
+  const cpu = parseModel(last(raw, 'cpu') ?? 'max', topology, nesting, warnings);
   const characters = new Map((raw.get('chardev') ?? []).map((text) => parseChardev(text)));
   const devices = parseDevices(raw.get('device') ?? [], characters);
   const debugcon = last(raw, 'debugcon');
@@ -104,55 +92,12 @@ export function configure(raw: RawOptions): RunOptions {
     paused: raw.has('S'),
     escape: parseInteger('-echr', last(raw, 'echr') ?? '1', 0, 255),
     ...(seed === undefined ? {} : { seed: parseInteger('-seed', seed, 0, 0xffffffff) }),
+    nesting,
+    levels: raw.has('levels'),
     log: parseLog(last(raw, 'd')),
     ...(logFile === undefined ? {} : { logFile }),
     warnings,
   };
-}
-
-function parseMachine(raw: RawOptions, warnings: string[]): { board: BoardName; properties: Record<string, boolean> } {
-  const { head, values } = parseProperties(last(raw, 'M') ?? 'pc');
-  const rest = new Map(values);
-  const type = head || (rest.get('type') ?? 'pc');
-  rest.delete('type');
-  const board = boardNames.find((name) => name === type.replace(/^pc-i440fx(-\d.*)?$/, 'pc').replace(/^pc-q35(-\d.*)?$/, 'q35'));
-  if (board === undefined) {
-    const near = nearestName(type, boardNames);
-    throw new UsageError(`-M ${type}: no such machine; ${near ? `the nearest is '${near}'` : `there are ${boardNames.join(', ')}`}`);
-  }
-  const properties: Record<string, boolean> = {};
-  const accel = rest.get('accel');
-  if (accel !== undefined) acceptAccelerator(`-M accel=${accel}`, accel, warnings);
-  for (const key of [
-    'accel',
-    'graphics',
-    'usb',
-    'vmport',
-    'dump-guest-core',
-    'mem-merge',
-    'kernel-irqchip',
-    'kernel_irqchip',
-    'smm',
-    'nvdimm',
-    'sata',
-    'smbus',
-    'auto-kernel-cmdline',
-    'x-option-roms',
-    'isa-serial',
-  ])
-    rest.delete(key);
-  const known = boardProperties(board);
-  assertKeys(`-M ${board}`, rest, known);
-  for (const [key, value] of rest) properties[key] = value === 'auto' ? true : parseSwitch(`-M ${board},${key}`, value);
-  if (raw.has('no-acpi')) properties['acpi'] = false;
-  if (raw.has('no-hpet')) properties['hpet'] = false;
-  return { board, properties };
-}
-
-function acceptAccelerator(option: string, accel: string, warnings: string[]): void {
-  const name = accel.split(/[,:]/)[0]!;
-  if (name === 'tcg') return;
-  warnings.push(`${option}: Nestvm emulates every instruction itself; '${name}' is ignored`);
 }
 
 function acceptNone(raw: RawOptions, warnings: string[]): void {
@@ -168,46 +113,6 @@ function acceptNone(raw: RawOptions, warnings: string[]): void {
     const value = (raw.get(option) ?? []).find((v) => v !== 'none');
     if (value !== undefined) throw new UsageError(`-${option} ${value}: ${meaning}; write -${option} none`);
   }
-}
-
-function parseModel(text: string, topology: CpuTopology, warnings: string[]): CpuModel {
-  try {
-    const model = parseCpu(text, topology);
-    warnings.push(...model.warnings.map((warning) => `-cpu ${warning}`));
-    return model;
-  } catch (error) {
-    if (error instanceof CpuModelError) throw new UsageError(error.message);
-    throw error;
-  }
-}
-
-function parseSmp(text = '1'): CpuTopology {
-  const { head, values } = parseProperties(text);
-  assertKeys('-smp', values, ['cpus', 'sockets', 'dies', 'clusters', 'cores', 'threads', 'maxcpus']);
-  const number = (key: string): number | undefined => (values.has(key) ? parseInteger(`-smp ${key}`, values.get(key)!, 1, 255) : undefined);
-  const cpus = head === '' ? number('cpus') : parseInteger('-smp', head, 1, 255);
-  const threads = number('threads') ?? 1;
-  const given = { sockets: number('sockets'), cores: number('cores') };
-  const maximum = number('maxcpus') ?? cpus;
-  if (maximum !== undefined && cpus !== undefined && maximum !== cpus)
-    throw new UsageError(`-smp maxcpus=${maximum}: CPUs cannot be plugged in later; write maxcpus=${cpus} or leave it out`);
-  const total = cpus ?? (given.sockets ?? 1) * (given.cores ?? 1) * threads;
-  const cores = given.cores ?? Math.max(1, Math.floor(total / ((given.sockets ?? 1) * threads)));
-  const sockets = given.sockets ?? Math.max(1, Math.floor(total / (cores * threads)));
-  if (sockets * cores * threads !== total)
-    throw new UsageError(`-smp ${text}: ${sockets} sockets × ${cores} cores × ${threads} threads are not ${total} CPUs; make them match`);
-  if (total > 16) throw new UsageError(`-smp ${text}: ${total} CPUs; Nestvm runs up to 16`);
-  return { sockets, cores, threads };
-}
-
-function parseMemory(text: string | undefined): number {
-  if (text === undefined) return DEFAULT_MEMORY;
-  const { head, values } = parseProperties(text);
-  assertKeys('-m', values, ['size', 'slots', 'maxmem']);
-  const bytes = parseSize('-m', head || (values.get('size') ?? '128M'));
-  if (bytes < SMALLEST_MEMORY) throw new UsageError(`-m ${text}: too little memory; give at least 1M (a Debian kernel needs about 128M)`);
-  if (bytes > LARGEST_MEMORY) throw new UsageError(`-m ${text}: too much memory; one WebAssembly memory holds guest and engine, so at most 3840M`);
-  return Math.ceil(bytes / 2 ** 20) * 2 ** 20;
 }
 
 function parseInitrd(text: string | undefined): ModuleSpec[] {
@@ -241,44 +146,6 @@ function parseSerial(raw: RawOptions, characters: ReadonlyMap<string, CharacterS
   const terminals = given.filter((spec) => spec.kind === 'stdio').length;
   if (terminals > 1) throw new UsageError('-serial: only one port can be on the terminal; send the others to file:F or null');
   return given;
-}
-
-function parseIcount(text: string | undefined): RunOptions['clock'] {
-  if (text === undefined) return { kind: 'host' };
-  const { head, values } = parseProperties(text);
-  assertKeys('-icount', values, ['shift', 'sleep', 'align', 'rr', 'rrfile', 'rrsnapshot']);
-  if (values.has('rr') && values.get('rr') !== 'off')
-    throw new UsageError('-icount rr: record and replay are not needed: runs with -icount repeat exactly; leave rr out');
-  const shift = head || (values.get('shift') ?? 'auto');
-  return {
-    kind: 'virtual',
-    shift: shift === 'auto' ? 0 : parseInteger('-icount shift', shift, 0, 10),
-    sleep: parseSwitch('-icount sleep', values.get('sleep') ?? 'on'),
-  };
-}
-
-function parseRtc(text: string | undefined): RtcSpec {
-  if (text === undefined) return { base: 'utc', guestClock: false };
-  const { head, values } = parseProperties(text);
-  assertKeys('-rtc', values, ['base', 'clock', 'driftfix']);
-  const clock = values.get('clock') ?? 'host';
-  if (!['host', 'rt', 'vm'].includes(clock)) throw new UsageError(`-rtc clock=${clock}: no such clock; there are host, rt, vm`);
-  const base = head || (values.get('base') ?? 'utc');
-  if (base === 'utc' || base === 'localtime') return { base, guestClock: clock === 'vm' };
-  const milliseconds = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$/.test(base) ? Date.parse(base.includes('T') ? `${base}Z` : `${base}T00:00:00Z`) : NaN;
-  if (Number.isNaN(milliseconds)) throw new UsageError(`-rtc base=${base}: write utc, localtime, 2006-06-17 or 2006-06-17T16:01:21`);
-  return { base: milliseconds, guestClock: clock === 'vm' };
-}
-
-function parseLog(text: string | undefined): string[] {
-  if (text === undefined) return [];
-  const items = splitCommas(text).filter((item) => item !== 'help');
-  for (const item of items) {
-    if (Object.hasOwn(logItems, item)) continue;
-    const near = nearestName(item, Object.keys(logItems));
-    throw new UsageError(`-d ${item}: no such item; ${near ? `the nearest is '${near}'` : "'-d help' lists them"}`);
-  }
-  return items;
 }
 
 function assertBootable(given: {

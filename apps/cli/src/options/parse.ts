@@ -5,6 +5,9 @@ import { type OptionRow, optionRows } from './table.js';
 /** Options as given: name → every value in order (a switch has the value ''). */
 export type RawOptions = ReadonlyMap<string, readonly string[]>;
 
+/** Value of an option that counts once: the last one given. */
+export const last = (raw: RawOptions, name: string): string | undefined => raw.get(name)?.at(-1);
+
 const rowByName = new Map<string, OptionRow>(
   optionRows.flatMap((row) => [[row.name, row] as const, ...(row.alias ? [[row.alias, row] as const] : [])]),
 );

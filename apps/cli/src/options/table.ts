@@ -22,6 +22,18 @@ export const optionRows: readonly OptionRow[] = [
     help: "pc (default), q35, microvm or isapc; properties acpi=, hpet=, pit=, pic=, rtc=; 'nestvm machines' lists them",
   },
   { name: 'cpu', argument: 'MODEL[,±feature][,feature=on|off]', group: 'Machine', help: "CPU model (default max); 'nestvm models' lists them" },
+  {
+    name: 'nested',
+    group: 'Machine',
+    help: 'nested virtualization on: -cpu host has VMX (vendor=amd: SVM), and vmx=on, svm=on may be asked for (default off, as KVM had it)',
+  },
+  {
+    name: 'modprobe',
+    argument: 'FILE',
+    repeat: true,
+    group: 'Machine',
+    help: "nested virtualization by modprobe.d lines: 'options kvm-intel nested=Y', 'options kvm-amd nested=1'",
+  },
   { name: 'm', argument: 'SIZE', group: 'Machine', help: 'guest memory: 512M, 1G, a plain number is MiB (default 128M)' },
   { name: 'smp', argument: 'N[,sockets=S][,cores=C][,threads=T]', group: 'Machine', help: 'number of virtual CPUs (default 1)' },
   {
@@ -63,6 +75,7 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'rtc', argument: 'base=utc|localtime|DATE[,clock=host|vm]', group: 'Time', help: 'date and time at power-on' },
   { name: 'seed', argument: 'N', group: 'Time', help: 'seed of RDRAND, RDSEED and setup_data randomness, for runs that repeat' },
   { name: 'S', group: 'Debugging', help: "wait for 'c' in the monitor before the first instruction" },
+  { name: 'levels', group: 'Debugging', help: 'print which level runs (L1, L2 …), and the VM entries and exits by reason at the end' },
   { name: 'd', argument: 'ITEM[,ITEM]', group: 'Debugging', help: "log items; '-d help' lists them" },
   { name: 'D', argument: 'FILE', group: 'Debugging', help: 'log file (default: standard error)' },
   { name: 'version', alias: 'V', group: 'Debugging', help: 'print the version' },

@@ -1,0 +1,52 @@
+import { nearestName } from '@nestvm/isa/models';
+import { type BoardName, boardNames, boardProperties } from '@nestvm/machine';
+import { UsageError } from '../errors.js';
+import { last, type RawOptions } from './parse.js';
+import { assertKeys, parseProperties, parseSwitch } from './text.js';
+
+/** Parses `-M`; throws `UsageError`. */
+export function parseMachine(raw: RawOptions, warnings: string[]): { board: BoardName; properties: Record<string, boolean> } {
+  const { head, values } = parseProperties(last(raw, 'M') ?? 'pc');
+  const rest = new Map(values);
+  const type = head || (rest.get('type') ?? 'pc');
+  rest.delete('type');
+  const board = boardNames.find((name) => name === type.replace(/^pc-i440fx(-\d.*)?$/, 'pc').replace(/^pc-q35(-\d.*)?$/, 'q35'));
+  if (board === undefined) {
+    const near = nearestName(type, boardNames);
+    throw new UsageError(`-M ${type}: no such machine; ${near ? `the nearest is '${near}'` : `there are ${boardNames.join(', ')}`}`);
+  }
+  const properties: Record<string, boolean> = {};
+  const accel = rest.get('accel');
+  if (accel !== undefined) acceptAccelerator(`-M accel=${accel}`, accel, warnings);
+  for (const key of [
+    'accel',
+    'graphics',
+    'usb',
+    'vmport',
+    'dump-guest-core',
+    'mem-merge',
+    'kernel-irqchip',
+    'kernel_irqchip',
+    'smm',
+    'nvdimm',
+    'sata',
+    'smbus',
+    'auto-kernel-cmdline',
+    'x-option-roms',
+    'isa-serial',
+  ])
+    rest.delete(key);
+  const known = boardProperties(board);
+  assertKeys(`-M ${board}`, rest, known);
+  for (const [key, value] of rest) properties[key] = value === 'auto' ? true : parseSwitch(`-M ${board},${key}`, value);
+  if (raw.has('no-acpi')) properties['acpi'] = false;
+  if (raw.has('no-hpet')) properties['hpet'] = false;
+  return { board, properties };
+}
+
+/** Takes any accelerator's name, with a warning unless it is QEMU's interpreter. */
+export function acceptAccelerator(option: string, accel: string, warnings: string[]): void {
+  const name = accel.split(/[,:]/)[0]!;
+  if (name === 'tcg') return;
+  warnings.push(`${option}: Nestvm emulates every instruction itself; '${name}' is ignored`);
+}
