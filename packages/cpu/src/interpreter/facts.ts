@@ -24,6 +24,10 @@ function hasImplicitMemory(row: OpcodeRow): boolean {
 const namesMemory = (insn: Readonly<Instruction>): boolean =>
   (insn.hasModRm && insn.mod !== 3 && !insn.row.code.modIgnored) || hasImplicitMemory(insn.row);
 
+const TRANSFERS = new Set(['CALL', 'JMP', 'RET']);
+/** True for rows that check a target computed at run time: the only ones that care how wide canonical addresses are. */
+export const checksTarget = (row: OpcodeRow): boolean => TRANSFERS.has(row.mnemonic) && row.operands[0]?.method !== 'J';
+
 /** Codes of the sizes 16, 32, 64 in a handler's key. */
 const sizeCode = (size: number): number => size >>> 5;
 
@@ -37,7 +41,8 @@ export function handlerKey(insn: Readonly<Instruction>, mode: number): number {
   const flat = (mode & Mode.FLAT) !== 0;
   const fsGs = insn.segment === Segment.FS || insn.segment === Segment.GS;
   let segment = 0;
-  if (memory) segment = long ? (fsGs ? 1 : 0) : flat && !fsGs ? 0 : 2;
+  // Data in a flat code segment is checked too: it cannot be written, and perhaps not read.
+  if (memory) segment = long ? (fsGs ? 1 : 0) : flat && !fsGs && insn.segment !== Segment.CS ? 0 : 2;
   const rep = (insn.prefixes & Prefix.REP) !== 0 ? 1 : (insn.prefixes & Prefix.REPNE) !== 0 ? 2 : 0;
   const stackSize = long ? 64 : (mode & Mode.STACK32) !== 0 ? 32 : 16;
   const bits =
@@ -52,7 +57,7 @@ export function handlerKey(insn: Readonly<Instruction>, mode: number): number {
     ((long || flat ? 0 : 1) << 13) |
     (((mode & Mode.ALIGN) !== 0 ? 1 : 0) << 14) |
     ((insn.vectorLength >>> 7 === 4 ? 3 : insn.vectorLength >>> 7) << 15) |
-    (((mode & Mode.LA57) !== 0 ? 1 : 0) << 17);
+    (((mode & Mode.LA57) !== 0 && checksTarget(insn.row) ? 1 : 0) << 17);
   return insn.row.id * (1 << 19) + bits;
 }
 

@@ -27,7 +27,12 @@ export interface HandlerOptions {
   readonly host: HostFunctions;
 }
 
-const TABLE_SIZE = 32768;
+/**
+ * Slots that the table starts with and grows by. Some engines (V8 of Node 20) give every instance a copy of the whole table, so that a large one makes
+ * each small module cost milliseconds.
+ */
+const TABLE_STEP = 2048;
+const TABLE_MAXIMUM = 65536;
 const engine = new InterpreterEngine();
 
 /** The code of one handler. */
@@ -50,7 +55,7 @@ const fallThrough = (rows: readonly OpcodeRow[]): FunctionDefinition =>
 
 /** The Wasm functions of the interpreter: one for each instruction form that was met, compiled when first needed. */
 export class Handlers {
-  private readonly table = new WebAssembly.Table({ initial: TABLE_SIZE, maximum: TABLE_SIZE, element: 'anyfunc' });
+  private readonly table = new WebAssembly.Table({ initial: TABLE_STEP, maximum: TABLE_MAXIMUM, element: 'anyfunc' });
   private readonly slots = new Map<number, number>();
   private pending: number[] = [];
   private next: number = Slot.FIRST_FREE;
@@ -91,6 +96,7 @@ export class Handlers {
     const known = this.slots.get(key);
     if (known !== undefined) return known;
     const slot = this.next++;
+    if (slot >= this.table.length) this.table.grow(TABLE_STEP);
     this.slots.set(key, slot);
     this.pending.push(key);
     return slot;
@@ -110,7 +116,7 @@ export class Handlers {
     const { memory, shared } = this.options;
     const pages = memory.buffer.byteLength / 65536;
     const bytes = buildModule({
-      frame: { memoryPages: pages, memoryMaximum: pages, shared, tableSize: TABLE_SIZE },
+      frame: { memoryPages: pages, memoryMaximum: pages, shared, tableSize: TABLE_STEP },
       functions,
       included: (name) => tableOffset === undefined || !(name in this.exports),
       ...(tableOffset === undefined ? {} : { tableOffset }),
