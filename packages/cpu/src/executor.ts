@@ -287,8 +287,10 @@ export class Interpreter implements Executor {
       return false;
     }
     cpu.instruction = insn;
-    const meaning = cpu.extensionInstructions[insn.row.mnemonic] ?? SYSTEM_INSTRUCTIONS[insn.row.mnemonic];
-    const denied = insn.row.cpl0 && w[CPL] !== 0;
+    const added = cpu.extensionInstructions[insn.row.mnemonic];
+    const meaning = added ?? SYSTEM_INSTRUCTIONS[insn.row.mnemonic];
+    // Those of extensions check their privilege themselves: #UD and VM exits may come before it.
+    const denied = added === undefined && insn.row.cpl0 && w[CPL] !== 0;
     const outcome = meaning === undefined ? cpu.raise(UD) : denied ? cpu.raise(GP, 0) : meaning(cpu, insn);
     switch (outcome) {
       case Outcome.NEXT: {

@@ -1,17 +1,22 @@
 import { Cr0, Cr4, Efer, Mode, Rflags, Segment } from '@nestvm/isa';
 import type { Vcpu } from './vcpu.js';
-import { CPL, CR0, CR4, DR, EFER, INTERRUPTIBILITY, MODE, RFLAGS, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, XCR0 } from './words.js';
+import { CPL, CR0, CR4, DR, EFER, GUEST_MODE, INTERRUPTIBILITY, MODE, RFLAGS, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, XCR0 } from './words.js';
 
 const ATTRIBUTE_L = 1 << 13;
 const ATTRIBUTE_DB = 1 << 14;
 const UNUSABLE = 1 << 16;
 
-/** Blocked by STI, by MOV SS/POP SS, by an NMI, by SMM, or by a clear GIF (SVM: everything from outside waits): bits of `interruptibility`. */
-export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8, GIF: 16 } as const;
+/** Blocked by STI, by MOV SS/POP SS, by an NMI, by SMM, by a clear GIF (SVM: everything from outside waits), or by a virtual NMI: bits of `interruptibility`. */
+export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8, GIF: 16, VIRTUAL_NMI: 32 } as const;
 
-function isFlat(w: Int32Array, segment: number): boolean {
-  return w[SEG_BASE + 2 * segment] === 0 && w[SEG_LIMIT + segment] === -1 && (w[SEG_ATTRIBUTES + segment]! & UNUSABLE) === 0;
-}
+/** Unusable, code, expand-down, writable: of these a flat data segment has the last alone. */
+const DATA_TYPE = UNUSABLE | 0xe;
+const WRITABLE_UP = 2;
+
+const spansAll = (w: Int32Array, segment: number): boolean => w[SEG_BASE + 2 * segment] === 0 && w[SEG_LIMIT + segment] === -1;
+
+/** True when a linear address is an offset, and no access is refused. */
+const isFlatData = (w: Int32Array, segment: number): boolean => spansAll(w, segment) && (w[SEG_ATTRIBUTES + segment]! & DATA_TYPE) === WRITABLE_UP;
 
 /** True when DR7 arms a breakpoint of the given R/W kind (0 execute, 1 write, 2 I/O, 3 read or write). */
 export function hasBreakpoint(dr7: number, kind: number): boolean {
@@ -56,11 +61,11 @@ function computeMode(cpu: Vcpu): number {
   } else {
     if ((cs & ATTRIBUTE_DB) !== 0) mode |= Mode.CODE32;
     if ((w[SEG_ATTRIBUTES + Segment.SS]! & ATTRIBUTE_DB) !== 0) mode |= Mode.STACK32;
-    if (isFlat(w, Segment.CS) && isFlat(w, Segment.SS) && isFlat(w, Segment.DS) && isFlat(w, Segment.ES)) mode |= Mode.FLAT;
+    if (spansAll(w, Segment.CS) && isFlatData(w, Segment.SS) && isFlatData(w, Segment.DS) && isFlatData(w, Segment.ES)) mode |= Mode.FLAT;
   }
   mode |= extensionsInForce(w, cr0, mode);
   if (user && (rflags & Rflags.AC) !== 0 && (cr0 & Cr0.AM) !== 0) mode |= Mode.ALIGN;
-  if (needsSingle(w, rflags)) mode |= Mode.SINGLE;
+  if (needsSingle(w, rflags) || (w[GUEST_MODE] !== 0 && cpu.virtualization?.singleStep === true)) mode |= Mode.SINGLE;
   return mode;
 }
 

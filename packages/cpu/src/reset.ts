@@ -104,6 +104,7 @@ export function reset(cpu: Vcpu): void {
   w[word('fcw')] = 0x40;
   w[word('ftag')] = 0xff;
   cpu.msrs.reset();
+  cpu.virtualization?.reset?.(cpu);
   w[PENDING_EVENTS] = 0;
   w[ACTIVITY] = cpu.bootstrap ? Activity.ACTIVE : Activity.WAIT_FOR_SIPI;
   updateMode(cpu);

@@ -106,6 +106,16 @@ export class Vcpu {
   freshShadow = 0;
   freshResume = 0;
 
+  /**
+   * The event whose delivery is under way in guest mode, as VMX and SVM report it when an exit interrupts it: vector, kind << 8, bit 11 with an error code,
+   * bit 31 valid; 0 when none is. With it the error code, and the length of the instruction that a software event came from.
+   */
+  vectoring = 0;
+  vectoringError = 0;
+  vectoringLength = 0;
+  /** 1 when the running IRET has ended the blocking of NMIs: an exit that it causes by a fault says so. */
+  nmiUnblocked = 0;
+
   /** Scratch of segment loads and of event delivery: never holds anything between two instructions. */
   readonly descriptor = new Descriptor();
   readonly stackDescriptor = new Descriptor();

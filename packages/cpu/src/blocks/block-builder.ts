@@ -5,8 +5,9 @@ import { handlerKey } from '../interpreter/facts.js';
 import type { Handlers } from '../interpreter/handlers.js';
 import { Link, Record, Slot } from '../interpreter/record.js';
 import { RecordWriter } from '../interpreter/record-writer.js';
+import { SECOND_STAGE_VECTOR } from '../linear.js';
 import { nextPageHigh } from '../mode.js';
-import { Access } from '../ports/translation.js';
+import { Access, SECOND_STAGE_FAULT } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
 import { RIP, SEG_LIMIT } from '../words.js';
 import type { ArenaViews } from './arena-views.js';
@@ -132,7 +133,7 @@ export class BlockBuilder {
     if (limit - (cpu.w[RIP]! >>> 0) + 1 <= Math.min(first, MAX_LENGTH)) return this.fetchFault(cpu, 13, 0);
     if (!cpu.mmu.translate(secondLo, secondHi, Access.EXECUTE, (mode & Mode.USER) !== 0)) {
       cpu.setPageFaultAddress(secondLo, secondHi);
-      return this.fetchFault(cpu, 14, cpu.mmu.errorCode);
+      return cpu.mmu.fault === SECOND_STAGE_FAULT ? this.fetchFault(cpu, SECOND_STAGE_VECTOR, 0) : this.fetchFault(cpu, 14, cpu.mmu.errorCode);
     }
     const secondPhysical = cpu.mmu.physical;
     const second = cpu.mmu.arenaOffset;

@@ -2,7 +2,7 @@ import { Dr6, Dr7, Rflags, Vector } from '@nestvm/isa';
 import { Shadow, updateModeBits } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
-import { DR, INTERRUPTIBILITY, PENDING_DEBUG, RFLAGS, RIP, SEG_BASE } from '../words.js';
+import { DR, GUEST_MODE, INTERRUPTIBILITY, PENDING_DEBUG, RFLAGS, RIP, SEG_BASE } from '../words.js';
 
 const DR6 = DR + 12;
 const DR7 = DR + 14;
@@ -93,5 +93,6 @@ export function afterInstruction(cpu: Vcpu): void {
     cpu.trapFlag = 0;
   }
   cpu.attention = 1;
+  if (w[GUEST_MODE] !== 0 && cpu.virtualization?.singleStep === true) cpu.virtualization.completed?.(cpu);
   updateModeBits(cpu);
 }

@@ -39,6 +39,7 @@ function flagsImage(cpu: Vcpu, vector: number, kind: EventKind): number {
 function deliverOnce(cpu: Vcpu, vector: number, kind: EventKind, error: number, hasError: boolean, returnLo: number, returnHi: number): boolean {
   const w = cpu.w;
   const mode = w[MODE]!;
+  if (w[GUEST_MODE] !== 0) noteVectoring(cpu, vector, kind, error, hasError, returnLo);
   // The handler starts without the interrupt shadow of the interrupted program.
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~(Shadow.STI | Shadow.MOV_SS);
   const flags = flagsImage(cpu, vector, kind);
@@ -48,7 +49,19 @@ function deliverOnce(cpu: Vcpu, vector: number, kind: EventKind, error: number, 
   else if ((mode & (Mode.PROTECTED | Mode.V8086)) === 0) done = deliverReal(cpu, vector, returnLo, flags);
   else done = deliverProtected(cpu, vector, kind, error, hasError, returnLo, flags);
   cpu.ext = 0;
+  // After a failure the event stays noted: what follows happened during its delivery.
+  if (done) {
+    cpu.vectoring = 0;
+    cpu.nmiUnblocked = 0;
+  }
   return done;
+}
+
+/** Remembers what is being delivered, for an exit that interrupts it. */
+function noteVectoring(cpu: Vcpu, vector: number, kind: EventKind, error: number, hasError: boolean, returnLo: number): void {
+  cpu.vectoring = (1 << 31) | (hasError ? 1 << 11 : 0) | (kind << 8) | vector;
+  cpu.vectoringError = error;
+  cpu.vectoringLength = (returnLo - cpu.w[RIP]!) & 0xff;
 }
 
 /** Shutdown after a triple fault: the CPU stops until RESET, INIT, NMI or SMI; platforms answer with a reset. */
@@ -59,7 +72,7 @@ function shutDown(cpu: Vcpu): void {
 }
 
 /** CR2 gets the address of a page fault when it is delivered, also as part of a double fault. */
-function writeCr2(w: Int32Array): void {
+export function writeCr2(w: Int32Array): void {
   w[CR2] = w[SLOW_ADDRESS]!;
   w[CR2 + 1] = w[SLOW_ADDRESS + 1]!;
 }
@@ -86,7 +99,6 @@ export function deliverFault(cpu: Vcpu): void {
       shutDown(cpu);
       return;
     }
-    if (w[GUEST_MODE] !== 0) cpu.virtualization?.interruptedDelivery(cpu, vector, EventKind.EXCEPTION, error, hasError, 0);
     const second = w[FAULT_VECTOR]!;
     if (isDoubleFault(vector, second)) {
       if (second === Vector.PF) writeCr2(w);
@@ -105,7 +117,6 @@ export function deliverFault(cpu: Vcpu): void {
 export function deliverInterrupt(cpu: Vcpu, vector: number, kind: EventKind): void {
   const w = cpu.w;
   if (deliverOnce(cpu, vector, kind, 0, false, w[RIP]!, w[RIP + 1]!)) return;
-  if (w[GUEST_MODE] !== 0) cpu.virtualization?.interruptedDelivery(cpu, vector, kind, 0, false, 0);
   deliverFault(cpu);
 }
 
@@ -118,7 +129,6 @@ export function injectEvent(cpu: Vcpu, vector: number, kind: EventKind, error: n
   const lo = (w[RIP]! + length) | 0;
   const hi = (w[RIP + 1]! + (lo >>> 0 < length ? 1 : 0)) | 0;
   if (deliverOnce(cpu, vector, kind, error, hasError, lo, hi)) return;
-  if (w[GUEST_MODE] !== 0) cpu.virtualization?.interruptedDelivery(cpu, vector, kind, error, hasError, length);
   if (kind === EventKind.EXCEPTION) {
     if (vector === Vector.DF) return shutDown(cpu);
     if (isDoubleFault(vector, w[FAULT_VECTOR]!)) cpu.raise(Vector.DF, 0);
@@ -132,10 +142,7 @@ export function softwareInterrupt(cpu: Vcpu, vector: number, kind: EventKind, le
   const lo = (w[RIP]! + length) | 0;
   const long = (w[MODE]! & Mode.LONG) !== 0;
   const hi = long ? (w[RIP + 1]! + (lo >>> 0 < length ? 1 : 0)) | 0 : 0;
-  if (!deliverOnce(cpu, vector, kind, 0, false, lo, hi)) {
-    if (w[GUEST_MODE] !== 0) cpu.virtualization?.interruptedDelivery(cpu, vector, kind, 0, false, length);
-    return Outcome.FAULT;
-  }
+  if (!deliverOnce(cpu, vector, kind, 0, false, lo, hi)) return Outcome.FAULT;
   // Delivery has cleared TF, and with it the single-step trap of this instruction.
   cpu.trapFlag = 0;
   return Outcome.JUMPED;

@@ -1,6 +1,6 @@
 import { Rflags, Vector } from '@nestvm/isa';
 import { Shadow } from '../mode.js';
-import { EventKind } from '../ports/virtualization.js';
+import { EventKind, Place } from '../ports/virtualization.js';
 import { initialize, startUp } from '../reset.js';
 import type { Vcpu } from '../vcpu.js';
 import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, PENDING_DEBUG, PENDING_EVENTS, RFLAGS, SMM, word } from '../words.js';
@@ -9,6 +9,8 @@ import { isMonitorTriggered, Monitor } from './monitor.js';
 import { enterSmm } from './smm.js';
 
 const MONITOR_ARMED = word('monitorArmed');
+
+const NMI_BLOCKED_BY = Shadow.NMI | Shadow.MOV_SS | Shadow.STI;
 
 /** Bits of `pendingEvents`. */
 const PendingEvent = { NMI: 1, SMI: 2, INIT: 4 } as const;
@@ -34,6 +36,11 @@ function taken(cpu: Vcpu, event: 'INTR' | 'NMI' | 'SMI' | 'INIT' | 'SIPI'): bool
   return cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.interceptEvent(cpu, event, 0) === true;
 }
 
+/** Lets the extension deal with its own events; see {@link Place}. */
+function extensionService(cpu: Vcpu, place: Place): boolean {
+  return cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.service?.(cpu, place) === true;
+}
+
 function serviceSipi(cpu: Vcpu): boolean {
   const vector = cpu.interrupts.takeSipi();
   if (vector < 0 || cpu.w[ACTIVITY] !== Activity.WAIT_FOR_SIPI) return false;
@@ -52,7 +59,7 @@ function serviceSmiOrInit(cpu: Vcpu, pending: number): boolean {
     enterSmm(cpu);
     return true;
   }
-  if ((pending & PendingEvent.INIT) !== 0) {
+  if ((pending & PendingEvent.INIT) !== 0 && (w[GUEST_MODE] !== 0 || cpu.virtualization?.blocksInit !== true)) {
     w[PENDING_EVENTS] = pending & ~PendingEvent.INIT;
     if (taken(cpu, 'INIT')) return true;
     initialize(cpu);
@@ -63,7 +70,9 @@ function serviceSmiOrInit(cpu: Vcpu, pending: number): boolean {
 
 function serviceNmi(cpu: Vcpu, pending: number): boolean {
   const w = cpu.w;
-  if ((pending & PendingEvent.NMI) === 0 || (w[INTERRUPTIBILITY]! & (Shadow.NMI | Shadow.MOV_SS | Shadow.STI)) !== 0) return false;
+  if ((pending & PendingEvent.NMI) === 0) return false;
+  const blockedBy = w[GUEST_MODE] !== 0 ? (cpu.virtualization?.nmiBlockedBy ?? NMI_BLOCKED_BY) : NMI_BLOCKED_BY;
+  if ((w[INTERRUPTIBILITY]! & blockedBy) !== 0) return false;
   if (w[ACTIVITY] === Activity.WAIT_FOR_SIPI) return false;
   w[PENDING_EVENTS] = pending & ~PendingEvent.NMI;
   wake(cpu);
@@ -122,8 +131,11 @@ export function serviceEvents(cpu: Vcpu): boolean {
   const done =
     (pending !== 0 && serviceSmiOrInit(cpu, pending)) ||
     serviceSipi(cpu) ||
+    extensionService(cpu, Place.BEFORE_TRAPS) ||
     serviceDebugTrap(cpu) ||
+    extensionService(cpu, Place.BEFORE_NMI) ||
     (pending !== 0 && serviceNmi(cpu, cpu.w[PENDING_EVENTS]!)) ||
+    extensionService(cpu, Place.BEFORE_INTERRUPT) ||
     serviceInterrupt(cpu) ||
     serviceGuest(cpu);
   if (done) cpu.attention = 1;

@@ -95,6 +95,7 @@ function saveState(cpu: Vcpu): void {
 /** Enters system-management mode (SDM Vol. 3, "SMM Handler Execution Environment"). */
 export function enterSmm(cpu: Vcpu): void {
   const { w } = cpu;
+  cpu.virtualization?.enterSmm?.(cpu);
   saveState(cpu);
   cpu.onPlatformEvent('smm-enter');
   w[SMM] = 1;
@@ -144,6 +145,7 @@ export function leaveSmm(cpu: Vcpu): Outcome {
   w[SMBASE] = memory.read32(map + STATE.SMBASE);
   w[SMM] = 0;
   cpu.onPlatformEvent('smm-leave');
+  cpu.virtualization?.leaveSmm?.(cpu);
   updateMode(cpu);
   cpu.requestAttention();
   return Outcome.JUMPED;

@@ -27,8 +27,6 @@ export const Place = {
   BEFORE_NMI: 1,
   /** After NMI, before external interrupts. */
   BEFORE_INTERRUPT: 2,
-  /** After external interrupts, when none was taken. */
-  AFTER_INTERRUPT: 3,
 } as const;
 /** One of the values of {@link Place}. */
 export type Place = (typeof Place)[keyof typeof Place];
@@ -64,22 +62,30 @@ export interface Virtualization {
   /** Whether external interrupts may be taken or intercepted now (VMX external-interrupt exiting and SVM V_INTR_MASKING do not ask RFLAGS.IF). */
   interruptsAllowed(cpu: Vcpu): boolean;
   /** Deals with the extension's own pending events at a place in the order of events; true when it made an exit or delivered something. */
-  service(cpu: Vcpu, place: Place): boolean;
-  /** Instructions run one at a time, and `completed` is told after each (monitor trap flag). Call `updateMode` after a change. */
-  readonly singleStep: boolean;
-  completed(cpu: Vcpu): void;
-  /** Bits of `interruptibility` that hold NMIs off in guest mode, and those that IRET clears there. */
-  readonly nmiBlockedBy: number;
-  readonly iretUnblocks: number;
+  service?(cpu: Vcpu, place: Place): boolean;
+  /** The same after external interrupts, when none was taken; `shadowed` behind STI, MOV SS and POP SS. */
+  serviceGuest?(cpu: Vcpu, shadowed: boolean): boolean;
+  /** Instructions run one at a time while true, and `completed` is told after each (monitor trap flag). Call `updateModeBits` after a change. */
+  readonly singleStep?: boolean;
+  completed?(cpu: Vcpu): void;
+  /** Bits of `interruptibility` (`Shadow`) that hold NMIs off in guest mode, and those that IRET clears there; as outside of guest mode when left out. */
+  readonly nmiBlockedBy?: number;
+  readonly iretUnblocks?: number;
   /** INIT stays pending outside of guest mode (VMX root operation). */
-  readonly blocksInit: boolean;
-  /** Turns the TSC in `cpu.lo`/`cpu.hi` into what the guest reads. */
-  guestTsc(cpu: Vcpu): void;
-  /** An access, already judged by paging, hit the APIC-access page: true when the exit was made or the access was carried out. */
-  enterSmm(cpu: Vcpu): void;
-  leaveSmm(cpu: Vcpu): void;
+  readonly blocksInit?: boolean;
+  /** Multiplies the TSC in `cpu.lo`/`cpu.hi` by the guest's ratio, before the offset is added. */
+  scaleTsc?(cpu: Vcpu): void;
+  /** Added to the TSC that the guest reads, as two int32 halves. */
+  readonly tscOffsetLo: number;
+  readonly tscOffsetHi: number;
+  /** CR8 of the guest when the extension virtualizes it: 0-15, or -1 for the CPU's own. True: written. */
+  readVirtualTpr?(cpu: Vcpu): number;
+  writeVirtualTpr?(cpu: Vcpu, value: number): boolean;
+  /** Around system-management mode: guest mode ends without an exit, and comes back. */
+  enterSmm?(cpu: Vcpu): void;
+  leaveSmm?(cpu: Vcpu): void;
   /** RESET: forget everything; the vCPU state is zero already. */
-  reset(cpu: Vcpu): void;
+  reset?(cpu: Vcpu): void;
   readonly counters: TransitionCounters;
   /** Name of an index of `counters.exits`. */
   exitName(reason: number): string;

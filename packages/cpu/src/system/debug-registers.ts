@@ -13,7 +13,7 @@ const DR7_FIXED = 0x400;
 const DR7_WRITABLE = 0xffff23ff | 0;
 
 /** Takes the pages of armed data breakpoints out of the TLB, and puts mode bit SINGLE right. Call it after DR0-DR3 or DR7 changed. */
-function syncBreakpoints(cpu: Vcpu): void {
+export function syncBreakpoints(cpu: Vcpu): void {
   const w = cpu.w;
   const dr7 = w[DR + 14]!;
   for (let i = 0; i < 4; i++) {

@@ -16,15 +16,23 @@ import {
 } from '../segments/descriptor.js';
 import { returnFromTask } from '../segments/task-switch.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, CR4, DR, GPR, INTERRUPTIBILITY, MODE, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_LIMIT } from '../words.js';
+import { CPL, CR4, DR, GPR, GUEST_MODE, INTERRUPTIBILITY, MODE, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_LIMIT } from '../words.js';
 
 const RSP = GPR + 8;
 const DATA_SEGMENTS = [Segment.ES, Segment.DS, Segment.FS, Segment.GS] as const;
 
-/** What every return does at its end: NMIs are unblocked, interrupts may have become possible. */
+/** NMIs are unblocked by every IRET, even by one that faults (SDM Vol. 3, "Handling Multiple NMIs"). */
+function unblockNmis(cpu: Vcpu): void {
+  const w = cpu.w;
+  const mask = w[GUEST_MODE] !== 0 ? (cpu.virtualization?.iretUnblocks ?? Shadow.NMI) : Shadow.NMI;
+  if ((w[INTERRUPTIBILITY]! & mask) === 0) return;
+  w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~mask;
+  cpu.nmiUnblocked = 1;
+}
+
+/** What every return does at its end: interrupts may have become possible. */
 function finishReturn(cpu: Vcpu): Outcome {
   const w = cpu.w;
-  w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~Shadow.NMI;
   // RF matters to code breakpoints only; without one armed it would merely make blocks of one instruction.
   if ((w[RFLAGS]! & Rflags.RF) !== 0) {
     if (hasBreakpoint(w[DR + 14]!, 0)) cpu.freshResume = 1;
@@ -243,6 +251,13 @@ function returnProtected(cpu: Vcpu, operandSize: number): Outcome {
 /** Return from interrupt in every mode (SDM Vol. 2, IRET). */
 export function IRET(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if (cpu.intercepted('IRET', insn.length)) return Outcome.JUMPED;
+  unblockNmis(cpu);
+  const outcome = returnByMode(cpu, insn);
+  if (outcome !== Outcome.FAULT) cpu.nmiUnblocked = 0;
+  return outcome;
+}
+
+function returnByMode(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const w = cpu.w;
   const mode = w[MODE]!;
   if ((mode & (Mode.PROTECTED | Mode.V8086)) === 0) return returnReal(cpu, insn.operandSize);

@@ -1,0 +1,16 @@
+/**
+ * What hypervisor extensions (VMX, SVM) work with beside the ordinary interface: the words of the vCPU state, operands, events, and modes.
+ *
+ * @packageDocumentation
+ */
+export * from './words.js';
+export { canonicalShift, isCanonical, Shadow, updateMode, updateModeBits } from './mode.js';
+export { dataAddress, operandAddress, segmentAddress, uncheckedAddress } from './address.js';
+export { isRegisterForm, readLinear, readRm, writeGpr, writeLinear, writeRm } from './operands.js';
+export { Activity, deliverFault, deliverInterrupt, injectEvent, writeCr2 } from './events/deliver.js';
+export { raiseDebugFault } from './events/debug.js';
+export { readHostTsc, readTsc } from './msr/time.js';
+export { Attribute, setNullSegment } from './segments/descriptor.js';
+export { SECOND_STAGE_VECTOR } from './linear.js';
+export { syncBreakpoints } from './system/debug-registers.js';
+export { EventKind, Place } from './ports/virtualization.js';

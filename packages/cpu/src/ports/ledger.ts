@@ -1,0 +1,70 @@
+/** One VMCS or VMCB that has been entered since the machine was reset. Times are guest nanoseconds since power-on. */
+export interface NestedContext {
+  /** Physical address of the VMCS or VMCB. */
+  readonly pa: number;
+  readonly kind: 'vmcs' | 'vmcb';
+  /** VMX: entered since the last VMCLEAR. SVM: always true. */
+  launched: boolean;
+  /** Number of the vCPU on which it is active (VMPTRLDed and not VMCLEARed; SVM: entered last), or -1. */
+  activeOn: number;
+  entries: number;
+  lastEntryNs: number;
+  lastExitNs: number;
+  lastExitReason: number;
+  /** EPTP or nCR3 at the last entry, 0 without a second stage. */
+  root: number;
+  /** VPID or ASID at the last entry. */
+  tag: number;
+  /** Time of the last VMCLEAR, -1 when there was none since the last entry. */
+  clearedNs: number;
+}
+
+/** Which contexts of nested guests exist on one vCPU, and when they ran: what decides whether an L2 is active. */
+export class NestedLedger {
+  private readonly byAddress = new Map<number, NestedContext>();
+  /** The context that was entered last: entries find it without a look-up. */
+  private last: NestedContext | null = null;
+
+  constructor(readonly kind: 'vmcs' | 'vmcb') {}
+
+  /** The context at a physical address, made on its first entry. */
+  at(pa: number): NestedContext {
+    if (this.last !== null && this.last.pa === pa) return this.last;
+    let context = this.byAddress.get(pa);
+    if (context === undefined) {
+      context = {
+        pa,
+        kind: this.kind,
+        launched: false,
+        activeOn: -1,
+        entries: 0,
+        lastEntryNs: 0,
+        lastExitNs: 0,
+        lastExitReason: -1,
+        root: 0,
+        tag: 0,
+        clearedNs: -1,
+      };
+      this.byAddress.set(pa, context);
+    }
+    this.last = context;
+    return context;
+  }
+
+  /** The context at a physical address if it was ever entered. */
+  find(pa: number): NestedContext | undefined {
+    return this.byAddress.get(pa);
+  }
+
+  /** Drops what is known about an address, or everything. */
+  forget(pa?: number): void {
+    this.last = null;
+    if (pa === undefined) this.byAddress.clear();
+    else this.byAddress.delete(pa);
+  }
+
+  /** All contexts, in the order of their first entries. */
+  list(): readonly NestedContext[] {
+    return [...this.byAddress.values()];
+  }
+}
