@@ -154,6 +154,35 @@ describe('timer', () => {
     expect(apics[0].intr()).toBe(false);
   });
 
+  it('one-shot fires when time has passed its end before it is armed, as on a host clock', () => {
+    let now = 0;
+    board.clock.setSource(() => (now += 300));
+    write(0x3e0, 0x0b);
+    write(0x320, 0x40);
+    write(0x380, 15);
+    board.clock.advanceTo((now += 300));
+    expect(apics[0].acknowledge()).toBe(0x40);
+    write(0xb0, 0);
+    board.clock.advanceTo((now += 1_000_000));
+    expect(apics[0].intr()).toBe(false);
+  });
+
+  it('one-shot that ran out while masked stays silent when unmasked', () => {
+    write(0x3e0, 0x0b);
+    write(0x320, 0x1_0040);
+    write(0x380, 100);
+    board.run(1000);
+    write(0x320, 0x40);
+    board.run(1000);
+    expect(apics[0].intr()).toBe(false);
+    write(0x320, 0x1_0040);
+    write(0x380, 1000);
+    board.run(500);
+    write(0x320, 0x40);
+    board.run(600);
+    expect(apics[0].intr()).toBe(true);
+  });
+
   it('periodic keeps its phase', () => {
     write(0x3e0, 0xb);
     write(0x320, 0x2_00ec);

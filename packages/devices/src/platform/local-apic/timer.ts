@@ -49,6 +49,8 @@ export class ApicTimer {
     const changed = (lvt ^ this.#lvt) & Lvt.TIMER_MODE;
     const deadlineMode = ((lvt | this.#lvt) & TimerMode.TSC_DEADLINE) !== 0;
     if (changed !== 0 && !deadlineMode) this.#rebase(lvt);
+    // A one-shot count that ran out while it was masked has passed in silence; one that runs out from here on has not.
+    else if (changed === 0 && this.#mode === TimerMode.ONE_SHOT && this.#lvt & Lvt.MASKED) this.#expired ||= this.current() === 0;
     this.#lvt = lvt;
     if (changed !== 0 && deadlineMode) {
       this.#initial = this.#deadlineLow = this.#deadlineHigh = 0;
@@ -142,7 +144,6 @@ export class ApicTimer {
   }
 
   #nextNs(): number {
-    const now = this.clock.nowNs();
     if (this.#mode === TimerMode.TSC_DEADLINE) {
       if (this.#deadlineLow === 0 && this.#deadlineHigh === 0) return Infinity;
       // A masked entry still consumes its deadline, so this timer runs either way. Far beyond 2^53 ns nothing ever fires.
@@ -151,11 +152,12 @@ export class ApicTimer {
     if (this.#initial === 0 || this.#lvt & Lvt.MASKED) return Infinity;
     const period = this.#initial * this.#tickNs;
     if (this.#mode === TimerMode.PERIODIC) {
+      const now = this.clock.nowNs();
       const next = this.#startNs + (Math.floor((now - this.#startNs) / period) + 1) * period;
       return period < SHORTEST_PERIOD_NS ? Math.max(next, now + SHORTEST_PERIOD_NS) : next;
     }
-    const end = this.#startNs + period;
-    return this.#expired || end < now ? Infinity : end;
+    // The end may lie in the past: time went on since the count was written.
+    return this.#expired ? Infinity : this.#startNs + period;
   }
 
   #expire(): void {

@@ -229,3 +229,11 @@ it('goes on exactly where it was after a restore', () => {
   }
   expect(other.edgeCount('isa:0') - was).toBe(board.edgeCount('isa:0') - before);
 });
+
+it('mode 0 raises its line when the count runs out before it is armed, as on a host clock', () => {
+  let now = 0;
+  board.clock.setSource(() => (now += 1000));
+  program(0, 0, 1);
+  board.clock.advanceTo((now += 1000));
+  expect([board.level('isa:0'), board.edgeCount('isa:0')]).toEqual([1, 1]);
+});

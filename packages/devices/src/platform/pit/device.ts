@@ -117,15 +117,18 @@ export class Pit implements Device, SavableDevice<SavedPit> {
   /** After any access: the line shows OUT as it is now (a low pulse of one tick in modes 2, 4 and 5 is only made when its end fires). */
   #reschedule(): void {
     const counter = this.counters[0];
-    const level = counter.mode < 2 ? counter.out() : this.#irqLevel;
+    const rises = this.#arm();
+    // Time may go on between two looks at the counter: OUT is low as long as its rise is still to be made.
+    const level = counter.mode >= 2 ? this.#irqLevel : rises ? 0 : counter.out();
     this.#setIrq(this.#irqEnabled ? level : 0);
-    this.#arm();
   }
 
-  #arm(): void {
+  /** Arms the timer for the next rise of OUT; false when there is none. */
+  #arm(): boolean {
     const rise = this.#irqEnabled ? this.counters[0].nextRise() : Infinity;
     if (rise === Infinity) this.#timer.cancel();
     else this.#timer.arm(ticksToNs(rise, PIT_HZ));
+    return rise !== Infinity;
   }
 
   #setIrq(level: 0 | 1): void {
