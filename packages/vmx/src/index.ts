@@ -3,5 +3,15 @@
  *
  * @packageDocumentation
  */
+export { F, FieldArea, FieldWidth, fieldAtWord, fieldNamed, fieldOrdinal, fields, VMCS_BYTES, VmcsHeader, wordOfOrdinal } from './fields/layout.js';
+export type { Field } from './fields/layout.js';
+export type { FieldName } from './fields/table.js';
+export { controlGroups, Entry, Exit, Exit2, Pin, Proc1, Proc2, Proc3, VmFunction } from './controls/controls.js';
+export type { Bits, ControlGroup, ControlGroupKey } from './controls/controls.js';
+export type { ControlFacts, ControlRow, Generation } from './controls/table.js';
+export { Basic, createCapabilities, EptVpid, generationOf, Misc } from './capabilities/capabilities.js';
+export type { CapabilityOptions, ControlCapability, VmxCapabilities } from './capabilities/capabilities.js';
+export { capabilityMsrs } from './capabilities/msrs.js';
+export type { CapabilityMsr } from './capabilities/msrs.js';
 export { VmxError } from './errors.js';
 export type { VmxErrorCode } from './errors.js';
