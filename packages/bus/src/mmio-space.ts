@@ -15,6 +15,8 @@ export class MmioSpace {
   private readonly claims: Claim[] = [];
   /** The region that was hit last: device accesses come in runs. */
   private last: Claim | undefined;
+  /** For logs: told of each byte that is read from (without a value) or written to an address that nobody claims. */
+  onUnclaimed: ((address: number, value?: number) => void) | null = null;
 
   /** Gives the addresses `base` … `base + size - 1` to `region`; throws `BusError` (`overlap`, `bad-region`). */
   claim(region: Region): RegionHandle {
@@ -43,7 +45,10 @@ export class MmioSpace {
     if (claim !== undefined && address % width === 0 && address + width <= claim.end) {
       return truncate(claim.region.read(address - claim.base, width), width);
     }
-    if (width === 1) return allOnes(1);
+    if (width === 1) {
+      if (this.onUnclaimed !== null) this.onUnclaimed(address);
+      return allOnes(1);
+    }
     const half = (width >> 1) as Width;
     const low = this.read(address, half);
     return (low | (this.read(address + half, half) << (half * 8))) >>> 0;
@@ -58,7 +63,7 @@ export class MmioSpace {
       const half = (width >> 1) as Width;
       this.write(address, half, value);
       this.write(address + half, half, value >>> (half * 8));
-    }
+    } else if (this.onUnclaimed !== null) this.onUnclaimed(address, value & 0xff);
   }
 
   /** Everything that is claimed, by rising address: for `info mtree`. */

@@ -13,6 +13,8 @@ export class PortSpace {
   /** Index into `claims` plus one, by port; 0: nobody. */
   private readonly owner = new Uint16Array(PORTS);
   private readonly claims: (Claim | undefined)[] = [];
+  /** For logs: told of each byte that is read from (without a value) or written to a port that nobody claims. */
+  onUnclaimed: ((port: number, value?: number) => void) | null = null;
 
   /** Gives the ports `base` … `base + size - 1` to `region`; throws `BusError` (`overlap`, `bad-region`). */
   claim(region: Region): RegionHandle {
@@ -28,7 +30,7 @@ export class PortSpace {
   /** Reads 1, 2 or 4 bytes at a port; unsigned. */
   read(port: number, width: Width): number {
     const claim = this.claims[this.owner[port & 0xffff]! - 1];
-    if (claim === undefined) return width === 1 ? 0xff : this.readHalves(port, width);
+    if (claim === undefined) return width === 1 ? this.unclaimed(port) : this.readHalves(port, width);
     if ((port & (width - 1)) !== 0 || port + width > claim.end) return this.readHalves(port, width);
     return truncate(claim.region.read(port - claim.base, width), width);
   }
@@ -40,7 +42,7 @@ export class PortSpace {
       claim.region.write(port - claim.base, width, truncate(value, width));
     } else if (width !== 1) {
       this.writeHalves(port, width, value);
-    }
+    } else if (this.onUnclaimed !== null) this.onUnclaimed(port, value & 0xff);
   }
 
   /** Everything that is claimed, by rising port: for `info mtree`. */
@@ -49,6 +51,11 @@ export class PortSpace {
       .filter((claim): claim is Claim => claim !== undefined)
       .map(({ region, base, end }) => ({ name: region.name, base, size: end - base }))
       .sort((a, b) => a.base - b.base);
+  }
+
+  private unclaimed(port: number): number {
+    if (this.onUnclaimed !== null) this.onUnclaimed(port);
+    return 0xff;
   }
 
   private readHalves(port: number, width: Width): number {

@@ -40,6 +40,17 @@ describe.each([
   ['PortSpace', () => new PortSpace(), 0x10000],
   ['MmioSpace', () => new MmioSpace(), 2 ** 52],
 ] as const)('%s', (_name, create, limit) => {
+  it('tells a listener of the bytes that nobody claims', () => {
+    const space = create();
+    space.claim(bytesRegion('a', 0x10, 2).region);
+    const seen: [number, number?][] = [];
+    space.onUnclaimed = (at, value) => void seen.push(value === undefined ? [at] : [at, value]);
+    space.read(0x10, 4);
+    space.write(0x0e, 4, 0x44332211);
+    space.read(0x10, 2);
+    expect(seen).toEqual([[0x12], [0x13], [0x0e, 0x11], [0x0f, 0x22]]);
+  });
+
   it('reads all ones and swallows writes where nobody claims', () => {
     const space = create();
     expect([1, 2, 4].map((width) => space.read(0x80, width as Width))).toEqual([0xff, 0xffff, 0xffffffff]);
