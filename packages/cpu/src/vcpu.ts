@@ -93,6 +93,8 @@ export class Vcpu {
   onAttention: () => void = () => {};
   /** Called when the system asks the platform for something: shutdown after a triple fault, FERR#, SMI acknowledgement. */
   onPlatformEvent: (event: 'shutdown' | 'ferr' | 'smm-enter' | 'smm-leave') => void = () => {};
+  /** For logs: told of each event that is about to be delivered, with RIP where it will return to. */
+  onDelivery: ((vector: number, kind: number, error: number, hasError: boolean) => void) | null = null;
   /** Nonzero when `serviceEvents` has something to look at. */
   attention = 1;
   /** Result pair of address computations and operand reads, int32 halves. */

@@ -34,6 +34,8 @@ export class BlockBuilder {
   private readonly staging = new Uint8Array(STAGING);
   /** Blocks made so far. */
   built = 0;
+  /** For logs: told of each block, by the arena offset and the length of its bytes (those on its first page). */
+  onBuilt: ((arenaOffset: number, mode: number, bytes: number) => void) | null = null;
 
   constructor(
     private readonly arena: ArenaViews,
@@ -81,6 +83,7 @@ export class BlockBuilder {
 
   private finish(arenaOffset: number, mode: number, start: number, end: number, bytes: number, room: number): number {
     this.handlers.flush();
+    if (this.onBuilt !== null) this.onBuilt(arenaOffset, mode, bytes);
     this.cache.add(arenaOffset, mode, start, (end - start) / Record.BYTES, Math.max(1, Math.min(bytes, room)));
     return start;
   }

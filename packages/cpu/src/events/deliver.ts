@@ -39,6 +39,7 @@ function flagsImage(cpu: Vcpu, vector: number, kind: EventKind): number {
 function deliverOnce(cpu: Vcpu, vector: number, kind: EventKind, error: number, hasError: boolean, returnLo: number, returnHi: number): boolean {
   const w = cpu.w;
   const mode = w[MODE]!;
+  if (cpu.onDelivery !== null) cpu.onDelivery(vector, kind, error, hasError);
   if (w[GUEST_MODE] !== 0) noteVectoring(cpu, vector, kind, error, hasError, returnLo);
   // The handler starts without the interrupt shadow of the interrupted program.
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~(Shadow.STI | Shadow.MOV_SS);

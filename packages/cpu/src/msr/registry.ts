@@ -16,6 +16,8 @@ export class MsrRegistry {
   private store = new Int32Array(64);
   private used = 0;
   private readonly cpu: Vcpu;
+  /** For logs: told of accesses to registers that the CPU does not have. */
+  onUnknown: ((index: number, write: boolean) => void) | null = null;
 
   constructor(cpu: Vcpu) {
     this.cpu = cpu;
@@ -136,7 +138,7 @@ export class MsrRegistry {
 
   private readInterruptController(index: number): boolean {
     const { cpu } = this;
-    if (!isInterruptControllerMsr(cpu, index)) return false;
+    if (!isInterruptControllerMsr(cpu, index)) return this.unknown(index, false);
     const source = cpu.interrupts;
     if (!source.readMsr(index)) return false;
     cpu.lo = source.msrLo | 0;
@@ -146,12 +148,17 @@ export class MsrRegistry {
 
   private writeInterruptController(index: number, lo: number, hi: number): boolean {
     const { cpu } = this;
-    if (!isInterruptControllerMsr(cpu, index)) return false;
+    if (!isInterruptControllerMsr(cpu, index)) return this.unknown(index, true);
     const source = cpu.interrupts;
     source.msrLo = lo;
     source.msrHi = hi;
     cpu.attention = 1;
     return source.writeMsr(index);
+  }
+
+  private unknown(index: number, write: boolean): false {
+    if (this.onUnknown !== null) this.onUnknown(index, write);
+    return false;
   }
 }
 
