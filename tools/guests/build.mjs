@@ -3,7 +3,8 @@
  * Builds the guests that the tests, the demo and the benchmarks boot: the kernel of Debian's cloud package as it is, and an initramfs of
  * our own with Debian's static busybox. Outputs go to build/guests; the packages are cached there by checksum.
  *
- * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b]
+ * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu]
+ *   --qemu   also makes nested-qemu.cpio, in which Debian's QEMU starts the levels (some 90 packages)
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -11,8 +12,9 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { CpioArchive } from './cpio.mjs';
+import { emulatorFiles } from './emulator.mjs';
 import { moduleFiles } from './modules.mjs';
-import { fetchPackage } from './packages.mjs';
+import { fetchPackages } from './packages.mjs';
 import { buildPrograms } from './programs/build.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -48,10 +50,10 @@ export function buildInitramfs({ busybox, programs, modules = [], guest, files =
   return archive.finish();
 }
 
-/** KVM's modules, and the initramfs of a machine that can start `depth - 1` levels below itself: each holds the kernel and the initramfs of the next. */
-function buildLevels({ kernel, modules, depth, ...parts }) {
+/** The initramfs of a machine that can start `depth - 1` levels below itself: each holds KVM's modules and the kernel and initramfs of the next. */
+function buildLevels({ kernel, modules, files, depth, ...parts }) {
   let initramfs = buildInitramfs(parts);
-  for (let level = depth - 1; level > 0; level--) initramfs = buildInitramfs({ ...parts, modules, guest: { kernel, initramfs } });
+  for (let level = depth - 1; level > 0; level--) initramfs = buildInitramfs({ ...parts, modules, files, guest: { kernel, initramfs } });
   return initramfs;
 }
 
@@ -59,10 +61,9 @@ function buildLevels({ kernel, modules, depth, ...parts }) {
  * Fetches, unpacks and builds everything.
  * @returns paths: `kernel` (a bzImage), `initramfs` (an uncompressed cpio archive), `nested` (an initramfs that starts levels below itself); `version` of the kernel; `hasPrograms` tells whether the C benchmark programs are in it.
  */
-export function buildGuests({ output = defaultOutput, kernelPackage = 'linux-image-cloud-amd64', modules = [], log = () => {} } = {}) {
+export function buildGuests({ output = defaultOutput, kernelPackage = 'linux-image-cloud-amd64', modules = [], qemu = false, log = () => {} } = {}) {
   mkdirSync(output, { recursive: true });
-  const kernelTree = fetchPackage(output, kernelPackage, log);
-  const busyboxTree = fetchPackage(output, 'busybox-static', log);
+  const [kernelTree, busyboxTree] = fetchPackages(output, [kernelPackage, 'busybox-static'], log);
   const kernelName = readdirSync(join(kernelTree, 'boot')).find((name) => name.startsWith('vmlinuz-'));
   const version = kernelName.slice('vmlinuz-'.length);
   const kernel = join(output, 'vmlinuz');
@@ -73,13 +74,22 @@ export function buildGuests({ output = defaultOutput, kernelPackage = 'linux-ima
   writeFileSync(initramfs, buildInitramfs({ busybox, programs, modules: moduleFiles(join(kernelTree, 'lib/modules', version), modules) }));
   const nested = join(output, 'nested.cpio');
   const kvm = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd']);
-  writeFileSync(nested, buildLevels({ kernel, busybox, programs, modules: kvm, depth: 3 }));
+  const levels = { kernel, busybox, programs, modules: kvm };
+  writeFileSync(nested, buildLevels({ ...levels, depth: 3 }));
+  if (qemu) writeFileSync(join(output, 'nested-qemu.cpio'), buildLevels({ ...levels, files: emulatorFiles(output, log), depth: 2 }));
   return { kernel, initramfs, nested, version, hasPrograms: programs.length > 0 };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { out: { type: 'string' }, kernel: { type: 'string' }, modules: { type: 'string' } } });
-  const options = { output: resolve(values.out ?? defaultOutput), modules: values.modules?.split(',') ?? [], log: (line) => console.log(line) };
+  const { values } = parseArgs({
+    options: { out: { type: 'string' }, kernel: { type: 'string' }, modules: { type: 'string' }, qemu: { type: 'boolean' } },
+  });
+  const options = {
+    output: resolve(values.out ?? defaultOutput),
+    modules: values.modules?.split(',') ?? [],
+    qemu: values.qemu ?? false,
+    log: (line) => console.log(line),
+  };
   if (values.kernel) options.kernelPackage = values.kernel;
   const guests = buildGuests(options);
   console.log(

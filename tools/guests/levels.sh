@@ -51,7 +51,7 @@ words="$words nestvm.memory=$rest${kvm:+ nestvm.kvm=$kvm}${exits:+ nestvm.exits=
 case $vmm in
   tkvm) tkvm -m "$mib" -k /guest/vmlinuz -i /guest/initrd.cpio -a "$words" ;;
   qemu-*)
-    qemu-system-x86_64 -enable-kvm -cpu host -M "${vmm#qemu-}" -m "$mib" -kernel /guest/vmlinuz -initrd /guest/initrd.cpio -append "$words" \
+    qemu-system-x86_64 -L /usr/share/qemu -enable-kvm -cpu host -M "${vmm#qemu-}" -m "$mib" -kernel /guest/vmlinuz -initrd /guest/initrd.cpio -append "$words" \
       -display none -nodefaults -serial stdio -no-reboot ;;
   *) echo "L$level: no VMM named $vmm"; exit 1 ;;
 esac

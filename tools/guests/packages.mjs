@@ -49,21 +49,37 @@ class Apt {
   }
 }
 
-/** Name, file name and SHA-256 of the newest version of a package, as apt prints them. */
-function locate(apt, name) {
+/** Name, file name and SHA-256 of the newest versions of packages, as apt prints them. */
+function locate(apt, names) {
   return apt.ask(() => {
-    const line = apt
-      .run('apt-get', ['download', '--print-uris', '-q', name])
-      .split('\n')
-      .find((text) => text.startsWith("'"));
-    const match = line?.match(/^'[^']*' (\S+) \d+ SHA256:([0-9a-f]{64})/);
-    if (!match) throw new Error(`apt-get has no package ${name}; add a Debian 12 source.`);
-    return { name, file: match[1], sha256: match[2] };
+    const text = apt.run('apt-get', ['download', '--print-uris', '-q', ...names]);
+    const entries = [...text.matchAll(/^'[^']*' (([^_\s]+)_\S+) \d+ SHA256:([0-9a-f]{64})/gm)].map((match) => ({
+      name: match[2],
+      file: match[1],
+      sha256: match[3],
+    }));
+    const missing = names.filter((name) => !entries.some((entry) => entry.name === name));
+    if (missing.length > 0) throw new Error(`apt-get has no package ${missing.join(', ')}; add a Debian 12 source.`);
+    return entries;
   });
 }
 
 function sha256(path) {
   return createHash('sha256').update(readFileSync(path)).digest('hex');
+}
+
+/** A program's package with the libraries that it needs, directly or not. */
+export function withLibraries(root, name, log) {
+  const apt = new Apt(resolve(root), log);
+  const flags = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map((kind) => `--no-${kind}`);
+  const text = apt.ask(() => apt.run('apt-cache', ['depends', '--recurse', ...flags, name]));
+  const names = new Set(text.split('\n').filter((line) => /^(lib\S+|zlib1g)$/.test(line)));
+  // Virtual packages have no file of their own.
+  const real = apt
+    .run('apt-cache', ['policy', ...names])
+    .split(/\n(?=\S)/)
+    .filter((block) => /Candidate: [^(]/.test(block));
+  return [name, ...real.map((block) => block.slice(0, block.indexOf(':')))].filter((entry) => !/-(dev|perl)$/.test(entry));
 }
 
 /** The versioned kernel package that a meta package such as linux-image-cloud-amd64 depends on. */
@@ -85,31 +101,13 @@ function cached(root, name) {
   return directory && join(root, 'unpacked', directory);
 }
 
-/**
- * Downloads (when its checksum is not in the cache yet) and unpacks one package.
- * @returns the directory that holds the unpacked files.
- */
-export function fetchPackage(root, name, log) {
-  root = resolve(root);
-  const debs = join(root, 'debs');
-  mkdirSync(debs, { recursive: true });
-  mkdirSync(join(root, 'unpacked'), { recursive: true });
-  const apt = new Apt(root, log);
-  let entry;
-  try {
-    entry = locate(apt, resolveMeta(apt, name));
-  } catch (error) {
-    const left = cached(root, name);
-    if (!left) throw error;
-    log(`apt-get does not answer; using ${left}.`);
-    return left;
-  }
-  const deb = join(debs, entry.file);
+function unpack(root, entry, apt, log) {
+  const deb = join(root, 'debs', entry.file);
   const directory = join(root, 'unpacked', entry.file.replace(/\.deb$/, ''));
   if (existsSync(directory)) return directory;
   if (!existsSync(deb) || sha256(deb) !== entry.sha256) {
     log(`Downloading ${entry.name}`);
-    apt.run('apt-get', ['download', '-q', entry.name], { cwd: debs });
+    apt.run('apt-get', ['download', '-q', entry.name], { cwd: join(root, 'debs') });
     if (sha256(deb) !== entry.sha256) throw new Error(`${deb} has another checksum than its package list says; delete it and try again.`);
   }
   const partial = `${directory}.partial`;
@@ -117,4 +115,36 @@ export function fetchPackage(root, name, log) {
   execFileSync('dpkg-deb', ['-x', deb, partial]);
   renameSync(partial, directory);
   return directory;
+}
+
+/**
+ * Downloads (when their checksums are not in the cache yet) and unpacks packages.
+ * @returns the directories that hold the unpacked files, in the order of `names`.
+ */
+export function fetchPackages(root, names, log) {
+  root = resolve(root);
+  mkdirSync(join(root, 'debs'), { recursive: true });
+  mkdirSync(join(root, 'unpacked'), { recursive: true });
+  const apt = new Apt(root, log);
+  let resolved;
+  let entries;
+  try {
+    resolved = names.map((name) => resolveMeta(apt, name));
+    entries = locate(apt, resolved);
+  } catch (error) {
+    return names.map((name) => {
+      const left = cached(root, name);
+      if (!left) throw error;
+      log(`apt-get does not answer; using ${left}.`);
+      return left;
+    });
+  }
+  return resolved.map((name) =>
+    unpack(
+      root,
+      entries.find((entry) => entry.name === name),
+      apt,
+      log,
+    ),
+  );
 }
