@@ -20,6 +20,7 @@ export class StackCursor {
   private expandDown = false;
   private writable = true;
   private user = false;
+  private aligned = false;
   private error = 0;
   private readonly cpu: Vcpu;
 
@@ -36,6 +37,7 @@ export class StackCursor {
     this.setSegment(attributes, w[SEG_BASE + 2 * Segment.SS]!, w[SEG_LIMIT + Segment.SS]! >>> 0);
     this.writable = (mode & Mode.PROTECTED) === 0 || (attributes & Attribute.UNUSABLE) === 0;
     this.user = w[CPL] === 3;
+    this.aligned = (mode & Mode.ALIGN) !== 0;
     this.error = 0;
     this.spLo = w[RSP]!;
     this.spHi = w[RSP + 1]!;
@@ -46,6 +48,7 @@ export class StackCursor {
     this.long = false;
     this.setSegment(descriptor.attributes, descriptor.base, descriptor.limit);
     this.writable = true;
+    this.aligned = false;
     this.user = user;
     this.error = error & 0xfffc;
     this.spLo = sp;
@@ -55,6 +58,7 @@ export class StackCursor {
   /** Starts on a 64-bit stack. */
   openLong(lo: number, hi: number, user: boolean): void {
     this.long = true;
+    this.aligned = false;
     this.user = user;
     this.error = 0;
     this.spLo = lo;
@@ -68,6 +72,7 @@ export class StackCursor {
     if (!this.check(0, bytes)) return false;
     const at = this.long ? this.spLo : (this.base + this.offset(0)) | 0;
     const atHi = this.long ? this.spHi : 0;
+    if (this.aligned && (at & (bytes - 1)) !== 0) return this.cpu.fail(Vector.AC, 0);
     if (bytes === 8) return linear.write64(at, atHi, lo, hi, this.user);
     return bytes === 4 ? linear.write32(at, atHi, lo, this.user) : linear.write16(at, atHi, lo, this.user);
   }
@@ -90,6 +95,7 @@ export class StackCursor {
       at = (this.spLo + distance) | 0;
       atHi = (this.spHi + (at >>> 0 < distance ? 1 : 0)) | 0;
     }
+    if (this.aligned && (at & (bytes - 1)) !== 0) return cpu.fail(Vector.AC, 0);
     if (bytes === 8) {
       if (!linear.read64(at, atHi, this.user)) return false;
       cpu.lo = linear.lo;

@@ -1,7 +1,7 @@
 import type { Instruction } from '@nestvm/decoder';
 import { Cr0, Cr4, Mode, Vector, Xstate } from '@nestvm/isa';
 import { xsaveComponents } from '@nestvm/isa/models';
-import { operandAddress } from '../address.js';
+import { dataAddress, operandAddress } from '../address.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, CR0, CR4, EFER, GPR, MODE, MXCSR, PKRU, word, XCR0, XSS } from '../words.js';
@@ -301,7 +301,7 @@ export function XRSTORS(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
 
 /** Loads MXCSR; reserved bits are #GP. */
 export function LDMXCSR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if (!operandAddress(cpu, insn, 4, false)) return Outcome.FAULT;
+  if (!dataAddress(cpu, insn, 4, false)) return Outcome.FAULT;
   const value = cpu.linear.read32(cpu.lo, cpu.hi, isUser(cpu));
   if (value < 0) return Outcome.FAULT;
   if ((value & ~MXCSR_MASK) !== 0) return cpu.raise(Vector.GP, 0);
@@ -311,6 +311,6 @@ export function LDMXCSR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
 
 /** Stores MXCSR. */
 export function STMXCSR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if (!operandAddress(cpu, insn, 4, true)) return Outcome.FAULT;
+  if (!dataAddress(cpu, insn, 4, true)) return Outcome.FAULT;
   return cpu.linear.write32(cpu.lo, cpu.hi, cpu.w[MXCSR]!, isUser(cpu)) ? Outcome.NEXT : Outcome.FAULT;
 }

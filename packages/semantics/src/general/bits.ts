@@ -44,12 +44,12 @@ function bitTest(change: BitChange): Emitter {
   };
 }
 
-/** BSF and BSR: a zero source sets ZF and leaves the destination as it was (what all processors do). */
+/** BSF and BSR: a zero source sets ZF and leaves the whole destination as it was (APM Vol. 3, "BSF"; undefined in the SDM). */
 function bitScan(position: (source: Val<IntWidth>) => Val<IntWidth>): Emitter {
   return instruction((x, dst, src) => {
     const source = src.read();
     const found = source.isNonzero();
-    dst.write(x.code.select(found, position(source), dst.read()));
+    x.code.if(found, () => dst.write(position(source)));
     x.flags.logic(found.zext(64) as Val<64>);
   });
 }

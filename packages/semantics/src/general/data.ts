@@ -140,8 +140,13 @@ export const data: Meanings = {
     const current = dst.modify();
     const same = accumulator.eq(current);
     const result = accumulator.sub(current);
-    dst.write(x.code.select(same, replacement, current));
-    x.code.if(same.isZero(), () => x.setGpr(dst.width, Gpr.RAX, current));
+    // Memory is written either way; an unequal register keeps its upper half too.
+    if (dst.isMemory) dst.write(x.code.select(same, replacement, current));
+    x.code.if(
+      same,
+      () => (dst.isMemory ? undefined : dst.write(replacement)),
+      () => x.setGpr(dst.width, Gpr.RAX, current),
+    );
     x.flags.sub(result, accumulator, current);
   }),
   CMPXCHG8B: compareExchangePair(32),

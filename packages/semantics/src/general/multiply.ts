@@ -96,8 +96,8 @@ function signedWide(x: Context, high: Val<64>, low: Val<64>, divisor: Val<64>): 
   x.faultIf(highMagnitude.geU(magnitude), Vector.DE);
   const quotient = x.code.call(DIVIDE_WIDE, 64, highMagnitude, lowMagnitude, magnitude);
   const sign = negative.xor(divisorSign);
-  // A positive quotient must stay below 2^63; a negative one may reach it.
-  x.faultIf(quotient.gtU(x.const(64, MINIMUM).add(sign)).or(quotient.eq(MINIMUM).and(sign.isZero())), Vector.DE);
+  // A positive quotient must stay below 2^63; a negative one (sign -1) may reach it.
+  x.faultIf(quotient.gtU(x.const(64, ~MINIMUM).sub(sign)), Vector.DE);
   return quotient.xor(sign).sub(sign);
 }
 

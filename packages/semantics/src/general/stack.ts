@@ -32,9 +32,20 @@ function enter(x: Context): void {
   const locals = immediate.and(0xffff).zext(64);
   const old = stackPointer(x);
   const frame = old.sub(bytes);
+  // On a 16-bit stack the frame pointer is ESP with its low half moved.
+  const framePointer =
+    stackSize !== 16
+      ? frame
+      : x
+          .gpr(32, Gpr.RSP)
+          .and(0xffff0000 | 0)
+          .or(frame.trunc(32).and(0xffff))
+          .zext(64);
   const display = x.gpr(stackSize, Gpr.RBP).zext(64);
   const depth = code.select(level.isZero(), x.const(32, 0), level);
   const end = frame.sub(depth.mul(bytes).zext(64)).sub(locals);
+  // The first push is checked for its alignment before anything else.
+  if (x.facts.aligned) x.engine.probeWrite(x, bytes, stackLinear(x, frame, bytes, 1));
   // A write to the new top must be possible before anything changes (SDM Vol. 2, ENTER).
   x.engine.probeWrite(x, 1, stackLinear(x, end, 1, 1));
   x.engine.store(x, operandSize, stackLinear(x, frame, bytes, 1), x.gpr(operandSize, Gpr.RBP));
@@ -50,9 +61,9 @@ function enter(x: Context): void {
   );
   code.if(level, () => {
     const at = level.mul(bytes).zext(64);
-    x.engine.store(x, operandSize, stackLinear(x, frame.sub(at), bytes, 1), frame.trunc(operandSize) as Val<IntWidth>);
+    x.engine.store(x, operandSize, stackLinear(x, frame.sub(at), bytes, 1), framePointer.trunc(operandSize) as Val<IntWidth>);
   });
-  x.setGpr(operandSize, Gpr.RBP, frame.trunc(operandSize) as Val<IntWidth>);
+  x.setGpr(operandSize, Gpr.RBP, framePointer.trunc(operandSize) as Val<IntWidth>);
   setStackPointer(x, end);
 }
 

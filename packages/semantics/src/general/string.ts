@@ -107,8 +107,9 @@ function stringInstruction(
     const { rep } = x.facts;
     if (rep === 0) return step(x, s);
     const { bulk } = options;
-    // Whole pages at once only where linear addresses are offsets.
-    const fast = bulk && x.facts.stackSegment === 'none' && x.facts.segment !== 'checked' && x.facts.addressSize !== 16;
+    // Whole pages at once only where linear addresses are offsets, and no element can be misaligned.
+    const { stackSegment, segment, addressSize, aligned } = x.facts;
+    const fast = bulk && stackSegment === 'none' && segment !== 'checked' && addressSize !== 16 && !aligned;
     repeated(
       x,
       () => {

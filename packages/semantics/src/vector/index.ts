@@ -6,6 +6,7 @@ import { EMMS, entersMmx } from '../mmx/state.js';
 import { aesMeanings } from '../sse/aes.js';
 import { approximateMeanings } from '../sse/approximate.js';
 import { arithmeticMeanings } from '../sse/arithmetic.js';
+import { bitFieldMeanings } from '../sse/bitfields.js';
 import { carrylessMeanings } from '../sse/carryless.js';
 import { compareMeanings } from '../sse/compare.js';
 import { convertMeanings } from '../sse/convert.js';
@@ -24,6 +25,7 @@ const all: Record<string, Emitter> = {
   ...shuffleMeanings,
   ...stringMeanings,
   ...aesMeanings,
+  ...bitFieldMeanings,
   ...carrylessMeanings,
   ...shaMeanings,
   ...permuteMeanings,
@@ -36,7 +38,7 @@ const all: Record<string, Emitter> = {
   ...approximateMeanings,
 };
 
-/** Meanings of MMX, SSE, AES, PCLMULQDQ, SHA, AVX, AVX2, FMA and F16C by mnemonic. EVEX-encoded rows of the same mnemonics are not meant. */
+/** Meanings of MMX, SSE, SSE4a, AES, PCLMULQDQ, SHA, AVX, AVX2, FMA and F16C by mnemonic. EVEX-encoded rows of the same mnemonics are not meant. */
 export const vectorMeanings: Meanings = {
   ...Object.fromEntries(Object.entries(all).map(([name, emitter]) => [name, entersMmx(emitter)])),
   EMMS,
