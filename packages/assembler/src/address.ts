@@ -60,7 +60,20 @@ function displacementOf(value: bigint, needs8: boolean, wide: number, shift: num
   return { mod: 2, bytes: bytesOf(value, wide) };
 }
 
-const BASE_INDEX_16: Record<string, number> = { '3,6': 0, '3,7': 1, '5,6': 2, '5,7': 3, '6,': 4, '7,': 5, '5,': 6, '3,': 7, '6,3': 0, '7,3': 1, '6,5': 2, '7,5': 3 };
+const BASE_INDEX_16: Record<string, number> = {
+  '3,6': 0,
+  '3,7': 1,
+  '5,6': 2,
+  '5,7': 3,
+  '6,': 4,
+  '7,': 5,
+  '5,': 6,
+  '3,': 7,
+  '6,3': 0,
+  '7,3': 1,
+  '6,5': 2,
+  '7,5': 3,
+};
 
 function encode16(memory: Memory, value: bigint, shift: number): Address | null {
   const extensions = { b: 0, x: 0, v: 0, relative: null };

@@ -124,7 +124,8 @@ function areDecorationsAllowed(row: OpcodeRow, fields: Fields, shape: Shape): bo
 function addressOf(row: OpcodeRow, shape: Shape, fields: Fields, resolve: Resolve): { size: number; address: Address | null; tail: number[] } | null {
   const memory: Memory | null = fields.memory ?? fields.moffs;
   const size = memory === null ? fields.addressSize || shape.mode : addressSizeOf(memory, shape.mode);
-  if (size === 0 || (shape.mode === 64 ? size === 16 : size === 64)) return null;
+  if (memory !== null && fields.addressSize !== 0 && fields.addressSize !== size) return null;
+  if (![16, 32, 64].includes(size) || (shape.mode === 64 ? size === 16 : size === 64)) return null;
   if (fields.moffs !== null) {
     const value = BigInt.asUintN(64, evaluate(fields.moffs.displacement, resolve));
     if (value >> BigInt(size) !== 0n) return null;
@@ -154,7 +155,12 @@ function legacyPrefixes(row: OpcodeRow, fields: Fields, prefix66: boolean, addre
 }
 
 /** Writes the displacement of a branch, or of RIP-relative memory, once the length is known. */
-function finish(bytes: number[], at: bigint, shape: Shape, patch: { index: number; bytes: number; target: bigint; fromStart: boolean } | null): boolean {
+function finish(
+  bytes: number[],
+  at: bigint,
+  shape: Shape,
+  patch: { index: number; bytes: number; target: bigint; fromStart: boolean } | null,
+): boolean {
   if (bytes.length > MAX_LENGTH) return false;
   if (patch === null) return true;
   const end = patch.fromStart ? BigInt(bytes.length) : at + BigInt(bytes.length);
@@ -183,7 +189,15 @@ function selectorsOf(layout: Layout, prefix66: boolean): Parameters<typeof isSha
   const { prefix } = row.code;
   const pp = typeof prefix === 'number' ? (PP[prefix] as number) : prefix66 ? 1 : 0;
   const modRm = row.code.hasModRm ? modRmOf(layout) : 0;
-  return { mode64: shape.mode === 64, pp, w, l, modRegister: address === null, reg: (modRm >> 3) & 7, rm: address === null ? fields.rm & 7 : modRm & 7 };
+  return {
+    mode64: shape.mode === 64,
+    pp,
+    w,
+    l,
+    modRegister: address === null,
+    reg: (modRm >> 3) & 7,
+    rm: address === null ? fields.rm & 7 : modRm & 7,
+  };
 }
 
 /** Encodes the operands by one row in one shape, or null when that cannot be. */
@@ -204,8 +218,8 @@ export function encodeForm(row: OpcodeRow, operands: readonly Operand[], shape: 
   if (prefixes === null || opcode === null) return null;
   const bytes = [...prefixes, ...opcode];
   let patch: Parameters<typeof finish>[3] = null;
-  if (place.address?.relative != null)
-    patch = { index: bytes.length, bytes: 4, target: place.address.relative, fromStart: false };
+  const relative = place.address?.relative ?? null;
+  if (relative !== null) patch = { index: bytes.length, bytes: 4, target: relative, fromStart: false };
   bytes.push(...(place.address?.tail ?? []), ...place.tail, ...fields.immediate);
   if (fields.branch !== null) {
     patch = { index: bytes.length, ...fields.branch };

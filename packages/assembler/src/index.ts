@@ -22,7 +22,36 @@ export { label } from './expression.js';
 export type { Expression, LabelValue, Resolve } from './expression.js';
 export { parseOperand } from './parse-operand.js';
 export { findRegister } from './registers.js';
-export { ax, al, bl, bp, bpl, bx, cl, cx, di, dil, dl, dx, eax, ebp, ebx, ecx, edi, edx, esi, esp, r8, r9, r10, r11, r12, r13, r14, r15 } from './registers.js';
+export {
+  ax,
+  al,
+  bl,
+  bp,
+  bpl,
+  bx,
+  cl,
+  cx,
+  di,
+  dil,
+  dl,
+  dx,
+  eax,
+  ebp,
+  ebx,
+  ecx,
+  edi,
+  edx,
+  esi,
+  esp,
+  r8,
+  r9,
+  r10,
+  r11,
+  r12,
+  r13,
+  r14,
+  r15,
+} from './registers.js';
 export { rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp, si, sil, sp, spl } from './registers.js';
 export { encodeForm } from './encode.js';
 export type { EncodeContext, Encoding, Prefixes } from './encode.js';

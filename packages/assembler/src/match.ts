@@ -102,7 +102,7 @@ const DESTINATION_REGISTER = 7;
 function takeString(operand: Operand, spec: OperandSpec, { fields, shape }: Context): boolean {
   if (!isKind(operand, 'memory') || operand.index !== null || operand.base === null || typeof operand.base === 'string') return false;
   const source = spec.method === 'X';
-  if (operand.displacement !== 0 || operand.base.number !== (source ? SOURCE_REGISTER : DESTINATION_REGISTER)) return false;
+  if (Number(operand.displacement) !== 0 || operand.base.number !== (source ? SOURCE_REGISTER : DESTINATION_REGISTER)) return false;
   const bits = typeBits(spec.memoryType, shape);
   if (operand.bits !== 0 && operand.bits !== bits) return false;
   if (operand.bits === 0) fields.guessedBits = bits;
@@ -204,6 +204,11 @@ function generalBits(spec: OperandSpec, operand: Operand, { row, shape }: Contex
   return typeBits(spec.type, shape);
 }
 
+/** A register that holds an address (UMONITOR, MOVDIR64B, ENQCMD) says the address size. */
+function takeAddressSize(operand: Operand, { fields }: Context): void {
+  if (isKind(operand, 'register')) fields.addressSize = operand.bits as 16 | 32 | 64;
+}
+
 function takeL(operand: Operand, spec: OperandSpec, context: Context): boolean {
   const number = takeRegister(operand, 'vector', vectorBits(typeBits(spec.type, context.shape)), context);
   context.fields.immediate.push((number << 4) & 0xff);
@@ -228,17 +233,19 @@ const inFile =
 const orMemory =
   (take: Taker): Taker =>
   (operand, spec, context) =>
-    (isKind(operand, 'memory') ? context.row.code.mod !== 'register' && takeMemory(operand, spec, context) : take(operand, spec, context));
+    isKind(operand, 'memory') ? context.row.code.mod !== 'register' && takeMemory(operand, spec, context) : take(operand, spec, context);
 const general =
   (take: typeof takeReg): Taker =>
-  (operand, spec, context) =>
-    take(operand, 'general', generalBits(spec, operand, context), context);
+  (operand, spec, context) => {
+    if (spec.type === 'a') takeAddressSize(operand, context);
+    return take(operand, 'general', generalBits(spec, operand, context), context);
+  };
 
 const notCode: Taker = (operand, _spec, context) =>
   takeReg(operand, 'segment', 0, context) && (context.fields.reg !== 1 || context.row.operands[0]?.method !== 'S');
 
 const TAKERS: Record<string, Taker> = {
-  G: (operand, spec, context) => takeReg(operand, 'general', typeBits(spec.type, context.shape), context),
+  G: general(takeReg),
   B: (operand, spec, context) => takeVvvv(operand, 'general', typeBits(spec.type, context.shape), context),
   E: orMemory(general(takeRm)),
   R: general(takeRm),

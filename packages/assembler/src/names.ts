@@ -10,9 +10,9 @@ export interface NamedRows {
   readonly addressSize: 0 | 16 | 32 | 64;
 }
 
-type Sizes = Record<string, 16 | 32 | 64>;
+type Sizes = Record<string, 0 | 16 | 32 | 64>;
 
-/** Names that say an operand size, by mnemonic (SDM Vol. 2, each instruction's table). */
+/** Names that say an operand size, by mnemonic (SDM Vol. 2, each instruction's table); 0 where an operand says it as well. */
 const SIZED: Partial<Record<Mnemonic, Sizes>> = {
   CBW: { cbw: 16, cwde: 32, cdqe: 64 },
   CWD: { cwd: 16, cdq: 32, cqo: 64 },
@@ -22,10 +22,10 @@ const SIZED: Partial<Record<Mnemonic, Sizes>> = {
   PUSHA: { pusha: 16, pushad: 32 },
   POPA: { popa: 16, popad: 32 },
   RETF: { retfw: 16, retfd: 32, retfq: 64 },
-  RDSSP: { rdsspd: 32, rdsspq: 64 },
-  INCSSP: { incsspd: 32, incsspq: 64 },
-  WRSS: { wrssd: 32, wrssq: 64 },
-  WRUSS: { wrussd: 32, wrussq: 64 },
+  RDSSP: { rdsspd: 0, rdsspq: 0 },
+  INCSSP: { incsspd: 0, incsspq: 0 },
+  WRSS: { wrssd: 0, wrssq: 0 },
+  WRUSS: { wrussd: 0, wrussq: 0 },
   SYSRET: { sysretq: 64 },
   SYSEXIT: { sysexitq: 64 },
   FXSAVE: { fxsave64: 64 },
@@ -80,7 +80,10 @@ function addRow(row: OpcodeRow<Mnemonic>): void {
   // `retf`, `fxsave` and their kin also go by their plain name, at the size without a prefix.
   if (sized !== undefined && lower in sized) return;
   if (STRINGS.includes(mnemonic)) return addString(lower, row);
-  if (mnemonic === 'JCXZ') return void Object.entries({ jcxz: 16, jecxz: 32, jrcxz: 64 }).forEach(([name, size]) => add(name, row, 0, size as 16 | 32 | 64));
+  if (mnemonic === 'JCXZ') {
+    for (const [name, size] of Object.entries({ jcxz: 16, jecxz: 32, jrcxz: 64 } as const)) add(name, row, 0, size);
+    return;
+  }
   for (const name of RENAMED[mnemonic] ?? [lower]) add(name, row);
 }
 
@@ -90,7 +93,15 @@ for (const [other, condition] of Object.entries(SYNONYMS))
     const entry = table.get(family + condition);
     if (entry !== undefined) table.set(family + other, entry);
   }
-for (const [other, name] of Object.entries({ sal: 'shl', loopz: 'loope', loopnz: 'loopne', wait: 'fwait', iretw: 'iret', pushfw: 'pushf', popfw: 'popf' }))
+for (const [other, name] of Object.entries({
+  sal: 'shl',
+  loopz: 'loope',
+  loopnz: 'loopne',
+  wait: 'fwait',
+  iretw: 'iret',
+  pushfw: 'pushf',
+  popfw: 'popf',
+}))
   table.set(other, table.get(name) as NonNullable<ReturnType<typeof table.get>>);
 
 /** What a name in lower case stands for, or undefined. */

@@ -2,7 +2,21 @@ import { AssemblerError } from './errors.js';
 import type { Expression } from './expression.js';
 import { findName } from './names.js';
 import { parseExpression } from './parse-operand.js';
-import type { Program } from './program.js';
+
+/** What a line of text adds to: a program. */
+export interface LineTarget {
+  label(name: string): void;
+  qualify(name: string): string;
+  instruction(name: string, ...operands: string[]): void;
+  db(...values: (Expression | string)[]): void;
+  dw(...values: Expression[]): void;
+  dd(...values: Expression[]): void;
+  dq(...values: Expression[]): void;
+  zero(count: number): void;
+  align(alignment: number): void;
+  org(address: number): void;
+  bits(mode: 16 | 32 | 64): void;
+}
 
 /** Lines with their numbers, without comments and empty lines. */
 export function splitLines(source: string): { readonly number: number; readonly text: string }[] {
@@ -30,7 +44,7 @@ function numberOf(text: string): number {
   return Number(value);
 }
 
-function dataOf(text: string, program: Program): Expression | string {
+function dataOf(text: string, program: LineTarget): Expression | string {
   const quoted = /^(?:"([^"]*)"|'([^']*)')$/.exec(text);
   if (quoted !== null) return unescape(quoted[1] ?? (quoted[2] as string));
   const value = parseExpression(text, (name) => program.qualify(name));
@@ -46,7 +60,7 @@ const wide = (values: readonly (Expression | string)[]): Expression[] =>
   values.map((value) => (typeof value === 'string' ? value.charCodeAt(0) : value));
 
 /** Runs a directive; false when the name is none. */
-function directive(name: string, rest: string, program: Program): boolean {
+function directive(name: string, rest: string, program: LineTarget): boolean {
   const parts = splitOperands(rest);
   const data = (): (Expression | string)[] => parts.map((part) => dataOf(part, program));
   switch (name) {
@@ -87,7 +101,7 @@ const LABEL_LINE = /^([a-z_.$][\w.$]*):\s*/i;
 const HEAD = /^((?:(?:lock|repne|repnz|repe|repz|rep)\s+)*)(\S+)\s*/i;
 
 /** Reads one line into a program; throws `AssemblerError` (`bad-text`, `bad-operand`, `unknown-mnemonic`, `duplicate-label`). */
-export function parseLine(line: string, program: Program): void {
+export function parseLine(line: string, program: LineTarget): void {
   let text = line;
   for (let match = LABEL_LINE.exec(text); match !== null; match = LABEL_LINE.exec(text)) {
     program.label(match[1] as string);

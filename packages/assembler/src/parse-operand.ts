@@ -4,7 +4,18 @@ import type { Decoration, Memory, MemoryOptions, Operand, Register, Rounding } f
 import { decorate, far, memory } from './operand.js';
 import { findRegister } from './registers.js';
 
-const SIZES: Record<string, number> = { byte: 8, word: 16, dword: 32, fword: 48, qword: 64, tbyte: 80, oword: 128, xmmword: 128, ymmword: 256, zmmword: 512 };
+const SIZES: Record<string, number> = {
+  byte: 8,
+  word: 16,
+  dword: 32,
+  fword: 48,
+  qword: 64,
+  tbyte: 80,
+  oword: 128,
+  xmmword: 128,
+  ymmword: 256,
+  zmmword: 512,
+};
 const SEGMENTS = ['es', 'cs', 'ss', 'ds', 'fs', 'gs'];
 const NUMBER = /^(?:0x[0-9a-f_]+|0b[01_]+|[0-9][0-9_]*)$/i;
 const LABEL = /^[a-z_.$][\w.$]*$/i;
@@ -156,7 +167,8 @@ export function parseOperand(text: string, rename: Rename = asIs): Operand {
   const operand = parsePlain(plain, rename);
   if (words.length === 0) return operand;
   const { decoration, broadcast } = parseDecoration(words, text);
-  if (typeof operand !== 'object' || (operand.kind !== 'register' && operand.kind !== 'memory')) throw bad(text, 'only registers and memory take decorations');
+  if (typeof operand !== 'object' || (operand.kind !== 'register' && operand.kind !== 'memory'))
+    throw bad(text, 'only registers and memory take decorations');
   if (broadcast === 0) return decorate(operand, decoration);
   if (operand.kind !== 'memory') throw bad(text, 'only memory can be broadcast');
   return decorate({ ...operand, broadcast }, decoration);

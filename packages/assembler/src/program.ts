@@ -6,8 +6,8 @@ import { evaluate } from './expression.js';
 import type { CodeBits } from './fields.js';
 import { mnemonicNames } from './names.js';
 import type { Operand, OperandLike } from './operand.js';
-import { parseOperand } from './parse-operand.js';
 import { parseLine, splitLines } from './parse-line.js';
+import { parseOperand } from './parse-operand.js';
 import { selectEncoding } from './select.js';
 
 /** What came out: bytes from `origin` on, and where the labels are. */
@@ -114,7 +114,8 @@ export class Program {
   org(address: number): void {
     this.items.push({
       encode: (at) => {
-        if (BigInt(address) < at) throw new AssemblerError('out-of-range', `org 0x${address.toString(16)}: the program is already at 0x${at.toString(16)}; move it later`);
+        if (BigInt(address) < at)
+          throw new AssemblerError('out-of-range', `org 0x${address.toString(16)}: the program is already at 0x${at.toString(16)}; move it later`);
         return new Uint8Array(Number(BigInt(address) - at));
       },
     });

@@ -2,8 +2,8 @@ import type { OpcodeRow } from '@nestvm/isa';
 import type { EncodeContext, Encoding } from './encode.js';
 import { encodeForm } from './encode.js';
 import { AssemblerError } from './errors.js';
-import { findName } from './names.js';
 import type { NamedRows } from './names.js';
+import { findName } from './names.js';
 import type { Operand } from './operand.js';
 import { naturalSize, shapesOf } from './shapes.js';
 
@@ -49,10 +49,19 @@ const MAX_LENGTH = 15;
  * The shortest encoding of an instruction that is at least `minimum` bytes long; of equals the first in the order of the opcode rows.
  * Throws `AssemblerError` (`unknown-mnemonic`, `no-such-form`, `ambiguous-size`); `describe` gives the instruction's text for the message.
  */
-export function selectEncoding(name: string, operands: readonly Operand[], context: EncodeContext, minimum: number, describe: () => string): Encoding {
+export function selectEncoding(
+  name: string,
+  operands: readonly Operand[],
+  context: EncodeContext,
+  minimum: number,
+  describe: () => string,
+): Encoding {
   const named = findName(name);
   if (named === undefined)
-    throw new AssemblerError('unknown-mnemonic', `${name}: no such instruction; names are the manual's, in lower case, with a size letter for string instructions`);
+    throw new AssemblerError(
+      'unknown-mnemonic',
+      `${name}: no such instruction; names are the manual's, in lower case, with a size letter for string instructions`,
+    );
   const found = candidates(named, operands, context).filter((encoding) => encoding.bytes.length <= MAX_LENGTH);
   if (found.length === 0) {
     throw new AssemblerError(
@@ -60,8 +69,10 @@ export function selectEncoding(name: string, operands: readonly Operand[], conte
       `${describe()}: ${name} does not take these operands in ${context.mode}-bit code; check register sizes, ranges, and whether the mode has it`,
     );
   }
-  if (isAmbiguous(found, context)) throw new AssemblerError('ambiguous-size', `${describe()}: the size of the memory operand is open; say byte ptr, word ptr, dword ptr …`);
+  if (isAmbiguous(found, context))
+    throw new AssemblerError('ambiguous-size', `${describe()}: the size of the memory operand is open; say byte ptr, word ptr, dword ptr …`);
   let best: Encoding | undefined;
-  for (const encoding of found) if (encoding.bytes.length >= minimum && (best === undefined || encoding.bytes.length < best.bytes.length)) best = encoding;
+  for (const encoding of found)
+    if (encoding.bytes.length >= minimum && (best === undefined || encoding.bytes.length < best.bytes.length)) best = encoding;
   return best ?? (found[found.length - 1] as Encoding);
 }

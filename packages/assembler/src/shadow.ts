@@ -28,7 +28,15 @@ function accepts(row: OpcodeRow, s: Selectors): boolean {
 /** How many selectors a row fixes; of two rows that take the same bytes, the one with more counts. */
 function specificity(row: OpcodeRow): number {
   const { code } = row;
-  const fixed = [row.mode64 === 'only' || row.mode64 === 'invalid', code.prefix !== 'any', code.w >= 0, code.l >= 0, code.mod !== 'any', code.reg >= 0, code.rm >= 0];
+  const fixed = [
+    row.mode64 === 'only' || row.mode64 === 'invalid',
+    code.prefix !== 'any',
+    code.w >= 0,
+    code.l >= 0,
+    code.mod !== 'any',
+    code.reg >= 0,
+    code.rm >= 0,
+  ];
   return fixed.filter(Boolean).length;
 }
 

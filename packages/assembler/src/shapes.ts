@@ -7,7 +7,10 @@ const SIZED_TYPES = new Set(['v', 'y', 'z', 'p', 'a', 'fe', 'fx']);
 function saysSize(row: OpcodeRow): boolean {
   return row.operands.some(
     (spec) =>
-      spec.method === 'rAX' || spec.method === 'eAX' || spec.method === 'A' || (SIZED_TYPES.has(spec.type) && !['I', 'sI', 'J'].includes(spec.method)),
+      spec.method === 'rAX' ||
+      spec.method === 'eAX' ||
+      spec.method === 'A' ||
+      (SIZED_TYPES.has(spec.type) && !['I', 'sI', 'J'].includes(spec.method)),
   );
 }
 

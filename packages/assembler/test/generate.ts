@@ -50,7 +50,12 @@ const DISPLACEMENTS = [0, 8, 64, 127, -128, 128, 0x1234, -0x8000];
 /** A memory operand with random addressing; a vector index where the row has one. */
 function randomMemory(bits: number, row: OpcodeRow, spec: OperandSpec, shape: Shape, random: Random): Memory {
   const vsib = spec.method === 'MV';
-  const sizes = vsib ? [shape.mode === 64 ? 64 : 32] : shape.mode === 64 ? [64, 64, 32] : [shape.mode, shape.mode === 32 ? 16 : 32];
+  const sizes =
+    vsib || row.operands[0]?.type === 'a'
+      ? [vsib && shape.mode === 16 ? 32 : shape.mode]
+      : shape.mode === 64
+        ? [64, 64, 32]
+        : [shape.mode, shape.mode === 32 ? 16 : 32];
   const size = sizes[random(sizes.length)] as number;
   const forms = ADDRESSES[size] as readonly (readonly [string, string])[];
   const [base, index] = forms[random(forms.length)] as readonly [string, string];
@@ -75,7 +80,19 @@ function memoryBits(row: OpcodeRow, spec: OperandSpec, shape: Shape): number {
 }
 
 const MEMORY = new Set(['E', 'M', 'MV', 'Q', 'W', 'KE']);
-const FIXED: Record<string, string> = { AL: 'al', AX: 'ax', CL: 'cl', DX: 'dx', ST: 'st', ES: 'es', CS: 'cs', SS: 'ss', DS: 'ds', FS: 'fs', GS: 'gs' };
+const FIXED: Record<string, string> = {
+  AL: 'al',
+  AX: 'ax',
+  CL: 'cl',
+  DX: 'dx',
+  ST: 'st',
+  ES: 'es',
+  CS: 'cs',
+  SS: 'ss',
+  DS: 'ds',
+  FS: 'fs',
+  GS: 'gs',
+};
 
 /** Which form of a row: its ModRM operand is a register or memory. */
 export type Form = 'register' | 'memory';
@@ -93,7 +110,7 @@ function immediate(row: OpcodeRow, spec: OperandSpec, shape: Shape, random: Rand
 }
 
 function registerOperand(row: OpcodeRow, spec: OperandSpec, shape: Shape, random: Random): Operand | null {
-  const bits = typeBits(spec.type, shape);
+  const bits = spec.type === 'a' ? (row.mnemonic === 'BOUND' ? shape.operandSize : shape.mode) : typeBits(spec.type, shape);
   switch (spec.method) {
     case 'G':
     case 'B':
@@ -135,7 +152,8 @@ function registerOperand(row: OpcodeRow, spec: OperandSpec, shape: Shape, random
 function randomOperand(row: OpcodeRow, spec: OperandSpec, shape: Shape, form: Form, random: Random): Operand | null {
   const fixed = FIXED[spec.method];
   if (fixed !== undefined) return reg(fixed);
-  if (MEMORY.has(spec.method) && (form === 'memory' || spec.method.startsWith('M'))) return randomMemory(memoryBits(row, spec, shape), row, spec, shape, random);
+  if (MEMORY.has(spec.method) && (form === 'memory' || spec.method.startsWith('M')))
+    return randomMemory(memoryBits(row, spec, shape), row, spec, shape, random);
   switch (spec.method) {
     case 'rAX':
       return reg({ 16: 'ax', 32: 'eax', 64: 'rax' }[shape.operandSize]);
@@ -175,7 +193,13 @@ function decorateRandomly(row: OpcodeRow, operands: Operand[], shape: Shape, for
     const element = evex.elementBytes * 8;
     operands[at] = { ...(operands[at] as Memory), bits: element, broadcast: memoryBits(row, spec, shape) / element };
   }
-  if (form === 'register' && evex.rounding !== 'none' && evex.rounding !== 'ignored' && random(2) === 0 && (row.code.l >= 0 || shape.vectorLength === 512)) {
+  if (
+    form === 'register' &&
+    evex.rounding !== 'none' &&
+    evex.rounding !== 'ignored' &&
+    random(2) === 0 &&
+    (row.code.l >= 0 || shape.vectorLength === 512)
+  ) {
     const rounding = evex.rounding === 'sae' ? 'sae' : (['rne-sae', 'rd-sae', 'ru-sae', 'rz-sae'] as const)[random(4)]!;
     const last = operands.findLastIndex((operand) => typeof operand === 'object' && operand.kind === 'register');
     operands[last] = decorate(operands[last] as Register, { rounding });

@@ -9,7 +9,8 @@ import type { Form } from './generate.js';
 import { createRandom, randomOperands } from './generate.js';
 
 const ROUNDS = 4;
-const forms = (row: OpcodeRow): Form[] => (row.code.mod === 'any' && row.code.hasModRm && !row.code.modIgnored ? ['register', 'memory'] : [row.code.mod === 'memory' ? 'memory' : 'register']);
+const forms = (row: OpcodeRow): Form[] =>
+  row.code.mod === 'any' && row.code.hasModRm && !row.code.modIgnored ? ['register', 'memory'] : [row.code.mod === 'memory' ? 'memory' : 'register'];
 const hexOf = (bytes: Iterable<number>): string => [...bytes].map((b) => b.toString(16).padStart(2, '0')).join(' ');
 const describe = (row: OpcodeRow, shape: Shape, operands: readonly Operand[]): string =>
   `${row.mnemonic} ${row.encoding} ${row.code.opcode.toString(16)} ${shape.mode}/${shape.operandSize}/${shape.vectorLength} ${JSON.stringify(operands, (_, v: unknown) => (typeof v === 'bigint' ? Number(v) : v))}`;
@@ -51,7 +52,10 @@ it('decode(encode(x)) is x, for every row, mode, shape and form', () => {
     const length = decodeInto(insn, bytes, 0, bytes.length, shape.mode);
     if (length < 0 && mayRefuse(row)) continue;
     if (length !== bytes.length || insn.row.id !== row.id) {
-      wrong.set(`${row.mnemonic} ${row.id}`, `${describe(row, shape, operands)} → ${hexOf(bytes)} → ${length} ${length > 0 ? insn.row.mnemonic : ''}`);
+      wrong.set(
+        `${row.mnemonic} ${row.id}`,
+        `${describe(row, shape, operands)} → ${hexOf(bytes)} → ${length} ${length > 0 ? insn.row.mnemonic : ''}`,
+      );
       continue;
     }
     if (row.operands.some((spec) => ['v', 'y', 'z', 'p'].includes(spec.type)) && insn.operandSize !== shape.operandSize)
@@ -60,7 +64,11 @@ it('decode(encode(x)) is x, for every row, mode, shape and form', () => {
   }
   console.log(`assembler: ${count} encodings of ${met.size} of ${opcodeRows.length} rows decode to themselves; ${wrong.size} wrong`);
   expect([...wrong.values()]).toEqual([]);
-  expect(opcodeRows.filter((row) => !met.has(row.id)).map((row) => `${row.mnemonic} ${row.encoding} ${row.code.map} ${row.code.opcode.toString(16)} /${row.code.reg}`)).toEqual([]);
+  expect(
+    opcodeRows
+      .filter((row) => !met.has(row.id))
+      .map((row) => `${row.mnemonic} ${row.encoding} ${row.code.map} ${row.code.opcode.toString(16)} /${row.code.reg}`),
+  ).toEqual([]);
 });
 
 /** Texts that leave something out: sizes of immediates alone, address sizes without registers, far pointers' sizes. */
@@ -90,7 +98,8 @@ it('text of every encoding assembles to an instruction with the same text', () =
     } catch (error) {
       again = String(error);
     }
-    if (again !== text) wrong.set(`${row.mnemonic} ${row.id}`, `${shape.mode}: ${text} (${hexOf(bytes)}) became ${again}`);
+    if (again.replaceAll('st(0)', 'st') !== text.replaceAll('st(0)', 'st'))
+      wrong.set(`${row.mnemonic} ${row.id}`, `${shape.mode}: ${text} (${hexOf(bytes)}) became ${again}`);
   }
   console.log(`assembler: ${count} texts read back, ${skipped} left out; ${wrong.size} wrong`);
   expect([...wrong.values()]).toEqual([]);

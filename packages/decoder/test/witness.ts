@@ -133,7 +133,7 @@ function compareMemory(insn: Instruction, iced: IcedInstruction, spec: OperandSp
         : addressBase + insn.base;
   if (iced.memoryBase !== base) return `base ${Register[iced.memoryBase]}, ours ${Register[base]}`;
   const vectorIndex = { x: Register.XMM0, y: Register.YMM0, z: Register.ZMM0 }[spec.type.slice(-1)] ?? Register.XMM0;
-  const index = insn.index === NO_REGISTER ? Register.None : (vsib ? vectorIndex : addressBase) + insn.index;
+  const index = insn.index === NO_REGISTER && !vsib ? Register.None : (vsib ? vectorIndex : addressBase) + insn.index;
   if (iced.memoryIndex !== index) return `index ${Register[iced.memoryIndex]}, ours ${Register[index]}`;
   if (index !== Register.None && iced.memoryIndexScale !== 1 << insn.scale) return `scale ${iced.memoryIndexScale}, ours ${1 << insn.scale}`;
   if (!sameSegment(insn, iced, bits)) return `segment ${Register[iced.memorySegment]}, ours ${insn.segment}`;

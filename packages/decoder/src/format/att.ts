@@ -65,7 +65,7 @@ function memoryText(insn: Readonly<Instruction>, spec: OperandSpec, options: For
     return prefix + hex(options.rip + BigInt(insn.length + displacement), addressSize) + broadcastText(insn, spec);
   const lengths: Record<string, number> = { x: 128, y: 256, z: 512 };
   const index =
-    insn.index === NO_REGISTER
+    insn.index === NO_REGISTER && spec.method !== 'MV'
       ? ''
       : `,%${spec.method === 'MV' ? vectorRegisterName(lengths[spec.type.slice(-1)] as number, insn.index) : generalRegisterName(addressSize, insn.index)}`;
   const scale = index === '' || addressSize === 16 ? '' : `,${1 << insn.scale}`;

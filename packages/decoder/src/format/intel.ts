@@ -29,7 +29,8 @@ function pointerText(insn: Readonly<Instruction>, spec: OperandSpec): string {
 }
 
 function indexText(insn: Readonly<Instruction>, spec: OperandSpec): string {
-  if (insn.index === NO_REGISTER) return '';
+  // A vector index always exists; its register 16 has the number that otherwise means none.
+  if (insn.index === NO_REGISTER && spec.method !== 'MV') return '';
   const lengths: Record<string, number> = { x: 128, y: 256, z: 512 };
   const name =
     spec.method === 'MV' ? vectorRegisterName(lengths[spec.type.slice(-1)] as number, insn.index) : generalRegisterName(insn.addressSize, insn.index);
