@@ -24,9 +24,6 @@ export const Context = {
   A20_CLOSED: 1 << 12,
   PCID_SHIFT: 13,
   PCID: 0xfff << 13,
-  /** The address space that a VPID or ASID and a second stage select; 0 without them. */
-  SPACE_SHIFT: 25,
-  SPACE: 0x3f << 25,
 } as const;
 
 /** Paging mode that CR0, CR4 and EFER select. */
@@ -40,7 +37,7 @@ export function pagingMode(cr0: number, cr4: number, efer: number): number {
 /** A20 gate: closed when the mask is in use (not 0) and lacks bit 20. */
 const a20Bit = (mask: number): number => (mask !== 0 && (mask & 0x10_0000) === 0 ? Context.A20_CLOSED : 0);
 
-/** Packs the mode into a `Context` word without the address-space number; features that a paging mode ignores are left out. */
+/** Packs the mode into a `Context` word; features that a paging mode ignores are left out. */
 export function packContext(cr0: number, cr3: number, cr4: number, efer: number, rflags: number, cpl: number, a20Mask: number): number {
   const paging = pagingMode(cr0, cr4, efer);
   let word = paging | a20Bit(a20Mask);

@@ -214,6 +214,8 @@ describe('a second stage', () => {
     return {
       log,
       rights: StageRights.READ,
+      begin: () => undefined,
+      peek: (address) => address + 0x1_0000,
       table: (address, write) => (
         log.push(`table ${address.toString(16)}${write ? ' write' : ''}`), (address & ~0xfff) === refuse ? -1 : address + 0x1_0000
       ),
@@ -242,7 +244,7 @@ describe('a second stage', () => {
       'table 2000',
       'table 3000',
       'table 4008',
-      'access 5000 0',
+      'access 5008 0',
       'table 1000 write',
       'table 2000 write',
       'table 3000 write',

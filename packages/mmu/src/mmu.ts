@@ -6,14 +6,18 @@ import { structState } from '@nestvm/state';
 import { Access } from './access.js';
 import { Context, Paging, packContext } from './context.js';
 import { controlsOweFlush } from './control-changes.js';
-import { MmuError } from './errors.js';
 import { PageFault, pageFaultCode } from './faults.js';
 import { withoutA20 } from './guest/tables.js';
 import { Walked } from './guest/walk.js';
 import { GuestWalker } from './guest/walker.js';
 import { LinearWatches } from './linear-watches.js';
+import type { GuestSpace } from './nested/guest-space.js';
+import { SpaceMode, Stage } from './nested/guest-space.js';
+import { NestedStage } from './nested/nested-stage.js';
+import { Spaces } from './nested/spaces.js';
+import type { StageFault } from './nested/stage-fault.js';
 import type { MmuOptions } from './options.js';
-import { TranslationFault } from './options.js';
+import { assertOptions, TranslationFault } from './options.js';
 import { memoryTypeAt } from './page-memory-type.js';
 import { Denied, denies } from './permission.js';
 import { A20_MASK, CPL, CR0, CR3, CR4, EFER, PKRS, PKRU, RFLAGS, TLB_EXEC, TLB_READ, TLB_WRITE } from './registers.js';
@@ -23,15 +27,20 @@ import { mmuState } from './state.js';
 import { TLB_TABLE_BYTES, TlbTable } from './tlb/layout.js';
 import { TlbPool } from './tlb/pool.js';
 
+/** Tries before a table entry that changes at each look is taken as it is. */
+const TRIES = 8;
+
 /**
  * Address translation of one vCPU: walks the guest's tables, checks rights, keeps A and D flags, and fills the TLB that generated code reads.
  * Call `setContext` after every change of CR0, CR3, CR4, EFER, CPL, EFLAGS.AC, PKRU, PKRS or the A20 mask in the vCPU state.
  */
 export class Mmu {
-  /** After `translate` said true: the guest-physical address. */
+  /** After `translate` said true: the physical address. */
   physical = 0;
-  /** After `translate` said true: arena offset of RAM or ROM, -1 for a device or nothing. */
+  /** After `translate` said true: arena offset of RAM or ROM, -1 for a device, nothing, or the APIC-access page. */
   arenaOffset = -1;
+  /** After `translate` said true: the page is the APIC-access page of the space in force. */
+  apicAccess = false;
   /** After `translate` said false with `PAGE_FAULT`: the error code. */
   errorCode = 0;
   /** Why `translate` said false: a `TranslationFault`. */
@@ -42,6 +51,8 @@ export class Mmu {
   readonly state: Stateful;
   /** Linear pages that always miss: data breakpoints. */
   readonly watches: LinearWatches;
+  /** After `translate` said false with `SECOND_STAGE`: what the second stage found. */
+  readonly stageFault: StageFault;
 
   private readonly memory: PhysicalMemory;
   private readonly i32: Int32Array;
@@ -50,20 +61,25 @@ export class Mmu {
   private readonly pool: TlbPool;
   private readonly walker: GuestWalker;
   private readonly cr3Reserved: number;
+  private readonly nested: NestedStage;
+  private readonly spaces: Spaces;
+  private readonly random: (() => number) | undefined;
+  /** The space of guest mode, null in root mode. */
+  private guest: GuestSpace | null = null;
   /** The mode in force: a `Context` word, PKRU, PKRS; and the control registers it was made from. */
   private context = 0;
   private pkru = 0;
   private pkrs = 0;
-  private space = 0;
   private cr0 = 0;
   private cr4 = 0;
+  /** Walks may begin at cached tables. */
+  private cachesTables = true;
+  private apicAccessPage = -1;
+  private apicGuestPage = -1;
 
   constructor(options: MmuOptions) {
+    assertOptions(options);
     const { memory, vcpuBase, maxPhysicalAddress = 40, pages1g = true, banks = 16 } = options;
-    if (!(maxPhysicalAddress >= 32 && maxPhysicalAddress <= 52)) {
-      throw new MmuError('bad-option', `mmu: maxPhysicalAddress is ${maxPhysicalAddress}; give 32 to 52 bits`);
-    }
-    if (!(banks >= 2 && banks <= 64)) throw new MmuError('bad-option', `mmu: ${banks} TLB banks; give 2 to 64`);
     const { arena } = memory;
     this.memory = memory;
     this.i32 = arena.i32;
@@ -71,20 +87,79 @@ export class Mmu {
     this.stateBase = arena.allocate('mmu state', mmuState.size);
     this.state = structState(mmuState, arena.memory.buffer, this.stateBase, () => this.reset());
     this.pool = new TlbPool(arena, 'tlb', banks);
-    this.watches = new LinearWatches((lo, hi) => this.pool.invalidatePage(lo, hi, 0, 0));
+    this.watches = new LinearWatches((lo, hi) => this.pool.invalidatePage(-1, lo, hi, 0, 0, false));
     this.walker = new GuestWalker({ memory, vcpuBase, pdpteBase: this.stateBase + mmuState.offset.pdpte, maxPhysicalAddress, pages1g });
     this.cr3Reserved = maxPhysicalAddress >= 52 ? 0x7ff0_0000 : 0x7fff_ffff & ~((1 << (maxPhysicalAddress - 32)) - 1);
+    this.nested = new NestedStage(memory, maxPhysicalAddress);
+    this.stageFault = this.nested.fault;
+    this.spaces = new Spaces(this.nested.cache);
+    this.random = options.evict;
     memory.observe({ mapChanged: () => this.forgetEverything(), writeAccessRevoked: (page) => this.pool.dropWrites(page) });
     this.setContext();
   }
 
-  /** The second stage in force, or null. Whoever changes it also owes the invalidations of its architecture. */
+  /** The second stage in force, or null. Whoever sets one of his own also owes the invalidations of its architecture; `enterGuest` sets EPT and NPT. */
   get secondStage(): SecondStage | null {
     return this.walker.tables.secondStage;
   }
 
   set secondStage(stage: SecondStage | null) {
     this.walker.tables.secondStage = stage;
+  }
+
+  /** True between `enterGuest` and `leaveGuest`. */
+  get inGuest(): boolean {
+    return this.guest !== null;
+  }
+
+  /**
+   * Puts a space of guest mode in force, with the mode that the vCPU state says: call it when the guest's registers are there, and before `setContext`, which
+   * would take a new CR0 or CR4 for a MOV and flush. Nothing is flushed; the same values find the translations that they left. Also for a change of the
+   * space within guest mode (EPTP switching).
+   */
+  enterGuest(space: GuestSpace): void {
+    const { pool, walker } = this;
+    this.guest = space;
+    pool.space = this.spaces.find(space);
+    pool.tag = space.tag;
+    pool.root = space.stage === Stage.NONE ? -1 : space.root;
+    this.apicAccessPage = space.apicAccessPage;
+    this.apicGuestPage = space.apicGuestPage;
+    const hlat = (space.modes & SpaceMode.HLAT) !== 0;
+    walker.hlatPage = hlat ? Math.floor(space.hlatRoot / PAGE_BYTES) : -1;
+    walker.hlatPrefix = space.hlatPrefix;
+    walker.pdptesInMemory = space.stage === Stage.NPT;
+    this.cachesTables = (space.modes & (SpaceMode.HLAT | SpaceMode.PAGING_VERIFY)) === 0;
+    if (space.stage === Stage.NONE) walker.tables.secondStage = null;
+    else {
+      walker.tables.secondStage = this.nested;
+      this.nested.enter(space, this.spaces.generation);
+    }
+    this.adoptControls();
+    this.setContext();
+  }
+
+  /** Leaves guest mode: call it when the host's registers are in the vCPU state, and before `setContext`. Nothing is flushed. */
+  leaveGuest(): void {
+    const { pool, walker } = this;
+    this.guest = null;
+    pool.space = 0;
+    pool.tag = 0;
+    pool.root = -1;
+    this.apicAccessPage = -1;
+    this.apicGuestPage = -1;
+    walker.hlatPage = -1;
+    walker.pdptesInMemory = false;
+    walker.tables.secondStage = null;
+    this.cachesTables = true;
+    this.adoptControls();
+    this.setContext();
+  }
+
+  /** Runs the second stage in force alone: physical address of a guest-physical one, with the rights and flags that a guest table's entry needs; -1: `stageFault`. */
+  guestPhysicalToPhysical(address: number, write: boolean): number {
+    const stage = this.walker.tables.secondStage;
+    return stage === null ? address : stage.table(address, write);
   }
 
   /**
@@ -94,24 +169,36 @@ export class Mmu {
    */
   translate(lo: number, hi: number, access: number, user: boolean): boolean {
     const { walker, context } = this;
-    for (;;) {
+    if (this.random !== undefined) this.evictOne(this.random());
+    if (this.cachesTables && (context & Context.PAGING) >= Paging.PAE && this.translateFromCache(lo, hi, access, user)) return true;
+    for (let tries = 0; ; tries++) {
+      this.walker.tables.secondStage?.begin();
       const walked = walker.run(lo, hi, context);
       if (walked !== Walked.MAPPED) return this.refuseWalk(lo, hi, access, user, walked);
       const denied = this.denial(access, user);
       if (denied !== Denied.NO) return this.pageFault(lo, hi, access, user, denied === Denied.BY_KEY ? PageFault.P | PageFault.PK : PageFault.P);
-      const page = this.finalPage(walker.walk.page, access);
-      if (page < 0) return this.secondStageFault();
+      const page = this.finalPage(lo, walker.walk.page, access);
+      if (page < 0) return this.secondStageFault(lo, hi);
       const marked = walker.markUsed((access & Access.TYPE) === Access.WRITE);
-      if (marked < 0) return this.secondStageFault();
-      if (marked > 0) return this.succeed(lo | 0, hi | 0, page, access, user);
+      if (marked < 0) return this.secondStageFault(lo, hi);
+      // A device that answers for a table may change its mind each time: take it as it is in the end.
+      if (marked > 0 || tries >= TRIES) {
+        if (this.cachesTables) this.rememberTables(lo, hi);
+        return this.succeed(lo | 0, hi | 0, page, access, user);
+      }
     }
   }
 
   /** Where a linear address leads, whatever the rights, with no trace in tables or TLB: for debuggers. -1 when unmapped. */
   peek(lo: number, hi: number): number {
-    if (this.walker.run(lo, hi, this.context) !== Walked.MAPPED) return -1;
-    const page = this.finalPage(this.walker.walk.page, Access.READ);
-    return page < 0 ? -1 : page * PAGE_BYTES + (lo & 0xfff);
+    const { tables, walk } = this.walker;
+    tables.quiet = true;
+    const walked = this.walker.run(lo, hi, this.context);
+    tables.quiet = false;
+    if (walked !== Walked.MAPPED) return -1;
+    const address = walk.page * PAGE_BYTES + (lo & 0xfff);
+    const physical = tables.secondStage === null ? address : tables.secondStage.peek(address);
+    return physical >= 0 && tables.a20Closed ? withoutA20(physical) : physical;
   }
 
   /**
@@ -123,8 +210,7 @@ export class Mmu {
     const cr0 = i32[words + CR0]!;
     const cr4 = i32[words + CR4]!;
     if (cr0 !== this.cr0 || cr4 !== this.cr4) this.controlsChanged(cr0, cr4);
-    const context =
-      packContext(cr0, i32[words + CR3]!, cr4, i32[words + EFER]!, i32[words + RFLAGS]!, i32[words + CPL]!, i32[words + A20_MASK]!) | this.space;
+    const context = packContext(cr0, i32[words + CR3]!, cr4, i32[words + EFER]!, i32[words + RFLAGS]!, i32[words + CPL]!, i32[words + A20_MASK]!);
     this.context = context;
     this.walker.tables.a20Closed = (context & Context.A20_CLOSED) !== 0;
     this.pkru = (context & Context.PKE) !== 0 ? i32[words + PKRU]! : 0;
@@ -137,51 +223,112 @@ export class Mmu {
 
   /**
    * MOV to CR3 with these halves: loads the PDPTE registers under PAE paging, stores CR3 in the vCPU state (without bit 63) and invalidates what it must:
-   * nothing when bit 63 is set under CR4.PCIDE, else the new PCID's translations. False: reserved bits are set, nothing was changed (raise #GP(0)).
+   * nothing when bit 63 is set under CR4.PCIDE, else the new PCID's translations. False: nothing was changed; `fault` is `SECOND_STAGE` when the second stage
+   * refused a PDPTE, else reserved bits are set (raise #GP(0)).
    */
   writeCr3(lo: number, hi: number): boolean {
     const { i32, words, context } = this;
     const paging = context & Context.PAGING;
     const long = paging >= Paging.LEVEL4 || (i32[words + EFER]! & Efer.LMA) !== 0;
     const pcids = long && (i32[words + CR4]! & Cr4.PCIDE) !== 0;
+    this.fault = TranslationFault.NONE;
     if (long && (hi & (pcids ? this.cr3Reserved : this.cr3Reserved | 0x8000_0000)) !== 0) return false;
     if (paging === Paging.PAE && !this.loadPdptes(lo)) return false;
     i32[words + CR3] = lo;
     i32[words + CR3 + 1] = long ? hi & 0x7fff_ffff : 0;
     if (!pcids || hi >= 0) {
       const pcid = pcids ? (lo & 0xfff) << Context.PCID_SHIFT : 0;
-      this.pool.invalidate(Context.SPACE | Context.PCID, this.space | pcid);
+      this.pool.invalidate(this.pool.tag, Context.PCID, pcid);
     }
     this.setContext();
     return true;
   }
 
-  /** Loads the PDPTE registers from the table that `cr3` (its low half) points to; false: reserved bits, nothing was loaded (raise #GP(0)). */
+  /**
+   * Loads the PDPTE registers from the table that `cr3` (its low half) points to; nested paging reads them at each walk instead. False: nothing was loaded;
+   * `fault` is `SECOND_STAGE` when the second stage refused, else reserved bits are set (raise #GP(0)).
+   */
   loadPdptes(cr3 = this.i32[this.words + CR3]!): boolean {
-    return this.walker.loadPdptes(cr3);
+    this.fault = TranslationFault.NONE;
+    if (this.walker.pdptesInMemory) return true;
+    this.walker.tables.refused = false;
+    if (this.walker.loadPdptes(cr3)) return true;
+    if (this.walker.tables.refused) this.fault = TranslationFault.SECOND_STAGE;
+    return false;
   }
 
-  /** INVLPG: forgets one page in every PCID (global pages are not told apart), whatever its size. */
+  /** Half of a PDPTE register, 0 to 3; `high` 0 or 1. */
+  pdpte(index: number, high: number): number {
+    return this.i32[(this.stateBase + mmuState.offset.pdpte) / 4 + index * 2 + high]!;
+  }
+
+  /** Stores a PDPTE register (int32 halves), as VM entry does; the caller has checked it. */
+  setPdpte(index: number, lo: number, hi: number): void {
+    const at = (this.stateBase + mmuState.offset.pdpte) / 4 + index * 2;
+    this.i32[at] = lo;
+    this.i32[at + 1] = hi;
+  }
+
+  /** INVLPG: forgets one page in every PCID of the tag in force (global pages are not told apart), whatever its size. */
   invalidatePage(lo: number, hi: number): void {
-    this.pool.invalidatePage(lo | 0, hi | 0, Context.SPACE, this.space);
+    this.pool.invalidatePage(this.pool.tag, lo | 0, hi | 0, 0, 0, true);
   }
 
-  /** Forgets every translation of this address space, global ones too. */
+  /** Forgets every translation of the tag in force, global ones too. */
   flushAll(): void {
-    this.pool.invalidate(Context.SPACE, this.space);
+    this.pool.invalidate(this.pool.tag, 0, 0);
   }
 
   /** Forgets the current PCID's translations. */
   flushNonGlobal(): void {
-    this.pool.invalidate(Context.SPACE | Context.PCID, this.space | (this.context & Context.PCID));
+    this.pool.invalidate(this.pool.tag, Context.PCID, this.context & Context.PCID);
   }
 
   /** INVPCID of type 0 (address), 1 (PCID), 2 (all) or 3 (all but global); the caller has checked the operands. */
   invpcid(type: number, pcid: number, lo: number, hi: number): void {
-    const match = this.space | (pcid << Context.PCID_SHIFT);
-    if (type === 0) this.pool.invalidatePage(lo | 0, hi | 0, Context.SPACE | Context.PCID, match);
-    else if (type === 1) this.pool.invalidate(Context.SPACE | Context.PCID, match);
+    const match = pcid << Context.PCID_SHIFT;
+    if (type === 0) this.pool.invalidatePage(this.pool.tag, lo | 0, hi | 0, Context.PCID, match, true);
+    else if (type === 1) this.pool.invalidate(this.pool.tag, Context.PCID, match);
     else this.flushAll();
+  }
+
+  /** INVVPID 1 (single context), TLB_CONTROL 3, VM entry and exit without VPIDs (tag 0): forgets a VPID or ASID, whatever its second stage. */
+  invalidateTag(tag: number): void {
+    this.pool.invalidate(tag, 0, 0);
+    this.spaces.forgetNested(tag);
+    this.refreshStage();
+  }
+
+  /** INVVPID 3, TLB_CONTROL 7: the same but for global pages, which are not told apart. */
+  invalidateTagNonGlobal(tag: number): void {
+    this.invalidateTag(tag);
+  }
+
+  /** INVVPID 0, INVLPGA: forgets one page of a VPID or ASID in every PCID. */
+  invalidateTagPage(tag: number, lo: number, hi: number): void {
+    this.pool.invalidatePage(tag, lo | 0, hi | 0, 0, 0, true);
+    this.spaces.forgetNested(tag);
+    this.refreshStage();
+  }
+
+  /** INVVPID 2 (every VPID but 0), or TLB_CONTROL 1 with tag 0 too. */
+  invalidateAllTags(includingZero: boolean): void {
+    if (includingZero) this.pool.invalidate(-1, 0, 0);
+    else this.pool.invalidateTagged();
+    this.spaces.forgetNested(-1);
+    this.refreshStage();
+  }
+
+  /** INVEPT 1: forgets what came through the EPT with a root table at this physical address (EPTP bits 51:12), in every VPID and PCID. */
+  invalidateRoot(root: number): void {
+    this.pool.invalidateRoot(root);
+    this.spaces.forgetRoot(root);
+    this.refreshStage();
+  }
+
+  /** INVEPT 2: forgets what came through any second stage. */
+  invalidateAllRoots(): void {
+    this.invalidateRoot(-1);
   }
 
   /** Takes write access to an arena page (-1: all) out of the TLB, so that the next write asks. */
@@ -191,12 +338,15 @@ export class Mmu {
 
   /** Forgets everything, of every address space. */
   forgetEverything(): void {
-    this.pool.invalidate(0, 0);
+    this.pool.invalidate(-1, 0, 0);
+    this.spaces.forgetRoot(-1);
+    this.refreshStage();
   }
 
-  /** Forgets everything and starts from what the vCPU state says: after a reset or a load of that state. */
+  /** Forgets everything and starts from what the vCPU state says, in root mode: after a reset or a load of that state. */
   reset(): void {
     this.forgetEverything();
+    if (this.guest !== null) this.leaveGuest();
     this.setContext();
   }
 
@@ -214,30 +364,66 @@ export class Mmu {
     this.cr4 = cr4;
   }
 
+  /** Control registers that a world switch loaded owe no flush. */
+  private adoptControls(): void {
+    this.cr0 = this.i32[this.words + CR0]!;
+    this.cr4 = this.i32[this.words + CR4]!;
+  }
+
+  /** After guest-physical pages were forgotten: the space in force needs its new generation. */
+  private refreshStage(): void {
+    if (this.guest !== null && this.guest.stage !== Stage.NONE) this.nested.enter(this.guest, this.spaces.generation);
+  }
+
   private denial(access: number, user: boolean): number {
     if ((this.context & Context.PAGING) === Paging.NONE) return Denied.NO;
     const { walk } = this.walker;
     return denies(this.context, walk.rights, walk.key, access, user, this.pkru, this.pkrs);
   }
 
-  /** Physical page of a guest-physical one; -1 when the second stage refuses. */
-  private finalPage(page: number, access: number): number {
-    const stage = this.walker.tables.secondStage;
-    let address = page * PAGE_BYTES;
-    if (stage !== null) {
-      address = stage.access(address, access & Access.TYPE);
-      if (address < 0) return -1;
+  /** A walk that begins at a cached table. False: nothing is cached, or the full walk must tell why it does not work. */
+  private translateFromCache(lo: number, hi: number, access: number, user: boolean): boolean {
+    const { walker, pool } = this;
+    const { structures, current } = pool;
+    let level = 1;
+    if (!structures.findTable(current, lo, hi)) {
+      if (!structures.findDirectory(current, lo, hi)) return false;
+      level = 2;
     }
-    return ((this.context & Context.A20_CLOSED) !== 0 ? withoutA20(address) : address) / PAGE_BYTES;
+    if (walker.runFrom(level, structures.page, structures.rights, lo, hi, this.context) !== Walked.MAPPED) return false;
+    if (this.denial(access, user) !== Denied.NO) return false;
+    const page = this.finalPage(lo, walker.walk.page, access);
+    if (page < 0 || walker.markUsed((access & Access.TYPE) === Access.WRITE) <= 0) return false;
+    if (level === 2) this.rememberTables(lo, hi);
+    return this.succeed(lo | 0, hi | 0, page, access, user);
+  }
+
+  private rememberTables(lo: number, hi: number): void {
+    const { walk } = this.walker;
+    const { structures, current } = this.pool;
+    if (walk.pageTable >= 0) structures.putTable(current, lo, hi, walk.pageTable, walk.pageTableRights);
+    if (walk.directory >= 0) structures.putDirectory(current, lo, hi, walk.directory, walk.directoryRights);
+  }
+
+  /** Physical page of a guest-physical one; -1 when the second stage refuses. */
+  private finalPage(lo: number, page: number, access: number): number {
+    const { secondStage: stage, a20Closed } = this.walker.tables;
+    if (stage === null) return a20Closed ? withoutA20(page * PAGE_BYTES) / PAGE_BYTES : page;
+    const address = stage.access(page * PAGE_BYTES + (lo & 0xfff), access & Access.TYPE, this.walker.walk.rights);
+    if (address < 0) return -1;
+    return Math.floor((a20Closed ? withoutA20(address) : address) / PAGE_BYTES);
   }
 
   private refuseWalk(lo: number, hi: number, access: number, user: boolean, walked: number): boolean {
-    if (walked === Walked.SECOND_STAGE) return this.secondStageFault();
+    if (walked === Walked.SECOND_STAGE) return this.secondStageFault(lo, hi);
     return this.pageFault(lo, hi, access, user, walked === Walked.RESERVED ? PageFault.P | PageFault.RSVD : 0);
   }
 
-  private secondStageFault(): boolean {
+  /** Like a page fault, a violation forgets the linear address's translation (SDM Vol. 3, "Operations that Invalidate Cached Mappings"). */
+  private secondStageFault(lo: number, hi: number): boolean {
     this.fault = TranslationFault.SECOND_STAGE;
+    this.nested.fault.locate(lo, hi, this.nested.reportsQualification);
+    this.forgetAddress(lo, hi);
     return false;
   }
 
@@ -245,14 +431,19 @@ export class Mmu {
   private pageFault(lo: number, hi: number, access: number, user: boolean, cause: number): boolean {
     this.fault = TranslationFault.PAGE_FAULT;
     this.errorCode = pageFaultCode(this.context, access, user, cause);
-    this.pool.invalidatePage(lo | 0, hi | 0, Context.SPACE | Context.PCID, this.space | (this.context & Context.PCID));
+    this.forgetAddress(lo, hi);
     return false;
   }
 
+  private forgetAddress(lo: number, hi: number): void {
+    this.pool.invalidatePage(this.pool.tag, lo | 0, hi | 0, Context.PCID, this.context & Context.PCID, false);
+  }
+
   private succeed(lo: number, hi: number, page: number, access: number, user: boolean): boolean {
-    const start = this.memory.arenaOffsetOf(page * PAGE_BYTES);
     this.fault = TranslationFault.NONE;
     this.physical = page * PAGE_BYTES + (lo & 0xfff);
+    this.apicAccess = this.guest !== null && (page === this.apicAccessPage || this.walker.walk.page === this.apicGuestPage);
+    const start = this.apicAccess ? -1 : this.memory.arenaOffsetOf(page * PAGE_BYTES);
     this.arenaOffset = start < 0 ? -1 : start + (lo & 0xfff);
     if (start >= 0 && this.mayCache(user)) this.fill(lo, hi, page, start, access & Access.TYPE);
     return true;
@@ -296,5 +487,12 @@ export class Mmu {
   private stageAllows(right: number): boolean {
     const stage = this.walker.tables.secondStage;
     return stage === null || (stage.rights & right) !== 0;
+  }
+
+  /** Random eviction: a legal TLB may forget anything at any time. */
+  private evictOne(random: number): void {
+    this.pool.evict((random >>> 30) % 3, random >>> 12);
+    if ((random & 15) === 0) this.pool.structures.clear(this.pool.current);
+    if ((random & 0xf0) === 0) this.nested.cache.clear();
   }
 }

@@ -1,4 +1,5 @@
 import type { PhysicalMemory } from '@nestvm/memory';
+import { MmuError } from './errors.js';
 
 /** Where the vCPU's state lies, and what its paging can do. */
 export interface MmuOptions {
@@ -11,6 +12,16 @@ export interface MmuOptions {
   readonly pages1g?: boolean;
   /** TLB banks, 2 to 64 (16 unless given). */
   readonly banks?: number;
+  /** Evicts at random, as an extreme but legal TLB may: a source of 32 random bits, asked at each miss. */
+  readonly evict?: () => number;
+}
+
+/** Throws `MmuError` (`bad-option`) for options that make no sense. */
+export function assertOptions({ maxPhysicalAddress = 40, banks = 16 }: MmuOptions): void {
+  if (!(maxPhysicalAddress >= 32 && maxPhysicalAddress <= 52)) {
+    throw new MmuError('bad-option', `mmu: maxPhysicalAddress is ${maxPhysicalAddress}; give 32 to 52 bits`);
+  }
+  if (!(banks >= 2 && banks <= 64)) throw new MmuError('bad-option', `mmu: ${banks} TLB banks; give 2 to 64`);
 }
 
 /** Why `translate` said false: a page fault for the guest, or something that the second stage has noted. */

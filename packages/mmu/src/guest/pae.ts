@@ -19,6 +19,18 @@ export function walkPae(tables: Tables, walk: Walk, lo: number, i32: Int32Array,
 }
 
 /**
+ * Walks PAE tables of a guest under nested paging, which reads the PDPTE from memory each time instead of from a register
+ * (APM Vol. 2, "Nested Paging", "Legacy PAE Mode"): reserved bits in it are found only now.
+ */
+export function walkPaeInMemory(tables: Tables, walk: Walk, lo: number, cr3: number, reservedHigh: number, reservedPdpte: number): number {
+  if (!tables.load(((cr3 & ~0x1f) >>> 0) + (lo >>> 30) * 8)) return Walked.SECOND_STAGE;
+  const { low, high } = tables;
+  if ((low & Entry.P) === 0) return Walked.NOT_PRESENT;
+  if ((low & RESERVED_PDPTE) !== 0 || (high & reservedPdpte) !== 0) return Walked.RESERVED;
+  return walkLong(tables, walk, lo, 0, 2, (high & 0xf_ffff) * 0x10_0000 + (low >>> 12), reservedHigh, false);
+}
+
+/**
  * Loads the four PDPTE registers from guest memory, as MOV to CR3 does; all or nothing.
  * False: a present entry has reserved bits set (the caller raises #GP(0)), or the second stage refuses.
  */

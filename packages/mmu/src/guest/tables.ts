@@ -11,6 +11,10 @@ export class Tables {
   high = 0;
   secondStage: SecondStage | null = null;
   a20Closed = false;
+  /** Look without a trace in the second stage: for `peek`. */
+  quiet = false;
+  /** The second stage refused the last access. */
+  refused = false;
 
   constructor(private readonly memory: PhysicalMemory) {}
 
@@ -48,7 +52,12 @@ export class Tables {
   }
 
   private physical(address: number, write: boolean): number {
-    const physical = this.secondStage === null ? address : this.secondStage.table(address, write);
+    const stage = this.secondStage;
+    let physical = address;
+    if (stage !== null) {
+      physical = this.quiet ? stage.peek(address) : stage.table(address, write);
+      this.refused = physical < 0;
+    }
     return this.a20Closed && physical >= 0 ? withoutA20(physical) : physical;
   }
 }

@@ -5,6 +5,8 @@ export const Walked = {
   RESERVED: 2,
   /** The second stage refused an access to a table; it knows why. */
   SECOND_STAGE: 3,
+  /** An entry of HLAT paging asks for ordinary paging instead. */
+  RESTART: 4,
 } as const;
 
 /** Bits of `Walk.rights`, as the entries spell them. */
@@ -31,6 +33,11 @@ export class Walk {
   sizeShift = 12;
   /** How many entries were used; the last is the leaf. */
   depth = 0;
+  /** Tables that an 8-byte-entry walk went through, for the paging-structure caches: page of the page directory and of the page table, or -1, and the rights so far. */
+  directory = -1;
+  directoryRights = 0;
+  pageTable = -1;
+  pageTableRights = 0;
   /** Guest-physical address and low word of each entry used. */
   readonly address = new Float64Array(MAX_LEVELS);
   readonly low = new Int32Array(MAX_LEVELS);
@@ -40,6 +47,8 @@ export class Walk {
     this.rights = Rights.WRITE | Rights.USER;
     this.depth = 0;
     this.key = 0;
+    this.directory = -1;
+    this.pageTable = -1;
   }
 
   /** Notes an entry on the way; `entryHigh` is 0 in formats without XD. */

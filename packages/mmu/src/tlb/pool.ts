@@ -1,31 +1,43 @@
 import type { Arena } from '@nestvm/memory';
 import { TLB_BANK_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_TABLE_BYTES } from './layout.js';
+import { StructureCache } from './structure-cache.js';
 
 const ENTRY_WORDS = TLB_ENTRY_BYTES / 4;
 const TABLE_WORDS = TLB_TABLE_BYTES / 4;
 const HINTS = 64;
 /** Bits of the per-bank filter of 2 MiB regions that hold entries cut from large pages. */
 const FILTER_WORDS = 8;
+/** Fills of a bank that are remembered one by one, so that a bank with few entries is cleared without touching all of it. */
+const LOG = 256;
 
 /**
- * The TLB banks of one vCPU. A bank belongs to one context: a `Context` word, PKRU and PKRS. Switching contexts picks a bank and flushes nothing;
- * an invalidation marks the banks it concerns stale, and a stale bank is cleared when it is used again. The mark does what a generation
+ * The TLB banks of one vCPU. A bank belongs to one context: a `Context` word, PKRU, PKRS and the number of a space. Switching contexts picks a bank and flushes
+ * nothing; an invalidation marks the banks it concerns stale, and a stale bank is cleared when it is used again. The mark does what a generation
  * counter would: with this few banks, marking them costs less than comparing counters at each switch.
  */
 export class TlbPool {
   /** Bank in force. */
   current = 0;
+  /** The space in force: its number (0: root mode), VPID or ASID, and the root of its second stage (-1: none). */
+  space = 0;
+  tag = 0;
+  root = -1;
+  readonly structures: StructureCache;
   private readonly base: number;
   private readonly i32: Int32Array;
   private readonly u8: Uint8Array;
   private readonly key: Int32Array;
   private readonly pkru: Int32Array;
   private readonly pkrs: Int32Array;
+  private readonly spaces: Int32Array;
+  private readonly tags: Float64Array;
+  private readonly roots: Float64Array;
   /** 1: belongs to a context. A free bank is clean. */
   private readonly bound: Uint8Array;
   private readonly stale: Uint8Array;
-  /** 1: something was filled since it was cleared. */
-  private readonly filled: Uint8Array;
+  /** How often a bank was filled since it was cleared, and where, for the first `LOG` times. */
+  private readonly fills: Int32Array;
+  private readonly log: Int32Array;
   private readonly lastUse: Float64Array;
   private readonly hints = new Int32Array(HINTS);
   private readonly largeFilter: Int32Array;
@@ -44,13 +56,18 @@ export class TlbPool {
     this.key = new Int32Array(banks);
     this.pkru = new Int32Array(banks);
     this.pkrs = new Int32Array(banks);
+    this.spaces = new Int32Array(banks);
+    this.tags = new Float64Array(banks);
+    this.roots = new Float64Array(banks);
     this.bound = new Uint8Array(banks);
     this.stale = new Uint8Array(banks);
-    this.filled = new Uint8Array(banks);
+    this.fills = new Int32Array(banks);
+    this.log = new Int32Array(banks * LOG);
     this.lastUse = new Float64Array(banks);
     this.largeFilter = new Int32Array(banks * FILTER_WORDS);
     this.huge = new Uint8Array(banks);
-    for (let bank = 0; bank < banks; bank++) this.clear(bank);
+    this.structures = new StructureCache(banks);
+    this.u8.fill(0xff, this.base, this.base + banks * TLB_BANK_BYTES);
   }
 
   /** Arena offset of a bank's first table. */
@@ -58,7 +75,7 @@ export class TlbPool {
     return this.base + bank * TLB_BANK_BYTES;
   }
 
-  /** Makes the bank of a context current, clean of everything that was invalidated, and returns its number. */
+  /** Makes the bank of a context in the space in force current, clean of everything that was invalidated, and returns its number. */
   select(key: number, pkru: number, pkrs: number): number {
     const bank = this.find(key, pkru, pkrs);
     this.lastUse[bank] = ++this.clock;
@@ -76,15 +93,23 @@ export class TlbPool {
     i32[at + 1] = hi;
     i32[at + 2] = addend;
     i32[at + 3] = page | 0;
-    this.filled[bank] = 1;
+    const fills = this.fills[bank]!;
+    this.fills[bank] = fills + 1;
+    if (fills < LOG) this.log[bank * LOG + fills] = at;
     if (sizeShift === 30) this.huge[bank] = 1;
     else if (sizeShift > 12) this.largeFilter[bank * FILTER_WORDS + ((lo >>> 26) & 7)]! |= 1 << ((lo >>> 21) & 31);
   }
 
-  /** Forgets the page of one linear address in all banks with `(key & mask) === match`, together with the rest of a large page it lies in. */
-  invalidatePage(lo: number, hi: number, mask: number, match: number): void {
+  /**
+   * Forgets the page of one linear address in all banks of a tag (-1: any) with `(key & mask) === match`, together with the rest of a large page it lies in,
+   * and the paging-structure caches: all of them (`structures`, what INVLPG demands) or those of this address (what a fault does).
+   */
+  invalidatePage(tag: number, lo: number, hi: number, mask: number, match: number, structures: boolean): void {
     for (let bank = 0; bank < this.banks; bank++) {
-      if (this.filled[bank] === 0 || this.stale[bank] === 1 || (this.key[bank]! & mask) !== match) continue;
+      if ((tag >= 0 && this.tags[bank] !== tag) || (this.key[bank]! & mask) !== match || this.stale[bank] === 1) continue;
+      if (structures) this.structures.clear(bank);
+      else this.structures.drop(bank, lo, hi);
+      if (this.fills[bank] === 0) continue;
       this.dropSlot(bank, lo, hi);
       const word = this.largeFilter[bank * FILTER_WORDS + ((lo >>> 26) & 7)]!;
       // A 4 MiB page marks the filter at whichever half was touched, so both halves count.
@@ -93,26 +118,47 @@ export class TlbPool {
     }
   }
 
-  /** Forgets everything in all banks with `(key & mask) === match`. */
-  invalidate(mask: number, match: number): void {
+  /** Forgets everything in all banks of a tag (-1: any) with `(key & mask) === match`. */
+  invalidate(tag: number, mask: number, match: number): void {
     for (let bank = 0; bank < this.banks; bank++) {
-      if ((this.key[bank]! & mask) === match) this.stale[bank] = 1;
+      if ((tag < 0 || this.tags[bank] === tag) && (this.key[bank]! & mask) === match) this.stale[bank] = 1;
     }
-    if (this.stale[this.current] === 1) this.clear(this.current);
+    this.clearCurrent();
+  }
+
+  /** Forgets everything in all banks whose tag is not 0. */
+  invalidateTagged(): void {
+    for (let bank = 0; bank < this.banks; bank++) {
+      if (this.tags[bank] !== 0) this.stale[bank] = 1;
+    }
+    this.clearCurrent();
+  }
+
+  /** Forgets everything that was translated through the second stage with a root (-1: through any). */
+  invalidateRoot(root: number): void {
+    for (let bank = 0; bank < this.banks; bank++) {
+      if (this.roots[bank]! >= 0 && (root < 0 || this.roots[bank] === root)) this.stale[bank] = 1;
+    }
+    this.clearCurrent();
   }
 
   /** Takes write access to an arena page (-1: to every page) away in all banks. */
   dropWrites(arenaPage: number): void {
     for (let bank = 0; bank < this.banks; bank++) {
-      if (this.filled[bank] === 0 || this.stale[bank] === 1) continue;
+      if (this.fills[bank] === 0 || this.stale[bank] === 1) continue;
       const start = this.offset(bank) + TLB_TABLE_BYTES;
       if (arenaPage < 0) this.u8.fill(0xff, start, start + TLB_TABLE_BYTES);
-      else this.dropArenaPage(start / 4, arenaPage);
+      else this.dropArenaPage(bank, start / 4, arenaPage);
     }
   }
 
+  /** Forgets one entry of a table of the current bank. */
+  evict(table: number, index: number): void {
+    this.drop(this.offset(this.current) / 4 + table * TABLE_WORDS + (index & (TLB_ENTRIES - 1)) * ENTRY_WORDS);
+  }
+
   private find(key: number, pkru: number, pkrs: number): number {
-    const hash = (Math.imul(key ^ Math.imul(pkru, 0x85ebca6b) ^ pkrs, 0x9e3779b1) >>> 26) & (HINTS - 1);
+    const hash = (Math.imul(key ^ Math.imul(pkru, 0x85ebca6b) ^ pkrs ^ Math.imul(this.space, 0x27d4eb2f), 0x9e3779b1) >>> 26) & (HINTS - 1);
     const hint = this.hints[hash]!;
     if (this.is(hint, key, pkru, pkrs)) return hint;
     let oldest = 0;
@@ -125,34 +171,52 @@ export class TlbPool {
   }
 
   private is(bank: number, key: number, pkru: number, pkrs: number): boolean {
-    return this.key[bank] === key && this.pkru[bank] === pkru && this.pkrs[bank] === pkrs && this.bound[bank] === 1;
+    return (
+      this.key[bank] === key && this.spaces[bank] === this.space && this.pkru[bank] === pkru && this.pkrs[bank] === pkrs && this.bound[bank] === 1
+    );
   }
 
   private bind(bank: number, key: number, pkru: number, pkrs: number): void {
-    if (this.filled[bank] === 1) this.stale[bank] = 1;
+    this.stale[bank] = 1;
     this.key[bank] = key;
     this.pkru[bank] = pkru;
     this.pkrs[bank] = pkrs;
+    this.spaces[bank] = this.space;
+    this.tags[bank] = this.tag;
+    this.roots[bank] = this.root;
     this.bound[bank] = 1;
+  }
+
+  private clearCurrent(): void {
+    if (this.stale[this.current] === 1) this.clear(this.current);
   }
 
   private clear(bank: number): void {
     this.stale[bank] = 0;
-    if (this.filled[bank] === 0 && this.clock > 0) return;
-    const start = this.offset(bank);
-    this.u8.fill(0xff, start, start + TLB_BANK_BYTES);
-    this.filled[bank] = 0;
+    this.structures.clear(bank);
+    const fills = this.fills[bank]!;
+    if (fills === 0) return;
+    if (fills <= LOG) {
+      for (let i = bank * LOG; i < bank * LOG + fills; i++) this.drop(this.log[i]!);
+    } else {
+      const start = this.offset(bank);
+      this.u8.fill(0xff, start, start + TLB_BANK_BYTES);
+    }
+    this.fills[bank] = 0;
     this.huge[bank] = 0;
     this.largeFilter.fill(0, bank * FILTER_WORDS, (bank + 1) * FILTER_WORDS);
+  }
+
+  private drop(at: number): void {
+    this.i32[at] = -1;
+    this.i32[at + 1] = -1;
   }
 
   private dropSlot(bank: number, lo: number, hi: number): void {
     const { i32 } = this;
     let at = this.offset(bank) / 4 + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
     for (let table = 0; table < 3; table++, at += TABLE_WORDS) {
-      if (i32[at] !== (lo & ~0xfff) || i32[at + 1] !== hi) continue;
-      i32[at] = -1;
-      i32[at + 1] = -1;
+      if (i32[at] === (lo & ~0xfff) && i32[at + 1] === hi) this.drop(at);
     }
   }
 
@@ -162,18 +226,22 @@ export class TlbPool {
     const start = this.offset(bank) / 4;
     const end = start + TLB_BANK_BYTES / 4;
     for (let at = start; at < end; at += ENTRY_WORDS) {
-      if (((i32[at]! ^ lo) & mask) !== 0 || i32[at + 1] !== hi) continue;
-      i32[at] = -1;
-      i32[at + 1] = -1;
+      if (((i32[at]! ^ lo) & mask) === 0 && i32[at + 1] === hi) this.drop(at);
     }
   }
 
-  private dropArenaPage(start: number, arenaPage: number): void {
-    const { i32 } = this;
+  private dropArenaPage(bank: number, start: number, arenaPage: number): void {
+    const { i32, log } = this;
+    const fills = this.fills[bank]!;
+    if (fills <= LOG) {
+      for (let i = bank * LOG; i < bank * LOG + fills; i++) {
+        const at = log[i]!;
+        if (at >= start && at < start + TABLE_WORDS && (i32[at]! + i32[at + 2]!) >>> 12 === arenaPage) this.drop(at);
+      }
+      return;
+    }
     for (let at = start; at < start + TABLE_WORDS; at += ENTRY_WORDS) {
-      if ((i32[at]! + i32[at + 2]!) >>> 12 !== arenaPage) continue;
-      i32[at] = -1;
-      i32[at + 1] = -1;
+      if ((i32[at]! + i32[at + 2]!) >>> 12 === arenaPage) this.drop(at);
     }
   }
 }

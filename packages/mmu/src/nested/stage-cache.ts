@@ -1,0 +1,71 @@
+const ENTRIES = 4096;
+const KEY_UNIT = 2 ** 40;
+const MAX_GENERATION = 4095;
+
+/** What may be done at once with a cached guest-physical page: no fault is due and no flag is left to set. */
+export const Allowed = {
+  READ: 1 << 0,
+  WRITE: 1 << 1,
+  EXECUTE: 1 << 2,
+  USER_EXECUTE: 1 << 3,
+  /** Accesses to guest tables, where they count as writes. */
+  TABLE_WRITE: 1 << 4,
+  /** EPT paging-write access (bit 58). */
+  PAGING_WRITE: 1 << 5,
+  /** EPT verify guest paging (bit 57). */
+  VERIFY: 1 << 6,
+} as const;
+
+/**
+ * Guest-physical page → physical page, direct-mapped, for all second stages of a vCPU. Entries carry the generation of their stage in the key:
+ * giving a stage a new generation forgets all its entries at once.
+ */
+export class StageCache {
+  /** Entry that `find` found. */
+  index = 0;
+  private readonly key = new Float64Array(ENTRIES).fill(-1);
+  private readonly pages = new Float64Array(ENTRIES);
+  private readonly bits = new Uint8Array(ENTRIES);
+  private lastGeneration = 0;
+
+  /** A generation that no entry has. When the numbers are used up, everything is forgotten and `onWrap` tells the owner to renumber all stages. */
+  nextGeneration(onWrap: () => void): number {
+    if (this.lastGeneration === MAX_GENERATION) {
+      this.clear();
+      this.lastGeneration = 0;
+      onWrap();
+    }
+    return ++this.lastGeneration;
+  }
+
+  /** `Allowed` bits of a guest-physical page (0: not cached); `page` then tells where it is. */
+  find(generation: number, guestPage: number): number {
+    const index = guestPage & (ENTRIES - 1);
+    this.index = index;
+    return this.key[index] === generation * KEY_UNIT + guestPage ? this.bits[index]! : 0;
+  }
+
+  /** Physical page of the entry found last. */
+  get page(): number {
+    return this.pages[this.index]!;
+  }
+
+  /** Stores a page. */
+  put(generation: number, guestPage: number, page: number, allowed: number): void {
+    const index = guestPage & (ENTRIES - 1);
+    this.key[index] = generation * KEY_UNIT + guestPage;
+    this.pages[index] = page;
+    this.bits[index] = allowed;
+  }
+
+  /** Forgets one page of a stage. */
+  drop(generation: number, guestPage: number): void {
+    const index = guestPage & (ENTRIES - 1);
+    if (this.key[index] === generation * KEY_UNIT + guestPage) this.key[index] = -1;
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.key.fill(-1);
+  }
+}
