@@ -1,5 +1,5 @@
 import { describeMismatches, findMismatches, mnemonicOf } from './compare.js';
-import { applyPatches, NO_EXCEPTION, readVectors, type VectorCase, type VectorFile } from './format.js';
+import { applyPatches, NO_EXCEPTION, readVectors, type VectorCase, type VectorFile, type VectorForm } from './format.js';
 import { Image, Place, type VectorMode } from './image.js';
 import { faultsByParts } from './undefined.js';
 
@@ -21,6 +21,8 @@ export interface StepOutcome {
 export interface VectorExecutor {
   /** Called before the cases of a file: sets up segments (`selectorsOf`) and paging for this mode. */
   begin(mode: VectorMode): void;
+  /** Says which cases will come, for executors that compile: called for some forms at a time, before their first case. */
+  foresee?(cases: Iterable<VectorCase>): void;
   /** Puts an instruction at `Place.start` (all other code bytes are INT3) and the whole image into registers and memory. */
   load(image: Uint8Array, code: Uint8Array): void;
   /** Executes one instruction to its end: a repeated string instruction through all its iterations, or up to an exception, which is reported and not delivered. */
@@ -113,6 +115,26 @@ class CaseRunner {
   }
 }
 
+/** Forms that are foreseen together. */
+const BATCH = 128;
+
+/** The chosen cases of the chosen forms, some forms at a time. */
+function* batches(
+  forms: Iterable<VectorForm>,
+  select: NonNullable<VectorOptions['select']>,
+  mode: VectorMode,
+  every: number,
+): Generator<readonly VectorForm[]> {
+  let batch: VectorForm[] = [];
+  for (const { name, cases } of forms) {
+    if (select(name, mode)) batch.push({ name, cases: cases.filter((_, index) => index % every === 0) });
+    if (batch.length < BATCH) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
 /**
  * Runs every case of the given files (gzip) on an executor and counts. The suite of the `Executor` contract: interpreter, JIT and real CPU must all pass it.
  */
@@ -128,15 +150,17 @@ export async function testExecutor(
     const { file, forms } = await readVectors(bytes);
     const runner = new CaseRunner(file, executor);
     executor.begin(file.mode);
-    for (const { name, cases } of forms) {
-      if (!select(name, file.mode)) continue;
-      const counts = { passed: 0, failed: 0 };
-      for (let index = 0; index < cases.length; index += every) {
-        const differences = runner.run(name, cases[index]);
-        if (differences.length === 0) counts.passed++;
-        else if (counts.failed++ < keep) failures.push({ form: name, mode: file.mode, index, code: cases[index].code, differences });
+    for (const batch of batches(forms, select, file.mode, every)) {
+      executor.foresee?.(batch.flatMap(({ cases }) => cases));
+      for (const { name, cases } of batch) {
+        const counts = { passed: 0, failed: 0 };
+        for (const [i, test] of cases.entries()) {
+          const differences = runner.run(name, test);
+          if (differences.length === 0) counts.passed++;
+          else if (counts.failed++ < keep) failures.push({ form: name, mode: file.mode, index: i * every, code: test.code, differences });
+        }
+        reports.push({ name, mode: file.mode, ...counts });
       }
-      reports.push({ name, mode: file.mode, ...counts });
     }
   }
   const sum = (pick: (report: FormReport) => number): number => reports.reduce((total, report) => total + pick(report), 0);

@@ -5,7 +5,7 @@ import { parseCpu } from '@nestvm/isa/models';
 import { type Arena, createArena, PhysicalMemory } from '@nestvm/memory';
 import { Mmu } from '@nestvm/mmu';
 import type { StepOutcome, VectorExecutor } from './executor.js';
-import { NO_EXCEPTION } from './format.js';
+import { NO_EXCEPTION, type Patch, type VectorCase } from './format.js';
 import { Image, Place, type VectorMode } from './image.js';
 import { type Frame, SANDBOX_BYTES, Sandbox } from './sandbox.js';
 import { imageToVcpu, vcpuToImage } from './vcpu-image.js';
@@ -15,6 +15,13 @@ const LOST = 255;
 const BUDGET = 20_000;
 const ARENA_BYTES = 64 << 20;
 const MAX_INSTRUCTION = 15;
+const ALIGNMENT_CHECK = 0x40000;
+/** Four INT3. */
+const INT3S = 0xcccccccc | 0;
+
+/** Whether a case starts with RFLAGS.AC set: its byte is 2 in the image's RFLAGS. */
+const setsAlignmentCheck = (patches: readonly Patch[]): boolean =>
+  patches.some(({ offset, bytes }) => ((bytes[Image.rflags + 2 - offset] ?? 0) & (ALIGNMENT_CHECK >>> 16)) !== 0);
 
 /** What an executor for vectors is made of. */
 export interface InterpreterExecutorOptions {
@@ -30,6 +37,8 @@ class InterpreterExecutor implements VectorExecutor {
   readonly #interpreter: Interpreter;
   readonly #sandbox: Sandbox;
   readonly #window: number;
+  readonly #codePages: number;
+  readonly #engine: Engine;
   readonly #code = new Uint8Array(MAX_INSTRUCTION);
   #mode: VectorMode = 64;
   #frame: Frame | null = null;
@@ -41,6 +50,7 @@ class InterpreterExecutor implements VectorExecutor {
     const ram = this.#arena.allocate('guest RAM', SANDBOX_BYTES, 4096);
     this.#memory.mapRam(0, SANDBOX_BYTES, ram);
     this.#window = ram + Place.window;
+    this.#codePages = ram + Place.code;
     const base = this.#arena.allocate('vcpu 0', vcpuState.size, 64);
     const mmu = new Mmu({ memory: this.#memory, vcpuBase: base, maxPhysicalAddress: model.physicalBits, pages1g: true });
     this.#cpu = new Vcpu({
@@ -54,7 +64,8 @@ class InterpreterExecutor implements VectorExecutor {
       model,
       random: createDeterministicRandom(1),
     });
-    this.#interpreter = new Interpreter(this.#cpu, new Engine(this.#arena, this.#memory));
+    this.#engine = new Engine(this.#arena, this.#memory);
+    this.#interpreter = new Interpreter(this.#cpu, this.#engine);
     reset(this.#cpu);
     this.#sandbox = new Sandbox(this.#cpu, this.#memory);
     this.#memory.write(Place.code, new Uint8Array(Place.codeBytes).fill(0xcc));
@@ -65,7 +76,20 @@ class InterpreterExecutor implements VectorExecutor {
     this.#mode = mode;
   }
 
+  foresee(cases: Iterable<VectorCase>): void {
+    const { handlers, builder } = this.#engine;
+    this.#sandbox.enter(this.#mode);
+    for (const rflags of [0, ALIGNMENT_CHECK]) {
+      this.#cpu.set64('rflags', BigInt(rflags));
+      updateMode(this.#cpu);
+      const mode = this.#cpu.get32('mode');
+      for (const { code, before } of cases) if (rflags === 0 || setsAlignmentCheck(before)) builder.foresee(code, mode);
+    }
+    handlers.flush();
+  }
+
   load(image: Uint8Array, code: Uint8Array): void {
+    this.#mendCode();
     this.#code.fill(0xcc);
     this.#code.set(code);
     this.#memory.write(Place.start, this.#code);
@@ -73,6 +97,12 @@ class InterpreterExecutor implements VectorExecutor {
     this.#sandbox.enter(this.#mode);
     imageToVcpu(image, this.#arena.u8, this.#cpu.base);
     updateMode(this.#cpu);
+  }
+
+  /** A case may have written to code: the next one finds nothing but INT3 again. */
+  #mendCode(): void {
+    const words = this.#arena.i32.subarray(this.#codePages >>> 2, (this.#codePages + Place.codeBytes) >>> 2);
+    for (let i = 0; i < words.length; i++) if (words[i] !== INT3S) this.#memory.write32(Place.code + 4 * i, INT3S >>> 0);
   }
 
   step(): StepOutcome {

@@ -32,6 +32,8 @@ export class BlockBuilder {
   private readonly writer: RecordWriter;
   private readonly insn = new Instruction();
   private readonly staging = new Uint8Array(STAGING);
+  /** The code cache's flushes when system records were last dropped with it. */
+  private flushes = 0;
   /** Blocks made so far. */
   built = 0;
   /** For logs: told of each block, by the arena offset and the length of its bytes (those on its first page). */
@@ -53,6 +55,10 @@ export class BlockBuilder {
     this.built++;
     const { cache } = this;
     const start = cache.reserve(MAX_INSTRUCTIONS + 3);
+    if (this.flushes !== cache.flushes) {
+      this.flushes = cache.flushes;
+      this.systemRecords.length = 0;
+    }
     const inPage = arenaOffset % PAGE_BYTES;
     const bits = (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16;
     const most = (mode & Mode.SINGLE) !== 0 ? 1 : MAX_INSTRUCTIONS;
@@ -79,6 +85,13 @@ export class BlockBuilder {
     this.writer.head(record, Slot.FALL_THROUGH, offset, 0, count - 1);
     this.writer.jump(record, 0, Link.FAR, (mode & Mode.SINGLE) === 0 && inPage + offset < PAGE_BYTES ? Link.OPEN : Link.FAR);
     return this.finish(arenaOffset, mode, start, record + Record.BYTES, offset, offset);
+  }
+
+  /** Asks for the handler of an instruction that will come; compiled with all others at the next flush of the handlers. */
+  foresee(bytes: Uint8Array, mode: number): void {
+    const bits = (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16;
+    const { insn, handlers } = this;
+    if (decodeInto(insn, bytes, 0, bytes.length, bits) > 0 && handlers.has(insn.row)) handlers.slotFor(handlerKey(insn, mode));
   }
 
   private finish(arenaOffset: number, mode: number, start: number, end: number, bytes: number, room: number): number {
