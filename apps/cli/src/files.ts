@@ -43,6 +43,13 @@ export class OutputFile {
     if (this.used === this.pending.length || byte === 10) this.flush();
   }
 
+  print(text: string): void {
+    for (const byte of Buffer.from(text)) {
+      this.pending[this.used++] = byte;
+      if (this.used === this.pending.length) this.flush();
+    }
+  }
+
   flush(): void {
     for (let at = 0; at < this.used; ) at += writeSync(this.descriptor, this.pending, at, this.used - at);
     this.used = 0;

@@ -1,4 +1,5 @@
 import type { Machine } from '@nestvm/machine';
+import { levelTable } from './levels.js';
 import { VERSION } from './version.js';
 
 const REGISTERS = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
@@ -16,6 +17,10 @@ export function describe(machine: Machine, what: string, running: boolean): stri
     case 'cpus':
       return machine.cpus
         .map((cpu, i) => `* CPU #${i}: rip=0x${hex(cpu.rip)} activity=${cpu.get32('activity')} retired=${machine.executors[i]!.retired}\n`)
+        .join('');
+    case 'levels':
+      return levelTable(machine.levels())
+        .map((line) => `${line}\n`)
         .join('');
     case 'memory':
       return machine.arena.allocations

@@ -20,7 +20,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   cont: 'go on',
   system_reset: 'reset the machine',
   system_powerdown: 'press the power button',
-  info: 'info status, registers, cpus, timers, devices, memory, version',
+  info: 'info status, registers, cpus, levels, timers, devices, memory, version',
 };
 const ALIASES: Readonly<Record<string, string>> = { q: 'quit', c: 'cont', s: 'stop', h: 'help', '?': 'help' };
 const PROMPT = '(nestvm) ';
@@ -82,7 +82,7 @@ export class Monitor {
       case 'info':
         return this.print(
           this.target.info(rest[0] ?? 'status')?.replaceAll('\n', '\r\n') ??
-            `info ${rest[0]}: unknown; there are status, registers, cpus, timers, devices, memory, version\r\n`,
+            `info ${rest[0]}: unknown; there are status, registers, cpus, levels, timers, devices, memory, version\r\n`,
         );
       default: {
         const near = nearestName(word, Object.keys(COMMANDS));

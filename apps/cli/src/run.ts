@@ -3,6 +3,8 @@ import { BootError, type BootFile } from '@nestvm/boot';
 import { type ByteSink, createEventLoopHost, createMachine, type ImageConfig, type Machine, type MachineConfig, MachineError } from '@nestvm/machine';
 import { UsageError } from './errors.js';
 import { OutputFile, readInput } from './files.js';
+import { LevelWatch } from './levels.js';
+import { createTrace } from './log.js';
 import type { CharacterSpec } from './options/character.js';
 import { configure, type RunOptions } from './options/config.js';
 import { parseOptions } from './options/parse.js';
@@ -16,11 +18,26 @@ export async function run(args: readonly string[]): Promise<number> {
   const session = new Session(options);
   const outputs = new Outputs(session);
   try {
-    return await session.run(createFrom(options, outputs));
+    const machine = createFrom(options, outputs);
+    if (options.log.length > 0) startLog(options, machine, outputs);
+    const watch = options.levels ? new LevelWatch(machine, levelLine, () => performance.now()) : undefined;
+    const status = await session.run(machine);
+    watch?.close();
+    return status;
   } finally {
     outputs.close();
   }
 }
+
+/** Connects `-d`; the first reset has been made by now. */
+function startLog({ log, logFile }: RunOptions, machine: Machine, outputs: Outputs): void {
+  const trace = createTrace(log, machine, outputs.log(logFile));
+  machine.trace(trace);
+  trace.reset?.();
+}
+
+/** Lines among a guest's output: the terminal may be raw. */
+const levelLine = (line: string): void => void process.stderr.write(`[levels] ${line}\r\n`);
 
 /** Makes the machine, turning what it cannot accept into one line for the user. */
 function createFrom(options: RunOptions, outputs: Outputs): Machine {
@@ -53,6 +70,14 @@ class Outputs {
         return file;
       }
     }
+  }
+
+  /** Where `-d` writes: the file of `-D`, or standard error. */
+  log(path: string | undefined): (text: string) => void {
+    if (path === undefined) return (text) => void process.stderr.write(text);
+    const file = new OutputFile('-D', path);
+    this.files.push(file);
+    return (text) => file.print(text);
   }
 
   close(): void {

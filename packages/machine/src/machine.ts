@@ -10,9 +10,11 @@ import { applyWrites, enterPlan } from './entry.js';
 import { MachineError } from './errors.js';
 import { mapFirmware } from './firmware.js';
 import { createMemoryHost } from './host.js';
+import { type LevelCounts, levelCounts } from './levels.js';
 import { resolveNesting } from './nested.js';
 import { cpuCount, Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
+import { installTrace, type MachineTrace } from './trace.js';
 
 const MEBIBYTE = 2 ** 20;
 /** Room in the arena beside guest RAM: decoded code and its tables; and for each vCPU its state and TLB banks. */
@@ -34,8 +36,10 @@ export class Machine {
   readonly cpus: readonly Vcpu[];
   readonly executors: readonly Interpreter[];
   readonly platform: Platform;
+  private readonly engine: Engine;
   private readonly startup: Startup;
   private readonly loop: RunLoop;
+  private onReset: (() => void) | undefined;
 
   constructor(readonly config: MachineConfig) {
     this.board = boards[config.board];
@@ -65,8 +69,8 @@ export class Machine {
       },
     });
     this.cpus = this.createCpus(count);
-    const engine = new Engine(this.arena, this.memory);
-    this.executors = this.cpus.map((cpu) => new Interpreter(cpu, engine));
+    this.engine = new Engine(this.arena, this.memory);
+    this.executors = this.cpus.map((cpu) => new Interpreter(cpu, this.engine));
     this.loop = new RunLoop({
       executors: this.executors,
       clock: this.clock,
@@ -110,6 +114,18 @@ export class Machine {
     return taken;
   }
 
+  /** What nested guests have done so far. */
+  levels(): LevelCounts {
+    return levelCounts(this.cpus);
+  }
+
+  /** Tells a log what happens from now on, in place of an earlier one; `{}` for silence. */
+  trace(trace: MachineTrace): void {
+    const { cpus, engine, ports, mmio, platform } = this;
+    installTrace(trace, { cpus, engine, ports, mmio, current: () => platform.current });
+    this.onReset = trace.reset && (() => trace.reset?.());
+  }
+
   /** Instructions retired by all CPUs. */
   get retired(): number {
     return this.executors.reduce((sum, executor) => sum + executor.retired, 0);
@@ -122,6 +138,7 @@ export class Machine {
     applyWrites(this.startup.tables, this.memory);
     for (const plan of this.startup.plans) applyWrites(plan.writes, this.memory);
     if (this.startup.entry) enterPlan(this.cpus[0]!, this.startup.entry.entry);
+    this.onReset?.();
   }
 
   private mapRam(): void {
