@@ -1,0 +1,43 @@
+import type { Vcpu } from '@nestvm/cpu';
+
+/** Which parts of SVM the CPU model offers (CPUID 8000_000AH), read once. */
+export interface SvmFeatures {
+  readonly npt: boolean;
+  readonly nrips: boolean;
+  readonly decodeAssists: boolean;
+  readonly pauseFilter: boolean;
+  readonly pauseThreshold: boolean;
+  readonly flushByAsid: boolean;
+  readonly tscScale: boolean;
+  readonly vgif: boolean;
+  readonly vnmi: boolean;
+  readonly virtualVmload: boolean;
+  readonly avic: boolean;
+  readonly x2avic: boolean;
+  /** CR4 and EFER bits that a guest may have set. */
+  readonly cr4: number;
+  readonly efer: number;
+}
+
+const LMA = 1 << 10;
+
+/** Reads a vCPU's model into {@link SvmFeatures}. */
+export function createSvmFeatures(cpu: Vcpu): SvmFeatures {
+  const has = (feature: string): boolean => cpu.features.has(feature);
+  return {
+    npt: has('npt'),
+    nrips: has('nrip-save'),
+    decodeAssists: has('decodeassists'),
+    pauseFilter: has('pause-filter'),
+    pauseThreshold: has('pfthreshold'),
+    flushByAsid: has('flushbyasid'),
+    tscScale: has('tsc-scale'),
+    vgif: has('vgif'),
+    vnmi: has('vnmi'),
+    virtualVmload: has('v-vmsave-vmload'),
+    avic: has('avic'),
+    x2avic: has('x2avic'),
+    cr4: cpu.features.cr4,
+    efer: cpu.features.efer | LMA,
+  };
+}

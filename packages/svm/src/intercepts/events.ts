@@ -1,0 +1,103 @@
+import { ACTIVITY, Activity, deliverInterrupt, EventKind, INTERRUPTIBILITY, PENDING_EVENTS, RFLAGS, Shadow } from '@nestvm/cpu/extension';
+import { Rflags } from '@nestvm/isa';
+import type { SvmContext } from '../context.js';
+import { ExitCode } from '../exits/codes.js';
+import { VmCr } from '../msrs.js';
+import { vmexit } from '../transitions/vmexit.js';
+import { IntControl, Vmcb } from '../vmcb/layout.js';
+import { HOST_RFLAGS, VM_CR } from '../words.js';
+import { isIntercepted } from './intercept.js';
+
+/** Bits of `pendingEvents`. */
+const Pending = { NMI: 1, SMI: 2, INIT: 4 } as const;
+
+/** An exit for an event that stays pending: the host takes it when GIF is 1 again. */
+function exitAndKeep(svm: SvmContext, code: number, pending: number): boolean {
+  if (!isIntercepted(svm, code)) return false;
+  const { w } = svm.cpu;
+  w[PENDING_EVENTS] = w[PENDING_EVENTS]! | pending;
+  return vmexit(svm, code);
+}
+
+/** An intercepted task switch: the selector of the new TSS, and why, in the format of `interceptEvent`'s detail. */
+function exitTaskSwitch(svm: SvmContext, detail: number): boolean {
+  if (!isIntercepted(svm, ExitCode.TASK_SWITCH)) return false;
+  const { cpu } = svm;
+  const reason = detail >>> 30;
+  const hasError = cpu.vectoring !== 0 && (cpu.vectoring & (1 << 11)) !== 0;
+  let high = 0;
+  if (reason === 1) high |= 1 << 4;
+  if (reason === 2) high |= 1 << 6;
+  if (hasError) high |= 1 << 12;
+  if ((cpu.w[RFLAGS]! & Rflags.RF) !== 0) high |= 1 << 16;
+  const length = cpu.vectoring !== 0 ? 0 : (cpu.instruction?.length ?? 0);
+  return vmexit(svm, ExitCode.TASK_SWITCH, length, detail & 0xffff, 0, hasError ? cpu.vectoringError : 0, high);
+}
+
+/** Asked at an instruction boundary, or before a shutdown or task switch; see `Virtualization.interceptEvent`. */
+export function interceptEvent(svm: SvmContext, event: string, detail: number): boolean {
+  switch (event) {
+    case 'INTR':
+      return isIntercepted(svm, ExitCode.INTR) && vmexit(svm, ExitCode.INTR);
+    case 'NMI':
+      return exitAndKeep(svm, ExitCode.NMI, Pending.NMI);
+    case 'SMI':
+      return exitAndKeep(svm, ExitCode.SMI, Pending.SMI);
+    case 'INIT':
+      return exitAndKeep(svm, ExitCode.INIT, Pending.INIT);
+    case 'SHUTDOWN':
+      return isIntercepted(svm, ExitCode.SHUTDOWN) && vmexit(svm, ExitCode.SHUTDOWN);
+    case 'TASK_SWITCH':
+      return exitTaskSwitch(svm, detail);
+    default:
+      return false;
+  }
+}
+
+const control = (svm: SvmContext): number => svm.i32[svm.vmcb + Vmcb.INT_CONTROL]!;
+
+/** Under V_INTR_MASKING the host's RFLAGS.IF gates physical interrupts, and the guest's its virtual ones. */
+export function physicalInterruptsAllowed(svm: SvmContext): boolean {
+  const { w } = svm.cpu;
+  return ((control(svm) & IntControl.V_INTR_MASKING) !== 0 ? w[HOST_RFLAGS]! & Rflags.IF : w[RFLAGS]! & Rflags.IF) !== 0;
+}
+
+const virtualGif = (svm: SvmContext, bits: number): boolean =>
+  !svm.features.vgif || (bits & IntControl.V_GIF_ENABLE) === 0 || (bits & IntControl.V_GIF) !== 0;
+
+function wake(svm: SvmContext): void {
+  svm.cpu.w[ACTIVITY] = Activity.ACTIVE;
+}
+
+/** Delivers a pending virtual NMI (APM Vol. 2, "NMI Virtualization"). */
+export function serviceVirtualNmi(svm: SvmContext): boolean {
+  const { cpu } = svm;
+  const bits = control(svm);
+  if (
+    !svm.features.vnmi ||
+    (bits & (IntControl.V_NMI_ENABLE | IntControl.V_NMI | IntControl.V_NMI_MASK)) !== (IntControl.V_NMI_ENABLE | IntControl.V_NMI)
+  )
+    return false;
+  if (!virtualGif(svm, bits) || (cpu.w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0) return false;
+  svm.i32[svm.vmcb + Vmcb.INT_CONTROL] = (bits & ~IntControl.V_NMI) | IntControl.V_NMI_MASK;
+  wake(svm);
+  deliverInterrupt(cpu, 2, EventKind.NMI);
+  return true;
+}
+
+/** Delivers or intercepts a pending virtual interrupt (APM Vol. 2, "Virtual Interrupts"). */
+export function serviceVirtualInterrupt(svm: SvmContext, held: boolean): boolean {
+  const { cpu } = svm;
+  const bits = control(svm);
+  if ((bits & IntControl.V_IRQ) === 0 || held || (cpu.w[RFLAGS]! & Rflags.IF) === 0 || !virtualGif(svm, bits)) return false;
+  const priority = (bits >>> IntControl.V_PRIORITY_SHIFT) & 15;
+  if ((bits & IntControl.V_IGNORE_TPR) === 0 && priority <= (bits & 15)) return false;
+  if (isIntercepted(svm, ExitCode.VINTR)) return vmexit(svm, ExitCode.VINTR);
+  svm.i32[svm.vmcb + Vmcb.INT_CONTROL] = bits & ~IntControl.V_IRQ;
+  wake(svm);
+  deliverInterrupt(cpu, svm.i32[svm.vmcb + Vmcb.INT_VECTOR]! & 0xff, EventKind.INTERRUPT);
+  return true;
+}
+
+/** INIT becomes a security exception under VM_CR.R_INIT (APM Vol. 2, "INIT Redirection"). */
+export const redirectsInit = (svm: SvmContext): boolean => (svm.cpu.w[VM_CR]! & VmCr.R_INIT) !== 0;

@@ -1,0 +1,118 @@
+import type { EventKind, Vcpu, Virtualization } from '@nestvm/cpu';
+import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, Place, Shadow, SMM } from '@nestvm/cpu/extension';
+import type { SensitiveEvent } from '@nestvm/isa';
+import type { PhysicalMemory } from '@nestvm/memory';
+import type { Mmu } from '@nestvm/mmu';
+import type { VmrunView } from './checks/view.js';
+import { SvmContext } from './context.js';
+import { exitIndexName } from './exits/codes.js';
+import { createSvmFeatures } from './features.js';
+import { installInstructions } from './instructions/instructions.js';
+import { interceptEvent, physicalInterruptsAllowed, serviceVirtualInterrupt, serviceVirtualNmi } from './intercepts/events.js';
+import { interceptException, nestedPageFault } from './intercepts/exceptions.js';
+import { interceptInstruction } from './intercepts/intercept.js';
+import { installMsrs, resetMsrs } from './msrs.js';
+import { scaleTsc } from './transitions/tsc.js';
+import { IntControl, Vmcb } from './vmcb/layout.js';
+
+/** What SVM needs beside the vCPU. */
+export interface SvmOptions {
+  /** Guest-physical memory, where the VMCBs are. */
+  readonly memory: PhysicalMemory;
+  /** The MMU of the vCPU. */
+  readonly mmu: Mmu;
+}
+
+/** AMD SVM on one vCPU. */
+export class Svm implements Virtualization {
+  readonly context: SvmContext;
+  /** What the checks look at, for `explain` and `lint`. */
+  readonly view: VmrunView;
+  onFailedEntry: ((cpu: Vcpu) => void) | null = null;
+
+  constructor(cpu: Vcpu, options: SvmOptions) {
+    this.context = new SvmContext(cpu, options.memory, options.mmu, createSvmFeatures(cpu));
+    this.view = { cpu, svm: this.context, i32: this.context.i32, v: 0 };
+    installMsrs(this.context);
+    installInstructions(this.context, this.view);
+    resetMsrs(this.context);
+  }
+
+  get counters(): SvmContext['counters'] {
+    return this.context.counters;
+  }
+
+  get ledger(): SvmContext['ledger'] {
+    return this.context.ledger;
+  }
+
+  exitName(reason: number): string {
+    return exitIndexName(reason);
+  }
+
+  intercept(_cpu: Vcpu, event: SensitiveEvent, length: number, number: number, write: boolean, extra: number): boolean {
+    return interceptInstruction(this.context, event, length, number, write, extra);
+  }
+
+  interceptException(_cpu: Vcpu, vector: number, error: number, hasError: boolean, kind: EventKind): boolean {
+    return interceptException(this.context, vector, error, hasError, kind);
+  }
+
+  secondStageFault(): void {
+    nestedPageFault(this.context);
+  }
+
+  interceptEvent(_cpu: Vcpu, event: 'INTR' | 'NMI' | 'SMI' | 'INIT' | 'SIPI' | 'SHUTDOWN' | 'TASK_SWITCH', detail: number): boolean {
+    return interceptEvent(this.context, event, detail);
+  }
+
+  interruptsAllowed(): boolean {
+    return physicalInterruptsAllowed(this.context);
+  }
+
+  service(_cpu: Vcpu, place: Place): boolean {
+    return place === Place.BEFORE_NMI && serviceVirtualNmi(this.context);
+  }
+
+  serviceGuest(_cpu: Vcpu, held: boolean): boolean {
+    return serviceVirtualInterrupt(this.context, held);
+  }
+
+  readVirtualTpr(): number {
+    const control = this.context.i32[this.context.vmcb + Vmcb.INT_CONTROL]!;
+    return (control & IntControl.V_INTR_MASKING) !== 0 ? control & 15 : -1;
+  }
+
+  writeVirtualTpr(cpu: Vcpu, value: number): boolean {
+    const { i32, vmcb } = this.context;
+    const control = i32[vmcb + Vmcb.INT_CONTROL]!;
+    if ((control & IntControl.V_INTR_MASKING) === 0) return false;
+    i32[vmcb + Vmcb.INT_CONTROL] = (control & ~IntControl.V_TPR) | value;
+    cpu.requestAttention();
+    return true;
+  }
+
+  get tscOffsetLo(): number {
+    return this.context.tscOffsetLo;
+  }
+
+  get tscOffsetHi(): number {
+    return this.context.tscOffsetHi;
+  }
+
+  scaleTsc(): void {
+    if (this.context.features.tscScale) scaleTsc(this.context);
+  }
+
+  reset(): void {
+    resetMsrs(this.context);
+    this.ledger.forget();
+  }
+}
+
+/** Gives a vCPU SVM: its MSRs, instructions, and guest mode. The CPU model must offer `svm`. */
+export function attachSvm(cpu: Vcpu, options: SvmOptions): Svm {
+  const svm = new Svm(cpu, options);
+  cpu.virtualization = svm;
+  return svm;
+}

@@ -1,0 +1,140 @@
+import {
+  ACTIVITY,
+  CPL,
+  CR0,
+  CR2,
+  CR3,
+  CR4,
+  DR,
+  EFER,
+  GDTR_BASE,
+  GDTR_LIMIT,
+  GPR,
+  IDTR_BASE,
+  IDTR_LIMIT,
+  INTERRUPTIBILITY,
+  PENDING_DEBUG,
+  RIP,
+  syncBreakpoints,
+  word,
+} from '@nestvm/cpu/extension';
+import { Segment } from '@nestvm/isa';
+import type { SvmContext } from '../context.js';
+import { NestedControl, Vmcb } from '../vmcb/layout.js';
+import { loadSegment, storeSegment } from './segments.js';
+
+const PAT = word('pat');
+const DR6 = DR + 12;
+const DR7 = DR + 14;
+const RSP = GPR + 8;
+const RAX = GPR;
+const EFER_LME = 1 << 8;
+const EFER_LMA = 1 << 10;
+const CR0_PE = 1;
+const CR0_ET = 1 << 4;
+const CR0_PG = 1 << 31;
+const RFLAGS_VM = 1 << 17;
+const RFLAGS_MASK = 0x3f7fd7;
+const SHADOWS = 3;
+const STI_SHADOW = 1;
+const DR6_WRITABLE = 0xe00f;
+const DR6_FIXED = 0xffff0ff0 | 0;
+const DR7_WRITABLE = 0xffff23ff | 0;
+const DR7_FIXED = 0x400;
+
+/** The 64-bit fields that are copied as they are: VMCB word, vCPU word. */
+const COPIED: readonly number[] = [Vmcb.CR2, CR2, Vmcb.RIP, RIP, Vmcb.RSP, RSP, Vmcb.RAX, RAX];
+
+function load64(svm: SvmContext, to: number, from: number): void {
+  const { w } = svm.cpu;
+  w[to] = svm.i32[from]!;
+  w[to + 1] = svm.i32[from + 1]!;
+}
+
+function store64(svm: SvmContext, to: number, from: number): void {
+  const { w } = svm.cpu;
+  svm.i32[to] = w[from]!;
+  svm.i32[to + 1] = w[from + 1]!;
+}
+
+/** CPL of the guest: 0 in real mode, 3 in virtual-8086 mode, else what the VMCB says. */
+function guestCpl(svm: SvmContext, v: number, rflags: number): number {
+  if ((svm.i32[v + Vmcb.CR0]! & CR0_PE) === 0) return 0;
+  return (rflags & RFLAGS_VM) !== 0 ? 3 : (svm.i32[v + Vmcb.CPL_WORD]! >>> 24) & 3;
+}
+
+function loadControlRegisters(svm: SvmContext, v: number): void {
+  const { i32 } = svm;
+  const { w } = svm.cpu;
+  const cr0 = i32[v + Vmcb.CR0]!;
+  const efer = i32[v + Vmcb.EFER]!;
+  w[CR0] = cr0 | CR0_ET;
+  w[CR0 + 1] = 0;
+  load64(svm, CR3, v + Vmcb.CR3);
+  w[CR4] = i32[v + Vmcb.CR4]!;
+  w[CR4 + 1] = 0;
+  w[EFER] = (cr0 & CR0_PG) !== 0 && (efer & EFER_LME) !== 0 ? efer | EFER_LMA : efer & ~EFER_LMA;
+  w[EFER + 1] = 0;
+}
+
+function loadDebugRegisters(svm: SvmContext, v: number): void {
+  const { i32, cpu } = svm;
+  const { w } = cpu;
+  w[DR6] = (i32[v + Vmcb.DR6]! & DR6_WRITABLE) | DR6_FIXED;
+  const before = w[DR7]!;
+  const dr7 = (i32[v + Vmcb.DR7]! & DR7_WRITABLE) | DR7_FIXED;
+  w[DR7] = dr7;
+  if (((before | dr7) & 0xff) !== 0) syncBreakpoints(cpu);
+}
+
+/** VMRUN's second half: the guest's registers come from the VMCB at word `v`, whose checks have passed. `updateMode` and the MMU are the caller's. */
+export function loadGuest(svm: SvmContext, v: number): void {
+  const { i32, cpu } = svm;
+  const { w } = cpu;
+  loadSegment(svm, v + Vmcb.ES, Segment.ES);
+  loadSegment(svm, v + Vmcb.CS, Segment.CS);
+  loadSegment(svm, v + Vmcb.SS, Segment.SS);
+  loadSegment(svm, v + Vmcb.DS, Segment.DS);
+  load64(svm, GDTR_BASE, v + Vmcb.GDTR + 2);
+  w[GDTR_LIMIT] = i32[v + Vmcb.GDTR + 1]! & 0xffff;
+  load64(svm, IDTR_BASE, v + Vmcb.IDTR + 2);
+  w[IDTR_LIMIT] = i32[v + Vmcb.IDTR + 1]! & 0xffff;
+  loadControlRegisters(svm, v);
+  loadDebugRegisters(svm, v);
+  for (let i = 0; i < COPIED.length; i += 2) load64(svm, COPIED[i + 1]!, v + COPIED[i]!);
+  const rflags = (i32[v + Vmcb.RFLAGS]! & RFLAGS_MASK) | 2;
+  cpu.writeRflags(rflags);
+  w[CPL] = guestCpl(svm, v, rflags);
+  if ((i32[v + Vmcb.NESTED_CONTROL]! & NestedControl.NP_ENABLE) !== 0) load64(svm, PAT, v + Vmcb.G_PAT);
+  w[INTERRUPTIBILITY] = (w[INTERRUPTIBILITY]! & ~SHADOWS) | (i32[v + Vmcb.INT_STATE]! & STI_SHADOW);
+  w[PENDING_DEBUG] = 0;
+}
+
+/** #VMEXIT's first half: the guest's registers go to the VMCB at word `v`. */
+export function storeGuest(svm: SvmContext, v: number): void {
+  const { i32, cpu } = svm;
+  const { w } = cpu;
+  storeSegment(svm, v + Vmcb.ES, Segment.ES);
+  storeSegment(svm, v + Vmcb.CS, Segment.CS);
+  storeSegment(svm, v + Vmcb.SS, Segment.SS);
+  storeSegment(svm, v + Vmcb.DS, Segment.DS);
+  store64(svm, v + Vmcb.GDTR + 2, GDTR_BASE);
+  i32[v + Vmcb.GDTR + 1] = w[GDTR_LIMIT]!;
+  store64(svm, v + Vmcb.IDTR + 2, IDTR_BASE);
+  i32[v + Vmcb.IDTR + 1] = w[IDTR_LIMIT]!;
+  store64(svm, v + Vmcb.EFER, EFER);
+  store64(svm, v + Vmcb.CR0, CR0);
+  store64(svm, v + Vmcb.CR3, CR3);
+  store64(svm, v + Vmcb.CR4, CR4);
+  store64(svm, v + Vmcb.DR6, DR6);
+  store64(svm, v + Vmcb.DR7, DR7);
+  for (let i = 0; i < COPIED.length; i += 2) store64(svm, v + COPIED[i]!, COPIED[i + 1]!);
+  i32[v + Vmcb.RFLAGS] = cpu.readRflags();
+  i32[v + Vmcb.RFLAGS + 1] = 0;
+  i32[v + Vmcb.CPL_WORD] = (i32[v + Vmcb.CPL_WORD]! & 0xffffff) | (w[CPL]! << 24);
+  if ((i32[v + Vmcb.NESTED_CONTROL]! & NestedControl.NP_ENABLE) !== 0) store64(svm, v + Vmcb.G_PAT, PAT);
+  i32[v + Vmcb.INT_STATE] = (i32[v + Vmcb.INT_STATE]! & ~STI_SHADOW) | ((w[INTERRUPTIBILITY]! & SHADOWS) !== 0 ? STI_SHADOW : 0);
+  w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~SHADOWS;
+  w[PENDING_DEBUG] = 0;
+  w[ACTIVITY] = 0;
+}
