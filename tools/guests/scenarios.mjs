@@ -1,0 +1,67 @@
+/**
+ * The runs of real guests that `pnpm test:guests` makes. `tier` is `ci` (short, in .ci/run) or `nightly`. A run passes when the console shows every
+ * line of `expect` in this order and the emulator ends with `status` (0).
+ */
+
+const linux = (/** @type {string} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
+
+/** Typed at the shell of a booted guest. */
+const shell = { at: 'nestvm# ', type: 'echo sum-$((6*7)) cpus-$(nproc); poweroff -f\n' };
+
+/** Debian's kernel and a busybox shell. */
+function boot(name, tier, machine, cpu, { smp = 1, halt = 'poweroff -f' } = {}) {
+  return {
+    name,
+    tier,
+    initramfs: 'initrd.cpio',
+    arguments: ['-M', machine, '-cpu', cpu, '-m', '512M', '-smp', String(smp)],
+    append: linux('nestvm.fin=poweroff'),
+    input: { ...shell, type: shell.type.replace('poweroff -f', halt) },
+    expect: ['NESTVM-GUEST-READY', `sum-42 cpus-${smp}`],
+    timeoutMinutes: 5,
+  };
+}
+
+/** Debian's KVM in L1 (and in L2 …), `levels` in all. */
+function levels(name, tier, cpu, { depth = 2, words = [], memory = '640M', initramfs = 'nested.cpio', machine = 'pc', timeoutMinutes = 15 } = {}) {
+  return {
+    name,
+    tier,
+    initramfs,
+    arguments: ['--nested', '-M', machine, '-cpu', cpu, '-m', memory],
+    append: linux('nestvm.run=levels', `nestvm.levels=${depth}`, ...words),
+    expect: [
+      ...Array.from({ length: depth }, (_, i) => `hello from L${i + 1}`),
+      ...Array.from({ length: depth - 1 }, (_, i) => `L${depth - 1 - i}: L${depth - i} ended with status 0`),
+    ],
+    timeoutMinutes,
+  };
+}
+
+const qemu = (/** @type {string} */ board) => ({ words: [`nestvm.vmm=qemu-${board}`], memory: '768M', initramfs: 'nested-qemu.cpio' });
+
+export const scenarios = [
+  boot('boot-pc', 'ci', 'pc', 'max'),
+  boot('boot-q35-epyc', 'ci', 'q35', 'EPYC'),
+  boot('boot-microvm-nehalem', 'ci', 'microvm', 'Nehalem', { halt: 'reboot -f' }),
+  boot('boot-isapc-qemu64', 'ci', 'isapc', 'qemu64', { halt: 'reboot -f' }),
+  boot('boot-pc-smp2-haswell', 'ci', 'pc', 'Haswell', { smp: 2 }),
+  boot('boot-pc-skylake', 'nightly', 'pc', 'Skylake-Server'),
+  boot('boot-q35-opteron', 'nightly', 'q35', 'Opteron_G5'),
+  boot('boot-q35-smp4', 'nightly', 'q35', 'max', { smp: 4 }),
+
+  levels('kvm-intel-l2', 'ci', 'host'),
+  levels('kvm-amd-l2', 'ci', 'EPYC,svm=on'),
+  levels('kvm-amd-qemu-microvm-l2', 'ci', 'EPYC-Milan,svm=on', qemu('microvm')),
+  levels('kvm-intel-qemu-microvm-l2', 'nightly', 'Haswell-noTSX-IBRS,vmx=on', qemu('microvm')),
+  levels('kvm-intel-qemu-pc-l2', 'nightly', 'Skylake-Server,vmx=on', qemu('pc')),
+  levels('kvm-amd-qemu-pc-l2', 'nightly', 'EPYC,svm=on', qemu('pc')),
+  levels('kvm-intel-haswell-l2', 'nightly', 'Haswell-noTSX-IBRS,vmx=on'),
+  levels('kvm-intel-skylake-l2', 'nightly', 'Skylake-Server,vmx=on'),
+  levels('kvm-intel-sapphire-l2', 'nightly', 'SapphireRapids,vmx=on'),
+  levels('kvm-amd-milan-l2', 'nightly', 'EPYC-Milan,svm=on'),
+  levels('kvm-intel-noept-l2', 'nightly', 'Haswell-noTSX-IBRS,vmx=on', { words: ['nestvm.kvm=ept=0'] }),
+  levels('kvm-amd-nonpt-l2', 'nightly', 'EPYC,svm=on', { words: ['nestvm.kvm=npt=0'] }),
+  levels('kvm-intel-l3', 'nightly', 'host', { depth: 3, timeoutMinutes: 40 }),
+  levels('kvm-amd-l3', 'nightly', 'EPYC,svm=on', { depth: 3, timeoutMinutes: 40 }),
+];

@@ -1,0 +1,106 @@
+#!/usr/bin/env node
+/**
+ * Runs real guests on the emulator and looks at their consoles: `pnpm test:guests`.
+ *
+ * Usage: pnpm test:guests [--tier ci|nightly|all] [--only name,name] [--list] [--jobs N]
+ * Each console is kept in build/guests/logs/NAME.log. Ends with a line `N passed, N failed`.
+ */
+import { spawn } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { buildGuests, defaultOutput } from './build.mjs';
+import { scenarios } from './scenarios.mjs';
+
+const root = resolve(fileURLToPath(new URL('../../', import.meta.url)));
+const logs = join(defaultOutput, 'logs');
+
+/** The first line of `expect` that the console lacks, in order; undefined when all are there. */
+function firstMissing(console_, expect) {
+  let from = 0;
+  for (const text of expect) {
+    const at = console_.indexOf(text, from);
+    if (at < 0) return text;
+    from = at + text.length;
+  }
+  return undefined;
+}
+
+/** Runs one scenario; resolves to what went wrong, or undefined. */
+function run(scenario) {
+  const args = [...scenario.arguments, '-kernel', join(defaultOutput, 'vmlinuz'), '-initrd', join(defaultOutput, scenario.initramfs)];
+  args.push('-append', scenario.append, '-nographic', '-no-reboot');
+  const child = spawn(process.execPath, [join(root, 'tools/workspace/nestvm.mjs'), 'run', ...args], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
+  return new Promise((done) => {
+    let output = '';
+    let typed = false;
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill('SIGKILL');
+    }, scenario.timeoutMinutes * 60_000);
+    const onData = (data) => {
+      output += data;
+      if (!scenario.input || typed || !output.includes(scenario.input.at)) return;
+      typed = true;
+      child.stdin.write(scenario.input.type);
+    };
+    child.stdout.on('data', onData);
+    child.stderr.on('data', onData);
+    child.stdin.on('error', () => {});
+    child.on('close', (status, signal) => {
+      clearTimeout(timer);
+      writeFileSync(join(logs, `${scenario.name}.log`), output);
+      const missing = firstMissing(output, scenario.expect);
+      if (late) done(`no end after ${scenario.timeoutMinutes} minutes${missing ? `, and no "${missing}"` : ''}`);
+      else if (missing) done(`no "${missing}" on the console`);
+      else if (status !== (scenario.status ?? 0)) done(`ended with ${signal ?? `status ${status}`}`);
+      else done(undefined);
+    });
+  });
+}
+
+async function report(scenario) {
+  const start = process.hrtime.bigint();
+  const problem = await run(scenario);
+  const seconds = (Number(process.hrtime.bigint() - start) / 1e9).toFixed(0);
+  console.log(
+    `${problem ? '✗' : '✓'} ${scenario.name} (${seconds} s)${problem ? `: ${problem}; console in ${join(logs, `${scenario.name}.log`)}` : ''}`,
+  );
+  return problem === undefined;
+}
+
+function chosen(values) {
+  if (!values.only) return scenarios.filter(({ tier }) => values.tier === 'all' || tier === values.tier);
+  return values.only.split(',').map((name) => {
+    const found = scenarios.find((scenario) => scenario.name === name);
+    if (!found) throw new Error(`There is no guest run named ${name}; \`pnpm test:guests --list\` shows them.`);
+    return found;
+  });
+}
+
+async function main() {
+  const { values } = parseArgs({
+    options: { tier: { type: 'string', default: 'ci' }, only: { type: 'string' }, list: { type: 'boolean' }, jobs: { type: 'string', default: '1' } },
+    args: process.argv.slice(2).filter((argument) => argument !== '--'),
+  });
+  if (values.list) {
+    for (const { name, tier } of scenarios) console.log(`${tier.padEnd(8)} ${name}`);
+    return;
+  }
+  const queue = chosen(values);
+  const log = (line) => console.log(line);
+  buildGuests({ qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'), log });
+  mkdirSync(logs, { recursive: true });
+  const results = [];
+  const worker = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) results.push(await report(next));
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Number(values.jobs) || 1) }, worker));
+  const failed = results.filter((passed) => !passed).length;
+  console.log(`${results.length - failed} passed, ${failed} failed`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+await main();
