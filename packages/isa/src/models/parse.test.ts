@@ -28,6 +28,13 @@ describe('parseCpu', () => {
     expect(parseCpu('Haswell').missing).toEqual(['hle', 'rtm']);
   });
 
+  it('shows features that a capability MSR announces', () => {
+    const capabilities = (text: string): bigint => parseCpu(text).msr(0x10a);
+    expect(capabilities('Cascadelake-Server-v2') & 0x2bn).toBe(0x2bn); // RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, MDS_NO
+    expect(capabilities('max,-rdctl-no') & 3n).toBe(2n);
+    expect(capabilities('Haswell')).toBe(0n);
+  });
+
   it('applies +, - and = in order', () => {
     const cpu = parseCpu('Haswell-noTSX,-avx,sse4_2=off,+avx2,vendor=amd,family=0x19');
     expect(cpu.has('avx2')).toBe(false); // stands on avx

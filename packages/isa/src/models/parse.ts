@@ -1,5 +1,5 @@
 import type { CpuDescription, CpuIdentity, CpuidDynamicState, CpuidRegisters, CpuTopology } from './cpu-model.js';
-import { cpuidLeaf } from './cpuid.js';
+import { cpuidLeaf, featureMsr } from './cpuid.js';
 import { CpuModelError } from './errors.js';
 import type { ModelRow } from './feature-rows.js';
 import { type CpuFeature, featureNames, featureRequires, findFeature, implementedFeatures } from './features.js';
@@ -52,6 +52,11 @@ export class CpuModel implements CpuDescription {
   /** The CPUID instruction on this CPU. */
   cpuid(leaf: number, subleaf: number, state: CpuidDynamicState): CpuidRegisters {
     return cpuidLeaf(this, leaf, subleaf, state);
+  }
+
+  /** Value of a capability MSR (IA32_ARCH_CAPABILITIES …) that the features make, 0 for other MSRs. */
+  msr(index: number): bigint {
+    return featureMsr(this, index);
   }
 
   /** What was left out, as a line for a warning. */
