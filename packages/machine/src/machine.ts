@@ -11,7 +11,7 @@ import { MachineError } from './errors.js';
 import { mapFirmware } from './firmware.js';
 import { createMemoryHost } from './host.js';
 import { type LevelCounts, levelCounts } from './levels.js';
-import { resolveNesting } from './nested.js';
+import { attachExtension, resolveNesting } from './nested.js';
 import { cpuCount, Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
 import { installTrace, type MachineTrace } from './trace.js';
@@ -167,6 +167,7 @@ export class Machine {
         model: config.cpu,
         random,
       });
+      attachExtension(cpu, memory, mmu);
       const source = platform.localApics[index] ?? (index === 0 ? platform.picSource : undefined);
       if (source) cpu.connectInterrupts(source);
       cpu.onPlatformEvent = (event) => {

@@ -1,4 +1,8 @@
+import type { Vcpu } from '@nestvm/cpu';
 import { parseCpu } from '@nestvm/isa/models';
+import type { PhysicalMemory } from '@nestvm/memory';
+import type { Mmu } from '@nestvm/mmu';
+import { attachSvm } from '@nestvm/svm';
 import type { MachineConfig, MachineOptions } from './config.js';
 import { MachineError } from './errors.js';
 
@@ -21,4 +25,9 @@ export function resolveNesting({ cpu, nested = false, ...rest }: MachineOptions)
       `machine: nested is for ${vendor}, but the CPU '${model.name}' is of ${model.vendor}; choose one of the two`,
     );
   return { ...rest, cpu: model, nested: nested !== false };
+}
+
+/** Gives a vCPU the hypervisor extension that its model offers, if any. */
+export function attachExtension(cpu: Vcpu, memory: PhysicalMemory, mmu: Mmu): void {
+  if (cpu.model.has('svm')) attachSvm(cpu, { memory, mmu });
 }

@@ -1,5 +1,5 @@
 import type { EventKind, Vcpu, Virtualization } from '@nestvm/cpu';
-import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, Place, Shadow, SMM } from '@nestvm/cpu/extension';
+import { Place } from '@nestvm/cpu/extension';
 import type { SensitiveEvent } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';

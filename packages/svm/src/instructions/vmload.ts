@@ -6,15 +6,15 @@ import { Vmcb } from '../vmcb/layout.js';
 
 /** The registers that VMLOAD and VMSAVE move beside segments: VMCB word, vCPU word. */
 const MOVED: readonly number[] = [
-  ...[Vmcb.STAR, STAR],
-  ...[Vmcb.LSTAR, LSTAR],
-  ...[Vmcb.CSTAR, CSTAR],
-  ...[Vmcb.SFMASK, FMASK],
-  ...[Vmcb.KERNEL_GS_BASE, KERNEL_GS_BASE],
-  ...[Vmcb.SYSENTER_CS, word('sysenterCs')],
-  ...[Vmcb.SYSENTER_ESP, word('sysenterEsp')],
-  ...[Vmcb.SYSENTER_EIP, word('sysenterEip')],
-];
+  [Vmcb.STAR, STAR],
+  [Vmcb.LSTAR, LSTAR],
+  [Vmcb.CSTAR, CSTAR],
+  [Vmcb.SFMASK, FMASK],
+  [Vmcb.KERNEL_GS_BASE, KERNEL_GS_BASE],
+  [Vmcb.SYSENTER_CS, word('sysenterCs')],
+  [Vmcb.SYSENTER_ESP, word('sysenterEsp')],
+  [Vmcb.SYSENTER_EIP, word('sysenterEip')],
+].flat();
 
 /** VMLOAD: what VMRUN leaves alone comes from the VMCB at word `v` (APM Vol. 3, VMLOAD). Addresses are made canonical. */
 export function loadHidden(svm: SvmContext, v: number): void {
