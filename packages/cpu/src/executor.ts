@@ -144,13 +144,19 @@ export class Interpreter implements Executor {
   /** One instruction, with what TF, shadows and breakpoints owe before and after it. */
   private step(): void {
     const { cpu } = this;
-    if (!beforeInstruction(cpu)) return deliverFault(cpu);
+    if (!beforeInstruction(cpu)) return this.deliver();
     const record = this.findBlock();
-    if (record === 0) return deliverFault(cpu);
+    if (record === 0) return this.deliver();
     this.engine.handlers.enterAt(record, cpu.base);
     const reason = cpu.w[EXIT_REASON]!;
     const completed = this.handleExit();
     if (completed && reason !== ExitReason.STALE) afterInstruction(cpu);
+  }
+
+  /** Delivers the recorded fault. It counts as an instruction: a handler that faults at once would otherwise never let go of the thread. */
+  private deliver(): void {
+    deliverFault(this.cpu);
+    this.cpu.w[BUDGET] = this.cpu.w[BUDGET]! - 1;
   }
 
   /** Acts on why the engine left; false when the instruction did not complete. */
@@ -170,7 +176,7 @@ export class Interpreter implements Executor {
         return this.system(record);
       case ExitReason.FAULT:
         this.retreat(record);
-        deliverFault(this.cpu);
+        this.deliver();
         return false;
       case ExitReason.REPEAT:
         this.retreat(record);
@@ -202,7 +208,7 @@ export class Interpreter implements Executor {
     if ((cpu.w[MODE]! & Mode.SINGLE) !== 0) return true;
     const record = this.findBlock();
     if (record === 0) {
-      deliverFault(cpu);
+      this.deliver();
       return false;
     }
     this.found = record;
@@ -215,7 +221,7 @@ export class Interpreter implements Executor {
     const flushes = engine.cache.flushes;
     const target = this.findBlock();
     if (target === 0) {
-      deliverFault(cpu);
+      this.deliver();
       return false;
     }
     const { i32 } = engine.arena;
@@ -283,7 +289,7 @@ export class Interpreter implements Executor {
     const { insn, vector } = engine.builder.systemRecords[engine.arena.i32[(record + Record.IMMEDIATE) >>> 2]!]!;
     if (vector >= 0) {
       cpu.raise(vector, vector === GP ? 0 : undefined);
-      deliverFault(cpu);
+      this.deliver();
       return false;
     }
     cpu.instruction = insn;
@@ -309,7 +315,7 @@ export class Interpreter implements Executor {
         w[BUDGET] = w[BUDGET]! - 1;
         return false;
       default:
-        deliverFault(cpu);
+        this.deliver();
         return false;
     }
   }

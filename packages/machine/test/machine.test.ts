@@ -19,6 +19,21 @@ const machineWith = (bytes: readonly number[], rest: Partial<MachineConfig> = {}
 /** mov al, value; out port, al. */
 const out = (port: number, value: number): number[] => [0xb0, value, 0xe6, port];
 
+describe('a guest that does nothing but fault', () => {
+  it.each([
+    // IVT entry 6 leads to the UD2 itself; SP wraps round and round.
+    ['#UD in real mode', [0xc7, 0x06, 0x18, 0x00, 0x0c, 0x7c, 0xc7, 0x06, 0x1a, 0x00, 0x00, 0x00, 0x0f, 0x0b]],
+    // Entry 0 leads to DIV by zero: xor ax, ax; div ax.
+    ['#DE in real mode', [0xc7, 0x06, 0x00, 0x00, 0x0e, 0x7c, 0xc7, 0x06, 0x02, 0x00, 0x00, 0x00, 0x31, 0xc0, 0xf7, 0xf0]],
+    ['INT3 through itself', [0xc7, 0x06, 0x0c, 0x00, 0x0c, 0x7c, 0xc7, 0x06, 0x0e, 0x00, 0x00, 0x00, 0xcc]],
+  ])('%s: the machine can be stopped', async (_name, guest) => {
+    const machine = machineWith(guest, { host: createEventLoopHost(globalThis), clock: { kind: 'host' } });
+    setTimeout(() => machine.stop(), 30);
+    expect(await machine.run()).toEqual({ kind: 'stopped' });
+    expect(machine.retired).toBeGreaterThan(10);
+  });
+});
+
 describe.each(boardNames)('board %s', (board) => {
   it('ends with the status that isa-debug-exit is given', async () => {
     expect(await machineWith(out(0xf4, 3), { board }).run()).toEqual({ kind: 'exit', status: 7 });
