@@ -3,7 +3,7 @@ import type { Arena, PhysicalMemory } from '@nestvm/memory';
 import { type Meanings, meanings } from '@nestvm/semantics';
 import { BlockBuilder } from './blocks/block-builder.js';
 import { CodeCache } from './blocks/code-cache.js';
-import { afterInstruction, beforeInstruction } from './events/debug.js';
+import { afterInstruction, afterIteration, beforeInstruction } from './events/debug.js';
 import { Activity, deliverFault } from './events/deliver.js';
 import { serviceEvents } from './events/service.js';
 import { Handlers } from './interpreter/handlers.js';
@@ -182,6 +182,7 @@ export class Interpreter implements Executor {
         this.retreat(record);
         // A repeated instruction that made progress counts as one, so that time goes on.
         w[BUDGET] = w[BUDGET]! - 1;
+        afterIteration(this.cpu);
         return false;
       default:
         this.retreat(record);
@@ -313,6 +314,7 @@ export class Interpreter implements Executor {
         return true;
       case Outcome.REPEAT:
         w[BUDGET] = w[BUDGET]! - 1;
+        afterIteration(cpu);
         return false;
       default:
         this.deliver();

@@ -1,8 +1,8 @@
-import { Dr6, Dr7, Rflags, Vector } from '@nestvm/isa';
+import { Dr6, Dr7, Mode, Rflags, Vector } from '@nestvm/isa';
 import { Shadow, updateModeBits } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
-import { DR, GUEST_MODE, INTERRUPTIBILITY, PENDING_DEBUG, RFLAGS, RIP, SEG_BASE } from '../words.js';
+import { DR, GUEST_MODE, INTERRUPTIBILITY, MODE, PENDING_DEBUG, RFLAGS, RIP, SEG_BASE } from '../words.js';
 
 const DR6 = DR + 12;
 const DR7 = DR + 14;
@@ -79,15 +79,11 @@ export function beforeInstruction(cpu: Vcpu): boolean {
   return false;
 }
 
-/**
- * Called after the instruction of a one-instruction block (mode bit SINGLE at its start) has completed, not after a fault: ends the interrupt shadow that
- * it ran under, clears RF, and makes the single-step trap pending.
- */
-export function afterInstruction(cpu: Vcpu): void {
+/** The single-step trap and the end of the interrupt shadow, for what has just run alone. */
+function endStep(cpu: Vcpu): void {
   const w = cpu.w;
-  // A shadow or RF that this very instruction set up is for the next one.
+  // A shadow that this very instruction set up is for the next one.
   if (cpu.freshShadow === 0) w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~(Shadow.STI | Shadow.MOV_SS);
-  if (cpu.freshResume === 0) w[RFLAGS] = w[RFLAGS]! & ~Rflags.RF;
   if (cpu.trapFlag !== 0) {
     w[PENDING_DEBUG] = w[PENDING_DEBUG]! | Dr6.BS;
     cpu.trapFlag = 0;
@@ -95,4 +91,23 @@ export function afterInstruction(cpu: Vcpu): void {
   cpu.attention = 1;
   if (w[GUEST_MODE] !== 0 && cpu.virtualization?.singleStep === true) cpu.virtualization.completed?.(cpu);
   updateModeBits(cpu);
+}
+
+/**
+ * Called after an iteration of a repeated string instruction that is not its last: single-stepping traps after each (SDM Vol. 2, "REP"), with RIP still at the
+ * instruction. RF stays, so that a code breakpoint on it is not met again.
+ */
+export function afterIteration(cpu: Vcpu): void {
+  if ((cpu.w[MODE]! & Mode.SINGLE) !== 0) endStep(cpu);
+}
+
+/**
+ * Called after the instruction of a one-instruction block (mode bit SINGLE at its start) has completed, not after a fault: ends the interrupt shadow that
+ * it ran under, clears RF, and makes the single-step trap pending.
+ */
+export function afterInstruction(cpu: Vcpu): void {
+  const w = cpu.w;
+  // Likewise an RF that this very instruction set.
+  if (cpu.freshResume === 0) w[RFLAGS] = w[RFLAGS]! & ~Rflags.RF;
+  endStep(cpu);
 }

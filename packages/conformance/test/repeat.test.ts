@@ -1,0 +1,108 @@
+import { MmioSpace, PortSpace } from '@nestvm/bus';
+import { createDeterministicRandom, Engine, Interpreter, reset, updateMode, Vcpu } from '@nestvm/cpu';
+import { vcpuState } from '@nestvm/isa';
+import { parseCpu } from '@nestvm/isa/models';
+import { createArena, PhysicalMemory } from '@nestvm/memory';
+import { Mmu } from '@nestvm/mmu';
+import { describe, expect, it } from 'vitest';
+
+const CODE = 0x1000;
+const HANDLER = 0x2000;
+const COUNTER = 0x3000;
+
+/** pushf; pop ax; or ah, 1; push ax; popf, then the instruction under test, then HLT. */
+const stepping = (...instruction: number[]): number[] => [0x9c, 0x58, 0x80, 0xcc, 0x01, 0x50, 0x9d, ...instruction, 0xf4];
+const FIRST = CODE + 7;
+
+/**
+ * inc word [COUNTER]; push bp; mov bp, sp; push ax; mov ax, [bp+2]; mov [COUNTER+2], ax; cmp ax, FIRST; je past; and byte [bp+7], 0xfe; past: pop ax; pop bp; iret:
+ * stepping ends behind the instruction.
+ */
+const HANDLER_CODE = [
+  [0xff, 0x06, 0x00, 0x30, 0x55, 0x89, 0xe5, 0x50, 0x8b, 0x46, 0x02, 0xa3, 0x02, 0x30],
+  [0x3d, FIRST & 0xff, FIRST >> 8, 0x74, 0x04, 0x80, 0x66, 0x07, 0xfe, 0x58, 0x5d, 0xcf],
+].flat();
+
+/** A real-mode machine whose #DB handler counts its calls and keeps the IP that it was called with. */
+function realMode(code: readonly number[]): { cpu: Vcpu; run: () => void; word: (at: number) => number } {
+  const arena = createArena({ bytes: 64 << 20 });
+  const memory = new PhysicalMemory({ arena, mmio: new MmioSpace() });
+  const ram = arena.allocate('guest RAM', 0x10000, 4096);
+  memory.mapRam(0, 0x10000, ram);
+  const base = arena.allocate('vcpu 0', vcpuState.size, 64);
+  const model = parseCpu('EPYC');
+  const mmu = new Mmu({ memory, vcpuBase: base, maxPhysicalAddress: model.physicalBits, pages1g: true });
+  const ports = new PortSpace();
+  const cpu = new Vcpu({
+    index: 0,
+    buffer: arena.memory.buffer,
+    base,
+    mmu,
+    memory,
+    ports,
+    clock: { nowNs: () => 0 },
+    model,
+    random: createDeterministicRandom(1),
+  });
+  const interpreter = new Interpreter(cpu, new Engine(arena, memory));
+  reset(cpu);
+  memory.write(4, Uint8Array.of(HANDLER & 0xff, HANDLER >> 8, 0, 0));
+  memory.write(HANDLER, Uint8Array.from(HANDLER_CODE));
+  memory.write(CODE, Uint8Array.from(code));
+  cpu.w[(vcpuState.offset.segBase >>> 2) + 2] = 0;
+  cpu.h[(vcpuState.offset.segSelector >>> 1) + 1] = 0;
+  cpu.set64('rip', BigInt(CODE));
+  cpu.setGpr(4, 0x800n);
+  cpu.set64('rflags', 2n);
+  updateMode(cpu);
+  return {
+    cpu,
+    run: () => {
+      for (let i = 0; i < 50 && interpreter.run(1000) !== 'idle'; i++);
+    },
+    word: (at) => memory.read16(at),
+  };
+}
+
+describe('single-stepping a repeated string instruction', () => {
+  it('traps after each iteration, with IP at the instruction until the last', () => {
+    const machine = realMode(stepping(0xf3, 0xa4));
+    const { cpu } = machine;
+    cpu.setGpr(1, 5n);
+    cpu.setGpr(6, 0x4000n);
+    cpu.setGpr(7, 0x5000n);
+    machine.run();
+    expect(machine.word(COUNTER)).toBe(5);
+    expect(machine.word(COUNTER + 2)).toBe(FIRST + 2);
+    expect(cpu.gpr(1)).toBe(0n);
+    expect(cpu.gpr(7)).toBe(0x5005n);
+  });
+
+  it('traps once when the count is zero', () => {
+    const machine = realMode(stepping(0xf3, 0xaa));
+    machine.cpu.setGpr(1, 0n);
+    machine.run();
+    expect(machine.word(COUNTER)).toBe(1);
+  });
+
+  it('stops with REPE CMPS where the strings differ', () => {
+    const machine = realMode(stepping(0xf3, 0xa6));
+    const { cpu } = machine;
+    cpu.setGpr(1, 9n);
+    cpu.setGpr(6, 0x4000n);
+    cpu.setGpr(7, 0x1000n);
+    machine.run();
+    expect(machine.word(COUNTER)).toBe(1);
+    expect(cpu.gpr(1)).toBe(8n);
+  });
+
+  it('traps for each iteration of REP OUTS', () => {
+    const machine = realMode(stepping(0xf3, 0x6e));
+    machine.cpu.setGpr(1, 4n);
+    machine.cpu.setGpr(6, 0x4000n);
+    machine.cpu.setGpr(2, 0x80n);
+    machine.run();
+    expect(machine.word(COUNTER)).toBe(4);
+    expect(machine.cpu.gpr(1)).toBe(0n);
+  });
+});
