@@ -100,8 +100,9 @@ export const stack: Meanings = {
   POPA: (x) => {
     const width = x.facts.operandSize;
     const bytes = width / 8;
-    const values = ALL.map((_, i) => peek(x, width, (7 - i) * bytes));
-    for (const [i, register] of ALL.entries()) if (register !== Gpr.RSP) x.setGpr(width, register, values[i]);
+    // In the order of the pops, lowest address first, so that the first that faults is the one that is reported.
+    const values = ALL.map((_, i) => peek(x, width, i * bytes));
+    for (const [i, register] of ALL.entries()) if (register !== Gpr.RSP) x.setGpr(width, register, values[7 - i]);
     release(x, 8 * bytes);
   },
   ENTER: enter,

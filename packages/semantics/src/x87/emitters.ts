@@ -70,13 +70,10 @@ export function loadExtended(x: Context): { significand: Val<64>; se: I } {
 }
 
 /** Stores ten bytes, all or nothing. */
-export function storeExtended(x: Context, significand: Val<64>, se: I): Val<64> {
-  const address = x.effectiveAddress();
-  const linear = x.linear(address, 10, 1);
+export function storeExtended(x: Context, linear: Val<64>, significand: Val<64>, se: I): void {
   x.engine.probeWrite(x, 10, linear);
   x.engine.store(x, 64, linear, significand);
   x.engine.store(x, 16, linear.add(8), se.trunc(16));
-  return address;
 }
 
 /** Exceptions that came with the source operand when it is loaded: an invalid one for signaling NaNs (which become quiet), denormals. */

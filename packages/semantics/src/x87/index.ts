@@ -118,10 +118,15 @@ const FBLD: Emitter = (x) => {
   run(x, PUSH, 0);
 };
 
-/** Stores unless one of the exceptions `stopping` is unmasked, then records the exceptions and pops. */
-function storeUnless(x: Context, stopping: number, store: () => void, pops: number): void {
+/** Stores unless one of the exceptions `stopping` is unmasked (the memory must be writable all the same), then records the exceptions and pops. */
+function storeUnless(x: Context, stopping: number, bytes: number, store: (linear: Val<64>) => void, pops: number): void {
   const address = x.effectiveAddress();
-  x.code.if(fpuOf(x).unmasked().and(stopping).isZero(), store);
+  const linear = x.linear(address, bytes, 1);
+  x.code.if(
+    fpuOf(x).unmasked().and(stopping).isZero(),
+    () => store(linear),
+    () => x.engine.probeWrite(x, bytes, linear),
+  );
   recordPointers(x, address);
   run(x, COMPLETE, pops, stopping);
 }
@@ -132,7 +137,7 @@ const storeInteger =
     checkPending(x);
     const width: IntWidth = memoryWidth(x);
     const value = x.code.call(TO_INTEGER, 64, x.cpu, x.const(32, width), x.const(32, truncate));
-    storeUnless(x, 1, () => x.engine.store(x, width, x.operandAddress(width / 8, 1), value.trunc(width)), pops);
+    storeUnless(x, 1, width / 8, (linear) => x.engine.store(x, width, linear, value.trunc(width)), pops);
   };
 
 const FBSTP: Emitter = (x) => {
@@ -140,7 +145,7 @@ const FBSTP: Emitter = (x) => {
   const integer = x.code.call(TO_INTEGER, 64, x.cpu, x.const(32, 64), x.const(32, 0));
   const digits: Val<64> = x.code.call(TO_DECIMAL, 64, x.cpu, integer);
   const top = fpuOf(x).get(At.RESULT_SE);
-  storeUnless(x, 1, () => void storeExtended(x, digits, top), 1);
+  storeUnless(x, 1, 10, (linear) => storeExtended(x, linear, digits, top), 1);
 };
 
 const store =
@@ -161,11 +166,11 @@ const store =
         x.code.select(empty, x.const(64, INDEFINITE.significand), significand),
         x.code.select(empty, x.const(32, INDEFINITE.se), se),
       ];
-      return storeUnless(x, 1, () => void storeExtended(x, low, high), pops);
+      return storeUnless(x, 1, 10, (linear) => storeExtended(x, linear, low, high), pops);
     }
     const width = memoryWidth(x) as 32 | 64;
     const value = x.code.call(NARROW[width], 64, x.cpu);
-    storeUnless(x, 0x19, () => x.engine.store(x, width, x.operandAddress(width / 8, 1), value.trunc(width)), pops);
+    storeUnless(x, 0x19, width / 8, (linear) => x.engine.store(x, width, linear, value.trunc(width)), pops);
   };
 
 const FCMOV_CONDITION: Readonly<Record<string, number>> = { B: 2, NB: 3, E: 4, NE: 5, BE: 6, NBE: 7, U: 10, NU: 11 };
@@ -231,7 +236,14 @@ export const x87Meanings: Meanings = {
   ...Object.fromEntries(Object.entries(CONSTANTS).map(([name, target]) => [name, plain((x) => run(x, target))])),
   FST: store(0),
   FSTP: store(1),
-  FSTPNCE: store(1),
+  /** A pop that never checks for an empty stack: ST(i) takes what ST(0) has, valid or not. */
+  FSTPNCE: plain((x) => {
+    const f = fpuOf(x);
+    const { significand, se } = f.readRegister(f.physical(0));
+    f.writeRegister(f.physical(x.fields.rm()), significand, se);
+    f.set(vcpuState.offset.fsw, f.status.and(~Status.C1));
+    f.pop(x.const(32, 1));
+  }),
   FIST: storeInteger(0, 0),
   FISTP: storeInteger(1, 0),
   FISTTP: storeInteger(1, 1),
