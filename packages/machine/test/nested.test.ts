@@ -33,6 +33,13 @@ describe('the nesting switch', () => {
     expect(createMachine(options({ cpu: 'EPYC,svm=on', nested: true })).config.cpu.has('svm')).toBe(true);
   });
 
+  it('attaches the extension to every vCPU', () => {
+    const svm = createMachine(options({ cpu: parseCpu('EPYC', { sockets: 2, cores: 1, threads: 1 }, { nested: true }), nested: true }));
+    expect(svm.cpus.map((cpu) => cpu.virtualization?.ledger.kind)).toEqual(['vmcb', 'vmcb']);
+    expect(createMachine(options({})).cpus[0]!.virtualization).toBeNull();
+    expect(svm.levels()).toMatchObject({ entries: 0, exits: [], contexts: [] });
+  });
+
   it('refuses a CPU with an extension while it is off, or of another vendor', () => {
     const cpu = parseCpu('host', undefined, { nested: true });
     expect(codeOf(() => createMachine(options({ cpu })))).toBe('nesting-off');
