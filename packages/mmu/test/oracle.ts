@@ -23,6 +23,10 @@ export interface OracleMode {
   readonly maxPhysicalAddress: number;
   readonly pages1g: boolean;
   readonly pdpte: readonly bigint[];
+  /** Nested paging: PDPTEs are read from memory. */
+  readonly pdptesInMemory?: boolean;
+  /** HLAT paging: root, and how many top bits of the linear address must be ones. */
+  readonly hlat?: { readonly root: bigint; readonly prefix: number };
   /** Reads the little-endian integer of 4 or 8 bytes at a physical address. */
   readonly read: (address: bigint, bytes: 4 | 8) => bigint;
 }
@@ -37,8 +41,15 @@ export interface OracleAccess {
 
 /** What the manual says happens. */
 export type OracleResult =
-  | { readonly ok: true; readonly physical: bigint; readonly pageBytes: bigint; readonly updates: readonly Update[] }
+  | { readonly ok: true; readonly physical: bigint; readonly pageBytes: bigint; readonly updates: readonly Update[]; readonly rights: LinearRights }
   | { readonly ok: false; readonly errorCode: number };
+
+/** What the guest's tables grant for the address. */
+export interface LinearRights {
+  readonly user: boolean;
+  readonly writable: boolean;
+  readonly noExecute: boolean;
+}
 
 /** A flag update in a table entry: its low 32 bits before and after. */
 export interface Update {
@@ -62,7 +73,7 @@ const bit = (value: bigint, n: number): boolean => ((value >> BigInt(n)) & 1n) =
 const field = (value: bigint, high: number, low: number): bigint => (value >> BigInt(low)) & ((1n << BigInt(high - low + 1)) - 1n);
 const anySet = (value: bigint, high: number, low: number): boolean => high >= low && field(value, high, low) !== 0n;
 
-type WalkResult = Leaf | 'not-present' | 'reserved';
+type WalkResult = Leaf | 'not-present' | 'reserved' | 'restart';
 
 function walk32(mode: OracleMode, linear: bigint): WalkResult {
   const pdeAddress = (field(mode.cr3, 31, 12) << 12n) + field(linear, 31, 22) * 4n;
@@ -90,13 +101,14 @@ const LEVELS = [
   { name: 'pt', high: 20, low: 12 },
 ] as const;
 
-function walk64(mode: OracleMode, linear: bigint, from: 'pml5' | 'pml4' | 'pd', root: bigint): WalkResult {
+function walk64(mode: OracleMode, linear: bigint, from: 'pml5' | 'pml4' | 'pd', root: bigint, hlat = false): WalkResult {
   const steps: Step[] = [];
   let table = root;
   for (const level of LEVELS.slice(LEVELS.findIndex((l) => l.name === from))) {
     const address = table + field(linear, level.high, level.low) * 8n;
     const value = mode.read(address, 8);
     if (!bit(value, 0)) return 'not-present';
+    if (hlat && bit(value, 11)) return 'restart';
     if (bit(value, 63) && !mode.nxe) return 'reserved';
     if (anySet(value, 51, mode.maxPhysicalAddress)) return 'reserved';
     if (!mode.lma && anySet(value, 62, 52)) return 'reserved';
@@ -115,14 +127,22 @@ function walk64(mode: OracleMode, linear: bigint, from: 'pml5' | 'pml4' | 'pd', 
 }
 
 function walkPae(mode: OracleMode, linear: bigint): WalkResult {
-  const pdpte = mode.pdpte[Number(field(linear, 31, 30))]!;
+  const index = field(linear, 31, 30);
+  const inMemory = mode.pdptesInMemory === true;
+  const pdpte = inMemory ? mode.read((field(mode.cr3, 31, 5) << 5n) + index * 8n, 8) : mode.pdpte[Number(index)]!;
   if (!bit(pdpte, 0)) return 'not-present';
+  if (inMemory && (anySet(pdpte, 2, 1) || anySet(pdpte, 8, 5) || anySet(pdpte, 63, mode.maxPhysicalAddress))) return 'reserved';
   return walk64(mode, linear, 'pd', field(pdpte, 51, 12) << 12n);
 }
 
 function walk(mode: OracleMode, linear: bigint): WalkResult {
   if (!mode.pae) return walk32(mode, linear);
   if (!mode.lma) return walkPae(mode, linear);
+  const { hlat } = mode;
+  if (hlat !== undefined && (hlat.prefix === 0 || field(linear, 63, 64 - hlat.prefix) === (1n << BigInt(hlat.prefix)) - 1n)) {
+    const walked = walk64(mode, linear, mode.la57 ? 'pml5' : 'pml4', hlat.root, true);
+    if (walked !== 'restart') return walked;
+  }
   return walk64(mode, linear, mode.la57 ? 'pml5' : 'pml4', field(mode.cr3, 51, 12) << 12n);
 }
 
@@ -167,10 +187,12 @@ function flagUpdates(steps: readonly Step[], write: boolean): Update[] {
 
 /** Translates one access and says what it does to the tables; `updates` are not performed. */
 export function oracle(mode: OracleMode, access: OracleAccess): OracleResult {
-  if (!mode.pg) return { ok: true, physical: access.linear, pageBytes: 4096n, updates: [] };
+  if (!mode.pg) {
+    return { ok: true, physical: access.linear, pageBytes: 4096n, updates: [], rights: { user: true, writable: true, noExecute: false } };
+  }
   const leaf = walk(mode, access.linear);
   if (leaf === 'not-present') return { ok: false, errorCode: errorCode(mode, access, { p: false, rsvd: false, pk: false }) };
-  if (leaf === 'reserved') return { ok: false, errorCode: errorCode(mode, access, { p: true, rsvd: true, pk: false }) };
+  if (leaf === 'reserved' || leaf === 'restart') return { ok: false, errorCode: errorCode(mode, access, { p: true, rsvd: true, pk: false }) };
   const userAddress = leaf.steps.every(({ value }) => bit(value, 2));
   const writable = leaf.steps.every(({ value }) => bit(value, 1));
   const noExecute = mode.nxe && leaf.steps.some(({ value }) => bit(value, 63));
@@ -178,7 +200,8 @@ export function oracle(mode: OracleMode, access: OracleAccess): OracleResult {
   if (pk || rightsForbid(mode, access, userAddress, writable, noExecute)) {
     return { ok: false, errorCode: errorCode(mode, access, { p: true, rsvd: false, pk }) };
   }
-  return { ok: true, physical: leaf.frame, pageBytes: leaf.pageBytes, updates: flagUpdates(leaf.steps, access.kind === 'write') };
+  const rights = { user: userAddress, writable, noExecute };
+  return { ok: true, physical: leaf.frame, pageBytes: leaf.pageBytes, updates: flagUpdates(leaf.steps, access.kind === 'write'), rights };
 }
 
 /** The entries that a linear address is translated by, and the size of its page, whatever the rights; undefined when it is not mapped. */
