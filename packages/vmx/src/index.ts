@@ -15,3 +15,5 @@ export { capabilityMsrs } from './capabilities/msrs.js';
 export type { CapabilityMsr } from './capabilities/msrs.js';
 export { VmxError } from './errors.js';
 export type { VmxErrorCode } from './errors.js';
+export { attachVmx } from './attach.js';
+export type { Vmx, VmxClock, VmxOptions } from './vmx.js';

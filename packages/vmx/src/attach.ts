@@ -1,0 +1,47 @@
+import type { Vcpu } from '@nestvm/cpu';
+import { SYSTEM_INSTRUCTIONS, word } from '@nestvm/cpu/extension';
+import { Vector } from '@nestvm/isa';
+import { capabilityMsrs } from './capabilities/msrs.js';
+import { Proc2 } from './controls/controls.js';
+import { inNonRoot } from './instructions/exits.js';
+import { vmxInstructions } from './instructions/index.js';
+import { Vmx, type VmxOptions } from './vmx.js';
+
+const FEATURE_CONTROL = word('featureControl');
+const LOCK = 1;
+/** Locked, VMX outside of SMX. */
+const LOCKED_WITH_VMX = 5;
+const CR0_PE_PG = 0x80000001 | 0;
+
+/** CR0 and CR4 in VMX operation: the fixed bits, but for PE and PG of an unrestricted guest. */
+function allows(vmx: Vmx, register: 0 | 4, value: number): boolean {
+  if (!vmx.on) return true;
+  const c = vmx.capabilities;
+  if (register === 4) return (value & c.cr4Fixed0) === c.cr4Fixed0 && (value & ~c.cr4Fixed1) === 0;
+  const unrestricted = inNonRoot(vmx.cpu) && vmx.controls.hasProc2(Proc2.UNRESTRICTED_GUEST);
+  const must = unrestricted ? c.cr0Fixed0 & ~CR0_PE_PG : c.cr0Fixed0;
+  return (value & must) === must && (value & ~c.cr0Fixed1) === 0;
+}
+
+/** Plugs VMX into a vCPU: MSRs, instructions, guards of CR0 and CR4, and the port through which non-root operation is entered and left. */
+export function attachVmx(cpu: Vcpu, options: VmxOptions): Vmx {
+  const vmx = new Vmx(cpu, options);
+  cpu.virtualization = vmx;
+  cpu.controlGuard = (register, value) => allows(vmx, register, value);
+  cpu.msrs.define({
+    index: 0x3a,
+    name: 'IA32_FEATURE_CONTROL',
+    home: 'featureControl',
+    mask: [LOCKED_WITH_VMX | 2, 0],
+    reset: [options.locked === false ? 0 : LOCKED_WITH_VMX, 0],
+    allow: () => (cpu.w[FEATURE_CONTROL]! & LOCK) === 0,
+  });
+  for (const { index, name, lo, hi } of capabilityMsrs(vmx.capabilities)) {
+    const value = [lo, hi] as const;
+    cpu.msrs.define({ index, name, constant: () => value });
+  }
+  for (const [mnemonic, meaning] of Object.entries(vmxInstructions)) cpu.extensionInstructions[mnemonic] = (_cpu, insn) => meaning(vmx, insn);
+  cpu.extensionInstructions['RDPID'] = (_cpu, insn) =>
+    inNonRoot(cpu) && !vmx.controls.hasProc2(Proc2.ENABLE_RDTSCP) ? cpu.raise(Vector.UD) : SYSTEM_INSTRUCTIONS['RDPID']!(cpu, insn);
+  return vmx;
+}

@@ -1,0 +1,24 @@
+import { Proc1 } from '../controls/controls.js';
+import { exitForInstruction } from '../transitions/exit.js';
+import { ExitReason } from '../transitions/reasons.js';
+import type { Vmx } from '../vmx.js';
+
+/** Whether the access exits: the bitmaps cover 0-1FFFH and C0000000H-C0001FFFH, a KiB each for reading and then for writing. */
+function exits(vmx: Vmx, index: number, write: boolean): boolean {
+  const { controls, memory } = vmx;
+  if (!controls.hasProc1(Proc1.USE_MSR_BITMAPS)) return true;
+  const low = index < 0x2000;
+  if (!low && (index < 0xc0000000 || index > 0xc0001fff)) return true;
+  const at = controls.msrBitmap + (low ? 0 : 0x400) + (write ? 0x800 : 0) + ((index & 0x1fff) >>> 3);
+  return ((memory.read8(at) >>> (index & 7)) & 1) !== 0;
+}
+
+export function msrRead(vmx: Vmx, length: number, index: number): boolean {
+  if (exits(vmx, index, false)) return exitForInstruction(vmx, ExitReason.RDMSR, length);
+  return vmx.apic.readMsr(index, length);
+}
+
+export function msrWrite(vmx: Vmx, length: number, index: number): boolean {
+  if (exits(vmx, index, true)) return exitForInstruction(vmx, ExitReason.WRMSR, length);
+  return vmx.apic.writeMsr(index, length);
+}

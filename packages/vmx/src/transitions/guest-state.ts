@@ -1,0 +1,272 @@
+import {
+  ACTIVITY,
+  Activity,
+  CPL,
+  CR0,
+  CR3,
+  CR4,
+  DR,
+  EFER,
+  GDTR_BASE,
+  GDTR_LIMIT,
+  GPR,
+  IDTR_BASE,
+  IDTR_LIMIT,
+  INTERRUPTIBILITY,
+  PENDING_DEBUG,
+  RFLAGS,
+  RIP,
+  SEG_ATTRIBUTES,
+  SEG_BASE,
+  SEG_LIMIT,
+  SEG_SELECTOR,
+  Shadow,
+  syncBreakpoints,
+  word,
+} from '@nestvm/cpu/extension';
+import { Cr0, Efer, Rflags, Segment } from '@nestvm/isa';
+import { Entry, Exit, Pin } from '../controls/controls.js';
+import { F } from '../fields/layout.js';
+import type { Vmx } from '../vmx.js';
+
+const PAT = word('pat');
+const DEBUG_CTL = word('debugCtl');
+const SPEC_CTRL = word('specCtrl');
+const PKRS = word('pkrs');
+const DR7 = DR + 14;
+const RSP = GPR + 8;
+
+/** Fields that are copied as 64 bits, and where they live in the state. */
+const quads = Int32Array.from([
+  ...[F.GUEST_CR3, CR3, F.GUEST_RSP, RSP, F.GUEST_RIP, RIP],
+  ...[F.GUEST_GDTR_BASE, GDTR_BASE, F.GUEST_IDTR_BASE, IDTR_BASE],
+  ...[F.GUEST_SYSENTER_ESP, word('sysenterEsp'), F.GUEST_SYSENTER_EIP, word('sysenterEip'), F.GUEST_SYSENTER_CS, word('sysenterCs')],
+]);
+/** 32-bit fields. */
+const words = Int32Array.from([F.GUEST_GDTR_LIMIT, GDTR_LIMIT, F.GUEST_IDTR_LIMIT, IDTR_LIMIT]);
+/** Fields of each segment register: selector, base, limit, access rights; by number of the segment. */
+const segments = Int32Array.from([
+  ...[F.GUEST_ES_SELECTOR, F.GUEST_ES_BASE, F.GUEST_ES_LIMIT, F.GUEST_ES_ACCESS_RIGHTS],
+  ...[F.GUEST_CS_SELECTOR, F.GUEST_CS_BASE, F.GUEST_CS_LIMIT, F.GUEST_CS_ACCESS_RIGHTS],
+  ...[F.GUEST_SS_SELECTOR, F.GUEST_SS_BASE, F.GUEST_SS_LIMIT, F.GUEST_SS_ACCESS_RIGHTS],
+  ...[F.GUEST_DS_SELECTOR, F.GUEST_DS_BASE, F.GUEST_DS_LIMIT, F.GUEST_DS_ACCESS_RIGHTS],
+  ...[F.GUEST_FS_SELECTOR, F.GUEST_FS_BASE, F.GUEST_FS_LIMIT, F.GUEST_FS_ACCESS_RIGHTS],
+  ...[F.GUEST_GS_SELECTOR, F.GUEST_GS_BASE, F.GUEST_GS_LIMIT, F.GUEST_GS_ACCESS_RIGHTS],
+  ...[F.GUEST_LDTR_SELECTOR, F.GUEST_LDTR_BASE, F.GUEST_LDTR_LIMIT, F.GUEST_LDTR_ACCESS_RIGHTS],
+  ...[F.GUEST_TR_SELECTOR, F.GUEST_TR_BASE, F.GUEST_TR_LIMIT, F.GUEST_TR_ACCESS_RIGHTS],
+]);
+const f = {
+  cr0: F.GUEST_CR0,
+  cr4: F.GUEST_CR4,
+  dr7: F.GUEST_DR7,
+  rflags: F.GUEST_RFLAGS,
+  debugCtl: F.GUEST_IA32_DEBUGCTL,
+  pat: F.GUEST_IA32_PAT,
+  efer: F.GUEST_IA32_EFER,
+  specCtrl: F.GUEST_IA32_SPEC_CTRL,
+  pkrs: F.GUEST_IA32_PKRS,
+  interruptibility: F.GUEST_INTERRUPTIBILITY,
+  activity: F.GUEST_ACTIVITY,
+  pendingDebug: F.GUEST_PENDING_DEBUG,
+  pdpte: F.GUEST_PDPTE0,
+  timer: F.PREEMPTION_TIMER_VALUE,
+  entry: F.ENTRY_CONTROLS,
+} as const;
+
+/** CR0 bits that VM entry and exit leave alone: ET, CD, NW and the reserved ones (SDM Vol. 3, "Loading Guest Control Registers, Debug Registers, and MSRs"). */
+const CR0_KEPT = 0x10 | 0xffc0 | (1 << 17) | 0x1ff80000 | Cr0.NW | Cr0.CD;
+const DR7_WRITABLE = 0xffff23ff | 0;
+const DR7_FIXED = 0x400;
+const RIGHTS = 0x1f0ff;
+/** Bits of the interruptibility-state field. */
+const Blocking = { STI: 1, MOV_SS: 2, SMI: 4, NMI: 8 } as const;
+/** Bit 12 of the pending debug exceptions: an enabled breakpoint was met. */
+const ENABLED_BREAKPOINT = 1 << 12;
+/** Activity states, by the number in the VMCS. */
+const ACTIVITIES = [Activity.ACTIVE, Activity.HLT, Activity.SHUTDOWN, Activity.WAIT_FOR_SIPI] as const;
+
+function copyIn(i32: Int32Array, region: number, w: Int32Array, h: Uint16Array): void {
+  for (let i = 0; i < quads.length; i += 2) {
+    const from = region + quads[i]!;
+    const to = quads[i + 1]!;
+    w[to] = i32[from]!;
+    w[to + 1] = i32[from + 1]!;
+  }
+  for (let i = 0; i < words.length; i += 2) w[words[i + 1]!] = i32[region + words[i]!]!;
+  for (let segment = 0; segment < 8; segment++) {
+    const at = 4 * segment;
+    const base = region + segments[at + 1]!;
+    h[SEG_SELECTOR + segment] = i32[region + segments[at]!]!;
+    w[SEG_BASE + 2 * segment] = i32[base]!;
+    w[SEG_BASE + 2 * segment + 1] = i32[base + 1]!;
+    w[SEG_LIMIT + segment] = i32[region + segments[at + 2]!]!;
+    w[SEG_ATTRIBUTES + segment] = i32[region + segments[at + 3]!]! & RIGHTS;
+  }
+}
+
+function copyOut(i32: Int32Array, region: number, w: Int32Array, h: Uint16Array): void {
+  for (let i = 0; i < quads.length; i += 2) {
+    const to = region + quads[i]!;
+    const from = quads[i + 1]!;
+    i32[to] = w[from]!;
+    i32[to + 1] = w[from + 1]!;
+  }
+  for (let i = 0; i < words.length; i += 2) i32[region + words[i]!] = w[words[i + 1]!]!;
+  for (let segment = 0; segment < 8; segment++) {
+    const at = 4 * segment;
+    const base = region + segments[at + 1]!;
+    i32[region + segments[at]!] = h[SEG_SELECTOR + segment]!;
+    i32[base] = w[SEG_BASE + 2 * segment]!;
+    i32[base + 1] = w[SEG_BASE + 2 * segment + 1]!;
+    i32[region + segments[at + 2]!] = w[SEG_LIMIT + segment]!;
+    i32[region + segments[at + 3]!] = w[SEG_ATTRIBUTES + segment]!;
+  }
+}
+
+/** Copies 64 bits between views. */
+export function copyQuad(target: Int32Array, to: number, source: Int32Array, from: number): void {
+  target[to] = source[from]!;
+  target[to + 1] = source[from + 1]!;
+}
+
+function loadMsrs(vmx: Vmx): void {
+  const { i32, region, controls } = vmx;
+  const { w } = vmx.cpu;
+  if (controls.hasEntry(Entry.LOAD_PAT)) copyQuad(w, PAT, i32, region + f.pat);
+  if (controls.hasEntry(Entry.LOAD_PKRS)) copyQuad(w, PKRS, i32, region + f.pkrs);
+  if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(w, SPEC_CTRL, i32, region + f.specCtrl);
+  if (!controls.hasEntry(Entry.LOAD_DEBUG_CONTROLS)) return;
+  copyQuad(w, DEBUG_CTL, i32, region + f.debugCtl);
+  loadDr7(vmx, i32[region + f.dr7]!);
+}
+
+/** Puts a value into DR7, and data breakpoints into force. */
+export function loadDr7(vmx: Vmx, value: number): void {
+  const { w } = vmx.cpu;
+  const next = (value & DR7_WRITABLE) | DR7_FIXED;
+  if (next === w[DR7]) return;
+  w[DR7] = next;
+  w[DR7 + 1] = 0;
+  syncBreakpoints(vmx.cpu);
+}
+
+/** EFER of the guest: its field, or LMA and LME as the entry controls and CR0.PG say. */
+function loadEfer(vmx: Vmx, cr0: number): void {
+  const { i32, region, controls } = vmx;
+  const { w } = vmx.cpu;
+  if (controls.hasEntry(Entry.LOAD_EFER)) {
+    w[EFER] = i32[region + f.efer]!;
+    w[EFER + 1] = 0;
+    return;
+  }
+  const long = controls.hasEntry(Entry.IA32E_MODE_GUEST);
+  const lma = long ? Efer.LMA : 0;
+  const lme = (cr0 & Cr0.PG) !== 0 ? (long ? Efer.LME : 0) : w[EFER]! & Efer.LME;
+  w[EFER] = (w[EFER]! & ~(Efer.LMA | Efer.LME)) | lma | lme;
+}
+
+/** The CR0 that a transition leaves: `field` with the bits that transitions do not touch. */
+export const mergedCr0 = (old: number, field: number): number => (old & CR0_KEPT) | (field & ~CR0_KEPT);
+
+function cplOf(w: Int32Array): number {
+  if ((w[CR0]! & Cr0.PE) === 0) return 0;
+  if ((w[RFLAGS]! & Rflags.VM) !== 0) return 3;
+  return (w[SEG_ATTRIBUTES + Segment.SS]! >>> 5) & 3;
+}
+
+/** Loads interruptibility and activity (SDM Vol. 3, "Updating Non-Register State"); physical and virtual NMI blocking are told apart by the controls. */
+function loadNonRegisters(vmx: Vmx): void {
+  const { i32, region, controls } = vmx;
+  const { w } = vmx.cpu;
+  const field = i32[region + f.interruptibility]!;
+  let blocking = 0;
+  if ((field & Blocking.STI) !== 0) blocking |= Shadow.STI;
+  if ((field & Blocking.MOV_SS) !== 0) blocking |= Shadow.MOV_SS;
+  if ((field & Blocking.SMI) !== 0) blocking |= Shadow.SMI;
+  if ((field & Blocking.NMI) !== 0) blocking |= controls.hasPin(Pin.VIRTUAL_NMIS) ? Shadow.VIRTUAL_NMI : Shadow.NMI;
+  w[INTERRUPTIBILITY] = blocking;
+  w[ACTIVITY] = ACTIVITIES[i32[region + f.activity]! & 3]!;
+  const pending = i32[region + f.pendingDebug]!;
+  w[PENDING_DEBUG] = ((pending & ENABLED_BREAKPOINT) !== 0 ? pending & 0xf : 0) | (pending & (1 << 14));
+}
+
+/** Loads the guest state of the current VMCS into the vCPU: everything but PDPTEs, event injection and the MSR list. */
+export function loadGuestState(vmx: Vmx): void {
+  const { i32, region, cpu } = vmx;
+  const { w, h } = cpu;
+  const cr0 = mergedCr0(w[CR0]!, i32[region + f.cr0]!);
+  copyIn(i32, region, w, h);
+  loadEfer(vmx, cr0);
+  w[CR0] = cr0;
+  w[CR4] = i32[region + f.cr4]!;
+  cpu.writeRflags(i32[region + f.rflags]!);
+  w[CPL] = cplOf(w);
+  loadMsrs(vmx);
+  loadNonRegisters(vmx);
+}
+
+/** True when the guest walks PDPTEs from registers: PAE paging outside of IA-32e mode. */
+export const usesPdptes = (w: Int32Array): boolean => (w[CR0]! & Cr0.PG) !== 0 && (w[CR4]! & 0x20) !== 0 && (w[EFER]! & Efer.LMA) === 0;
+
+/** Loads the four PDPTEs from the VMCS into the MMU. */
+export function loadPdptes(vmx: Vmx): void {
+  for (let i = 0; i < 4; i++) {
+    const at = vmx.region + f.pdpte + 2 * i;
+    vmx.mmu.setPdpte(i, vmx.i32[at]!, vmx.i32[at + 1]!);
+  }
+}
+
+function saveNonRegisters(vmx: Vmx): void {
+  const { i32, region, controls } = vmx;
+  const { w } = vmx.cpu;
+  const blocking = w[INTERRUPTIBILITY]!;
+  const nmi = controls.hasPin(Pin.VIRTUAL_NMIS) ? Shadow.VIRTUAL_NMI : Shadow.NMI;
+  i32[region + f.interruptibility] =
+    ((blocking & Shadow.STI) !== 0 ? Blocking.STI : 0) |
+    ((blocking & Shadow.MOV_SS) !== 0 ? Blocking.MOV_SS : 0) |
+    ((blocking & Shadow.SMI) !== 0 ? Blocking.SMI : 0) |
+    ((blocking & nmi) !== 0 ? Blocking.NMI : 0);
+  const activity = ACTIVITIES.indexOf(w[ACTIVITY] as 0 | 1 | 2 | 3);
+  i32[region + f.activity] = activity < 0 ? 0 : activity;
+  const pending = w[PENDING_DEBUG]!;
+  i32[region + f.pendingDebug] = (pending & 0x400f) | ((pending & 0xf) !== 0 ? ENABLED_BREAKPOINT : 0);
+  i32[region + f.pendingDebug + 1] = 0;
+}
+
+function saveMsrs(vmx: Vmx): void {
+  const { i32, region, controls } = vmx;
+  const { w } = vmx.cpu;
+  if (controls.hasExit(Exit.SAVE_DEBUG_CONTROLS)) {
+    copyQuad(i32, region + f.debugCtl, w, DEBUG_CTL);
+    i32[region + f.dr7] = w[DR7]!;
+    i32[region + f.dr7 + 1] = 0;
+  }
+  if (controls.hasExit(Exit.SAVE_PAT)) copyQuad(i32, region + f.pat, w, PAT);
+  if (controls.hasExit(Exit.SAVE_EFER)) copyQuad(i32, region + f.efer, w, EFER);
+  if (controls.hasEntry(Entry.LOAD_PKRS)) copyQuad(i32, region + f.pkrs, w, PKRS);
+  if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(i32, region + f.specCtrl, w, SPEC_CTRL);
+  if (controls.hasExit(Exit.SAVE_PREEMPTION_TIMER)) i32[region + f.timer] = vmx.timer.value;
+}
+
+/** Saves the guest state into the current VMCS (SDM Vol. 3, "Saving Guest State"). */
+export function saveGuestState(vmx: Vmx): void {
+  const { i32, region, cpu, mmu, controls } = vmx;
+  const { w, h } = cpu;
+  copyOut(i32, region, w, h);
+  i32[region + f.cr0] = w[CR0]!;
+  i32[region + f.cr4] = w[CR4]!;
+  const flags = cpu.readRflags();
+  const { resumeFlag } = vmx.exitRecord;
+  i32[region + f.rflags] = resumeFlag === 'keep' ? flags : resumeFlag === 'set' ? flags | Rflags.RF : flags & ~Rflags.RF;
+  i32[region + f.rflags + 1] = 0;
+  saveMsrs(vmx);
+  saveNonRegisters(vmx);
+  // The control follows the guest into and out of IA-32e mode where unrestricted guests can switch.
+  const entry = i32[region + f.entry]!;
+  i32[region + f.entry] = (w[EFER]! & Efer.LMA) !== 0 ? entry | Entry.IA32E_MODE_GUEST : entry & ~Entry.IA32E_MODE_GUEST;
+  if (!controls.usesEpt || !usesPdptes(w)) return;
+  for (let i = 0; i < 4; i++) {
+    i32[region + f.pdpte + 2 * i] = mmu.pdpte(i, 0);
+    i32[region + f.pdpte + 2 * i + 1] = mmu.pdpte(i, 1);
+  }
+}

@@ -1,0 +1,203 @@
+import type { NestedContext, TransitionCounters, Vcpu, Virtualization } from '@nestvm/cpu';
+import { NestedLedger } from '@nestvm/cpu';
+import { type EventKind, type Place, Shadow } from '@nestvm/cpu/extension';
+import type { SensitiveEvent } from '@nestvm/isa';
+import type { PhysicalMemory } from '@nestvm/memory';
+import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
+import { VirtualApic } from './apic/virtual-apic.js';
+import type { VmxCapabilities } from './capabilities/capabilities.js';
+import { createCapabilities, generationOf } from './capabilities/capabilities.js';
+import { ControlsInForce } from './controls-in-force.js';
+import { mergedControl, visibleControl } from './intercepts/control-registers.js';
+import { interceptEvent } from './intercepts/events.js';
+import { interceptException } from './intercepts/exceptions.js';
+import { intercept } from './intercepts/instructions.js';
+import { secondStageFault } from './intercepts/pages.js';
+import type { PauseLoop } from './intercepts/pause.js';
+import { serviceOwnEvents } from './intercepts/windows.js';
+import { addressAt, VmxWord } from './state.js';
+import { ExitRecord } from './transitions/exit-record.js';
+import { PreemptionTimer } from './transitions/preemption-timer.js';
+import { ExitReason } from './transitions/reasons.js';
+import { scaleTsc } from './transitions/time.js';
+
+/** A clock whose timers reach the machine's run loop: `VirtualClock` of `@nestvm/bus` has this shape. */
+export interface VmxClock {
+  nowNs(): number;
+  createTimer(name: string, callback: () => void): { arm(deadlineNs: number): void; cancel(): void };
+}
+
+/** What {@link attachVmx} needs beside the vCPU. */
+export interface VmxOptions {
+  /** The memory and the MMU that the vCPU works with. */
+  readonly memory: PhysicalMemory;
+  readonly mmu: Mmu;
+  /** For the VMX-preemption timer. */
+  readonly clock: VmxClock;
+  /** Capabilities to take away, by name; see `createCapabilities`. */
+  readonly without?: readonly string[];
+  /** How firmware left IA32_FEATURE_CONTROL: locked with VMX enabled outside of SMX (`true`, the default), or not locked and zero. */
+  readonly locked?: boolean;
+}
+
+/** Number of exit reasons that are counted; higher ones, which do not exist, count as the last. */
+export const EXIT_REASONS = 80;
+
+const CR4_VMXE = 0x2000;
+
+/**
+ * Intel VMX on one vCPU. Everything that must survive is in guest memory (the VMCS) or in the `extension` area of the vCPU state; the rest is what the
+ * processor keeps while it is in non-root operation, loaded at every VM entry.
+ */
+export class Vmx implements Virtualization {
+  readonly cpu: Vcpu;
+  readonly memory: PhysicalMemory;
+  readonly mmu: Mmu;
+  readonly capabilities: VmxCapabilities;
+  /** The arena in words: VMCS regions are read and written here. */
+  readonly i32: Int32Array;
+  /** First word of the current VMCS in `i32`, and its physical address; -1 without one. */
+  region = -1;
+  regionAddress = -1;
+  /** A page of nobody's, in place of a VMCS whose memory has gone away. */
+  private readonly nowhere: number;
+  readonly controls = new ControlsInForce();
+  readonly exitRecord = new ExitRecord();
+  readonly space: GuestSpace = createGuestSpace();
+  readonly timer: PreemptionTimer;
+  readonly apic: VirtualApic;
+  readonly counters: TransitionCounters = { entries: 0, failedEntries: 0, exits: new Float64Array(EXIT_REASONS) };
+  readonly ledger = new NestedLedger('vmcs');
+  onFailedEntry: ((cpu: Vcpu) => void) | null = null;
+  /** The ledger's entry of the VMCS in use. */
+  context: NestedContext | null = null;
+
+  /** See {@link Virtualization}. */
+  tscOffsetLo = 0;
+  tscOffsetHi = 0;
+  multiplierLo = 0;
+  multiplierHi = 1 << 16;
+  singleStep = false;
+  nmiBlockedBy: number = Shadow.NMI | Shadow.MOV_SS | Shadow.STI;
+  iretUnblocks: number = Shadow.NMI;
+  readonly pauseLoop: PauseLoop = { first: 0, last: 0 };
+  /** A monitor-trap-flag exit is due. */
+  trapPending = false;
+
+  constructor(cpu: Vcpu, options: VmxOptions) {
+    this.cpu = cpu;
+    this.memory = options.memory;
+    this.mmu = options.mmu;
+    this.i32 = options.memory.arena.i32;
+    const { model, features } = cpu;
+    const { eax } = model.cpuid(1, 0, { apicId: 0, apicEnabled: true, cr4: 0, xcr0: 1, xss: 0, limitMaximum: false });
+    this.capabilities = createCapabilities({
+      has: (feature) => model.has(feature),
+      physicalBits: model.physicalBits,
+      cr4: features.cr4 & ~CR4_VMXE,
+      generation: generationOf(eax),
+      ...(options.without === undefined ? {} : { without: options.without }),
+    });
+    this.nowhere = options.memory.arena.allocate(`vmx nowhere ${cpu.index}`, 4096, 4096) >>> 2;
+    this.timer = new PreemptionTimer(cpu, options.clock);
+    this.apic = new VirtualApic(this);
+    options.memory.observe({ mapChanged: () => this.locateRegion(), writeAccessRevoked: () => undefined });
+  }
+
+  /** True in VMX operation, root or not. */
+  get on(): boolean {
+    return this.cpu.w[VmxWord.ON] !== 0;
+  }
+
+  get blocksInit(): boolean {
+    return this.on;
+  }
+
+  /** Makes the VMCS at a physical address current, or none (-1). */
+  setCurrent(address: number): void {
+    const { w } = this.cpu;
+    w[VmxWord.CURRENT_VALID] = address < 0 ? 0 : 1;
+    w[VmxWord.CURRENT] = address < 0 ? 0 : address | 0;
+    w[VmxWord.CURRENT + 1] = address < 0 ? 0 : (address / 4294967296) | 0;
+    this.locateRegion();
+  }
+
+  /** Follows the saved words: after a load of the vCPU state, and when the memory map changed. */
+  locateRegion(): void {
+    const { w } = this.cpu;
+    if (w[VmxWord.CURRENT_VALID] === 0) {
+      this.region = -1;
+      this.regionAddress = -1;
+      return;
+    }
+    this.regionAddress = addressAt(w, VmxWord.CURRENT);
+    this.region = this.wordsAt(this.regionAddress);
+  }
+
+  /** First word in `i32` of a page of physical memory; a page of nobody's when there is no memory. */
+  wordsAt(address: number): number {
+    const offset = this.memory.arenaOffsetOf(address);
+    return offset < 0 ? this.nowhere : offset >>> 2;
+  }
+
+  /** Tells dirty log and code cache that words of a VMCS region are about to be written. */
+  touch(region: number): void {
+    this.memory.beforeWrite(region * 4, 4096);
+  }
+
+  reset(): void {
+    this.region = -1;
+    this.regionAddress = -1;
+    this.timer.stop();
+    this.singleStep = false;
+    this.trapPending = false;
+    this.ledger.forget();
+    this.context = null;
+    if (this.mmu.inGuest) this.mmu.leaveGuest();
+  }
+
+  intercept(_cpu: Vcpu, event: SensitiveEvent, length: number, number: number, write: boolean, extra: number): boolean {
+    return intercept(this, event, length, number, write, extra);
+  }
+
+  interceptException(_cpu: Vcpu, vector: number, error: number, hasError: boolean, kind: EventKind): boolean {
+    return interceptException(this, vector, error, hasError, kind);
+  }
+
+  secondStageFault(): void {
+    secondStageFault(this);
+  }
+
+  interceptEvent(_cpu: Vcpu, event: 'INTR' | 'NMI' | 'SMI' | 'INIT' | 'SIPI' | 'SHUTDOWN' | 'TASK_SWITCH', detail: number): boolean {
+    return interceptEvent(this, event, detail);
+  }
+
+  interruptsAllowed(): boolean {
+    return this.controls.externalInterruptExiting || (this.cpu.get32('rflags') & 0x200) !== 0;
+  }
+
+  service(_cpu: Vcpu, place: Place): boolean {
+    return serviceOwnEvents(this, place);
+  }
+
+  completed(): void {
+    this.trapPending = true;
+    this.cpu.attention = 1;
+  }
+
+  visibleControl(_cpu: Vcpu, register: 0 | 4): void {
+    visibleControl(this, register);
+  }
+
+  mergedControl(_cpu: Vcpu, register: 0 | 4, value: number): number {
+    return mergedControl(this, register, value);
+  }
+
+  scaleTsc(): void {
+    scaleTsc(this);
+  }
+
+  exitName(reason: number): string {
+    return Object.entries(ExitReason).find(([, value]) => value === reason)?.[0] ?? `reason ${reason}`;
+  }
+}
