@@ -3,14 +3,19 @@
  *
  * @packageDocumentation
  */
-export * from './words.js';
-export { canonicalShift, isCanonical, Shadow, updateMode, updateModeBits } from './mode.js';
+
+export type { Instruction } from '@nestvm/decoder';
 export { dataAddress, operandAddress, segmentAddress, uncheckedAddress } from './address.js';
-export { isRegisterForm, readLinear, readRm, writeGpr, writeLinear, writeRm } from './operands.js';
-export { Activity, deliverFault, deliverInterrupt, injectEvent, writeCr2 } from './events/deliver.js';
 export { raiseDebugFault } from './events/debug.js';
-export { readHostTsc, readTsc } from './msr/time.js';
-export { Attribute, setNullSegment } from './segments/descriptor.js';
+export { Activity, deliverFault, deliverInterrupt, injectEvent, writeCr2 } from './events/deliver.js';
 export { SECOND_STAGE_VECTOR } from './linear.js';
-export { syncBreakpoints } from './system/debug-registers.js';
+export { canonicalShift, isCanonical, Shadow, updateMode, updateModeBits } from './mode.js';
+export { readHostTsc, readTsc } from './msr/time.js';
+export { isRegisterForm, readLinear, readRm, writeGpr, writeLinear, writeRm } from './operands.js';
+export { Outcome } from './outcome.js';
 export { EventKind, Place } from './ports/virtualization.js';
+export { Attribute, setNullSegment } from './segments/descriptor.js';
+export { syncBreakpoints } from './system/debug-registers.js';
+export type { SystemInstruction } from './system/index.js';
+export { SYSTEM_INSTRUCTIONS } from './system/index.js';
+export * from './words.js';

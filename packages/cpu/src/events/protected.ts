@@ -5,7 +5,7 @@ import { fetchDescriptor, isNullSelector, markAccessed, SystemType, setNullSegme
 import { innerStack } from '../segments/inner-stack.js';
 import { switchTask, TaskSwitch } from '../segments/task-switch.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, GPR, IDTR_BASE, IDTR_LIMIT, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_SELECTOR } from '../words.js';
+import { CPL, GPR, GUEST_MODE, IDTR_BASE, IDTR_LIMIT, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_SELECTOR } from '../words.js';
 
 const RSP = GPR + 8;
 
@@ -44,8 +44,10 @@ function readGate(cpu: Vcpu, vector: number, kind: EventKind): boolean {
 function throughTaskGate(cpu: Vcpu, frame: Frame): boolean {
   const { gate } = cpu;
   const selector = gate.gateSelector;
+  const guest = cpu.w[GUEST_MODE];
   if (!switchTask(cpu, selector, TaskSwitch.EVENT, frame.returnIp)) return false;
-  if (!frame.hasError) return true;
+  // A hypervisor may have taken the switch for itself.
+  if (!frame.hasError || cpu.w[GUEST_MODE] !== guest) return true;
   // The error code goes onto the new task's stack; the switch is done, so a fault here belongs to the new task.
   const bytes = (cpu.w[SEG_ATTRIBUTES + Segment.TR]! & 8) !== 0 ? 4 : 2;
   cpu.stack.openCurrent();

@@ -9,6 +9,7 @@ import { isMonitorTriggered, Monitor } from './monitor.js';
 import { enterSmm } from './smm.js';
 
 const MONITOR_ARMED = word('monitorArmed');
+const INTERRUPT_HELD = word('interruptHeld');
 
 const NMI_BLOCKED_BY = Shadow.NMI | Shadow.MOV_SS | Shadow.STI;
 
@@ -75,8 +76,8 @@ function serviceNmi(cpu: Vcpu, pending: number): boolean {
   if ((w[INTERRUPTIBILITY]! & blockedBy) !== 0) return false;
   if (w[ACTIVITY] === Activity.WAIT_FOR_SIPI) return false;
   w[PENDING_EVENTS] = pending & ~PendingEvent.NMI;
-  wake(cpu);
   if (taken(cpu, 'NMI')) return true;
+  wake(cpu);
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! | Shadow.NMI;
   deliverInterrupt(cpu, Vector.NMI, EventKind.NMI);
   return true;
@@ -89,6 +90,7 @@ function serviceInterrupt(cpu: Vcpu): boolean {
   if ((w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0) return false;
   const guest = w[GUEST_MODE] !== 0 && cpu.virtualization !== null;
   const allowed = guest ? cpu.virtualization!.interruptsAllowed(cpu) : (w[RFLAGS]! & Rflags.IF) !== 0;
+  w[INTERRUPT_HELD] = allowed || !cpu.interrupts.intr() ? 0 : 1;
   if (!allowed) {
     if (activity !== Activity.MWAIT || (w[MONITOR_ARMED]! & Monitor.BREAK_ON_INTERRUPT) === 0 || !cpu.interrupts.intr()) return false;
     wake(cpu);

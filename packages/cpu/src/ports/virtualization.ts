@@ -78,6 +78,9 @@ export interface Virtualization {
   /** Added to the TSC that the guest reads, as two int32 halves. */
   readonly tscOffsetLo: number;
   readonly tscOffsetHi: number;
+  /** What the guest sees of CR0 or CR4, into `cpu.lo`/`cpu.hi`, which hold the register; and what a write of `value` leaves in it. */
+  visibleControl?(cpu: Vcpu, register: 0 | 4): void;
+  mergedControl?(cpu: Vcpu, register: 0 | 4, value: number): number;
   /** CR8 of the guest when the extension virtualizes it: 0-15, or -1 for the CPU's own. True: written. */
   readVirtualTpr?(cpu: Vcpu): number;
   writeVirtualTpr?(cpu: Vcpu, value: number): boolean;

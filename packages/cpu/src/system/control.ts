@@ -71,11 +71,25 @@ function writeCr8(cpu: Vcpu, lo: number, hi: number): boolean {
   return true;
 }
 
+/** A write to CR0 or CR4 with the bits that a hypervisor owns kept. */
+function merged(cpu: Vcpu, register: 0 | 4, value: number): number {
+  if (cpu.w[GUEST_MODE] === 0) return value;
+  return cpu.virtualization?.mergedControl?.(cpu, register, value) ?? value;
+}
+
+/** What the program sees of CR0 or CR4, into `cpu.lo`/`cpu.hi`. */
+function readVisible(cpu: Vcpu, register: 0 | 4): void {
+  const at = register === 0 ? CR0 : CR4;
+  cpu.lo = cpu.w[at]!;
+  cpu.hi = cpu.w[at + 1]!;
+  if (cpu.w[GUEST_MODE] !== 0) cpu.virtualization?.visibleControl?.(cpu, register);
+}
+
 function writeControl(cpu: Vcpu, register: number, lo: number, hi: number): boolean {
   const w = cpu.w;
   switch (register) {
     case 0:
-      return hi === 0 && writeCr0(cpu, lo);
+      return hi === 0 && writeCr0(cpu, merged(cpu, 0, lo));
     case 2:
       w[CR2] = lo;
       w[CR2 + 1] = hi;
@@ -83,7 +97,7 @@ function writeControl(cpu: Vcpu, register: number, lo: number, hi: number): bool
     case 3:
       return cpu.mmu.writeCr3(lo, hi);
     case 4:
-      return hi === 0 && writeCr4(cpu, lo);
+      return hi === 0 && writeCr4(cpu, merged(cpu, 4, lo));
     default:
       return writeCr8(cpu, lo, hi);
   }
@@ -100,6 +114,10 @@ function readCr8(cpu: Vcpu): number {
 function readControl(cpu: Vcpu, register: number): boolean {
   const at = CONTROL_WORDS[register];
   if (at === undefined) return false;
+  if (register === 0 || register === 4) {
+    readVisible(cpu, register);
+    return true;
+  }
   cpu.lo = register === 8 ? readCr8(cpu) : cpu.w[at]!;
   cpu.hi = cpu.w[at + 1]!;
   return true;
@@ -137,7 +155,7 @@ export function LMSW(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if (cpu.intercepted('LMSW', insn.length, source)) return Outcome.JUMPED;
   const old = cpu.w[CR0]!;
   const value = (old & ~0xe) | (source & 0xf);
-  return writeCr0(cpu, value) ? Outcome.NEXT : cpu.raise(Vector.GP, 0);
+  return writeCr0(cpu, merged(cpu, 0, value)) ? Outcome.NEXT : cpu.raise(Vector.GP, 0);
 }
 
 /** True when CR4.UMIP forbids the instruction here; #GP(0) has been recorded then. */
@@ -153,5 +171,6 @@ export function SMSW(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if (umipForbids(cpu)) return Outcome.FAULT;
   if (cpu.intercepted('SMSW', insn.length)) return Outcome.JUMPED;
   const bits = insn.mod === 3 ? insn.operandSize : 16;
-  return writeRm(cpu, insn, bits, cpu.w[CR0]!, cpu.w[CR0 + 1]!) ? Outcome.NEXT : Outcome.FAULT;
+  readVisible(cpu, 0);
+  return writeRm(cpu, insn, bits, cpu.lo, cpu.hi) ? Outcome.NEXT : Outcome.FAULT;
 }
