@@ -1,5 +1,5 @@
 import type { EventKind, Vcpu, Virtualization } from '@nestvm/cpu';
-import { Place } from '@nestvm/cpu/extension';
+import { GUEST_MODE, Place, Shadow } from '@nestvm/cpu/extension';
 import type { SensitiveEvent } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
@@ -8,12 +8,20 @@ import { SvmContext } from './context.js';
 import { exitIndexName } from './exits/codes.js';
 import { createSvmFeatures } from './features.js';
 import { installInstructions } from './instructions/instructions.js';
-import { interceptEvent, physicalInterruptsAllowed, serviceVirtualInterrupt, serviceVirtualNmi } from './intercepts/events.js';
+import {
+  interceptEvent,
+  physicalInterruptsAllowed,
+  redirectInit,
+  serviceVirtualInterrupt,
+  serviceVirtualNmi,
+  virtualNmis,
+} from './intercepts/events.js';
 import { interceptException, nestedPageFault } from './intercepts/exceptions.js';
 import { interceptInstruction } from './intercepts/intercept.js';
 import { installMsrs, resetMsrs } from './msrs.js';
 import { scaleTsc } from './transitions/tsc.js';
 import { IntControl, Vmcb } from './vmcb/layout.js';
+import { SMM_GUEST, VMCB_ADDRESS } from './words.js';
 
 /** What SVM needs beside the vCPU. */
 export interface SvmOptions {
@@ -102,6 +110,41 @@ export class Svm implements Virtualization {
 
   scaleTsc(): void {
     if (this.context.features.tscScale) scaleTsc(this.context);
+  }
+
+  /** Physical address of the VMCB that was entered last. */
+  get vmcbAddress(): number {
+    const { w } = this.context.cpu;
+    return (w[VMCB_ADDRESS + 1]! >>> 0) * 4294967296 + (w[VMCB_ADDRESS]! >>> 0);
+  }
+
+  /** Physical NMIs are held off by the processor's own mask, also while the guest has virtual ones. */
+  readonly nmiBlockedBy = Shadow.NMI | Shadow.MOV_SS | Shadow.STI;
+
+  get iretUnblocks(): number {
+    return virtualNmis(this.context) ? Shadow.VIRTUAL_NMI : Shadow.NMI;
+  }
+
+  redirectInit(cpu: Vcpu): boolean {
+    return redirectInit(this.context, cpu);
+  }
+
+  /** An SMI that is not intercepted: the handler runs outside of guest mode. */
+  enterSmm(cpu: Vcpu): void {
+    const { w } = cpu;
+    w[SMM_GUEST] = w[GUEST_MODE]!;
+    if (w[GUEST_MODE] === 0) return;
+    w[GUEST_MODE] = 0;
+    this.context.mmu.leaveGuest();
+  }
+
+  /** RSM: back into guest mode, if it was interrupted. */
+  leaveSmm(cpu: Vcpu): void {
+    const { w } = cpu;
+    if (w[SMM_GUEST] === 0) return;
+    w[SMM_GUEST] = 0;
+    w[GUEST_MODE] = 1;
+    this.context.mmu.enterGuest(this.context.space);
   }
 
   reset(): void {

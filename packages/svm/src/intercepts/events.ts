@@ -1,5 +1,16 @@
-import { ACTIVITY, Activity, deliverInterrupt, EventKind, INTERRUPTIBILITY, PENDING_EVENTS, RFLAGS, Shadow } from '@nestvm/cpu/extension';
-import { Rflags } from '@nestvm/isa';
+import type { Vcpu } from '@nestvm/cpu';
+import {
+  ACTIVITY,
+  Activity,
+  deliverFault,
+  deliverInterrupt,
+  EventKind,
+  INTERRUPTIBILITY,
+  PENDING_EVENTS,
+  RFLAGS,
+  Shadow,
+} from '@nestvm/cpu/extension';
+import { Rflags, Vector } from '@nestvm/isa';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { VmCr } from '../msrs.js';
@@ -69,19 +80,19 @@ function wake(svm: SvmContext): void {
   svm.cpu.w[ACTIVITY] = Activity.ACTIVE;
 }
 
-/** Delivers a pending virtual NMI (APM Vol. 2, "NMI Virtualization"). */
+/** True when the guest in force has virtual NMIs. */
+export const virtualNmis = (svm: SvmContext): boolean => svm.features.vnmi && (control(svm) & IntControl.V_NMI_ENABLE) !== 0;
+
+/** Delivers a pending virtual NMI (APM Vol. 2, "NMI Virtualization"). While the guest runs, V_NMI_MASK is `Shadow.VIRTUAL_NMI`, which IRET clears. */
 export function serviceVirtualNmi(svm: SvmContext): boolean {
   const { cpu } = svm;
   const bits = control(svm);
-  if (
-    !svm.features.vnmi ||
-    (bits & (IntControl.V_NMI_ENABLE | IntControl.V_NMI | IntControl.V_NMI_MASK)) !== (IntControl.V_NMI_ENABLE | IntControl.V_NMI)
-  )
-    return false;
-  if (!virtualGif(svm, bits) || (cpu.w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0) return false;
-  svm.i32[svm.vmcb + Vmcb.INT_CONTROL] = (bits & ~IntControl.V_NMI) | IntControl.V_NMI_MASK;
+  if ((bits & IntControl.V_NMI) === 0 || !virtualNmis(svm) || !virtualGif(svm, bits)) return false;
+  if ((cpu.w[INTERRUPTIBILITY]! & (Shadow.VIRTUAL_NMI | Shadow.STI | Shadow.MOV_SS)) !== 0) return false;
+  svm.i32[svm.vmcb + Vmcb.INT_CONTROL] = bits & ~IntControl.V_NMI;
+  cpu.w[INTERRUPTIBILITY] = cpu.w[INTERRUPTIBILITY]! | Shadow.VIRTUAL_NMI;
   wake(svm);
-  deliverInterrupt(cpu, 2, EventKind.NMI);
+  deliverInterrupt(cpu, Vector.NMI, EventKind.NMI);
   return true;
 }
 
@@ -99,5 +110,14 @@ export function serviceVirtualInterrupt(svm: SvmContext, held: boolean): boolean
   return true;
 }
 
-/** INIT becomes a security exception under VM_CR.R_INIT (APM Vol. 2, "INIT Redirection"). */
-export const redirectsInit = (svm: SvmContext): boolean => (svm.cpu.w[VM_CR]! & VmCr.R_INIT) !== 0;
+const SX = 30;
+const SX_INIT = 1;
+
+/** INIT becomes a security exception under VM_CR.R_INIT (APM Vol. 2, "INIT Redirection"); false: it is an INIT. */
+export function redirectInit(svm: SvmContext, cpu: Vcpu): boolean {
+  if ((cpu.w[VM_CR]! & VmCr.R_INIT) === 0) return false;
+  wake(svm);
+  cpu.raise(SX, SX_INIT);
+  deliverFault(cpu);
+  return true;
+}

@@ -15,12 +15,13 @@ import {
   INTERRUPTIBILITY,
   PENDING_DEBUG,
   RIP,
+  Shadow,
   syncBreakpoints,
   word,
 } from '@nestvm/cpu/extension';
 import { Segment } from '@nestvm/isa';
 import type { SvmContext } from '../context.js';
-import { NestedControl, Vmcb } from '../vmcb/layout.js';
+import { IntControl, NestedControl, Vmcb } from '../vmcb/layout.js';
 import { loadSegment, storeSegment } from './segments.js';
 
 const PAT = word('pat');
@@ -36,6 +37,7 @@ const CR0_PG = 1 << 31;
 const RFLAGS_VM = 1 << 17;
 const RFLAGS_MASK = 0x3f7fd7;
 const SHADOWS = 3;
+const MASKED_NMI = IntControl.V_NMI_ENABLE | IntControl.V_NMI_MASK;
 const STI_SHADOW = 1;
 const DR6_WRITABLE = 0xe00f;
 const DR6_FIXED = 0xffff0ff0 | 0;
@@ -107,7 +109,19 @@ export function loadGuest(svm: SvmContext, v: number): void {
   w[CPL] = guestCpl(svm, v, rflags);
   if ((i32[v + Vmcb.NESTED_CONTROL]! & NestedControl.NP_ENABLE) !== 0) load64(svm, PAT, v + Vmcb.G_PAT);
   w[INTERRUPTIBILITY] = (w[INTERRUPTIBILITY]! & ~SHADOWS) | (i32[v + Vmcb.INT_STATE]! & STI_SHADOW);
+  if (svm.features.vnmi && (i32[v + Vmcb.INT_CONTROL]! & MASKED_NMI) === MASKED_NMI) w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! | Shadow.VIRTUAL_NMI;
   w[PENDING_DEBUG] = 0;
+}
+
+/** The mask of virtual NMIs is a bit of the VMCB again. */
+function storeNmiMask(svm: SvmContext, v: number): void {
+  const { i32 } = svm;
+  const { w } = svm.cpu;
+  const control = i32[v + Vmcb.INT_CONTROL]!;
+  if (!svm.features.vnmi || (control & IntControl.V_NMI_ENABLE) === 0) return;
+  const masked = (w[INTERRUPTIBILITY]! & Shadow.VIRTUAL_NMI) !== 0;
+  i32[v + Vmcb.INT_CONTROL] = masked ? control | IntControl.V_NMI_MASK : control & ~IntControl.V_NMI_MASK;
+  w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~Shadow.VIRTUAL_NMI;
 }
 
 /** #VMEXIT's first half: the guest's registers go to the VMCB at word `v`. */
@@ -135,6 +149,7 @@ export function storeGuest(svm: SvmContext, v: number): void {
   if ((i32[v + Vmcb.NESTED_CONTROL]! & NestedControl.NP_ENABLE) !== 0) store64(svm, v + Vmcb.G_PAT, PAT);
   i32[v + Vmcb.INT_STATE] = (i32[v + Vmcb.INT_STATE]! & ~STI_SHADOW) | ((w[INTERRUPTIBILITY]! & SHADOWS) !== 0 ? STI_SHADOW : 0);
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~SHADOWS;
+  storeNmiMask(svm, v);
   w[PENDING_DEBUG] = 0;
   w[ACTIVITY] = 0;
 }

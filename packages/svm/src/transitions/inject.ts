@@ -1,4 +1,4 @@
-import { EventKind, INTERRUPTIBILITY, injectEvent, RIP } from '@nestvm/cpu/extension';
+import { EventKind, INTERRUPTIBILITY, injectEvent, RIP, Shadow } from '@nestvm/cpu/extension';
 import type { SvmContext } from '../context.js';
 import { EventInfo, IntControl, Vmcb } from '../vmcb/layout.js';
 
@@ -29,9 +29,7 @@ export function injectFromVmcb(svm: SvmContext): void {
   const hasError = kind === EventKind.EXCEPTION && (info & EventInfo.ERROR_VALID) !== 0;
   const soft = kind === EventKind.SOFTWARE_INTERRUPT || (kind === EventKind.EXCEPTION && (vector === BREAKPOINT || vector === OVERFLOW));
   const length = soft && svm.features.nrips ? returnDistance(svm) : 0;
-  const control = i32[vmcb + Vmcb.INT_CONTROL]!;
-  if (kind === EventKind.NMI && svm.features.vnmi && (control & IntControl.V_NMI_ENABLE) !== 0)
-    i32[vmcb + Vmcb.INT_CONTROL] = control | IntControl.V_NMI_MASK;
-  cpu.w[INTERRUPTIBILITY] = cpu.w[INTERRUPTIBILITY]! & ~SHADOWS;
+  const masks = kind === EventKind.NMI && svm.features.vnmi && (i32[vmcb + Vmcb.INT_CONTROL]! & IntControl.V_NMI_ENABLE) !== 0;
+  cpu.w[INTERRUPTIBILITY] = (cpu.w[INTERRUPTIBILITY]! & ~SHADOWS) | (masks ? Shadow.VIRTUAL_NMI : 0);
   injectEvent(cpu, kind === EventKind.NMI ? 2 : vector, kind, error, hasError, length);
 }
