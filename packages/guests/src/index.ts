@@ -1,0 +1,20 @@
+/**
+ * Our own small guests: a 64-bit kernel, and hypervisors that nest, assembled at run time.
+ *
+ * @packageDocumentation
+ */
+import type { GuestImage } from './image.js';
+import { kernelImage } from './kernel.js';
+import { svmImage } from './svm.js';
+import { vmxImage } from './vmx.js';
+
+export { kernelImage } from './kernel.js';
+export { svmImage } from './svm.js';
+export { vmxImage } from './vmx.js';
+export type { GuestImage } from './image.js';
+
+/** Every guest by name. */
+export const guests = { kernel: kernelImage, svm: svmImage, vmx: vmxImage } as const satisfies Record<string, () => GuestImage>;
+
+/** Names of the guests. */
+export const guestNames = Object.keys(guests) as readonly (keyof typeof guests)[];

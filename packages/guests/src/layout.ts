@@ -1,0 +1,42 @@
+/**
+ * Guest-physical addresses that all our guests use. Every level sees the same: a hypervisor's guest has the hypervisor's own layout, moved by `CHILD_BASE`.
+ */
+export const Layout = {
+  /** Where the image is loaded: multiboot header, code, data. */
+  IMAGE: 0x100000,
+  /** Top of the stack, which grows down towards the image's end. */
+  STACK: 0x118000,
+  /** Page tables of the guest itself: the first gigabyte onto itself, with 2-MiB pages. */
+  PML4: 0x118000,
+  PDPT: 0x119000,
+  PD: 0x11a000,
+  /** Control block (VMCB or VMCS) of the guest of this level. */
+  CONTROL_01: 0x120000,
+  /** Control block for the guest's own guest, which this level runs on behalf of it. */
+  CONTROL_02: 0x121000,
+  /** Host save area (SVM) or VMXON region. */
+  HOST_AREA: 0x122000,
+  /** NPT or EPT of the guest: three tables. */
+  NESTED_01: 0x123000,
+  /** NPT or EPT of the guest's guest: this level's and the guest's tables composed. */
+  NESTED_02: 0x126000,
+  /** I/O permission map: three pages. */
+  IO_MAP: 0x130000,
+  /** MSR permission map: two pages. */
+  MSR_MAP: 0x134000,
+  /** Interrupt descriptors of the kernel. */
+  IDT: 0x136000,
+  /** General registers of the guest, by their number, 8 bytes each. */
+  REGISTERS: 0x140000,
+  /** Counters of exits, 8 bytes each. */
+  COUNTERS: 0x140100,
+  VARIABLES: 0x140200,
+  /** A page that the kernel maps elsewhere. */
+  SCRATCH: 0x141000,
+  END: 0x142000,
+  /** Where a guest's memory begins in its hypervisor's. */
+  CHILD_BASE: 0x400000,
+} as const;
+
+/** Bytes of RAM that so many levels need. */
+export const ramBytes = (levels: number): number => (levels + 1) * Layout.CHILD_BASE;

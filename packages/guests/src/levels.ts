@@ -1,0 +1,301 @@
+import { Texts } from './image.js';
+import { Layout } from './layout.js';
+
+/** What a program of levels is told apart by: CPUID leaf 0x40000000, "NestvmEmbed" in EBX, ECX, EDX. */
+const SIGNATURE = { ebx: 0x7473654e, ecx: 0x6d456d76, edx: 0x00646562 } as const;
+const LEAF_SIGNATURE = 0x40000000;
+const LEAF_LEVEL = 0x40000001;
+
+/** Variables of a level. */
+export const Variable = {
+  /** 1: nobody is below but the machine. */
+  LEVEL: Layout.VARIABLES,
+  STARTS: Layout.VARIABLES + 8,
+  /** 1 while the guest's own guest runs. */
+  NESTED: Layout.VARIABLES + 16,
+  /** Control block that is entered next. */
+  CURRENT: Layout.VARIABLES + 24,
+  /** Control block that the guest keeps for its guest, as this level reaches it. */
+  GUEST_BLOCK: Layout.VARIABLES + 32,
+  /** Nested root that NESTED_02 was composed from. */
+  GUEST_ROOT: Layout.VARIABLES + 40,
+  /** VMX: whether CONTROL_01 and CONTROL_02 have been launched. */
+  LAUNCHED: Layout.VARIABLES + 48,
+  LAUNCHED_02: Layout.VARIABLES + 56,
+} as const;
+
+/** What is counted: exits of the guest by reason, and those of the guest's guest. */
+export const counted = ['cpuid', 'io', 'hlt', 'call', 'entry', 'state', 'msr', 'nested'] as const;
+
+/** An instruction that counts an exit. */
+export const count = (what: (typeof counted)[number]): string => `inc qword ptr [${Layout.COUNTERS + counted.indexOf(what) * 8}]`;
+
+/** Registers by number, without RSP. */
+const SAVED = ['rax', 'rcx', 'rdx', 'rbx', '', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
+
+/** Address of a saved register. */
+export const saved = (register: string): number => Layout.REGISTERS + SAVED.indexOf(register) * 8;
+
+const transfer = (without: readonly string[], line: (register: string, at: number) => string): string =>
+  SAVED.filter((register) => register !== '' && !without.includes(register))
+    .map((register) => line(register, saved(register)))
+    .join('\n');
+
+/** Loads the guest's general registers. */
+export const loadRegisters = (...without: string[]): string => transfer(without, (register, at) => `mov ${register}, [${at}]`);
+/** Stores the guest's general registers. */
+export const storeRegisters = (...without: string[]): string => transfer(without, (register, at) => `mov [${at}], ${register}`);
+
+/** How a vendor's hypervisor plugs in, besides the labels `hv_init`, `hv_reset` and `hv_run`. */
+export interface Levels {
+  /** The level that only runs a program. */
+  readonly last: number;
+  /** Instruction by which a guest calls its hypervisor. */
+  readonly call: string;
+}
+
+const findLevel = `
+find_level:
+  mov qword ptr [${Variable.LEVEL}], 1
+  mov eax, ${LEAF_SIGNATURE}
+  cpuid
+  cmp ebx, ${SIGNATURE.ebx}
+  jne .found
+  cmp ecx, ${SIGNATURE.ecx}
+  jne .found
+  cmp edx, ${SIGNATURE.edx}
+  jne .found
+  mov eax, ${LEAF_LEVEL}
+  cpuid
+  mov eax, eax
+  mov [${Variable.LEVEL}], rax
+.found:
+  ret
+`;
+
+/** Answers the guest's CPUID from the registers saved: the machine's values, and this program's own leaves. */
+const answerCpuid = `
+answer_cpuid:
+  mov eax, [${saved('rax')}]
+  mov ecx, [${saved('rcx')}]
+  mov r8d, eax
+  cpuid
+  cmp r8d, ${LEAF_LEVEL}
+  je .level
+  cmp r8d, ${LEAF_SIGNATURE}
+  jne .store
+  mov eax, ${LEAF_LEVEL}
+  mov ebx, ${SIGNATURE.ebx}
+  mov ecx, ${SIGNATURE.ecx}
+  mov edx, ${SIGNATURE.edx}
+  jmp .store
+.level:
+  mov eax, [${Variable.LEVEL}]
+  inc eax
+.store:
+  mov [${saved('rax')}], rax
+  mov [${saved('rbx')}], rbx
+  mov [${saved('rcx')}], rcx
+  mov [${saved('rdx')}], rdx
+  ret
+`;
+
+/** Puts a copy of this level's own image, page tables included, where the guest's memory is. */
+const copyImage = `
+copy_image:
+  mov rsi, ${Layout.IMAGE}
+  mov rdi, ${Layout.IMAGE + Layout.CHILD_BASE}
+  mov ecx, ${(Layout.CONTROL_01 - Layout.IMAGE) / 8}
+  rep movsq
+  ret
+clear_counters:
+  mov rdi, ${Layout.COUNTERS}
+  mov ecx, ${(Layout.SCRATCH - Layout.COUNTERS) / 8}
+  xor eax, eax
+  rep stosq
+  ret
+`;
+
+/** Fills a nested table so that the guest's memory begins at CHILD_BASE: `r9` the three tables, `r10` the bits of a 2-MiB entry. */
+const mapChild = ({ last }: Levels): string => `
+map_child:
+  mov rdi, r9
+  mov ecx, 1536
+  xor eax, eax
+  rep stosq
+  lea rax, [r9+0x1007]
+  mov [r9], rax
+  lea rax, [r9+0x2007]
+  mov [r9+0x1000], rax
+  lea rax, [r10+${Layout.CHILD_BASE}]
+  ; the last level has 4 MiB, each one below it 4 MiB more
+  mov edx, ${last}
+  sub edx, [${Variable.LEVEL}]
+  add edx, edx
+  lea rdi, [r9+0x2000]
+.entry:
+  mov [rdi], rax
+  add rax, 0x200000
+  add rdi, 8
+  dec edx
+  jnz .entry
+  ret
+; Composes NESTED_02 from the guest's nested root in rax (its page directory maps its guest onto it) and our own offset.
+compose:
+  mov r9, ${Layout.NESTED_02}
+  xor r10, r10
+  push rax
+  call map_child
+  pop rsi
+  and rsi, -4096
+  mov rsi, [rsi+${Layout.CHILD_BASE}]
+  and rsi, -4096
+  mov rsi, [rsi+${Layout.CHILD_BASE}]
+  and rsi, -4096
+  add rsi, ${Layout.CHILD_BASE}
+  mov rdi, ${Layout.NESTED_02 + 0x2000}
+  mov ecx, 512
+.entry:
+  lodsq
+  test al, 7
+  jz .store
+  add rax, ${Layout.CHILD_BASE}
+.store:
+  stosq
+  loop .entry
+  ret
+`;
+
+/** One character of the guest's to the port it wrote to, when that is the first serial port: `edx` port, `al` byte. */
+const forwardByte = `
+forward_byte:
+  mov ecx, edx
+  and ecx, 0xfff8
+  cmp ecx, 0x3f8
+  jne .ignored
+  out dx, al
+.ignored:
+  ret
+`;
+
+function prefix(texts: Texts): string {
+  return `
+prefix:                           ; "[L1] "
+  ${texts.say('[L')}
+  mov rax, [${Variable.LEVEL}]
+  call putdec
+  ${texts.say('] ')}
+  ret
+child_name:                       ; "L2"
+  ${texts.say('L')}
+  mov rax, [${Variable.LEVEL}]
+  inc rax
+  jmp putdec
+`;
+}
+
+function report(texts: Texts): string {
+  const lines = counted.map(
+    (name, i) => `
+  mov rax, [${Layout.COUNTERS + i * 8}]
+  test rax, rax
+  jz .after_${name}
+  push rax
+  ${texts.say(` ${name} `)}
+  pop rax
+  call putdec
+.after_${name}:`,
+  );
+  return `
+report:
+  call prefix
+  ${texts.say('exits of ')}
+  call child_name
+  mov al, ':'
+  call putc
+  ${lines.join('')}
+  jmp newline
+`;
+}
+
+function leaf(texts: Texts, { call }: Levels): string {
+  return `
+leaf:
+  call prefix
+  ${texts.say('hello from L')}
+  mov rax, [${Variable.LEVEL}]
+  call putdec
+  call newline
+  xor eax, eax                    ; CPUID
+  cpuid
+  mov dx, 0x61                    ; a port that nobody forwards
+  in al, dx
+  hlt                             ; HLT
+  call prefix
+  ${texts.say('ends')}
+  call newline
+  mov eax, 1
+  ${call}
+`;
+}
+
+function main(texts: Texts, { last, call }: Levels): string {
+  return `
+main:
+  call find_level
+  cmp qword ptr [${Variable.LEVEL}], ${last}
+  jae leaf
+  call clear_counters
+  call find_level
+  call prefix
+  ${texts.say('hypervisor: ')}
+  call hv_init
+  test eax, eax
+  jnz .refused
+  ${texts.say('on')}
+  call newline
+.again:
+  call prefix
+  ${texts.say('starts ')}
+  call child_name
+  call newline
+  call copy_image
+  call hv_reset
+  call hv_run
+  test eax, eax
+  jnz .broken
+  call prefix
+  call child_name
+  ${texts.say(' has ended')}
+  call newline
+  inc qword ptr [${Variable.STARTS}]
+  cmp qword ptr [${Variable.STARTS}], 2
+  jb .again
+  call report
+  xor eax, eax
+.finish:
+  cmp qword ptr [${Variable.LEVEL}], 1
+  je power_off
+  mov eax, 1
+  ${call}
+.refused:
+  ${texts.say('this processor does not offer it')}
+  call newline
+  mov eax, 2
+  jmp .finish
+.broken:                          ; rbx: exit code
+  call prefix
+  ${texts.say('unexpected exit ')}
+  mov rax, rbx
+  call puthex
+  call newline
+  mov eax, 3
+  jmp .finish
+`;
+}
+
+/** The part of the program that both vendors share. */
+export const levelsText = (texts: Texts, levels: Levels): string =>
+  [main(texts, levels), leaf(texts, levels), prefix(texts), report(texts), findLevel, answerCpuid, copyImage, mapChild(levels), forwardByte].join(
+    '\n',
+  );

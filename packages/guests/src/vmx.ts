@@ -1,0 +1,244 @@
+import type { GuestImage } from './image.js';
+import { buildImage, Texts } from './image.js';
+import { Layout, ramBytes } from './layout.js';
+import { count, levelsText, loadRegisters, saved, storeRegisters, Variable } from './levels.js';
+import { Field, guestFields, hostFields } from './vmx-fields.js';
+import { nestedText } from './vmx-nested.js';
+
+const Msr = { FEATURE_CONTROL: 0x3a, VMX_BASIC: 0x480, PIN: 0x48d, PROCESSOR: 0x48e, EXIT: 0x48f, ENTRY: 0x490, PROCESSOR_2: 0x48b } as const;
+/** Lock, VMX outside SMX. */
+const FEATURE_ENABLED = 5;
+const CR4_VMXE = 0x2000;
+
+/** HLT exiting, unconditional I/O exiting, MSR bitmaps, secondary controls. */
+const PROCESSOR = (1 << 7) | (1 << 24) | (1 << 28) | 0x80000000;
+const ENABLE_EPT = 2;
+/** 64-bit host; save and load IA32_EFER. */
+const EXIT_CONTROLS = (1 << 9) | (1 << 20) | (1 << 21);
+/** 64-bit guest; load IA32_EFER. */
+const ENTRY_CONTROLS = (1 << 9) | (1 << 15);
+/** Four levels, write-back. */
+const EPT_POINTER_BITS = 0x1e;
+/** 2-MiB page, write-back, all rights. */
+const EPT_LEAF = 0xb7;
+
+/** Basic exit reasons (SDM Vol. 3, Appendix C). */
+const Exit = {
+  CPUID: 10,
+  HLT: 12,
+  VMCALL: 18,
+  VMCLEAR: 19,
+  VMLAUNCH: 20,
+  VMPTRLD: 21,
+  VMREAD: 23,
+  VMRESUME: 24,
+  VMWRITE: 25,
+  VMXON: 27,
+  IO: 30,
+  INVEPT: 50,
+} as const;
+
+const init = `
+hv_init:                          ; eax: 0, or 1 where there is no VMX with EPT
+  mov eax, 1
+  cpuid
+  bt ecx, 5
+  jnc .absent
+  mov ecx, ${Msr.FEATURE_CONTROL}
+  rdmsr
+  test al, 1
+  jnz .locked
+  or eax, ${FEATURE_ENABLED}
+  wrmsr
+.locked:
+  test al, 4
+  jz .absent
+  mov byte ptr [gdt+0x1d], 0x89   ; a task state that is not busy
+  mov ax, 0x18
+  ltr ax
+  mov rax, cr4
+  or rax, ${CR4_VMXE}
+  mov cr4, rax
+  mov rdi, ${Layout.IO_MAP}
+  mov ecx, 0xc00                  ; the MSR bitmap as well
+  xor eax, eax
+  rep stosq
+  mov ecx, ${Msr.VMX_BASIC}
+  rdmsr
+  mov [${Layout.HOST_AREA}], eax  ; the revision
+  mov [${Layout.CONTROL_01}], eax
+  mov [${Layout.CONTROL_02}], eax
+  push ${Layout.HOST_AREA}
+  vmxon qword ptr [rsp]
+  pop rax
+  jbe .absent
+  mov r9, ${Layout.NESTED_01}
+  mov r10, ${EPT_LEAF}
+  call map_child
+  xor eax, eax
+  ret
+.absent:
+  mov eax, 1
+  ret
+adjust:                           ; ecx: capability MSR, eax: what is wanted → eax: with the bits that must be set, without those that must not
+  push rdx
+  mov r8d, eax
+  rdmsr
+  or eax, r8d
+  and eax, edx
+  pop rdx
+  ret
+`;
+
+/** Writes a field with a constant or a register's value. */
+const writeField = (field: number, value: number | string): string => `mov edx, ${field}\n mov rax, ${value}\n vmwrite rdx, rax`;
+
+const adjusted = (field: number, msr: number, wanted: number): string =>
+  `mov eax, ${wanted >>> 0}\n mov ecx, ${msr}\n call adjust\n mov edx, ${field}\n vmwrite rdx, rax`;
+
+const reset = `
+hv_reset:                         ; the guest begins as this level did, at start
+  mov qword ptr [${Variable.LAUNCHED_02}], -1   ; CONTROL_02 is not made yet
+  mov r9, ${Layout.CONTROL_01}
+  call make_control
+  ${writeField(Field.EPT_POINTER, Layout.NESTED_01 + EPT_POINTER_BITS)}
+  mov qword ptr [${Variable.LAUNCHED}], 0
+  mov qword ptr [${Variable.NESTED}], 0
+  mov qword ptr [${Variable.GUEST_ROOT}], 0
+  ret
+load_control:                     ; r9: makes this VMCS the current one
+  push r9
+  vmptrld qword ptr [rsp]
+  pop r9
+  ret
+make_control:                     ; r9: a VMCS with our controls, our host state, and a guest at start
+  push r9
+  vmclear qword ptr [rsp]
+  pop r9
+  call load_control
+  ${adjusted(Field.PIN_CONTROLS, Msr.PIN, 0)}
+  ${adjusted(Field.PROCESSOR_CONTROLS, Msr.PROCESSOR, PROCESSOR)}
+  ${adjusted(Field.PROCESSOR_CONTROLS_2, Msr.PROCESSOR_2, ENABLE_EPT)}
+  ${adjusted(Field.EXIT_CONTROLS, Msr.EXIT, EXIT_CONTROLS)}
+  ${adjusted(Field.ENTRY_CONTROLS, Msr.ENTRY, ENTRY_CONTROLS)}
+  mov rsi, initial_fields
+  mov ecx, initial_fields_count
+.field:
+  mov edx, [rsi]
+  mov rax, [rsi+4]
+  vmwrite rdx, rax
+  add rsi, 12
+  loop .field
+  mov rax, cr0
+  mov edx, ${Field.HOST_CR0}
+  vmwrite rdx, rax
+  mov edx, ${Field.GUEST_CR0}
+  vmwrite rdx, rax
+  mov rax, cr3
+  mov edx, ${Field.HOST_CR3}
+  vmwrite rdx, rax
+  mov edx, ${Field.GUEST_CR3}
+  vmwrite rdx, rax
+  mov rax, cr4
+  mov edx, ${Field.HOST_CR4}
+  vmwrite rdx, rax
+  mov edx, ${Field.GUEST_CR4}
+  vmwrite rdx, rax
+  ret
+`;
+
+const handlers: readonly (readonly [reason: number, label: string])[] = [
+  [Exit.CPUID, 'on_cpuid'],
+  [Exit.IO, 'on_io'],
+  [Exit.HLT, 'on_hlt'],
+  [Exit.VMCALL, 'on_call'],
+  [Exit.VMREAD, 'on_vmread'],
+  [Exit.VMWRITE, 'on_vmwrite'],
+  [Exit.VMRESUME, 'on_entry'],
+  [Exit.VMLAUNCH, 'on_entry'],
+  [Exit.VMPTRLD, 'on_vmptrld'],
+  [Exit.VMCLEAR, 'on_nothing'],
+  [Exit.VMXON, 'on_nothing'],
+  [Exit.INVEPT, 'on_invept'],
+];
+
+const run = `
+hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit reason in rbx
+enter:
+  mov edx, ${Field.HOST_RSP}
+  vmwrite rdx, rsp
+  mov rax, [${Variable.NESTED}]
+  cmp qword ptr [rax*8+${Variable.LAUNCHED}], 0   ; by the current VMCS; the loads keep the flag
+  ${loadRegisters()}
+  jne .again
+  vmlaunch
+  jmp .failed
+.again:
+  vmresume
+.failed:
+  mov edx, ${Field.INSTRUCTION_ERROR}
+  vmread rbx, rdx
+  mov eax, 1
+  ret
+vmx_exit:
+  ${storeRegisters()}
+  mov rax, [${Variable.NESTED}]
+  mov qword ptr [rax*8+${Variable.LAUNCHED}], 1
+  mov edx, ${Field.EXIT_REASON}
+  vmread rbx, rdx
+  cmp qword ptr [${Variable.NESTED}], 0
+  jne reflect
+  ${handlers.map(([reason, label]) => `cmp ebx, ${reason}\n je ${label}`).join('\n')}
+  mov eax, 1
+  ret
+resume:                           ; goes on after the instruction that exited
+  mov edx, ${Field.EXIT_LENGTH}
+  vmread rax, rdx
+  mov edx, ${Field.GUEST_RIP}
+  vmread rcx, rdx
+  add rcx, rax
+  vmwrite rdx, rcx
+  jmp enter
+on_cpuid:
+  ${count('cpuid')}
+  call answer_cpuid
+  jmp resume
+on_io:
+  ${count('io')}
+  mov edx, ${Field.EXIT_QUALIFICATION}
+  vmread rdx, rdx
+  mov al, [${saved('rax')}]
+  bt edx, 3
+  jc .in
+  shr edx, 16
+  call forward_byte
+  jmp resume
+.in:
+  mov byte ptr [${saved('rax')}], 0xff
+  jmp resume
+on_hlt:
+  ${count('hlt')}
+  jmp resume
+on_call:
+  ${count('call')}
+  xor eax, eax
+  ret
+`;
+
+/** A field's number and what it holds at first, as `make_control` reads them. */
+function initialFields(): string {
+  const rows = [...hostFields, ...guestFields.filter(({ initial }) => initial !== undefined)];
+  return `
+initial_fields:
+${rows.map(({ field, initial }) => `  dd ${field}\n  dq ${initial}`).join('\n')}
+`;
+}
+
+/** A hypervisor for Intel VMX that runs itself as its guest, `levels` deep: the last level is a program that prints, exits and ends. */
+export function vmxImage(levels = 3): GuestImage {
+  const texts = new Texts();
+  const shared = levelsText(texts, { last: levels, call: 'vmcall' });
+  const rows = hostFields.length + guestFields.filter(({ initial }) => initial !== undefined).length;
+  const code = [shared, init, reset, run, nestedText(EPT_POINTER_BITS), initialFields()].join('\n').replaceAll('initial_fields_count', String(rows));
+  return buildImage('nestvm-vmx', code, texts, ramBytes(levels));
+}
