@@ -47,6 +47,12 @@ export class World {
 
   /** Stores the registers in the vCPU state and tells the MMU. */
   apply(): void {
+    this.load();
+    this.mmu.setContext();
+  }
+
+  /** Stores the registers in the vCPU state, as a world switch does before it tells the MMU. */
+  load(): void {
     const { registers: r, arena, base } = this;
     const set = (field: keyof typeof offset, value: number): void => {
       arena.i32[(base + offset[field]) / 4] = value;
@@ -60,7 +66,6 @@ export class World {
     set('pkrs', r.pkrs);
     set('cr3', Number(r.cr3 & 0xffff_ffffn) | 0);
     arena.i32[(base + offset.cr3) / 4 + 1] = Number(r.cr3 >> 32n) | 0;
-    this.mmu.setContext();
   }
 
   /** CR3 as the vCPU state has it. */

@@ -40,7 +40,7 @@ export class StageCache {
 
   /** `Allowed` bits of a guest-physical page (0: not cached); `page` then tells where it is. */
   find(generation: number, guestPage: number): number {
-    const index = guestPage & (ENTRIES - 1);
+    const index = slotOf(generation, guestPage);
     this.index = index;
     return this.key[index] === generation * KEY_UNIT + guestPage ? this.bits[index]! : 0;
   }
@@ -52,7 +52,7 @@ export class StageCache {
 
   /** Stores a page. */
   put(generation: number, guestPage: number, page: number, allowed: number): void {
-    const index = guestPage & (ENTRIES - 1);
+    const index = slotOf(generation, guestPage);
     this.key[index] = generation * KEY_UNIT + guestPage;
     this.pages[index] = page;
     this.bits[index] = allowed;
@@ -60,7 +60,7 @@ export class StageCache {
 
   /** Forgets one page of a stage. */
   drop(generation: number, guestPage: number): void {
-    const index = guestPage & (ENTRIES - 1);
+    const index = slotOf(generation, guestPage);
     if (this.key[index] === generation * KEY_UNIT + guestPage) this.key[index] = -1;
   }
 
@@ -69,3 +69,6 @@ export class StageCache {
     this.key.fill(-1);
   }
 }
+
+/** The same page of several stages lies in different slots. */
+const slotOf = (generation: number, guestPage: number): number => (guestPage + generation * 0x9e5) & (ENTRIES - 1);
