@@ -236,11 +236,14 @@ export const x87Meanings: Meanings = {
   ...Object.fromEntries(Object.entries(CONSTANTS).map(([name, target]) => [name, plain((x) => run(x, target))])),
   FST: store(0),
   FSTP: store(1),
-  /** A pop that never checks for an empty stack: ST(i) takes what ST(0) has, valid or not. */
+  /** A pop that does not signal an empty stack: then nothing is stored. */
   FSTPNCE: plain((x) => {
     const f = fpuOf(x);
-    const { significand, se } = f.readRegister(f.physical(0));
-    f.writeRegister(f.physical(x.fields.rm()), significand, se);
+    const source = f.physical(0);
+    x.code.if(f.isEmpty(source).isZero(), () => {
+      const { significand, se } = f.readRegister(source);
+      f.writeRegister(f.physical(x.fields.rm()), significand, se);
+    });
     f.set(vcpuState.offset.fsw, f.status.and(~Status.C1));
     f.pop(x.const(32, 1));
   }),

@@ -53,8 +53,10 @@ const POWER = helper('power', 0, (f) => {
   );
   f.noteDenormal(value);
   const parts = f.unpack(value);
-  // Out of range the result is undefined: the operand stays. At the ends it is exact.
+  // Out of range the result is undefined: the operand stays, inexact (as on AMD's processors). At the ends it is exact.
   returnWith(f, parts.exponent.geS(BIAS), () => {
+    const isEnd = parts.exponent.eq(BIAS).and(parts.significand.eq(J));
+    f.raise(isEnd.xor(1).mul(Status.PRECISION));
     const isOne = parts.exponent.eq(BIAS).and(parts.significand.eq(J)).and(sign);
     f.result(value.significand, code.select(isOne, f.i(0x8000 | (BIAS - 1)), value.se));
   });
@@ -66,6 +68,40 @@ const POWER = helper('power', 0, (f) => {
 function logarithm(f: Fpu, z: Precise): Precise {
   const u = toFraction(f, multiply(f, z, z));
   return multiply(f, multiply(f, z, preciseConstant(f, 1, TWO_BY_LN2)), series(f, u, f.i(0), odds(3, 22)));
+}
+
+/** A logarithm to base 2; of a power of two it is exact. */
+interface Logarithm {
+  readonly value: Precise;
+  readonly isPower: I;
+}
+
+/** log2 of a positive number: its exponent, and the logarithm of a mantissa between √½ and √2. */
+function logarithmOf(f: Fpu, number: Precise): Logarithm {
+  const { code } = f;
+  const large = number.wide.high.gtU(0xb504f333f9de6484n);
+  const k = number.exponent.add(large);
+  const mantissa: Precise = { sign: f.i(0), exponent: f.i(0).sub(large), wide: number.wide };
+  const one = preciseConstant(f, 0, 1n << 127n);
+  const difference = add(f, mantissa, { ...one, sign: f.i(1) });
+  const isPower = difference.wide.high.isZero();
+  const guarded: Precise = { ...difference, wide: { high: code.select(isPower, f.q(J), difference.wide.high), low: difference.wide.low } };
+  const fraction = logarithm(f, divide(f, guarded, add(f, mantissa, one)));
+  const magnitude = code.select(k.ltS(0), f.i(0).sub(k), k).zext(64);
+  const zeros = magnitude.clz().trunc(32);
+  const whole: Precise = {
+    sign: k.shrU(31),
+    exponent: code.select(k.isZero(), f.i(-100000), f.i(63).sub(zeros)),
+    wide: { high: magnitude.shl(zeros), low: f.q(0) },
+  };
+  return { value: choose(f, isPower, whole, add(f, whole, fraction)), isPower };
+}
+
+/** Leaves the function with y × a logarithm, rounded to 64 bits. */
+function returnProduct(f: Fpu, { value, isPower }: Logarithm, y: Extended): void {
+  const product = multiply(f, value, fromExtended(f, f.unpack(y)));
+  const low = product.wide.low.or(isPower.xor(1).zext(64));
+  returnRounded(f, product.sign, product.exponent.add(BIAS), { high: product.wide.high, low }, f.i(64));
 }
 
 /** FYL2X: ST(1) × log2(ST(0)). */
@@ -95,29 +131,12 @@ const LOGARITHM = helper('logarithm', 0, (f) => {
   f.noteDenormal(x, y);
   returnWith(f, infX.or(infY), () => f.infinity(code.select(infX, f.sign(y.se), sign)));
   returnWith(f, isOne.or(y.kind.isZero()), () => f.zero(sign));
-  const large = parts.significand.gtU(0xb504f333f9de6484n);
-  const k = parts.exponent.sub(BIAS).add(large);
-  const mantissa: Precise = { sign: f.i(0), exponent: f.i(0).sub(large), wide: { high: parts.significand, low: f.q(0) } };
-  const one = preciseConstant(f, 0, 1n << 127n);
-  const difference = add(f, mantissa, { ...one, sign: f.i(1) });
-  const isPower = difference.wide.high.isZero();
-  const guarded: Precise = { ...difference, wide: { high: code.select(isPower, f.q(J), difference.wide.high), low: difference.wide.low } };
-  const fraction = logarithm(f, divide(f, guarded, add(f, mantissa, one)));
-  const magnitude = code.select(k.ltS(0), f.i(0).sub(k), k).zext(64);
-  const zeros = magnitude.clz().trunc(32);
-  const whole: Precise = {
-    sign: k.shrU(31),
-    exponent: code.select(k.isZero(), f.i(-100000), f.i(63).sub(zeros)),
-    wide: { high: magnitude.shl(zeros), low: f.q(0) },
-  };
-  const log = choose(f, isPower, whole, add(f, whole, fraction));
-  const product = multiply(f, log, fromExtended(f, f.unpack(y)));
-  const low = product.wide.low.or(isPower.xor(1).zext(64));
-  returnRounded(f, product.sign, product.exponent.add(BIAS), { high: product.wide.high, low }, f.i(64));
+  returnProduct(f, logarithmOf(f, fromExtended(f, parts)), y);
 });
 
 /** FYL2XP1: ST(1) × log2(ST(0) + 1), defined between ±(1 - √½). */
 const LOGARITHM_PLUS_ONE = helper('logarithmPlusOne', 0, (f) => {
+  const { code } = f;
   const [x, y] = [f.st(0), f.st(1)];
   f.clearRaised();
   propagate(f, x, y);
@@ -128,9 +147,13 @@ const LOGARITHM_PLUS_ONE = helper('logarithmPlusOne', 0, (f) => {
   returnWith(f, infX.or(infY), () => f.infinity(sign));
   returnWith(f, x.kind.isZero().or(y.kind.isZero()), () => f.zero(sign));
   const parts = f.unpack(x);
-  // Out of range the result is undefined: the operand stays.
-  returnWith(f, parts.exponent.geS(BIAS - 1), () => f.result(x.significand, x.se));
   const exact = fromExtended(f, parts);
+  // Out of range the result is undefined: the operand stays up to -1, above it is what FYL2X makes of the sum (as on AMD's processors).
+  returnWith(f, parts.exponent.geS(BIAS).and(f.sign(x.se)), () => {
+    f.raise(Status.PRECISION);
+    f.result(x.significand, x.se);
+  });
+  code.if(parts.exponent.geS(BIAS - 1), () => returnProduct(f, logarithmOf(f, add(f, exact, preciseConstant(f, 0, 1n << 127n))), y));
   const z = divide(f, exact, add(f, exact, preciseConstant(f, 1, 1n << 127n)));
   returnInexact(f, multiply(f, logarithm(f, z), fromExtended(f, f.unpack(y))));
 });
