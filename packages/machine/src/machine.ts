@@ -167,7 +167,7 @@ export class Machine {
         model: config.cpu,
         random,
       });
-      attachExtension(cpu, memory, mmu);
+      attachExtension(cpu, memory, mmu, this.clock);
       const source = platform.localApics[index] ?? (index === 0 ? platform.picSource : undefined);
       if (source) cpu.connectInterrupts(source);
       cpu.onPlatformEvent = (event) => {

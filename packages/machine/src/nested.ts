@@ -1,8 +1,10 @@
+import type { VirtualClock } from '@nestvm/bus';
 import type { Vcpu } from '@nestvm/cpu';
 import { parseCpu } from '@nestvm/isa/models';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
 import { attachSvm } from '@nestvm/svm';
+import { attachVmx } from '@nestvm/vmx';
 import type { MachineConfig, MachineOptions } from './config.js';
 import { MachineError } from './errors.js';
 
@@ -28,6 +30,7 @@ export function resolveNesting({ cpu, nested = false, ...rest }: MachineOptions)
 }
 
 /** Gives a vCPU the hypervisor extension that its model offers, if any. */
-export function attachExtension(cpu: Vcpu, memory: PhysicalMemory, mmu: Mmu): void {
+export function attachExtension(cpu: Vcpu, memory: PhysicalMemory, mmu: Mmu, clock: VirtualClock): void {
+  if (cpu.model.has('vmx')) attachVmx(cpu, { memory, mmu, clock });
   if (cpu.model.has('svm')) attachSvm(cpu, { memory, mmu });
 }
