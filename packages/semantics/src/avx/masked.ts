@@ -29,7 +29,7 @@ function signs(x: Context, size: 4 | 8, chunks: readonly V[]): Val<32> {
 const maskLoad =
   (size: 4 | 8): Emitter =>
   (x) => {
-    const { code, engine } = x;
+    const { code } = x;
     const width = (8 * size) as 32 | 64;
     const lanes = 16 / size;
     const mask = signs(x, size, vectorAt(x, 1).read());
@@ -81,7 +81,7 @@ const maskMove =
 const gather =
   (size: 4 | 8, indexSize: 4 | 8): Emitter =>
   (x) => {
-    const { code, engine, fields, facts } = x;
+    const { code, fields, facts } = x;
     const width = (8 * size) as 32 | 64;
     const place = (offset: Val<32>): ((extra: number) => [Val<32>, number]) => {
       if (offset.node.kind === Kind.CONST) return (extra) => [x.cpu, (offset.node.value as number) + extra];
