@@ -13,7 +13,8 @@ export interface MonitorTarget {
   info(what: string): string | undefined;
 }
 
-const COMMANDS: Readonly<Record<string, string>> = {
+/** The commands and what they do. */
+export const monitorCommands: Readonly<Record<string, string>> = {
   help: 'this list',
   quit: 'end Nestvm',
   stop: 'stop the CPUs',
@@ -65,7 +66,7 @@ export class Monitor {
     switch (command) {
       case 'help':
         return this.print(
-          Object.entries(COMMANDS)
+          Object.entries(monitorCommands)
             .map(([name, help]) => `${name.padEnd(18)}${help}\r\n`)
             .join(''),
         );
@@ -85,7 +86,7 @@ export class Monitor {
             `info ${rest[0]}: unknown; there are status, registers, cpus, levels, timers, devices, memory, version\r\n`,
         );
       default: {
-        const near = nearestName(word, Object.keys(COMMANDS));
+        const near = nearestName(word, Object.keys(monitorCommands));
         this.print(`${word}: no such command; ${near ? `the nearest is '${near}'` : "'help' lists them"}\r\n`);
       }
     }

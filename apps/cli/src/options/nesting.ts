@@ -23,13 +23,13 @@ const OTHER_PARAMETERS = [
 ];
 
 /** What the lines of a modprobe file say about nesting. */
-export interface ModprobeSettings {
+interface ModprobeSettings {
   readonly nested: Partial<Record<Vendor, boolean>>;
   readonly warnings: readonly string[];
 }
 
 /** Reads modprobe.d's `options kvm-intel nested=Y` and `options kvm_amd nested=1`; other lines are left to other programs. Throws `UsageError`. */
-export function parseModprobe(path: string, text: string): ModprobeSettings {
+function parseModprobe(path: string, text: string): ModprobeSettings {
   const nested: Partial<Record<Vendor, boolean>> = {};
   const warnings: string[] = [];
   // A backslash at the end joins lines, as in modprobe.d(5); joined lines keep their number by an empty one.

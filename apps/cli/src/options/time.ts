@@ -10,6 +10,9 @@ export interface RtcSpec {
   readonly guestClock: boolean;
 }
 
+/** `shift=auto`: 8 ns for an instruction, about the engine's own pace. Fixed, so that runs repeat on any host. */
+const AUTO_SHIFT = 3;
+
 /** Parses `-icount`; throws `UsageError`. */
 export function parseIcount(text: string | undefined): ClockSpec {
   if (text === undefined) return { kind: 'host' };
@@ -20,7 +23,7 @@ export function parseIcount(text: string | undefined): ClockSpec {
   const shift = head || (values.get('shift') ?? 'auto');
   return {
     kind: 'virtual',
-    shift: shift === 'auto' ? 0 : parseInteger('-icount shift', shift, 0, 10),
+    shift: shift === 'auto' ? AUTO_SHIFT : parseInteger('-icount shift', shift, 0, 10),
     sleep: parseSwitch('-icount sleep', values.get('sleep') ?? 'on'),
   };
 }

@@ -1,0 +1,175 @@
+import { describe, expect, it } from 'vitest';
+import { UsageError } from '../src/errors.js';
+import { configure, type RunOptions } from '../src/options/config.js';
+import { parseOptions } from '../src/options/parse.js';
+import { optionRows } from '../src/options/table.js';
+
+const files: Record<string, string> = {
+  intel: '# a comment\noptions kvm-intel nested=Y\nblacklist nouveau\n',
+  amd: 'options kvm_amd \\\n  nested=1 avic=1\n',
+  off: 'options kvm_intel nested=n\n',
+  bare: 'options kvm-intel nested\n',
+  bad: '\noptions kvm-amd nested=maybe\n',
+  typo: 'options kvm_intel nestd=1\n',
+};
+/** Options that some test has given. */
+const given = new Set<string>();
+const parse = (text: string): RunOptions => {
+  const words = (text.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''));
+  const raw = parseOptions(words);
+  for (const name of raw.keys()) given.add(name);
+  return configure(raw, (_option, path) => files[path]!);
+};
+const run = (text: string): RunOptions => parse(`-kernel k ${text}`);
+/** The message of the `UsageError` that a command line gets. */
+const complaint = (text: string): string => {
+  try {
+    parse(text);
+  } catch (error) {
+    if (error instanceof UsageError) return error.message;
+    throw error;
+  }
+  return 'accepted';
+};
+
+describe('defaults', () => {
+  it('are a PC with one CPU, 128 MiB, and the first serial port on the terminal', () => {
+    expect(run('')).toMatchObject({
+      board: 'pc',
+      boardProperties: {},
+      topology: { sockets: 1, cores: 1, threads: 1 },
+      memoryBytes: 128 << 20,
+      serial: [{ kind: 'stdio', monitor: true }],
+      clock: { kind: 'host' },
+      rtc: { base: 'utc', guestClock: false },
+      reboot: true,
+      shutdown: true,
+      paused: false,
+      escape: 1,
+      log: [],
+      levels: false,
+      nesting: { intel: false, amd: false },
+      warnings: [],
+    });
+    expect(run('').cpu.name).toBe('max');
+  });
+});
+
+describe('every option', () => {
+  it.each<[string, object]>([
+    ['-M q35', { board: 'q35' }],
+    ['-machine type=microvm,acpi=off,accel=tcg', { board: 'microvm', boardProperties: { acpi: false } }],
+    ['-M pc-i440fx-7.2', { board: 'pc' }],
+    ['-M isapc', { board: 'isapc' }],
+    ['-no-acpi -no-hpet', { boardProperties: { acpi: false, hpet: false } }],
+    ['-m 1G', { memoryBytes: 2 ** 30 }],
+    ['-m size=512M', { memoryBytes: 2 ** 29 }],
+    ['-m 300', { memoryBytes: 300 * 2 ** 20 }],
+    ['-smp 4', { topology: { sockets: 1, cores: 4, threads: 1 } }],
+    ['-smp 8,sockets=2,cores=2,threads=2', { topology: { sockets: 2, cores: 2, threads: 2 } }],
+    ['-smp cpus=2,maxcpus=2', { topology: { sockets: 1, cores: 2, threads: 1 } }],
+    ['-initrd f', { modules: [{ path: 'f' }] }],
+    ['-initrd "a x=1,b"', { modules: [{ path: 'a', commandLine: 'a x=1' }, { path: 'b' }] }],
+    ['-append "console=ttyS0 quiet"', { commandLine: 'console=ttyS0 quiet' }],
+    ['-bios f', { firmware: 'f' }],
+    ['-serial stdio', { serial: [{ kind: 'stdio', monitor: false }] }],
+    ['-serial file:a -serial null -serial none', { serial: [{ kind: 'file', path: 'a' }, { kind: 'null' }, { kind: 'none' }] }],
+    ['-chardev file,id=c,path=p -serial chardev:c', { serial: [{ kind: 'file', path: 'p' }] }],
+    ['-chardev stdio,id=c,mux=on -device isa-serial,chardev=c', { serial: [{ kind: 'stdio', monitor: true }] }],
+    ['-nodefaults', { serial: [] }],
+    ['-nodefaults -nographic', { serial: [{ kind: 'stdio', monitor: true }] }],
+    ['-debugcon file:d', { debugConsole: { port: 0xe9, to: { kind: 'file', path: 'd' } } }],
+    ['-chardev null,id=n -device isa-debugcon,iobase=0x402,chardev=n', { debugConsole: { port: 0x402, to: { kind: 'null' } } }],
+    ['-device isa-debug-exit,iobase=0xf4,iosize=0x4', { devices: { debugExit: { iobase: 0xf4, iosize: 4 } } }],
+    ['-device pc-testdev', { devices: { testDevice: true } }],
+    ['-device loader,file=f,addr=0x7c00,cpu-num=0,mode=real', { devices: { images: [{ path: 'f', address: 0x7c00, entry: true, mode: 'real' }] } }],
+    ['-no-reboot -no-shutdown -S', { reboot: false, shutdown: false, paused: true }],
+    ['-echr 2', { escape: 2 }],
+    ['-icount 4', { clock: { kind: 'virtual', shift: 4, sleep: true } }],
+    ['-icount shift=auto,sleep=off', { clock: { kind: 'virtual', shift: 3, sleep: false } }],
+    ['-rtc base=2006-06-17T16:01:21,clock=vm', { rtc: { base: Date.UTC(2006, 5, 17, 16, 1, 21), guestClock: true } }],
+    ['-rtc base=localtime', { rtc: { base: 'localtime', guestClock: false } }],
+    ['-seed 7', { seed: 7 }],
+    ['-d int,unimp -D log', { log: ['int', 'unimp'], logFile: 'log' }],
+    ['-levels', { levels: true }],
+    ['-name guest,process=x', { name: 'guest' }],
+    ['-display none -vga none -net none -nic none -parallel none -monitor none -boot c -no-user-config -accel tcg', { warnings: [] }],
+    ['-enable-kvm', { warnings: [expect.stringContaining('-enable-kvm')] }],
+    ['--nested', { nesting: { intel: true, amd: true } }],
+  ])('%s', (text, expected) => {
+    expect(run(text)).toMatchObject(expected);
+  });
+});
+
+describe('nesting', () => {
+  const cpu = (text: string): string => {
+    const { cpu: model } = run(text);
+    return `${model.vendor} ${['vmx', 'svm'].filter((feature) => model.has(feature)).join(' ')}`.trim();
+  };
+
+  it('comes from --nested or modprobe lines', () => {
+    expect(cpu('-cpu host')).toBe('intel');
+    expect(cpu('--nested -cpu host')).toBe('intel vmx');
+    expect(cpu('--nested -cpu host,vendor=amd')).toBe('amd svm');
+    expect(cpu('--modprobe intel -cpu host')).toBe('intel vmx');
+    expect(cpu('--modprobe amd')).toBe('amd svm');
+    expect(cpu('--modprobe amd -cpu EPYC,svm=on')).toBe('amd svm');
+    expect(cpu('--modprobe intel --modprobe off -cpu host')).toBe('intel');
+    expect(cpu('--modprobe off --nested')).toBe('intel vmx');
+    expect(cpu('--modprobe bare')).toBe('intel vmx');
+    expect(run('--modprobe amd').warnings).toEqual([expect.stringMatching(/^--modprobe amd:1: avic has no effect/)]);
+  });
+
+  it('that is asked for while it is off gets told how to have it', () => {
+    expect(complaint('-kernel k -cpu Haswell-noTSX-IBRS,vmx=on')).toMatch(
+      /add --nested, or --modprobe FILE with the line 'options kvm-intel nested=Y'/,
+    );
+    expect(complaint('-kernel k -cpu EPYC,svm=on --modprobe intel')).toMatch(/'options kvm-amd nested=1'/);
+    expect(complaint('-kernel k --modprobe bad')).toBe('--modprobe bad:2: nested=maybe is neither yes nor no; write nested=Y or nested=N');
+    expect(complaint('-kernel k --modprobe typo')).toMatch(/typo:1: kvm_intel has no parameter 'nestd'; the nearest is 'nested'/);
+  });
+});
+
+describe('what cannot be followed', () => {
+  it.each([
+    ['-kernal k', /no such option; the nearest is '-kernel'/],
+    ['--kernel=k', /write '-kernel k'/],
+    ['k', /options start with a dash/],
+    ['-kernel', /an argument is missing/],
+    ['-M pcc -kernel k', /no such machine; the nearest is 'pc'/],
+    ['-M q35,acpy=off -kernel k', /no such property 'acpy'; the nearest is 'acpi'/],
+    ['-M q35,acpi=maybe -kernel k', /neither on nor off/],
+    ['-M isapc,acpi=on -kernel k', /no such property 'acpi'/],
+    ['-cpu Hasswell -kernel k', /the nearest is 'Haswell'/],
+    ['-cpu max,+avx22 -kernel k', /the nearest is 'avx2'/],
+    ['-m 12Q -kernel k', /not a size/],
+    ['-m 512K -kernel k', /too little memory/],
+    ['-m 8G -kernel k', /too much memory/],
+    ['-smp 0 -kernel k', /between 1 and 255/],
+    ['-smp 64 -kernel k', /up to 16/],
+    ['-smp 3,cores=2,sockets=1 -kernel k', /are not 3 CPUs/],
+    ['-serial stdio -serial mon:stdio -kernel k', /only one port can be on the terminal/],
+    ['-serial pty -kernel k', /not one of stdio/],
+    ['-serial chardev:x -kernel k', /no -chardev has the id 'x'/],
+    ['-device isa-debug-exitt -kernel k', /the nearest is 'isa-debug-exit'/],
+    ['-device isa-debug-exit,iobas=1 -kernel k', /the nearest is 'iobase'/],
+    ['-device loader,addr=0 -kernel k', /file= is missing/],
+    ['-icount shift=11 -kernel k', /between 0 and 10/],
+    ['-icount rr=record -kernel k', /repeat exactly/],
+    ['-rtc base=yesterday -kernel k', /write utc, localtime/],
+    ['-d intt -kernel k', /the nearest is 'int'/],
+    ['-display gtk -kernel k', /there is no display/],
+    ['-append x', /without a kernel/],
+    ['-initrd x', /without a kernel/],
+    ['-m 64M', /nothing to run/],
+  ])('%s', (text, message) => {
+    expect(complaint(text)).toMatch(message);
+    expect(complaint(text)).not.toContain('\n');
+  });
+});
+
+it('every option of the table has been given above', () => {
+  const missing = optionRows.map(({ name }) => name).filter((name) => !given.has(name));
+  // These two print and end; test/system.test.ts has them.
+  expect(missing).toEqual(['version', 'help']);
+});
