@@ -13,6 +13,13 @@ export { Basic, createCapabilities, EptVpid, generationOf, Misc } from './capabi
 export type { CapabilityOptions, ControlCapability, VmxCapabilities } from './capabilities/capabilities.js';
 export { capabilityMsrs } from './capabilities/msrs.js';
 export type { CapabilityMsr } from './capabilities/msrs.js';
+export { EntryContext, EntryInstruction } from './checks/context.js';
+export { writeValidVmcs } from './checks/arrange.js';
+export { checkGroups, formatFailure } from './checks/check.js';
+export type { CheckGroup, Failure, VmxCheck } from './checks/check.js';
+export { firstBefore, firstFailure, firstMsrFailure, readMsrEntry, sectionsOfField, vmEntryChecks } from './checks/table.js';
+export { explainEntry, failedChecks } from './explain/explain.js';
+export type { FailedCheck } from './explain/explain.js';
 export { VmxError } from './errors.js';
 export type { VmxErrorCode } from './errors.js';
 export { attachVmx } from './attach.js';

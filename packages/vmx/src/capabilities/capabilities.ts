@@ -6,7 +6,7 @@ import { generations } from '../controls/table.js';
 import { VmxError } from '../errors.js';
 import type { Field } from '../fields/layout.js';
 import { fields, highestFieldIndex, VMCS_BYTES } from '../fields/layout.js';
-import { coreModels, eptVpidRows, MISC, miscRows, VMCS_REVISION } from './tables.js';
+import { coreModels, eptVpidRows, MISC, miscRows, specCtrlFeatures, VMCS_REVISION } from './tables.js';
 
 /** What the capabilities depend on. */
 export interface CapabilityOptions {
@@ -46,6 +46,12 @@ export interface VmxCapabilities {
   readonly cr0Fixed1: number;
   readonly cr4Fixed0: number;
   readonly cr4Fixed1: number;
+  /** High half of IA32_VMX_CR4_FIXED1: bit 0 is FRED. */
+  readonly cr4Fixed1Hi: number;
+  /** Bits of the high half of CR3 that linear-address masking uses. */
+  readonly cr3LamHi: number;
+  /** Bits of IA32_SPEC_CTRL that the CPU has. */
+  readonly specCtrlBits: number;
   readonly vmcsEnum: number;
   /** Bits that must be zero in the high half of a physical address. */
   readonly reservedPhysicalHi: number;
@@ -175,6 +181,9 @@ export function createCapabilities(options: CapabilityOptions): VmxCapabilities 
     cr0Fixed1: -1,
     cr4Fixed0: Cr4.VMXE,
     cr4Fixed1: options.cr4 | Cr4.VMXE,
+    cr4Fixed1Hi: options.has('fred') ? 1 : 0,
+    cr3LamHi: options.has('lam') ? 0x6000_0000 : 0,
+    specCtrlBits: specCtrlFeatures.reduce((mask, [feature, bits]) => (options.has(feature) ? mask | bits : mask), 0),
     vmcsEnum: highestFieldIndex((field) => fieldExists[field.ordinal] === 1) << 1,
     reservedPhysicalHi: options.physicalBits >= 64 ? 0 : ~(2 ** (options.physicalBits - 32) - 1),
     physicalBits: options.physicalBits,

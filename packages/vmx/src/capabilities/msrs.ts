@@ -25,7 +25,7 @@ export function capabilityMsrs(c: VmxCapabilities): CapabilityMsr[] {
   add(0x486, 'IA32_VMX_CR0_FIXED0', c.cr0Fixed0, 0);
   add(0x487, 'IA32_VMX_CR0_FIXED1', c.cr0Fixed1, 0);
   add(0x488, 'IA32_VMX_CR4_FIXED0', c.cr4Fixed0, 0);
-  add(0x489, 'IA32_VMX_CR4_FIXED1', c.cr4Fixed1, 0);
+  add(0x489, 'IA32_VMX_CR4_FIXED1', c.cr4Fixed1, c.cr4Fixed1Hi);
   add(0x48a, 'IA32_VMX_VMCS_ENUM', c.vmcsEnum, 0);
   if ((proc1.may & Proc1.ACTIVATE_SECONDARY_CONTROLS) !== 0) add(0x48b, 'IA32_VMX_PROCBASED_CTLS2', proc2.must, proc2.may);
   if ((proc2.may & (Proc2.ENABLE_EPT | Proc2.ENABLE_VPID)) !== 0) add(0x48c, 'IA32_VMX_EPT_VPID_CAP', c.eptVpidLo, c.eptVpidHi);

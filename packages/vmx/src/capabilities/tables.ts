@@ -59,3 +59,14 @@ export const coreModels: Readonly<Partial<Record<Generation, readonly number[]>>
   Icelake: [0x7e, 0x7d, 0x6a, 0x6c, 0x86, 0x8c, 0x8d],
   SapphireRapids: [0x8f, 0xcf, 0xad, 0xae, 0xaf, 0xb6],
 };
+
+/** IA32_SPEC_CTRL bits by the CPU feature that brings them (SDM Vol. 4). */
+export const specCtrlFeatures: readonly (readonly [feature: string, bits: number])[] = [
+  ['spec-ctrl', 1],
+  ['stibp', 2],
+  ['ssbd', 4],
+  ['ipred-ctrl', 0x18],
+  ['rrsba-ctrl', 0x60],
+  ['psfd', 0x80],
+  ['bhi-ctrl', 0x400],
+];
