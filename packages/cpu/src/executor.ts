@@ -14,7 +14,6 @@ import { canonicalShift, nextPageHigh } from './mode.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
 import { Access, SECOND_STAGE_FAULT } from './ports/translation.js';
-import { SYSTEM_INSTRUCTIONS } from './system/index.js';
 import type { Vcpu } from './vcpu.js';
 import { ACTIVITY, CPL, MODE, RIP, SEG_BASE, word } from './words.js';
 
@@ -287,18 +286,19 @@ export class Interpreter implements Executor {
     const { cpu, engine } = this;
     const { w } = cpu;
     this.retreat(record);
-    const { insn, vector } = engine.builder.systemRecords[engine.arena.i32[(record + Record.IMMEDIATE) >>> 2]!]!;
+    const { insn, vector, meaning, extended } = engine.builder.systemRecords[engine.arena.i32[(record + Record.IMMEDIATE) >>> 2]!]!;
     if (vector >= 0) {
       cpu.raise(vector, vector === GP ? 0 : undefined);
       this.deliver();
       return false;
     }
     cpu.instruction = insn;
-    const added = cpu.extensionInstructions[insn.row.mnemonic];
-    const meaning = added ?? SYSTEM_INSTRUCTIONS[insn.row.mnemonic];
+    const added = extended ? cpu.extensionInstructions[insn.row.mnemonic] : undefined;
+    let outcome: Outcome;
     // Those of extensions check their privilege themselves: #UD and VM exits may come before it.
-    const denied = added === undefined && insn.row.cpl0 && w[CPL] !== 0;
-    const outcome = meaning === undefined ? cpu.raise(UD) : denied ? cpu.raise(GP, 0) : meaning(cpu, insn);
+    if (added !== undefined) outcome = added(cpu, insn);
+    else if (meaning === null) outcome = cpu.raise(UD);
+    else outcome = insn.row.cpl0 && w[CPL] !== 0 ? cpu.raise(GP, 0) : meaning(cpu, insn);
     switch (outcome) {
       case Outcome.NEXT: {
         const lo = w[RIP]! >>> 0;

@@ -45,8 +45,10 @@ export interface Engine {
   jumpIndirect(x: Context, target: Val<64>): void;
   /** Repeats this instruction from its start after giving events a chance (long REP). */
   repeat(x: Context): void;
-  /** Leaves to the TypeScript implementation of this instruction; ends the block. */
+  /** Leaves to the TypeScript implementation of this instruction. */
   system(x: Context): void;
+  /** Not 0 when no other instruction of the block runs after this one. */
+  isLast(x: Context): Val<32>;
 }
 
 /** One instruction being written: the code, the vCPU, what is known, and what the engine supplies. */

@@ -62,6 +62,7 @@ function flatEngine(limit: number): Engine {
     jumpIndirect: unused,
     repeat: unused,
     system: unused,
+    isLast: unused,
   };
   return engine;
 }

@@ -31,6 +31,7 @@ const engine: Engine = {
   jumpIndirect: unused,
   repeat: unused,
   system: unused,
+  isLast: unused,
 };
 
 /** The row that a vector's name means: mnemonic, and `_m32`, `_0` (ST, STi), `_i` (STi). */

@@ -8,6 +8,7 @@ import { RecordWriter } from '../interpreter/record-writer.js';
 import { SECOND_STAGE_VECTOR } from '../linear.js';
 import { nextPageHigh } from '../mode.js';
 import { Access, SECOND_STAGE_FAULT } from '../ports/translation.js';
+import { SYSTEM_INSTRUCTIONS, type SystemInstruction } from '../system/index.js';
 import type { Vcpu } from '../vcpu.js';
 import { RIP, SEG_LIMIT } from '../words.js';
 import type { ArenaViews } from './arena-views.js';
@@ -21,6 +22,10 @@ const STAGING = 32;
 /** An instruction that TypeScript carries out: what was decoded, and why it does not run by itself. */
 export interface SystemRecord {
   readonly insn: Readonly<Instruction>;
+  /** Its implementation, null when there is none. */
+  readonly meaning: SystemInstruction | null;
+  /** True when the vCPU's extension may have an implementation that goes first. */
+  readonly extended: boolean;
   /** Vector of the exception that the mode raises in its place (#UD, #NM), or -1. */
   readonly vector: number;
 }
@@ -103,14 +108,27 @@ export class BlockBuilder {
 
   /** A record that raises an exception: the bytes are no instruction. */
   private fault(record: number, vector: number): number {
-    this.system(record, 0, 0, { insn: Object.assign(new Instruction(), this.insn, { length: 0 }), vector });
+    const insn = Object.assign(new Instruction(), this.insn, { length: 0 });
+    this.system(record, 0, 0, { insn, meaning: null, extended: false, vector });
     return record + Record.BYTES;
   }
 
   private system(record: number, offset: number, index: number, system: SystemRecord): void {
     this.writer.head(record, Slot.SYSTEM, offset, system.insn.length, index);
+    this.keep(record, system);
+  }
+
+  /** Lets a record leave to TypeScript. */
+  private keep(record: number, system: SystemRecord): void {
     this.arena.i32[(record + Record.IMMEDIATE) >>> 2] = this.systemRecords.length;
     this.systemRecords.push(system);
+  }
+
+  /** What TypeScript needs to carry the present instruction out. */
+  private systemRecord(cpu: Vcpu, vector: number): SystemRecord {
+    const name = this.insn.row.mnemonic;
+    const meaning = SYSTEM_INSTRUCTIONS[name] ?? null;
+    return { insn: Object.assign(new Instruction(), this.insn), meaning, extended: cpu.extensionInstructions[name] !== undefined, vector };
   }
 
   /** Writes one instruction's record; true when it ends the block. */
@@ -118,13 +136,14 @@ export class BlockBuilder {
     const { insn, handlers, writer } = this;
     const { row } = insn;
     const vector = unavailable(cpu, insn, mode);
-    if (vector >= 0 || !handlers.has(row)) {
-      this.system(record, offset, index, { insn: Object.assign(new Instruction(), insn), vector });
+    if (vector >= 0 || !handlers.has(row) || cpu.extensionInstructions[row.mnemonic] !== undefined) {
+      this.system(record, offset, index, this.systemRecord(cpu, vector));
       return true;
     }
     writer.head(record, handlers.slotFor(handlerKey(insn, mode)), offset, length, index);
     writer.fields(record, insn, offset);
     if (row.operands[0]?.method === 'J') this.directJump(record, inPage, offset, length, mode);
+    else if (row.mnemonic in SYSTEM_INSTRUCTIONS) this.keep(record, this.systemRecord(cpu, -1));
     return row.endsBlock;
   }
 

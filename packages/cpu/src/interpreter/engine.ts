@@ -1,7 +1,7 @@
 import type { Code, IntWidth, Val } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
-import { ExitReason, Record } from './record.js';
+import { ExitReason, Record, Slot } from './record.js';
 import {
   charge,
   checkSegment,
@@ -163,5 +163,11 @@ export class InterpreterEngine implements Engine {
 
   system(x: Context): void {
     leave(x.code, x.cpu, this.record(x), ExitReason.SYSTEM);
+  }
+
+  isLast(x: Context): Val<32> {
+    // Slots with a fixed meaning end blocks, but for SYSTEM, whose instruction runs before events are looked at.
+    const next = x.code.load('i32.load', 32, this.record(x), Record.BYTES + Record.HANDLER);
+    return next.ltU(Slot.FIRST_FREE).and(next.ne(Slot.SYSTEM));
   }
 }

@@ -53,7 +53,7 @@ export const twoByte = table('legacy', '0F', [
   ['F3 01 EF', 'STUI', '', 'o64 end @uintr'],
   ['NP 01 EE', 'RDPKRU', '', 'end @pku'],
   ['NP 01 EF', 'WRPKRU', '', 'end @pku'],
-  ['01 F8', 'SWAPGS', '', 'o64 cpl0 end @lm'],
+  ['01 F8', 'SWAPGS', '', 'o64 cpl0 @lm'],
   ['01 F9', 'RDTSCP', '', 'end @rdtscp !RDTSCP'],
   ['NP 01 FA', 'MONITORX', '', 'end @monitorx !MONITOR'],
   ['NP 01 FB', 'MWAITX', '', 'end @monitorx !MWAIT'],

@@ -74,6 +74,8 @@ export const vcpuState = struct('vcpu', 1, {
   activity: u32,
   /** Nonzero in guest mode (VMX non-root or SVM guest): sensitive events ask the virtualization port first. */
   guestMode: u32,
+  /** Not 0 while an interrupt is pending that RFLAGS.IF holds back. */
+  interruptHeld: derived(u32),
   /** Instructions retired before the current run of the engine. */
   retired: u64,
 

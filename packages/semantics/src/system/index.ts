@@ -1,0 +1,61 @@
+import type { IntWidth, Val } from '@nestvm/emit';
+import { Mode, Rflags, Segment, vcpuState } from '@nestvm/isa';
+import type { Context } from '../context.js';
+import type { Emitter, Meanings } from '../emitter.js';
+import { integerOperand } from '../operand.js';
+import { push } from '../stack.js';
+
+const at = vcpuState.offset;
+const GS_BASE = at.segBase + 8 * Segment.GS;
+
+/** Leaves to the full implementation under a condition; nothing architectural has changed by then. */
+const leaveIf = (x: Context, condition: Val<32>): void => x.code.if(condition, () => x.engine.system(x));
+
+/** CLI at level 0 (which virtual-8086 mode never is); VIF and IOPL are the full implementation's. */
+const CLI: Emitter = (x) => {
+  leaveIf(x, x.get32('cpl'));
+  x.set32('rflags', x.get32('rflags').and(~Rflags.IF));
+};
+
+/**
+ * STI at level 0 while no interrupt is being held back. Then the shadow over the next instruction needs no other care than that both are in one block:
+ * events are looked at between blocks.
+ */
+const STI: Emitter = (x) => {
+  leaveIf(x, x.get32('cpl').or(x.get32('guestMode')).or(x.get32('interruptHeld')).or(x.engine.isLast(x)));
+  x.set32('rflags', x.get32('rflags').or(Rflags.IF));
+};
+
+/** PUSHF outside of virtual-8086 mode. RF and VM are pushed as 0 (SDM Vol. 2, PUSHF). */
+const PUSHF: Emitter = (x) => {
+  leaveIf(x, x.get32('guestMode').or(x.get32('mode').and(Mode.V8086)));
+  const image = x
+    .get32('rflags')
+    .and(~(Rflags.RF | Rflags.VM))
+    .or(x.flags.pack());
+  push(x, (x.facts.operandSize === 64 ? image.zext(64) : image.trunc(x.facts.operandSize)) as Val<IntWidth>);
+};
+
+/** The selector of a segment register; loads of segment registers are the full implementation's. */
+const MOV_SREG: Emitter = (x) => {
+  const [spec] = x.facts.row.operands;
+  if (spec!.method === 'S') {
+    x.engine.system(x);
+    x.ended = true;
+    return;
+  }
+  const number = x.fields.reg();
+  leaveIf(x, number.gtU(Segment.GS));
+  const target = integerOperand(x, spec!, x.facts.memory ? 16 : x.facts.operandSize);
+  target.write(x.readState(16, number.shl(1).add(at.segSelector)).zext(target.width));
+};
+
+const SWAPGS: Emitter = (x) => {
+  leaveIf(x, x.get32('cpl'));
+  const base = x.readState(64, GS_BASE);
+  x.writeState(64, GS_BASE, x.get64('kernelGsBase'));
+  x.set64('kernelGsBase', base);
+};
+
+/** System instructions that run often and mostly need little. Whatever is unusual leaves to their full implementation in `@nestvm/cpu`. */
+export const systemMeanings: Meanings = { CLI, STI, PUSHF, MOV_SREG, SWAPGS };
