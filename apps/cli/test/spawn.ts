@@ -1,0 +1,81 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const launcher = fileURLToPath(new URL('../../../tools/workspace/nestvm.mjs', import.meta.url));
+
+/** How a run of the command line ended. */
+export interface Ended {
+  readonly status: number | null;
+  readonly signal: string | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** A running command line. */
+export interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Resolves when standard output has matched; rejects when the process ends before. */
+  waitFor(pattern: RegExp): Promise<void>;
+}
+
+/** Starts `nestvm` as a process of its own. */
+export function start(...args: string[]): Running {
+  const child = spawn(process.execPath, [launcher, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let out = '';
+  let err = '';
+  const waiting = new Set<() => void>();
+  child.stdout.on('data', (data) => {
+    out += String(data);
+    for (const look of waiting) look();
+  });
+  child.stderr.on('data', (data) => (err += String(data)));
+  // A program that has ended does not read what is typed.
+  child.stdin.on('error', () => {});
+  const ended = new Promise<Ended>((resolve) => child.on('close', (status, signal) => resolve({ status, signal, out, err })));
+  const waitFor = (pattern: RegExp): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (!pattern.test(out)) return;
+        waiting.delete(look);
+        resolve();
+      };
+      waiting.add(look);
+      void ended.then(() => reject(new Error(`ended before ${String(pattern)}: ${out}${err}`)));
+      look();
+    });
+  return { child, ended, waitFor };
+}
+
+/** Runs `nestvm` to its end, with nothing on standard input. */
+export function nestvm(...args: string[]): Promise<Ended> {
+  const running = start(...args);
+  running.child.stdin?.end();
+  return running.ended;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'nestvm-cli-'));
+let files = 0;
+
+/** A file with these bytes; its path. */
+export function fileOf(bytes: Uint8Array | string): string {
+  const path = join(folder, `file${files++}`);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+/** A path in the same folder where there is nothing yet. */
+export const pathFor = (name: string): string => join(folder, name);
+
+/** Options that start these bytes in real mode at 0x7c00, with isa-debug-exit at 0xf4. */
+export const guest = (...bytes: number[]): string[] => [
+  '-device',
+  `loader,file=${fileOf(Uint8Array.from(bytes))},addr=0x7c00,cpu-num=0,mode=real`,
+  '-device',
+  'isa-debug-exit,iobase=0xf4,iosize=0x4',
+  '-m',
+  '4M',
+];

@@ -1,0 +1,204 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { type Ended, fileOf, guest, nestvm, pathFor, start } from './spawn.js';
+
+/** mov dx, 0x3f8; then each letter by mov al; out dx, al. */
+const print = (text: string): number[] => [0xba, 0xf8, 0x03, ...[...Buffer.from(text)].flatMap((byte) => [0xb0, byte, 0xee])];
+const exit = (value: number): number[] => [0xb0, value, 0xe6, 0xf4];
+const SPIN = [0xeb, 0xfe];
+const HALT = [0xfa, 0xf4];
+/** mov al, 0xfe; out 0x64, al; jmp $: the keyboard controller's reset line. */
+const RESET = [0xb0, 0xfe, 0xe6, 0x64, ...SPIN];
+/** lidt of a zero limit, then int3: a triple fault. */
+const TRIPLE_FAULT = [0x0f, 0x01, 0x1e, 0x00, 0x00, 0xcc];
+/** Echoes what COM1 receives: mov dx, 0x3fd; l: in al, dx; test al, 1; jz l; mov dl, 0xf8; in al, dx; out dx, al; mov dl, 0xfd; jmp l. */
+const ECHO = [0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xfb, 0xb2, 0xf8, 0xec, 0xee, 0xb2, 0xfd, 0xeb, 0xf3];
+
+/** A command line that cannot be followed: one line on standard error, status 2, nothing on standard output. */
+const expectRefusal = ({ status, out, err }: Ended, message: RegExp): void => {
+  expect(err.split('\n').filter((line) => line !== '' && !line.includes('warning:'))).toEqual([expect.stringMatching(message)]);
+  expect({ status, out }).toEqual({ status: 2, out: '' });
+};
+
+describe('bad input', () => {
+  const elf = (machine: number): Uint8Array =>
+    Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, machine, 0, ...new Array<number>(44).fill(0));
+  /** A bzImage header whose set-up code says that more follows than there is. */
+  const truncatedLinux = (): Uint8Array => {
+    const bytes = new Uint8Array(0x400);
+    bytes[0x1f1] = 30;
+    bytes.set([0x55, 0xaa, 0xeb, 0x66, 0x48, 0x64, 0x72, 0x53, 0x0f, 0x02], 0x1fe);
+    return bytes;
+  };
+
+  it.each<[string, () => string[], RegExp]>([
+    ['an absent kernel', () => ['-kernel', pathFor('absent')], /no such file; check the path/],
+    ['a folder for a kernel', () => ['-kernel', pathFor('.')], /a directory, not a file/],
+    ['an empty kernel', () => ['-kernel', fileOf('')], /^nestvm: .*file/],
+    ['a kernel that is none', () => ['-kernel', fileOf('#!/bin/sh\necho hello\n')], /^nestvm: .*file/],
+    ['a truncated bzImage', () => ['-kernel', fileOf(truncatedLinux())], /^nestvm: .*file/],
+    ['an ELF for another machine', () => ['-kernel', fileOf(elf(0xb7))], /^nestvm: .*file/],
+    ['firmware of an impossible size', () => ['-bios', fileOf(new Uint8Array(5000))], /firmware of 5000 bytes/],
+    ['firmware that is absent', () => ['-bios', pathFor('absent')], /no such file/],
+    ['an image beyond memory', () => ['-device', `loader,file=${fileOf('x')},addr=0x10000000,cpu-num=0`, '-m', '4M'], /^nestvm: .*file/],
+    ['a serial file that cannot be made', () => [...guest(...HALT), '-serial', 'file:/nonexistent/log'], /no such file|not a directory/],
+    ['a modprobe file that is absent', () => [...guest(...HALT), '--modprobe', pathFor('absent')], /--modprobe .*absent: no such file/],
+    ['vmx=on without nesting', () => [...guest(...HALT), '-cpu', 'Haswell,vmx=on'], /add --nested/],
+    ['several CPUs without APICs', () => [...guest(...HALT), '-smp', '2', '-cpu', 'max,-apic'], /several CPUs need local APICs/],
+    ['an unknown option', () => ['-kernal', 'x'], /the nearest is '-kernel'/],
+    ['an unknown command', () => ['rum'], /no such command; the nearest is 'run'/],
+  ])('%s', async (_name, args, message) => {
+    expectRefusal(await nestvm(...args()), message);
+  });
+});
+
+describe('status', () => {
+  it('of isa-debug-exit is 2V+1', async () => {
+    expect(await nestvm(...guest(...exit(20)), '-serial', 'null')).toMatchObject({ status: 41, err: '' });
+  });
+
+  it('is 0 for a guest that halts for good, and the output is all there', async () => {
+    expect(await nestvm(...guest(...print('bye'), ...HALT))).toMatchObject({ status: 0, out: 'bye' });
+  });
+
+  it('is 0 for a reset or a triple fault under -no-reboot', async () => {
+    expect((await nestvm(...guest(...RESET), '-no-reboot')).status).toBe(0);
+    expect((await nestvm(...guest(...TRIPLE_FAULT), '-no-reboot')).status).toBe(0);
+  });
+
+  it('of what only prints is 0', async () => {
+    expect(await nestvm('run', '-help')).toMatchObject({ status: 0, err: '', out: expect.stringContaining('-kernel FILE') });
+    expect(await nestvm('-version')).toMatchObject({ status: 0, out: expect.stringMatching(/^nestvm \d/) });
+    expect(await nestvm('-d', 'help')).toMatchObject({ status: 0, out: expect.stringContaining('cpu_reset') });
+    expect(await nestvm('models', 'EPYC')).toMatchObject({ status: 0, out: expect.stringContaining('AuthenticAMD') });
+  });
+});
+
+describe('signals', () => {
+  it.each([
+    ['SIGTERM', 143, SPIN],
+    ['SIGINT', 130, SPIN],
+    ['SIGHUP', 129, SPIN],
+    // IVT entry 6 leads to the UD2 itself.
+    ['SIGTERM', 143, [0xc7, 0x06, 0x18, 0x00, 0x18, 0x7c, 0xc7, 0x06, 0x1a, 0x00, 0x00, 0x00, 0x0f, 0x0b]],
+    // Triple faults and reboots without end.
+    ['SIGTERM', 143, TRIPLE_FAULT],
+  ] as const)('%s ends a guest that never stops, with status %d', async (signal, status, code) => {
+    const running = start(...guest(...print('go '), ...code));
+    await running.waitFor(/go /);
+    running.child.kill(signal);
+    expect((await running.ended).status).toBe(status);
+  });
+});
+
+describe('keys', () => {
+  const echo = (...options: string[]): string[] => [...guest(...print('ready'), ...ECHO), ...options];
+
+  it('go to the guest', async () => {
+    const running = start(...echo());
+    await running.waitFor(/ready/);
+    running.child.stdin?.write('hello');
+    await running.waitFor(/readyhello/);
+    running.child.stdin?.write('\u0001x');
+    expect(await running.ended).toMatchObject({ status: 0, out: 'readyhello' });
+  });
+
+  it('Ctrl-A h helps, Ctrl-A Ctrl-A is one Ctrl-A, Ctrl-A c is the monitor', async () => {
+    const running = start(...echo());
+    await running.waitFor(/ready/);
+    running.child.stdin?.write('\u0001h');
+    await running.waitFor(/end Nestvm/);
+    running.child.stdin?.write('\u0001\u0001!');
+    await running.waitFor(/\u0001!/);
+    running.child.stdin?.write('\u0001cinfo status\r');
+    await running.waitFor(/VM status: running/);
+    running.child.stdin?.write('info levels\r');
+    await running.waitFor(/only L1 ran/);
+    running.child.stdin?.write('qit\r');
+    await running.waitFor(/nearest is 'quit'/);
+    running.child.stdin?.write('quit\r');
+    expect((await running.ended).status).toBe(0);
+  });
+
+  it('have another escape character by -echr, and none on -serial stdio', async () => {
+    const other = start(...echo('-echr', '2'));
+    await other.waitFor(/ready/);
+    other.child.stdin?.write('\u0001x');
+    await other.waitFor(/ready\u0001x/);
+    other.child.stdin?.write('\u0002x');
+    expect(await other.ended).toMatchObject({ status: 0, out: 'ready\u0001x' });
+    const plain = start(...echo('-serial', 'stdio'));
+    await plain.waitFor(/ready/);
+    plain.child.stdin?.write('\u0001x');
+    await plain.waitFor(/ready\u0001x/);
+    plain.child.kill('SIGINT');
+    expect((await plain.ended).status).toBe(130);
+  });
+
+  it('-S waits for the monitor', async () => {
+    const running = start(...guest(...print('ran'), ...exit(1)), '-S');
+    running.child.stdin?.write('\u0001c');
+    await running.waitFor(/\(nestvm\) /);
+    running.child.stdin?.write('info cpus\r');
+    await running.waitFor(/retired=0/);
+    running.child.stdin?.write('c\r');
+    expect(await running.ended).toMatchObject({ status: 3, out: expect.stringContaining('ran') });
+  });
+});
+
+describe('output', () => {
+  it('goes to files and to the debug console', async () => {
+    const [serial, debug] = [pathFor('serial'), pathFor('debug')];
+    const code = [...print('to serial'), 0xb0, 0x44, 0xe6, 0xe9, ...exit(0)];
+    expect(await nestvm(...guest(...code), '-serial', `file:${serial}`, '-debugcon', `file:${debug}`)).toMatchObject({ status: 1, out: '' });
+    expect([readFileSync(serial, 'utf8'), readFileSync(debug, 'utf8')]).toEqual(['to serial', 'D']);
+  });
+
+  it('logs what -d asks for into -D', async () => {
+    const log = pathFor('log');
+    // int3 through a handler that leaves; before it, a read of a port where nothing is, and RDMSR 0x12345.
+    const code = [
+      0xc7,
+      0x06,
+      0x0c,
+      0x00,
+      0x19,
+      0x7c,
+      0xc7,
+      0x06,
+      0x0e,
+      0x00,
+      0x00,
+      0x00,
+      0xba,
+      0xf0,
+      0x1f,
+      0xec,
+      0x66,
+      0xb9,
+      0x45,
+      0x23,
+      0x01,
+      0x00,
+      0x90,
+      0x90,
+      0xcc,
+      ...exit(2),
+    ];
+    expect((await nestvm(...guest(...code), '-serial', 'null', '-d', 'int,in_asm,guest_errors,cpu_reset', '-D', log)).status).toBe(5);
+    const text = readFileSync(log, 'utf8');
+    expect(text).toMatch(/^CPU Reset\nCPU#0\nRAX=/);
+    expect(text).toMatch(/0x0000000000007c00: c7 06 0c 00 19 7c {14}mov word ptr \[0xc\], 0x7c19/);
+    expect(text).toContain('nothing at port 0x1ff0: read as 0xff\n');
+    expect(text).toMatch(/ 0: cpu0 v=03 e=none INT3 or INTO cpl=0 RIP=0000000000007c18 /);
+  });
+
+  it('repeats exactly with -icount', async () => {
+    // rdtsc; jmp through a delay loop; the time stamp's bytes go to COM1 as they are.
+    const code = [0xb9, 0x00, 0x10, 0xe2, 0xfe, 0x0f, 0x31, 0xba, 0xf8, 0x03, 0xee, 0x88, 0xe0, 0xee, ...exit(0)];
+    const once = async (): Promise<string> => (await nestvm(...guest(...code), '-icount', 'shift=2')).out;
+    const first = await once();
+    expect(first).toHaveLength(2);
+    expect(await once()).toBe(first);
+  });
+});
