@@ -1,0 +1,87 @@
+import { MigrationError } from './errors.js';
+
+/** Where a snapshot goes: a file, a socket, an array. `write` resolves when more may follow; the bytes are not kept by reference after that. */
+export interface ByteSink {
+  write(bytes: Uint8Array): Promise<void>;
+}
+
+/** Where a snapshot comes from. Resolves to at most `length` bytes, to fewer where they come in pieces, and to none at the end. */
+export interface ByteSource {
+  read(length: number): Promise<Uint8Array>;
+}
+
+/** A sink that keeps what it gets. */
+export function createMemorySink(): ByteSink & { bytes(): Uint8Array } {
+  const chunks: Uint8Array[] = [];
+  return {
+    write(bytes) {
+      chunks.push(bytes.slice());
+      return Promise.resolve();
+    },
+    bytes() {
+      const all = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+      let at = 0;
+      for (const chunk of chunks) {
+        all.set(chunk, at);
+        at += chunk.length;
+      }
+      return all;
+    },
+  };
+}
+
+/** A source that reads an array. */
+export function createMemorySource(bytes: Uint8Array): ByteSource {
+  let at = 0;
+  return {
+    read(length) {
+      const piece = bytes.subarray(at, at + length);
+      at += piece.length;
+      return Promise.resolve(piece);
+    },
+  };
+}
+
+/** Reads exact lengths and counts bytes. */
+export class ExactReader {
+  /** Bytes read so far: the place of the next one. */
+  offset = 0;
+
+  constructor(private readonly source: ByteSource) {}
+
+  /** Exactly `length` bytes; throws `truncated` when there are fewer. Never allocates more than what has come. */
+  async exactly(length: number, what: string): Promise<Uint8Array> {
+    const first = await this.some(length, length, what);
+    if (first.length === length) return first;
+    const pieces = [first];
+    let have = first.length;
+    while (have < length) {
+      const piece = await this.some(length - have, length, what);
+      pieces.push(piece);
+      have += piece.length;
+    }
+    const all = new Uint8Array(length);
+    let at = 0;
+    for (const piece of pieces) {
+      all.set(piece, at);
+      at += piece.length;
+    }
+    return all;
+  }
+
+  /** True at the end of the source. */
+  async atEnd(): Promise<boolean> {
+    return (await this.source.read(1)).length === 0;
+  }
+
+  private async some(length: number, wanted: number, what: string): Promise<Uint8Array> {
+    if (length === 0) return new Uint8Array(0);
+    const piece = await this.source.read(length);
+    if (piece.length === 0)
+      throw new MigrationError('truncated', `${what} ends at byte ${this.offset} where ${wanted} bytes were announced; the snapshot is incomplete`, {
+        offset: this.offset,
+      });
+    this.offset += piece.length;
+    return piece;
+  }
+}

@@ -1,0 +1,145 @@
+import type { SavedValue } from '@nestvm/state';
+import { type ByteSink, type ByteSource, ExactReader } from './channel.js';
+import { crc32 } from './checksum.js';
+import { MigrationError } from './errors.js';
+import { decodeValue, encodeValue } from './value-codec.js';
+
+/**
+ * The container: a header, then sections of `kind` (4 letters), length and CRC-32 of both and the payload, up to a section `END `. The same bytes are a file
+ * and a migration stream.
+ */
+export const MAGIC = 'NESTVMSN';
+/** Version of the container; units have versions of their own. */
+export const FORMAT_VERSION = 1;
+
+/** What a section holds. */
+export type SectionKind =
+  /** The configuration of the machine, a value. */
+  | 'CONF'
+  /** A value `{ path, version, state }`. */
+  | 'UNIT'
+  /** A value: the list of `{ name, bytes }` of the RAM blocks. */
+  | 'RAMB'
+  /** Pages of RAM: see `ram-codec.ts`. */
+  | 'PAGE'
+  /** A value: what a live migration says between passes. */
+  | 'CTRL'
+  /** A value `{ sections, crc }`: how many sections came before, and the CRC-32 over their CRCs. */
+  | 'END ';
+
+const KINDS: readonly string[] = ['CONF', 'UNIT', 'RAMB', 'PAGE', 'CTRL', 'END '] satisfies SectionKind[];
+
+/** No section is longer: what bounds the memory that a hostile snapshot can ask for. */
+export const MAX_SECTION_BYTES = 16 << 20;
+const HEADER_BYTES = 16;
+const SECTION_HEADER_BYTES = 12;
+const ascii = new TextEncoder();
+
+/** A section as read. */
+export interface Section {
+  readonly kind: SectionKind;
+  readonly payload: Uint8Array;
+  /** Byte offset of the payload in the stream. */
+  readonly offset: number;
+}
+
+/** Writes the container. */
+export class ContainerWriter {
+  /** Bytes written so far. */
+  bytes = 0;
+  private sections = 0;
+  private crc = 0;
+
+  constructor(private readonly sink: ByteSink) {}
+
+  async begin(): Promise<void> {
+    const header = new Uint8Array(HEADER_BYTES);
+    header.set(ascii.encode(MAGIC));
+    new DataView(header.buffer).setUint32(8, FORMAT_VERSION, true);
+    await this.put(header);
+  }
+
+  async section(kind: SectionKind, payload: Uint8Array): Promise<void> {
+    if (payload.length > MAX_SECTION_BYTES)
+      throw new MigrationError('bad-unit', `a ${kind} section of ${payload.length} bytes; at most ${MAX_SECTION_BYTES} fit`);
+    const header = new Uint8Array(SECTION_HEADER_BYTES);
+    const view = new DataView(header.buffer);
+    header.set(ascii.encode(kind));
+    view.setUint32(4, payload.length, true);
+    const crc = crc32(payload, crc32(header.subarray(0, 8)));
+    view.setUint32(8, crc, true);
+    this.sections++;
+    this.crc = crc32(header.subarray(8), this.crc);
+    await this.put(header);
+    await this.put(payload);
+  }
+
+  value(kind: SectionKind, value: SavedValue): Promise<void> {
+    return this.section(kind, encodeValue(value));
+  }
+
+  end(): Promise<void> {
+    return this.value('END ', { sections: this.sections, crc: this.crc });
+  }
+
+  private async put(bytes: Uint8Array): Promise<void> {
+    this.bytes += bytes.length;
+    await this.sink.write(bytes);
+  }
+}
+
+/** Reads the container, section by section, checking each. */
+export class ContainerReader {
+  private readonly input: ExactReader;
+  private sections = 0;
+  private crc = 0;
+
+  constructor(private readonly source: ByteSource) {
+    this.input = new ExactReader(this.source);
+  }
+
+  /** Byte offset of what is read next. */
+  get offset(): number {
+    return this.input.offset;
+  }
+
+  async begin(): Promise<void> {
+    const header = await this.input.exactly(HEADER_BYTES, 'the header');
+    const magic = String.fromCharCode(...header.subarray(0, 8));
+    if (magic !== MAGIC) throw new MigrationError('bad-magic', 'this is no Nestvm snapshot: its first bytes are others', { offset: 0 });
+    const version = new DataView(header.buffer, header.byteOffset).getUint32(8, true);
+    if (version > FORMAT_VERSION)
+      throw new MigrationError('newer-version', `the snapshot has format ${version}, this Nestvm knows up to ${FORMAT_VERSION}; use a newer Nestvm`, {
+        offset: 8,
+      });
+    if (version === 0 || header.subarray(12).some((byte) => byte !== 0)) throw new MigrationError('corrupt', 'the header is damaged', { offset: 8 });
+  }
+
+  /** The next section; `END ` has been checked and is the last. */
+  async next(): Promise<Section> {
+    const at = this.input.offset;
+    const header = await this.input.exactly(SECTION_HEADER_BYTES, 'a section header');
+    const view = new DataView(header.buffer, header.byteOffset, SECTION_HEADER_BYTES);
+    const kind = String.fromCharCode(...header.subarray(0, 4));
+    const length = view.getUint32(4, true);
+    if (!KINDS.includes(kind) || length > MAX_SECTION_BYTES)
+      throw new MigrationError('corrupt', `the section at byte ${at} has a damaged header; the snapshot can't be used`, { offset: at });
+    const stored = view.getUint32(8, true);
+    const head = crc32(header.subarray(0, 8));
+    const offset = this.input.offset;
+    const payload = await this.input.exactly(length, `the section ${kind.trim()} at byte ${at}`);
+    if (crc32(payload, head) !== stored)
+      throw new MigrationError('corrupt', `the section ${kind.trim()} at byte ${at} has a wrong checksum; the snapshot is damaged`, { offset: at });
+    if (kind === 'END ') await this.checkEnd(payload, offset);
+    this.sections++;
+    this.crc = crc32(header.subarray(8), this.crc);
+    return { kind: kind as SectionKind, payload, offset };
+  }
+
+  private checkEnd(payload: Uint8Array, offset: number): Promise<void> {
+    const end = decodeValue(payload, 'the end of the snapshot', offset) as { sections?: SavedValue; crc?: SavedValue } | null;
+    if (end?.sections !== this.sections || end.crc !== this.crc)
+      throw new MigrationError('corrupt', `the snapshot ends after ${this.sections} sections that are not those that were written`, { offset });
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,17 @@
+/**
+ * Save, load and live-migrate a machine; refused, with an explanation, while any L2 is active.
+ *
+ * @packageDocumentation
+ */
+export { L2ActiveError, MigrationError } from './errors.js';
+export type { MigrationErrorCode, Place } from './errors.js';
+export { formatContext, isActive, strongestClass } from './nested-activity.js';
+export type { NestedActivity, NestedClass, NestedContextReport } from './nested-activity.js';
+export type { MigratableMachine, RamBlock } from './machine-port.js';
+export { createMemorySink, createMemorySource } from './channel.js';
+export type { ByteSink, ByteSource } from './channel.js';
+export { assertMigratable, saveSnapshot } from './save.js';
+export type { SaveOptions, SaveProgress } from './save.js';
+export { loadSnapshot } from './load.js';
+export { waitForL2 } from './wait.js';
+export type { WaitOptions } from './wait.js';

@@ -1,0 +1,189 @@
+import type { Migratable, SavedValue, Stateful } from '@nestvm/state';
+import type { ByteSource } from './channel.js';
+import { ContainerReader, type Section } from './container.js';
+import { L2ActiveError, MigrationError } from './errors.js';
+import type { MigratableMachine } from './machine-port.js';
+import { isActive } from './nested-activity.js';
+import { decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
+import { assertMigratable } from './save.js';
+import { decodeValue } from './value-codec.js';
+
+/** A unit as the snapshot holds it. */
+export interface LoadedUnit {
+  readonly path: string;
+  readonly version: number;
+  readonly state: SavedValue;
+  readonly offset: number;
+}
+
+const record = (value: SavedValue): Readonly<Record<string, SavedValue | undefined>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
+    ? (value as Record<string, SavedValue | undefined>)
+    : {};
+
+/** The unit in a section. */
+export function decodeUnit({ payload, offset }: Section): LoadedUnit {
+  const { path, version, state } = record(decodeValue(payload, 'a unit', offset));
+  if (typeof path !== 'string' || typeof version !== 'number' || state === undefined)
+    throw new MigrationError('corrupt', `the unit at byte ${offset} lacks its name, version or state; the snapshot is damaged`, { offset });
+  return { path, version, state, offset };
+}
+
+/** Throws `other-machine` when the snapshot was made of a machine that this one is not. */
+export function checkConfiguration(machine: MigratableMachine, { payload, offset }: Section): void {
+  const reasons = machine.mismatches(decodeValue(payload, 'the configuration', offset));
+  if (reasons.length > 0)
+    throw new MigrationError('other-machine', `the snapshot is of another machine:\n${reasons.map((reason) => `  ${reason}`).join('\n')}`, {
+      offset,
+    });
+}
+
+/** Throws `other-machine` when the RAM blocks are not those of this machine. */
+export function checkRam(machine: MigratableMachine, { payload, offset }: Section): void {
+  const listed = decodeValue(payload, 'the list of RAM blocks', offset);
+  const blocks = machine.ram();
+  const same =
+    Array.isArray(listed) &&
+    listed.length === blocks.length &&
+    blocks.every(({ name, bytes }, i) => {
+      const entry = record((listed as SavedValue[])[i]!);
+      return entry['name'] === name && entry['bytes'] === bytes.length;
+    });
+  if (!same) throw new MigrationError('other-machine', 'the snapshot has other memory than this machine; give the same -m', { offset });
+}
+
+function checkVersion(unit: LoadedUnit, target: Stateful): void {
+  if (unit.version > target.version)
+    throw new MigrationError(
+      'newer-version',
+      `unit ${unit.path} has version ${unit.version}, this Nestvm knows up to ${target.version}; use a newer Nestvm`,
+      {
+        unit: unit.path,
+        offset: unit.offset,
+      },
+    );
+}
+
+/** Finds the machine's unit for each of the snapshot; both sides must have the same. */
+export function matchUnits(machine: MigratableMachine, loaded: readonly LoadedUnit[]): [LoadedUnit, Stateful][] {
+  const units: ReadonlyMap<string, Migratable> = machine.units();
+  const byPath = new Map<string, LoadedUnit>();
+  for (const unit of loaded) {
+    const place = { unit: unit.path, offset: unit.offset };
+    if (byPath.has(unit.path)) throw new MigrationError('corrupt', `the snapshot has unit ${unit.path} twice`, place);
+    byPath.set(unit.path, unit);
+    const target = units.get(unit.path);
+    if (target?.kind !== 'stateful') throw new MigrationError('other-units', `the snapshot has a unit ${unit.path}, which this machine lacks`, place);
+    checkVersion(unit, target);
+  }
+  const pairs: [LoadedUnit, Stateful][] = [];
+  for (const [path, target] of units) {
+    if (target.kind !== 'stateful') continue;
+    const unit = byPath.get(path);
+    if (!unit) throw new MigrationError('other-units', `the snapshot lacks unit ${path}, which this machine has`, { unit: path });
+    pairs.push([unit, target]);
+  }
+  return pairs;
+}
+
+/** Loads all units, or none: what was loaded before one refuses is put back. Returns what undoes it all. */
+export function applyUnits(pairs: readonly [LoadedUnit, Stateful][]): () => void {
+  const done: [Stateful, SavedValue][] = [];
+  const undo = (): void => {
+    for (const [target, state] of done.reverse()) target.load(state);
+  };
+  for (const [unit, target] of pairs) {
+    const before = target.save();
+    try {
+      target.load(unit.state);
+    } catch (error) {
+      undo();
+      const message = error instanceof Error ? error.message : String(error);
+      throw new MigrationError('bad-unit', `unit ${unit.path} refused its state: ${message}`, { unit: unit.path, offset: unit.offset });
+    }
+    done.push([target, before]);
+  }
+  return undo;
+}
+
+const ORDER = ['CONF', 'UNIT', 'RAMB', 'PAGE', 'END '];
+
+/** Reads a snapshot to its end; `onRun` gets each run of pages, unpacked. */
+async function readSnapshot(
+  machine: MigratableMachine,
+  source: ByteSource,
+  onRun: (block: number, firstPage: number, bytes: Uint8Array) => void,
+): Promise<[LoadedUnit, Stateful][]> {
+  const input = new ContainerReader(source);
+  await input.begin();
+  const loaded: LoadedUnit[] = [];
+  let units: [LoadedUnit, Stateful][] | undefined;
+  let stage = 0;
+  let configured = false;
+  for (;;) {
+    const section = await input.next();
+    const next = ORDER.indexOf(section.kind);
+    if (
+      next < stage ||
+      (next !== 0 && !configured) ||
+      (section.kind === 'CONF' && configured) ||
+      (next > 2 && !units) ||
+      (section.kind === 'RAMB' && units)
+    )
+      throw new MigrationError('corrupt', `the section ${section.kind.trim()} at byte ${section.offset} is out of place; the snapshot is damaged`, {
+        offset: section.offset,
+      });
+    stage = next;
+    switch (section.kind) {
+      case 'CONF':
+        checkConfiguration(machine, section);
+        configured = true;
+        break;
+      case 'UNIT':
+        loaded.push(decodeUnit(section));
+        break;
+      case 'RAMB':
+        checkRam(machine, section);
+        units = matchUnits(machine, loaded);
+        break;
+      case 'PAGE': {
+        const run = decodeRun(section.payload, machine.ram(), section.offset);
+        onRun(run.block, run.firstPage, await expandRun(run));
+        break;
+      }
+      default:
+        return units!;
+    }
+  }
+}
+
+/** Puts the pages of a snapshot into RAM; what it leaves out is zero. */
+async function loadRam(machine: MigratableMachine, source: ByteSource): Promise<void> {
+  const blocks = machine.ram();
+  const present = blocks.map(({ bytes }) => new Uint8Array(bytes.length / PAGE_BYTES));
+  await readSnapshot(machine, source, (block, firstPage, bytes) => {
+    blocks[block]!.bytes.set(bytes, firstPage * PAGE_BYTES);
+    present[block]!.fill(1, firstPage, firstPage + bytes.length / PAGE_BYTES);
+  });
+  for (const [block, pages] of present.entries()) {
+    for (let page = pages.indexOf(0); page >= 0; page = pages.indexOf(0, page + 1))
+      blocks[block]!.bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+  }
+}
+
+/**
+ * Loads a snapshot into a stopped machine. The whole of it is read and checked before anything changes, so `open` is called twice and must give the same
+ * bytes each time; a machine that refuses stays as it was. Refuses with {@link L2ActiveError} while an L2 of this machine is active, and when the snapshot
+ * claims one.
+ */
+export async function loadSnapshot(machine: MigratableMachine, open: () => ByteSource): Promise<void> {
+  assertMigratable(machine, 'load a snapshot into this machine');
+  const undo = applyUnits(await readSnapshot(machine, open(), () => {}));
+  const contexts = machine.nested.inspect();
+  if (contexts.some(isActive)) {
+    undo();
+    throw new L2ActiveError('load this snapshot', contexts);
+  }
+  await loadRam(machine, open());
+  machine.forgetCaches();
+}

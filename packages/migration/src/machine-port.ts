@@ -1,0 +1,24 @@
+import type { Migratable, SavedValue } from '@nestvm/state';
+import type { NestedActivity } from './nested-activity.js';
+
+/** One piece of guest memory: a view on it, which a load writes through. */
+export interface RamBlock {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * What a machine offers to be saved and loaded; `machine` implements it structurally. All calls are made with every vCPU stopped at an instruction boundary.
+ */
+export interface MigratableMachine {
+  /** What the machine was made from, as plain data: board, CPU model, memory size, devices. */
+  configuration(): SavedValue;
+  /** Reasons why a snapshot with this configuration doesn't fit this machine; empty when it does. The data is untrusted. */
+  mismatches(configuration: unknown): readonly string[];
+  /** Every stateful thing by its path name (`cpu0`, `cpu0/apic`, `com1`), in the order in which they are to be loaded: the clock first. */
+  units(): ReadonlyMap<string, Migratable>;
+  ram(): readonly RamBlock[];
+  readonly nested: NestedActivity;
+  /** After a load: caches of memory and translations are worthless. */
+  forgetCaches(): void;
+}

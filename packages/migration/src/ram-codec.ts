@@ -1,0 +1,105 @@
+import { MigrationError } from './errors.js';
+import type { RamBlock } from './machine-port.js';
+
+/** RAM goes in runs of pages: block number, first page, page count, encoding, then the data. */
+export const PAGE_BYTES = 4096;
+/** Pages in one run at most: 1 MiB. */
+export const RUN_PAGES = 256;
+
+/** How the data of a run is encoded. */
+export type RunEncoding = 'zero' | 'raw' | 'deflate';
+const ENCODINGS: readonly RunEncoding[] = ['zero', 'raw', 'deflate'];
+const HEADER_BYTES = 12;
+
+/** A run of pages as it is found in a section. */
+export interface PageRun {
+  readonly block: number;
+  readonly firstPage: number;
+  readonly pages: number;
+  readonly encoding: RunEncoding;
+  readonly data: Uint8Array;
+  /** Byte offset of the section's payload. */
+  readonly offset: number;
+}
+
+/** The run as the payload of a section. */
+export function encodeRun(run: Omit<PageRun, 'offset'>): Uint8Array {
+  const payload = new Uint8Array(HEADER_BYTES + run.data.length);
+  const view = new DataView(payload.buffer);
+  view.setUint16(0, run.block, true);
+  view.setUint8(2, ENCODINGS.indexOf(run.encoding));
+  view.setUint32(4, run.firstPage, true);
+  view.setUint32(8, run.pages, true);
+  payload.set(run.data, HEADER_BYTES);
+  return payload;
+}
+
+/** Reads and checks a run: it lies in its block, and its data has a possible length. */
+export function decodeRun(payload: Uint8Array, blocks: readonly RamBlock[], offset: number): PageRun {
+  const bad = (what: string): MigrationError =>
+    new MigrationError('corrupt', `the pages at byte ${offset} ${what}; the snapshot is damaged`, { offset });
+  if (payload.length < HEADER_BYTES) throw bad('are cut short');
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  const block = view.getUint16(0, true);
+  const encoding = ENCODINGS[view.getUint8(2)];
+  const firstPage = view.getUint32(4, true);
+  const pages = view.getUint32(8, true);
+  const ram = blocks[block];
+  if (ram === undefined) throw bad(`belong to RAM block ${block}, which this machine lacks`);
+  if (encoding === undefined || view.getUint8(3) !== 0) throw bad('have an unknown encoding');
+  const data = payload.subarray(HEADER_BYTES);
+  const limit = encoding === 'zero' ? ram.bytes.length / PAGE_BYTES : RUN_PAGES;
+  if (pages === 0 || pages > limit || (firstPage + pages) * PAGE_BYTES > ram.bytes.length) throw bad(`lie outside of ${ram.name}`);
+  const fits = encoding === 'zero' ? data.length === 0 : encoding === 'raw' ? data.length === pages * PAGE_BYTES : data.length > 0;
+  if (!fits) throw bad('have data of a wrong length');
+  return { block, firstPage, pages, encoding, data, offset };
+}
+
+async function collect(stream: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array | null> {
+  const reader = stream.getReader();
+  const all = new Uint8Array(limit);
+  let length = 0;
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return all.subarray(0, length);
+    if (length + value.length > limit) {
+      await reader.cancel();
+      return null;
+    }
+    all.set(value, length);
+    length += value.length;
+  }
+}
+
+const through = (bytes: Uint8Array, transform: CompressionStream | DecompressionStream): ReadableStream<Uint8Array> =>
+  new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(transform) as ReadableStream<Uint8Array>;
+
+/** Compressed data, or null when it would not be smaller. */
+export const deflate = (bytes: Uint8Array): Promise<Uint8Array | null> =>
+  collect(through(bytes, new CompressionStream('deflate-raw')), bytes.length - 1);
+
+/** The pages of a run, never more than it announces; throws `corrupt`. */
+export async function expandRun(run: PageRun): Promise<Uint8Array> {
+  const length = run.pages * PAGE_BYTES;
+  if (run.encoding === 'zero') return new Uint8Array(length);
+  if (run.encoding === 'raw') return run.data;
+  const bad = (): MigrationError =>
+    new MigrationError('corrupt', `the pages at byte ${run.offset} do not unpack to ${length} bytes; the snapshot is damaged`, {
+      offset: run.offset,
+    });
+  let expanded: Uint8Array | null;
+  try {
+    expanded = await collect(through(run.data, new DecompressionStream('deflate-raw')), length);
+  } catch {
+    throw bad();
+  }
+  if (expanded?.length !== length) throw bad();
+  return expanded;
+}
+
+/** True when a page holds nothing but zeros. `words` views the same bytes. */
+export function isZeroPage(words: Int32Array, page: number): boolean {
+  const start = page * (PAGE_BYTES / 4);
+  for (let i = start; i < start + PAGE_BYTES / 4; i++) if (words[i] !== 0) return false;
+  return true;
+}

@@ -1,0 +1,110 @@
+import type { SavedValue } from '@nestvm/state';
+import type { ByteSink } from './channel.js';
+import { ContainerWriter } from './container.js';
+import { L2ActiveError, MigrationError } from './errors.js';
+import type { MigratableMachine, RamBlock } from './machine-port.js';
+import { isActive } from './nested-activity.js';
+import { deflate, encodeRun, isZeroPage, PAGE_BYTES, RUN_PAGES } from './ram-codec.js';
+
+/** How a save is going. */
+export interface SaveProgress {
+  /** Bytes of RAM looked at, and of all RAM. */
+  readonly ramBytes: number;
+  readonly ramTotalBytes: number;
+  /** Bytes written. */
+  readonly writtenBytes: number;
+}
+
+/** Options of {@link saveSnapshot}. */
+export interface SaveOptions {
+  /** `deflate` (the default) by the platform's own stream, or `none`. */
+  readonly compression?: 'deflate' | 'none';
+  readonly onProgress?: (progress: SaveProgress) => void;
+  /** Stops with `cancelled`. */
+  readonly signal?: AbortSignal;
+}
+
+/** Throws {@link L2ActiveError} when an L2 is active, and `not-migratable` when a unit can't be saved. `operation` completes "cannot …". */
+export function assertMigratable(machine: MigratableMachine, operation: string): void {
+  const contexts = machine.nested.inspect();
+  if (contexts.some(isActive)) throw new L2ActiveError(operation, contexts);
+  for (const [path, unit] of machine.units()) {
+    if (unit.kind === 'non-migratable')
+      throw new MigrationError('not-migratable', `cannot ${operation}: ${path} can't be saved: ${unit.why}`, { unit: path });
+  }
+}
+
+/** The state of every stateful unit, by path. */
+export function saveUnits(machine: MigratableMachine): { path: string; version: number; state: SavedValue }[] {
+  const saved = [];
+  for (const [path, unit] of machine.units()) {
+    if (unit.kind === 'stateful') saved.push({ path, version: unit.version, state: unit.save() });
+  }
+  return saved;
+}
+
+/** The RAM blocks as the section `RAMB` lists them. */
+export const describeRam = (blocks: readonly RamBlock[]): SavedValue => blocks.map(({ name, bytes }) => ({ name, bytes: bytes.length }));
+
+/** Writes one run of pages that are not all zero. */
+export async function writeRun(
+  out: ContainerWriter,
+  blocks: readonly RamBlock[],
+  block: number,
+  firstPage: number,
+  pages: number,
+  compress: boolean,
+): Promise<void> {
+  const bytes = blocks[block]!.bytes.slice(firstPage * PAGE_BYTES, (firstPage + pages) * PAGE_BYTES);
+  const packed = compress ? await deflate(bytes) : null;
+  await out.section('PAGE', encodeRun({ block, firstPage, pages, encoding: packed ? 'deflate' : 'raw', data: packed ?? bytes }));
+}
+
+async function saveBlock(
+  out: ContainerWriter,
+  blocks: readonly RamBlock[],
+  block: number,
+  compress: boolean,
+  onRun: (page: number) => void,
+): Promise<void> {
+  const { bytes } = blocks[block]!;
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const pages = bytes.length / PAGE_BYTES;
+  for (let page = 0; page < pages; ) {
+    if (isZeroPage(words, page)) {
+      page++;
+      continue;
+    }
+    let end = page + 1;
+    while (end < pages && end - page < RUN_PAGES && !isZeroPage(words, end)) end++;
+    await writeRun(out, blocks, block, page, end - page, compress);
+    page = end;
+    onRun(page);
+  }
+}
+
+/**
+ * Saves a stopped machine. Refuses with {@link L2ActiveError} while an L2 is active, before a byte is written. Pages of zeros are left out.
+ * Errors of the sink pass through; what was written until then is no snapshot, since its end is missing.
+ */
+export async function saveSnapshot(machine: MigratableMachine, sink: ByteSink, options: SaveOptions = {}): Promise<{ bytes: number }> {
+  assertMigratable(machine, 'save this machine');
+  const out = new ContainerWriter(sink);
+  await out.begin();
+  await out.value('CONF', machine.configuration());
+  for (const unit of saveUnits(machine)) await out.value('UNIT', unit);
+  const blocks = machine.ram();
+  await out.value('RAMB', describeRam(blocks));
+  const ramTotalBytes = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  let before = 0;
+  for (const [index, { bytes }] of blocks.entries()) {
+    await saveBlock(out, blocks, index, options.compression !== 'none', (page) => {
+      if (options.signal?.aborted) throw new MigrationError('cancelled', 'the save was cancelled; what was written is incomplete');
+      options.onProgress?.({ ramBytes: before + page * PAGE_BYTES, ramTotalBytes, writtenBytes: out.bytes });
+    });
+    before += bytes.length;
+  }
+  await out.end();
+  options.onProgress?.({ ramBytes: ramTotalBytes, ramTotalBytes, writtenBytes: out.bytes });
+  return { bytes: out.bytes };
+}
