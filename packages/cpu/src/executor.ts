@@ -9,7 +9,7 @@ import { serviceEvents } from './events/service.js';
 import { Handlers } from './interpreter/handlers.js';
 import { ExitReason, Link, Record, Slot } from './interpreter/record.js';
 import { SlowAccess } from './interpreter/slow-access.js';
-import { SECOND_STAGE_VECTOR } from './linear.js';
+import { SECOND_STAGE_VECTOR, TLB_INDEX_MASK } from './linear.js';
 import { canonicalShift, nextPageHigh } from './mode.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
@@ -21,6 +21,7 @@ const BUDGET = word('budget');
 const EXIT_REASON = word('exitReason');
 const EXIT_RECORD = word('exitRecord');
 const BLOCK_RIP = word('blockRip');
+const TLB_EXEC = word('tlbExec');
 const GP = 13;
 const PF = 14;
 const UD = 6;
@@ -233,7 +234,7 @@ export class Interpreter implements Executor {
   /** First record of the block at RIP with `blockRip` set, or 0 with a fault recorded. */
   private findBlock(): number {
     const { cpu, engine } = this;
-    const { w, mmu } = cpu;
+    const { w } = cpu;
     const mode = w[MODE]!;
     let lo = w[RIP]!;
     let hi = w[RIP + 1]!;
@@ -247,18 +248,8 @@ export class Interpreter implements Executor {
         return 0;
       }
     }
-    if (!mmu.translate(lo, hi, Access.EXECUTE, w[CPL] === 3)) {
-      cpu.setPageFaultAddress(lo, hi);
-      if (mmu.fault === SECOND_STAGE_FAULT) cpu.raise(SECOND_STAGE_VECTOR);
-      else cpu.raise(PF, mmu.errorCode);
-      return 0;
-    }
-    const host = mmu.arenaOffset;
-    if (host < 0) {
-      // Nothing but memory can be executed: devices and holes read as invalid code.
-      cpu.raise(UD);
-      return 0;
-    }
+    const host = this.fetchAddress(lo, hi);
+    if (host < 0) return 0;
     w[BLOCK_RIP] = w[RIP]!;
     w[BLOCK_RIP + 1] = w[RIP + 1]!;
     let record = engine.cache.find(host, mode);
@@ -269,6 +260,24 @@ export class Interpreter implements Executor {
     }
     if ((mode & Mode.SINGLE) === 0) engine.cache.publish(host, mode, record);
     return record;
+  }
+
+  /** Arena offset of the code at a linear address, or -1 with a fault recorded. */
+  private fetchAddress(lo: number, hi: number): number {
+    const { cpu, engine } = this;
+    const { w, mmu } = cpu;
+    const { i32 } = engine.arena;
+    const entry = (w[TLB_EXEC]! >>> 2) + (((lo >>> 12) & TLB_INDEX_MASK) << 2);
+    if (i32[entry] === (lo & ~0xfff) && i32[entry + 1] === hi) return (lo + i32[entry + 2]!) >>> 0;
+    if (!mmu.translate(lo, hi, Access.EXECUTE, w[CPL] === 3)) {
+      cpu.setPageFaultAddress(lo, hi);
+      if (mmu.fault === SECOND_STAGE_FAULT) cpu.raise(SECOND_STAGE_VECTOR);
+      else cpu.raise(PF, mmu.errorCode);
+      return -1;
+    }
+    // Nothing but memory can be executed: devices and holes read as invalid code.
+    if (mmu.arenaOffset < 0) cpu.raise(UD);
+    return mmu.arenaOffset;
   }
 
   /** Whether the second page of a page-crossing block is mapped as it was; this also puts it into the exec TLB. */

@@ -3,7 +3,8 @@ import { Access, type PhysicalAccess, SECOND_STAGE_FAULT, type Translation } fro
 import type { Vcpu } from './vcpu.js';
 import { CPL, MODE, RFLAGS, TLB_READ, TLB_WRITE } from './words.js';
 
-const TLB_INDEX_MASK = 0x3ff;
+/** Which bits of a linear page number choose its entry in a TLB table. */
+export const TLB_INDEX_MASK = 0x3ff;
 
 /** Fault "vector" of an access that the second stage of translation refused: `deliverFault` hands it to the virtualization port. */
 export const SECOND_STAGE_VECTOR = 0x100;

@@ -10,7 +10,7 @@ const at = vcpuState.offset;
 export const HANDLER = { params: [I, I], results: [] } as const;
 
 /** log2 of the entries of the block cache; an entry is 16 bytes: host address, mode, record, unused. */
-const BLOCK_CACHE_BITS = 15;
+const BLOCK_CACHE_BITS = 17;
 export const BLOCK_CACHE_BYTES = 16 << BLOCK_CACHE_BITS;
 
 /** Slot of a block in the block cache, as a byte offset. */
@@ -18,7 +18,7 @@ export const blockCacheOffset = (host: number): number => ((host ^ (host >>> 13)
 
 /** What TypeScript supplies: slow accesses, with the linear address in `slowAddress`; all take (record, cpu, bytes). */
 const hostRead: FunctionRef = importedFunction('hostRead', { params: [I, I, I], results: [I] });
-/** The value is in `scratch`; gives 0 after a fault. */
+/** The value is in `scratch`; gives 0 after a fault, 1 when it is stored, else where to store it. */
 const hostWrite: FunctionRef = importedFunction('hostWrite', { params: [I, I, I], results: [I] });
 const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, I], results: [I] });
 /** Writes back what `hostModify` lent in `scratch`. */
@@ -33,7 +33,23 @@ const slow = (name: string, host: FunctionRef): FunctionDefinition =>
 
 /** Slow accesses: (record, cpu, linear, bytes) → host address, or 0 after a fault. */
 export const slowRead = slow('slowRead', hostRead);
-export const slowWrite = slow('slowWrite', hostWrite);
+export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], results: [I] }, (c) => {
+  const [cpu, bytes] = [c.param(1, 32), c.param(3, 32)];
+  c.store('i64.store', cpu, c.param(2, 64), at.slowAddress);
+  const host = c.call(hostWrite, 32, c.param(0, 32), cpu, bytes);
+  c.if(host.leU(1), () => c.return(host));
+  const is = (size: number, then: () => void): void =>
+    c.if(bytes.eq(size), () => {
+      then();
+      c.return(host);
+    });
+  is(8, () => c.store('i64.store', host, c.load('i64.load', 64, cpu, at.scratch)));
+  is(4, () => c.store('i32.store', host, c.load('i32.load', 32, cpu, at.scratch)));
+  is(1, () => c.store('i32.store8', host, c.load('i32.load8_u', 8, cpu, at.scratch)));
+  is(2, () => c.store('i32.store16', host, c.load('i32.load16_u', 16, cpu, at.scratch)));
+  c.copyMemory(host, cpu.add(at.scratch), bytes);
+  c.return(host);
+});
 export const slowModify = slow('slowModify', hostModify);
 export const slowProbe = slow('slowProbe', hostProbe);
 

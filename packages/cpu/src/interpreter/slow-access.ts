@@ -170,15 +170,14 @@ export class SlowAccess {
     return base + SCRATCH;
   }
 
-  /** Stores what is in the scratch: nonzero, or 0 after a fault. */
+  /** Stores what is in the scratch: 0 after a fault, 1 when done, else the host address where the caller may store it. */
   hostWrite(record: number, base: number, bytes: number): number {
     const cpu = this.vcpu(base);
     if (!this.locate(cpu, record, bytes, Access.WRITE)) return 0;
     noteDataAccess(cpu, cpu.w[SLOW_ADDRESS]!, cpu.w[SLOW_ADDRESS + 1]!, bytes, true);
     const host = this.direct(cpu);
-    if (host < 0) this.give(cpu);
-    else if (this.beforeWrite(host, bytes)) this.u8.copyWithin(host, base + SCRATCH, base + SCRATCH + bytes);
-    else this.give(cpu);
+    if (host >= 0 && this.beforeWrite(host, bytes)) return host;
+    this.give(cpu);
     return 1;
   }
 
