@@ -96,6 +96,7 @@ const NEEDS: Readonly<Record<string, readonly (readonly [ControlGroupKey, string
     ['proc2', 'ENABLE_EPT'],
     [F.EPTP_LIST_ADDRESS, PAGE.EPTP_LIST],
   ],
+  'entry.ENTRY_TO_SMM': [[F.GUEST_INTERRUPTIBILITY, 4]],
   'exit.SAVE_PREEMPTION_TIMER': [['pin', 'ACTIVATE_PREEMPTION_TIMER']],
 };
 

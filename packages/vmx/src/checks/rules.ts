@@ -3,7 +3,7 @@ import { controlGroups, controlTitle } from '../controls/controls.js';
 import type { ControlRow } from '../controls/table.js';
 import { F, fieldNamed } from '../fields/layout.js';
 import type { FieldName } from '../fields/table.js';
-import { setControl } from './arrange.js';
+import { arrangeControl, setControl } from './arrange.js';
 import type { CheckGroup, CheckSpec, VmxCheck } from './check.js';
 import { check } from './check.js';
 import type { Condition, KeyOf } from './condition.js';
@@ -108,17 +108,18 @@ export function requires<G extends ControlGroupKey>(
     fields: reads,
     rule: `“${title}” is ${value ? 1 : 0}`,
     ok: value ? (c) => (c[target] & mask) !== 0 : (c) => (c[target] & mask) === 0,
-    // Clearing the bit alone would leave what belongs to it; setting it alone is what breaks the rule.
-    breaks: (c) => (value ? setControl(c, target, key, false) : enable(c, target, key)),
+    breaks: (c) => {
+      if (value) {
+        setControl(c, target, key, false);
+        return;
+      }
+      arrangeControl(c, target, key, true);
+      when.arrange(c);
+      setControl(c, target, key, true);
+    },
     say: (c) =>
       `bit ${31 - Math.clz32(mask)} (“${title}”) of the ${controlGroups[target].title} must be ${value ? 1 : 0} with ${when.text}, ${fieldNamed(field).name} has ${(c[target] & mask) === 0 ? 0 : 1}`,
   });
-}
-
-function enable<G extends ControlGroupKey>(c: EntryContext, group: G, key: KeyOf<G>): void {
-  if (group === 'proc2') setControl(c, 'proc1', 'ACTIVATE_SECONDARY_CONTROLS', true);
-  if (group === 'proc3') setControl(c, 'proc1', 'ACTIVATE_TERTIARY_CONTROLS', true);
-  setControl(c, group, key, true);
 }
 
 /** Bits in words, with the manual's names. */

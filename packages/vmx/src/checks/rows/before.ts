@@ -127,16 +127,19 @@ const word = F.EXECUTIVE_VMCS_POINTER;
 const pointer = (c: EntryContext): number => (c.lo(word) >>> 0) + (c.hi(word) >>> 0) * 0x1_0000_0000;
 const otherVmcs = all(
   returning,
-  given(
-    'executive-VMCS pointer is not the VMXON pointer',
-    ['EXECUTIVE_VMCS_POINTER'],
-    (c) => pointer(c) !== c.vmxonRegion,
-    (c) => {
-      c.vmxonRegion = 0x2000;
-      c.set(word, c.currentVmcs);
-    },
-  ),
+  given('executive-VMCS pointer is not the VMXON pointer', ['EXECUTIVE_VMCS_POINTER'], (c) => pointer(c) !== c.vmxonRegion, arrangeExecutive),
 );
+const EXECUTIVE = 0x2000;
+
+/** A launched executive VMCS in another page. */
+function arrangeExecutive(c: EntryContext): void {
+  const { capabilities, memory } = c;
+  c.set(word, EXECUTIVE);
+  memory.write32(EXECUTIVE + 4 * VmcsHeader.REVISION, capabilities.revision);
+  memory.write32(EXECUTIVE + 4 * VmcsHeader.LAUNCHED, 1);
+  memory.write32(EXECUTIVE + 4 * F.PIN_CONTROLS, capabilities.controls.pin.must);
+  memory.write32(EXECUTIVE + 4 * F.PRIMARY_CONTROLS, capabilities.controls.proc1.must);
+}
 
 /** Word of the header of the executive VMCS. */
 const executiveWord = (c: EntryContext, header: number): number => c.physicalWord(c.lo(word) + 4 * header, c.hi(word));
@@ -148,7 +151,10 @@ export const smmRows: readonly VmxCheck[] = [
     fields: ['EXECUTIVE_VMCS_POINTER'],
     rule: 'is 4-KByte aligned, within MAXPHYADDR, and its VMCS has the right revision',
     ok: (c) => (c.lo(word) & 0xfff) === 0 && isPhysical(c, c.hi(word)) && executiveWord(c, VmcsHeader.REVISION) === c.capabilities.revision,
-    breaks: (c) => c.set(word, 0x1001),
+    breaks: (c) => {
+      c.vmxonRegion = 0x1001;
+      c.set(word, 0x1001);
+    },
   }),
   check('smm', 'smm.execlaunched', {
     when: otherVmcs,
@@ -156,7 +162,7 @@ export const smmRows: readonly VmxCheck[] = [
     rule: 'the executive VMCS is launched',
     failure: { number: 17 },
     ok: (c) => executiveWord(c, VmcsHeader.LAUNCHED) === 1,
-    breaks: (c) => void (c.i32[c.base + VmcsHeader.LAUNCHED] = 0),
+    breaks: (c) => c.memory.write32(EXECUTIVE + 4 * VmcsHeader.LAUNCHED, 0),
   }),
   check('smm', 'smm.execvmxon', {
     when: all(
@@ -179,10 +185,7 @@ export const smmRows: readonly VmxCheck[] = [
     rule: 'is the VMXON pointer',
     failure: { number: 18 },
     ok: (c) => pointer(c) === c.vmxonRegion,
-    breaks: (c) => {
-      c.vmxonRegion = 0x2000;
-      c.set(word, 0x1000);
-    },
+    breaks: arrangeExecutive,
   }),
   check('smm', 'smm.execctl', {
     when: otherVmcs,
@@ -191,10 +194,7 @@ export const smmRows: readonly VmxCheck[] = [
     rule: 'its pin-based and primary controls are ones that this CPU has',
     failure: { number: 25 },
     ok: (c) => controlsFit(c, 'PIN_CONTROLS', 'pin') && controlsFit(c, 'PRIMARY_CONTROLS', 'proc1'),
-    breaks: (c) => {
-      c.i32[c.base + VmcsHeader.LAUNCHED] = 1;
-      c.set(F.PIN_CONTROLS, 0);
-    },
+    breaks: (c) => c.memory.write32(EXECUTIVE + 4 * F.PIN_CONTROLS, 0),
   }),
 ];
 

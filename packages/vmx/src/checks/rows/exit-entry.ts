@@ -58,7 +58,7 @@ export const injecting = (text: string, test: (c: EntryContext) => boolean, info
     (c) => c.set(INFO, info | VALID),
   );
 
-const any = injecting('an event is injected', () => true, 0x20);
+const any = injecting('an event is injected', () => true, 0x306);
 const ofType = (type: number, vector: number): Condition =>
   injecting(`the injected event has type ${type}`, (c) => injectedType(c) === type, (type << 8) | vector);
 const software = injecting('the injected event has type 4, 5 or 6', (c) => injectedType(c) >= 4 && injectedType(c) <= 6, (4 << 8) | 0x80);
@@ -112,7 +112,7 @@ const injection: readonly VmxCheck[] = [
     fields: ['ENTRY_INTERRUPTION_INFORMATION'],
     rule: 'the type is 3 (hardware exception)',
     ok: (c) => injectedType(c) === 3,
-    breaks: changeInfo(~0x7ff, 0x20),
+    breaks: changeInfo(~0x7ff, 0x480),
   }),
   check('entry', 'inj.ec.real', {
     when: all(
@@ -154,7 +154,7 @@ const injection: readonly VmxCheck[] = [
     rule: 'the type is 3 (hardware exception)',
     status: 'when offered',
     ok: (c) => injectedType(c) === 3,
-    breaks: changeInfo(~0x7ff, 0x20),
+    breaks: changeInfo(~0x7ff, 0x480),
   }),
   check('entry', 'inj.ec.high', {
     when: deliversError,

@@ -49,7 +49,7 @@ const csType = (text: string, test: (type: number) => boolean, rights: number): 
   );
 
 /** A 32-bit guest in virtual-8086 mode with the segments that it must have. */
-function arrangeV86(c: EntryContext): void {
+export function arrangeV86(c: EntryContext): void {
   c.set(F.ENTRY_CONTROLS, c.entry & ~Entry.IA32E_MODE_GUEST);
   c.set(F.GUEST_RFLAGS, 0x2 | VM);
   c.set(F.GUEST_IA32_EFER, 0x801);
@@ -277,25 +277,31 @@ const privileges: readonly VmxCheck[] = [
       breaks: (c) => c.set(F[selectorOf(s)], c.lo(F[selectorOf(s)]) | 3),
     }),
   ),
-  rights(
-    'g.fred.ssdpl',
-    'SS',
-    guestFred,
-    'DPL (bits 6:5) is 0 or 3',
-    (v) => dpl(v) === 0 || dpl(v) === 3,
-    (v) => (v & ~0x60) | 0x20,
-  ),
-  rights(
-    'g.fred.csl',
-    'CS',
-    all(
+  check(G, 'g.fred.ssdpl', {
+    when: guestFred,
+    fields: [rightsOf('SS')],
+    rule: 'DPL (bits 6:5) is 0 or 3',
+    ok: (c) => dpl(c.lo(SS)) === 0 || dpl(c.lo(SS)) === 3,
+    breaks: (c) => {
+      for (const s of ['CS', 'SS'] as const) {
+        c.set(AR[s], c.lo(AR[s]) | 0x20);
+        c.set(F[selectorOf(s)], c.lo(F[selectorOf(s)]) | 1);
+      }
+    },
+  }),
+  check(G, 'g.fred.csl', {
+    when: all(
       guestFred,
       given('SS.DPL = 0', [rightsOf('SS')], (c) => dpl(c.lo(SS)) === 0),
     ),
-    'L (bit 13) is 1',
-    (v) => (v & 0x2000) !== 0,
-    (v) => (v & ~0x2000) | 0x4000,
-  ),
+    fields: [rightsOf('CS')],
+    rule: 'L (bit 13) is 1',
+    ok: (c) => (c.lo(CS) & 0x2000) !== 0,
+    breaks: (c) => {
+      c.set(CS, (c.lo(CS) & ~0x2000) | 0x4000);
+      c.set(F.GUEST_RIP, 0x1000);
+    },
+  }),
 ];
 
 const presence: readonly VmxCheck[] = [

@@ -8,6 +8,7 @@ import type { EntryContext } from '../context.js';
 import { aligned, canonical, isCanonical, zeroBits } from '../rules.js';
 import { arrangeRealMode, injectedType, injectedVector, injecting } from './exit-entry.js';
 import { guestFred, ia32eGuest, is64Bit, loadCet } from './guest-registers.js';
+import { arrangeV86 } from './guest-segments.js';
 
 const R = 'guestRip';
 const N = 'guestNonRegister';
@@ -69,7 +70,11 @@ export const guestRipRows: readonly VmxCheck[] = [
     fields: ['GUEST_RFLAGS'],
     rule: 'VM (bit 17) is 0',
     ok: (c) => (c.lo(F.GUEST_RFLAGS) & 0x2_0000) === 0,
-    breaks: (c) => c.set(F.GUEST_RFLAGS, 0x2_0002),
+    breaks: (c) => {
+      arrangeV86(c);
+      ia32eGuest.arrange(c);
+      c.set(F.GUEST_IA32_EFER, 0xd01);
+    },
   }),
   check(R, 'g.rflags.vmreal', {
     when: given(
@@ -113,6 +118,12 @@ export const guestRipRows: readonly VmxCheck[] = [
   zeroBits(R, 'g.fred.iopl', 'GUEST_RFLAGS', [3 << 12, 0], 'IOPL is 0', all(guestFred, ssDpl3)),
 ];
 
+/** A CPU with, or without, a feature. */
+function withFeature(c: EntryContext, name: string, value: boolean): void {
+  const { has } = c.capabilities;
+  c.capabilities = { ...c.capabilities, has: (feature) => (feature === name ? value : has(feature)) };
+}
+
 const activity = (c: EntryContext): number => c.lo(F.GUEST_ACTIVITY);
 const inState = (text: string, state: number): Condition =>
   given(
@@ -129,7 +140,16 @@ const blocked = (text: string, mask: number): Condition =>
     (c) => c.set(INTERRUPTIBILITY, MOV_SS),
   );
 const injectsEvent = (c: EntryContext): boolean => c.lo(INFO) < 0;
-const toSmm = on('entry', 'ENTRY_TO_SMM');
+const toSmm = all(
+  given(
+    'in SMM',
+    [],
+    (c) => c.inSmm,
+    (c) => void (c.inSmm = true),
+    'refused',
+  ),
+  on('entry', 'ENTRY_TO_SMM'),
+);
 
 /** Events that leave the HLT state: interrupts, NMI, monitor trap flag, #DB and #MC. */
 function leavesHlt(c: EntryContext): boolean {
@@ -237,7 +257,10 @@ const enclave = given(
   '“enclave interruption” = 1',
   ['GUEST_INTERRUPTIBILITY'],
   (c) => (c.lo(INTERRUPTIBILITY) & ENCLAVE) !== 0,
-  (c) => c.set(INTERRUPTIBILITY, ENCLAVE),
+  (c) => {
+    withFeature(c, 'sgx', true);
+    c.set(INTERRUPTIBILITY, ENCLAVE);
+  },
 );
 
 const interruptibilityRows: readonly VmxCheck[] = [
@@ -284,7 +307,7 @@ const interruptibilityRows: readonly VmxCheck[] = [
     fields: ['GUEST_INTERRUPTIBILITY'],
     rule: 'the CPU has SGX',
     ok: (c) => c.capabilities.has('sgx'),
-    breaks: () => undefined,
+    breaks: (c) => withFeature(c, 'sgx', false),
   }),
   notBlocked(
     'g.int.fredsti',
@@ -314,7 +337,10 @@ const pendingRtm: Condition = given(
   'bit 16 (RTM) = 1',
   ['GUEST_PENDING_DEBUG'],
   (c) => (c.lo(PENDING) & RTM) !== 0,
-  (c) => c.set(PENDING, RTM | (1 << 12)),
+  (c) => {
+    withFeature(c, 'rtm', true);
+    c.set(PENDING, RTM | (1 << 12));
+  },
 );
 
 const pendingDebugRows: readonly VmxCheck[] = [
@@ -359,7 +385,7 @@ const pendingDebugRows: readonly VmxCheck[] = [
     fields: ['GUEST_PENDING_DEBUG'],
     rule: 'the CPU has RTM',
     ok: (c) => c.capabilities.has('rtm'),
-    breaks: () => undefined,
+    breaks: (c) => withFeature(c, 'rtm', false),
   }),
   check(N, 'g.pdb.rtmmovss', {
     when: pendingRtm,

@@ -82,7 +82,10 @@ export const linkRows: readonly VmxCheck[] = [
     rule: 'is not the VMXON pointer',
     volatile: true,
     ok: (c) => !isPointer(c, c.vmxonRegion),
-    breaks: (c) => void (c.vmxonRegion = FREE_PAGE),
+    breaks: (c) => {
+      c.vmxonRegion = FREE_PAGE;
+      c.set(F.EXECUTIVE_VMCS_POINTER, FREE_PAGE);
+    },
   }),
 ];
 

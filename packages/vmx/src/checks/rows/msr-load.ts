@@ -103,6 +103,6 @@ export const msrLoadRows: readonly VmxCheck[] = [
       arrangeList(c);
       c.set(F.ENTRY_MSR_LOAD_COUNT, c.capabilities.msrListLimit + 1);
     },
-    hint: 'the manual leaves longer lists undefined; here the entry fails',
+    hint: 'the manual leaves open what longer lists do; here the entry fails',
   }),
 ];

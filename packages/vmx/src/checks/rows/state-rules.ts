@@ -117,7 +117,7 @@ export function eferFollows(
     fields: [field, follows.field],
     rule: `${name} equals “${follows.text}”`,
     ok: (c) => ((c.lo(word) & mask) !== 0) === follows.control(c),
-    breaks: (c) => c.set(word, c.lo(word) ^ mask, c.hi(word)),
+    breaks: (c) => c.set(word, c.lo(word) ^ (field === 'GUEST_IA32_EFER' ? 0x500 : mask), c.hi(word)),
   });
 }
 
