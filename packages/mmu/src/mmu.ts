@@ -4,6 +4,8 @@ import { PAGE_BYTES, PageFlag, WRITE_TRAP } from '@nestvm/memory';
 import type { Stateful } from '@nestvm/state';
 import { structState } from '@nestvm/state';
 import { Access } from './access.js';
+import { TranslationCaches } from './caches.js';
+import { combine } from './combine.js';
 import { Context, Paging, packContext } from './context.js';
 import { controlsOweFlush } from './control-changes.js';
 import { PageFault, pageFaultCode } from './faults.js';
@@ -13,8 +15,6 @@ import { GuestWalker } from './guest/walker.js';
 import { LinearWatches } from './linear-watches.js';
 import type { GuestSpace } from './nested/guest-space.js';
 import { SpaceMode, Stage } from './nested/guest-space.js';
-import { NestedStage } from './nested/nested-stage.js';
-import { Spaces } from './nested/spaces.js';
 import type { StageFault } from './nested/stage-fault.js';
 import type { MmuOptions } from './options.js';
 import { assertOptions, TranslationFault } from './options.js';
@@ -23,9 +23,9 @@ import { Denied, denies } from './permission.js';
 import { A20_MASK, CPL, CR0, CR3, CR4, EFER, PKRS, PKRU, RFLAGS, TLB_EXEC, TLB_READ, TLB_WRITE } from './registers.js';
 import type { SecondStage } from './second-stage.js';
 import { StageRights } from './second-stage.js';
+import type { Shadow } from './shadow.js';
 import { mmuState } from './state.js';
 import { TLB_TABLE_BYTES, TlbTable } from './tlb/layout.js';
-import { TlbPool } from './tlb/pool.js';
 
 /** Tries before a table entry that changes at each look is taken as it is. */
 const TRIES = 8;
@@ -34,7 +34,7 @@ const TRIES = 8;
  * Address translation of one vCPU: walks the guest's tables, checks rights, keeps A and D flags, and fills the TLB that generated code reads.
  * Call `setContext` after every change of CR0, CR3, CR4, EFER, CPL, EFLAGS.AC, PKRU, PKRS or the A20 mask in the vCPU state.
  */
-export class Mmu {
+export class Mmu extends TranslationCaches {
   /** After `translate` said true: the physical address. */
   physical = 0;
   /** After `translate` said true: arena offset of RAM or ROM, -1 for a device, nothing, or the APIC-access page. */
@@ -58,16 +58,10 @@ export class Mmu {
   private readonly i32: Int32Array;
   /** First word of the vCPU state in `i32`. */
   private readonly words: number;
-  private readonly pool: TlbPool;
   private readonly walker: GuestWalker;
   private readonly cr3Reserved: number;
-  private readonly nested: NestedStage;
-  private readonly spaces: Spaces;
   private readonly random: (() => number) | undefined;
-  /** The space of guest mode, null in root mode. */
-  private guest: GuestSpace | null = null;
-  /** The mode in force: a `Context` word, PKRU, PKRS; and the control registers it was made from. */
-  private context = 0;
+  /** The rest of the mode in force, and the control registers it was made from. */
   private pkru = 0;
   private pkrs = 0;
   private cr0 = 0;
@@ -77,22 +71,21 @@ export class Mmu {
   private apicAccessPage = -1;
   private apicGuestPage = -1;
 
-  constructor(options: MmuOptions) {
+  constructor(private readonly options: MmuOptions) {
     assertOptions(options);
-    const { memory, vcpuBase, maxPhysicalAddress = 40, pages1g = true, banks = 16 } = options;
+    super(options);
+    const { memory, vcpuBase, maxPhysicalAddress = 40, pages1g = true } = options;
     const { arena } = memory;
     this.memory = memory;
     this.i32 = arena.i32;
     this.words = vcpuBase / 4;
     this.stateBase = arena.allocate('mmu state', mmuState.size);
     this.state = structState(mmuState, arena.memory.buffer, this.stateBase, () => this.reset());
-    this.pool = new TlbPool(arena, 'tlb', banks);
     this.watches = new LinearWatches((lo, hi) => this.pool.invalidatePage(-1, lo, hi, 0, 0, false));
-    this.walker = new GuestWalker({ memory, vcpuBase, pdpteBase: this.stateBase + mmuState.offset.pdpte, maxPhysicalAddress, pages1g });
+    const pdptes = (this.stateBase + mmuState.offset.pdpte) / 4;
+    this.walker = new GuestWalker({ memory, registers: arena.i32, cr3: vcpuBase / 4 + CR3, pdptes, maxPhysicalAddress, pages1g });
     this.cr3Reserved = maxPhysicalAddress >= 52 ? 0x7ff0_0000 : 0x7fff_ffff & ~((1 << (maxPhysicalAddress - 32)) - 1);
-    this.nested = new NestedStage(memory, maxPhysicalAddress);
     this.stageFault = this.nested.fault;
-    this.spaces = new Spaces(this.nested.cache);
     this.random = options.evict;
     memory.observe({ mapChanged: () => this.forgetEverything(), writeAccessRevoked: (page) => this.pool.dropWrites(page) });
     this.setContext();
@@ -269,85 +262,23 @@ export class Mmu {
     this.i32[at + 1] = hi;
   }
 
-  /** INVLPG: forgets one page in every PCID of the tag in force (global pages are not told apart), whatever its size. */
-  invalidatePage(lo: number, hi: number): void {
-    this.pool.invalidatePage(this.pool.tag, lo | 0, hi | 0, 0, 0, true);
-  }
-
-  /** Forgets every translation of the tag in force, global ones too. */
-  flushAll(): void {
-    this.pool.invalidate(this.pool.tag, 0, 0);
-  }
-
-  /** Forgets the current PCID's translations. */
-  flushNonGlobal(): void {
-    this.pool.invalidate(this.pool.tag, Context.PCID, this.context & Context.PCID);
-  }
-
-  /** INVPCID of type 0 (address), 1 (PCID), 2 (all) or 3 (all but global); the caller has checked the operands. */
-  invpcid(type: number, pcid: number, lo: number, hi: number): void {
-    const match = pcid << Context.PCID_SHIFT;
-    if (type === 0) this.pool.invalidatePage(this.pool.tag, lo | 0, hi | 0, Context.PCID, match, true);
-    else if (type === 1) this.pool.invalidate(this.pool.tag, Context.PCID, match);
-    else this.flushAll();
-  }
-
-  /** INVVPID 1 (single context), TLB_CONTROL 3, VM entry and exit without VPIDs (tag 0): forgets a VPID or ASID, whatever its second stage. */
-  invalidateTag(tag: number): void {
-    this.pool.invalidate(tag, 0, 0);
-    this.spaces.forgetNested(tag);
-    this.refreshStage();
-  }
-
-  /** INVVPID 3, TLB_CONTROL 7: the same but for global pages, which are not told apart. */
-  invalidateTagNonGlobal(tag: number): void {
-    this.invalidateTag(tag);
-  }
-
-  /** INVVPID 0, INVLPGA: forgets one page of a VPID or ASID in every PCID. */
-  invalidateTagPage(tag: number, lo: number, hi: number): void {
-    this.pool.invalidatePage(tag, lo | 0, hi | 0, 0, 0, true);
-    this.spaces.forgetNested(tag);
-    this.refreshStage();
-  }
-
-  /** INVVPID 2 (every VPID but 0), or TLB_CONTROL 1 with tag 0 too. */
-  invalidateAllTags(includingZero: boolean): void {
-    if (includingZero) this.pool.invalidate(-1, 0, 0);
-    else this.pool.invalidateTagged();
-    this.spaces.forgetNested(-1);
-    this.refreshStage();
-  }
-
-  /** INVEPT 1: forgets what came through the EPT with a root table at this physical address (EPTP bits 51:12), in every VPID and PCID. */
-  invalidateRoot(root: number): void {
-    this.pool.invalidateRoot(root);
-    this.spaces.forgetRoot(root);
-    this.refreshStage();
-  }
-
-  /** INVEPT 2: forgets what came through any second stage. */
-  invalidateAllRoots(): void {
-    this.invalidateRoot(-1);
-  }
-
-  /** Takes write access to an arena page (-1: all) out of the TLB, so that the next write asks. */
-  dropWriteAccess(arenaPage: number): void {
-    this.pool.dropWrites(arenaPage);
-  }
-
-  /** Forgets everything, of every address space. */
-  forgetEverything(): void {
-    this.pool.invalidate(-1, 0, 0);
-    this.spaces.forgetRoot(-1);
-    this.refreshStage();
-  }
-
   /** Forgets everything and starts from what the vCPU state says, in root mode: after a reset or a load of that state. */
   reset(): void {
     this.forgetEverything();
     if (this.guest !== null) this.leaveGuest();
     this.setContext();
+  }
+
+  /** Both walks of a linear address in the current mode step by step, and what they make together: for debuggers; changes nothing (HLAT paging is left out). */
+  shadow(lo: number, hi: number): Shadow {
+    const { i32, words, context, guest, options } = this;
+    const { memory, maxPhysicalAddress = 40, pages1g = true } = options;
+    const pdptes = Array.from({ length: 8 }, (_, i) => this.pdpte(i >> 1, i & 1));
+    const cr3 = (i32[words + CR3 + 1]! & 0xf_ffff) * 0x1_0000_0000 + (i32[words + CR3]! >>> 0);
+    const noExecute = (context & Context.NXE) !== 0;
+    const tables = { paging: context & Context.PAGING, cr3, pdptes, noExecute, largePages: (context & Context.PSE) !== 0 };
+    const nested = guest === null || guest.stage === Stage.NONE ? {} : { nested: guest };
+    return combine({ memory, maxPhysicalAddress, pages1g, guest: tables, ...nested }, lo, hi);
   }
 
   /** Memory type of the page at a linear address in the current mode, from MTRRs and PAT (a `MemoryType`); -1 when unmapped. For cold code. */
@@ -368,11 +299,6 @@ export class Mmu {
   private adoptControls(): void {
     this.cr0 = this.i32[this.words + CR0]!;
     this.cr4 = this.i32[this.words + CR4]!;
-  }
-
-  /** After guest-physical pages were forgotten: the space in force needs its new generation. */
-  private refreshStage(): void {
-    if (this.guest !== null && this.guest.stage !== Stage.NONE) this.nested.enter(this.guest, this.spaces.generation);
   }
 
   private denial(access: number, user: boolean): number {
@@ -433,10 +359,6 @@ export class Mmu {
     this.errorCode = pageFaultCode(this.context, access, user, cause);
     this.forgetAddress(lo, hi);
     return false;
-  }
-
-  private forgetAddress(lo: number, hi: number): void {
-    this.pool.invalidatePage(this.pool.tag, lo | 0, hi | 0, Context.PCID, this.context & Context.PCID, false);
   }
 
   private succeed(lo: number, hi: number, page: number, access: number, user: boolean): boolean {

@@ -1,5 +1,5 @@
 import { Cr0, Cr4, Efer } from '@nestvm/isa';
-import { createGuestSpace, Paging, SpaceMode, Stage, TranslationFault } from '../src/index.js';
+import { createGuestSpace, formatShadow, Paging, SpaceMode, Stage, TranslationFault } from '../src/index.js';
 import type { NestedResult, OracleStage } from './nested-oracle.js';
 import { NestedOracle } from './nested-oracle.js';
 import type { OracleAccess, OracleMode } from './oracle.js';
@@ -30,6 +30,7 @@ export interface NestedTally {
   subPage: number;
   cached: number;
   overlap: number;
+  shadow: number;
 }
 
 const isGuestPage = (address: number): boolean => address < GUEST_TABLES * 4096;
@@ -282,6 +283,7 @@ export class NestedFarm {
     if (!sameResult(got, expected)) this.fail(access, got, expected);
     if (expected.outcome === 'stage') this.checkLinear(access);
     this.checkMemory(oracle, first, access);
+    if (random.chance(4)) this.checkShadow(access, expected, tally);
     return true;
   }
 
@@ -302,6 +304,21 @@ export class NestedFarm {
     const { linearLo, linearHi, linearValid } = this.world.mmu.stageFault;
     const linear = (BigInt(linearHi >>> 0) << 32n) | BigInt(linearLo >>> 0);
     if (!linearValid || linear !== access.linear) throw new Error(`the fault names ${linear.toString(16)} for ${access.linear.toString(16)}`);
+  }
+
+  /** After an access that worked, the merged entry leads to the same place, and nothing but flags of writes is left to set. */
+  private checkShadow(access: OracleAccess, expected: NestedResult, tally: NestedTally): void {
+    if ((this.space.modes & SpaceMode.HLAT) !== 0) return;
+    const shadow = this.world.mmu.shadow(Number(access.linear & 0xffff_ffffn) | 0, Number(access.linear >> 32n) | 0);
+    if (shadow.steps.length > 35) throw new Error(`a walk of ${shadow.steps.length} entries`);
+    if (expected.outcome !== 'ok') return;
+    tally.shadow++;
+    const left = shadow.duties.filter(({ when, flag }) => when === 'always' || (access.kind === 'write' && flag === 'dirty'));
+    const rights = access.userMode ? shadow.entry?.user : shadow.entry?.supervisor;
+    const allowed = access.kind === 'write' || rights?.[access.kind === 'read' ? 'read' : 'execute'] === true;
+    if (shadow.entry?.physical !== expected.physical || left.length > 0 || !allowed) {
+      throw new Error(`${describe(access)}: ${formatShadow(shadow).join('\n')}`);
+    }
   }
 
   private checkMemory(oracle: NestedOracle, first: number, access: OracleAccess): void {

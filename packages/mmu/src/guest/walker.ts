@@ -1,4 +1,3 @@
-import { vcpuState } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import { Context, Paging } from '../context.js';
 import { walkLegacy32 } from './legacy32.js';
@@ -7,12 +6,15 @@ import { loadPdptes, walkPae, walkPaeInMemory } from './pae.js';
 import { Tables } from './tables.js';
 import { Entry, Walk, Walked } from './walk.js';
 
-/** What the walker needs to know of its vCPU; offsets are arena offsets. */
+/** What the walker needs to know of its vCPU. */
 export interface WalkerOptions {
   readonly memory: PhysicalMemory;
-  readonly vcpuBase: number;
-  /** The four PDPTE registers. */
-  readonly pdpteBase: number;
+  /** How tables are read; plainly unless given. */
+  readonly tables?: Tables;
+  /** Where CR3 (two words) and the four PDPTE registers (eight words) are, as word indices into `registers`. */
+  readonly registers: Int32Array;
+  readonly cr3: number;
+  readonly pdptes: number;
   readonly maxPhysicalAddress: number;
   readonly pages1g: boolean;
 }
@@ -48,10 +50,10 @@ export class GuestWalker {
 
   constructor(options: WalkerOptions) {
     const { memory, maxPhysicalAddress: width } = options;
-    this.tables = new Tables(memory);
-    this.i32 = memory.arena.i32;
-    this.cr3 = (options.vcpuBase + vcpuState.offset.cr3) / 4;
-    this.pdptes = options.pdpteBase / 4;
+    this.tables = options.tables ?? new Tables(memory);
+    this.i32 = options.registers;
+    this.cr3 = options.cr3;
+    this.pdptes = options.pdptes;
     this.pages1g = options.pages1g;
     this.reservedLong = aboveWidth(width);
     this.reservedPae = aboveWidth(width) | 0x7ff0_0000;

@@ -3,31 +3,31 @@ import { Access } from '../access.js';
 import { Paging } from '../context.js';
 import { PageFault } from '../faults.js';
 import { Rights } from '../guest/walk.js';
-import { aboveWidth, reserved4mBits } from '../guest/walker.js';
 import type { SecondStage } from '../second-stage.js';
-import { EptEntry, walkEpt } from './ept.js';
+import { EptEntry } from './ept.js';
 import type { GuestSpace } from './guest-space.js';
 import { createGuestSpace, SpaceMode, Stage } from './guest-space.js';
-import { walkNpt } from './npt.js';
 import { SubPage, subPagePermission } from './spp.js';
 import { Allowed, StageCache } from './stage-cache.js';
 import { EptQualification, StageFaultKind } from './stage-fault.js';
 import { StageFaultRecord } from './stage-fault-record.js';
 import { StageTables } from './stage-tables.js';
-import { StageRight, StageWalk, StageWalked } from './stage-walk.js';
+import type { StageWalk } from './stage-walk.js';
+import { StageRight, StageWalked } from './stage-walk.js';
+import { pageOf, StageWalker } from './stage-walker.js';
 
 /** Tries before an entry that keeps changing (a device answering for a table) is taken as it is. */
 const TRIES = 8;
 const NPT_ACCESSED = 1 << 5;
 const NPT_DIRTY = 1 << 6;
-const PAGES_4G = 0x10_0000;
 
 /** EPT or NPT in force: walks, checks, keeps flags, logs pages, notes faults, and caches guest-physical pages. */
 export class NestedStage implements SecondStage {
   rights = 0;
   readonly fault = new StageFaultRecord();
   readonly cache = new StageCache();
-  private readonly walk = new StageWalk();
+  private readonly walker: StageWalker;
+  private readonly walk: StageWalk;
   private readonly tables: StageTables;
   private readonly memory: PhysicalMemory;
   private space: GuestSpace = createGuestSpace();
@@ -38,14 +38,12 @@ export class NestedStage implements SecondStage {
   private flags = false;
   /** Under guest-paging verification: every guest table used so far lies in a page with paging-write access. */
   private pagingWrite = true;
-  private readonly reservedHigh: number;
-  private readonly format: { modes: number; readonly reservedHigh: number; readonly reserved4m: number };
 
   constructor(memory: PhysicalMemory, maxPhysicalAddress: number) {
     this.memory = memory;
     this.tables = new StageTables(memory);
-    this.reservedHigh = aboveWidth(maxPhysicalAddress);
-    this.format = { modes: 0, reservedHigh: this.reservedHigh, reserved4m: reserved4mBits(maxPhysicalAddress) };
+    this.walker = new StageWalker(this.tables, maxPhysicalAddress);
+    this.walk = this.walker.walk;
   }
 
   /** Puts a space with EPT or NPT in force; `generation` is the one its cached pages carry. */
@@ -55,7 +53,6 @@ export class NestedStage implements SecondStage {
     this.ept = space.stage === Stage.EPT;
     this.flags = !this.ept || (space.modes & SpaceMode.ACCESSED_DIRTY) !== 0;
     this.tableWrites = this.flags;
-    this.format.modes = space.modes;
   }
 
   begin(): void {
@@ -90,11 +87,7 @@ export class NestedStage implements SecondStage {
   }
 
   private run(address: number): number {
-    const { space, tables, walk } = this;
-    const lo = address | 0;
-    const hi = address < 0x1_0000_0000 ? 0 : Math.floor(address / 0x1_0000_0000);
-    if (!this.ept) return walkNpt(tables, walk, lo, hi, space.paging, space.root, this.format);
-    return walkEpt(tables, walk, lo, hi, space.paging === Paging.LEVEL5 ? 5 : 4, pageOf(space.root), space.modes, this.reservedHigh);
+    return this.walker.run(this.space, address);
   }
 
   private resolveTable(address: number, write: boolean): number {
@@ -155,7 +148,7 @@ export class NestedStage implements SecondStage {
     if (!offered || !walk.writableAbove || (walk.lastHigh & EptEntry.HIGH_SUB_PAGE) === 0 || (walk.rights & StageRight.READ) === 0) {
       return SubPage.PROTECTED;
     }
-    return subPagePermission(this.tables, space.sppTable, address | 0, Math.floor(address / 0x1_0000_0000), this.reservedHigh);
+    return subPagePermission(this.tables, space.sppTable, address | 0, Math.floor(address / 0x1_0000_0000), this.walker.reservedHigh);
   }
 
   /** Sets A, and D for a write, logging the page. False: walk again, or `PAGE_LOG_FULL` is noted. */
@@ -240,6 +233,3 @@ export class NestedStage implements SecondStage {
 }
 
 const executeRight = (linear: number): number => ((linear & Rights.USER) !== 0 ? StageRight.USER_EXECUTE : StageRight.EXECUTE);
-
-/** Page number of an address below 2^52. */
-const pageOf = (address: number): number => (address < PAGES_4G * 4096 ? address >>> 12 : Math.floor(address / 4096));
