@@ -1,42 +1,27 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { nearestName } from '@nestvm/isa/models';
+import { debian } from './demo-debian.js';
+import { type DemoName, demos, showDemo } from './demo-levels.js';
 import { UsageError } from './errors.js';
-import { run } from './run.js';
 
-/** The checkout that this program runs from. */
-function findRoot(): string | undefined {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    if (existsSync(join(folder, 'layers.json'))) return folder;
-    if (dirname(folder) === folder) return undefined;
-  }
-}
+const NAMES = [...Object.keys(demos), 'debian'];
 
-/** `nestvm demo`: Debian's kernel with a shell, built from Debian's packages the first time. */
+const isDemo = (name: string): name is DemoName => Object.hasOwn(demos, name);
+
+/** `nestvm demo [vmx|svm|kernel|debian]`: without a name, three levels on VMX and then on SVM. The result is the status for the process. */
 export async function demo(args: readonly string[]): Promise<number> {
-  const root = findRoot();
-  if (root === undefined) throw new UsageError('demo: runs from a checkout of Nestvm; give your own kernel to nestvm run');
-  const kernel = join(root, 'build/guests/vmlinuz');
-  const initrd = join(root, 'build/guests/initrd.cpio');
-  if (!existsSync(kernel) || !existsSync(initrd)) {
-    process.stdout.write('nestvm: getting a Debian kernel and busybox (once; nothing is installed) …\n');
-    const built = spawnSync(process.execPath, [join(root, 'tools/guests/build.mjs')], { stdio: ['ignore', 'inherit', 'inherit'] });
-    if (built.status !== 0 || !existsSync(kernel) || !existsSync(initrd))
-      throw new UsageError('demo: the Debian kernel could not be fetched (apt-get download); give your own to nestvm run -kernel FILE');
+  const [name, ...rest] = args;
+  if (name === 'debian') return debian(rest);
+  if (name !== undefined && !isDemo(name)) {
+    const near = nearestName(name, NAMES);
+    throw new UsageError(`demo ${name}: no such demo; ${near ? `the nearest is '${near}'` : `there are ${NAMES.join(', ')}`}`);
   }
-  process.stdout.write('nestvm: starting Debian; type commands when the shell is there, poweroff -f or Ctrl-A x ends it\n');
-  return run([
-    '-m',
-    '256M',
-    '-kernel',
-    kernel,
-    '-initrd',
-    initrd,
-    '-append',
-    'console=ttyS0 cryptomgr.notests quiet',
-    '-nographic',
-    '-no-reboot',
-    ...args,
-  ]);
+  const chosen: readonly DemoName[] = name === undefined ? ['vmx', 'svm'] : [name];
+  process.stdout.write(
+    'Nestvm: L1 is a hypervisor; it runs L2, which is one too; L2 runs L3. Everything is in this process: no KVM, no native code.\n',
+  );
+  let status = 0;
+  for (const one of chosen) if (!(await showDemo(one, process.stdout))) status = 1;
+  if (status === 0 && name === undefined)
+    process.stdout.write("\nNext: 'nestvm demo debian' boots a Debian kernel to a shell; 'nestvm help' lists the rest.\n");
+  return status;
 }

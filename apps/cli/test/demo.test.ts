@@ -1,0 +1,28 @@
+import { expect, it } from 'vitest';
+import { nestvm } from './spawn.js';
+
+const TIMEOUT = 120_000;
+
+it('demo shows three levels on both vendors, and ends with status 0', { timeout: TIMEOUT }, async () => {
+  const { status, out, err } = await nestvm('demo');
+  expect(err).toBe('');
+  for (const title of ['Intel VMX', 'AMD SVM']) expect(out).toContain(title);
+  expect(out.match(/L3 {2}hello from L3/g)).toHaveLength(8);
+  // Counts by reason, of both.
+  for (const reason of ['VMRESUME', 'VMREAD', 'VMRUN', 'VMMCALL', 'CPUID', 'HLT', 'IOIO'])
+    expect(out).toMatch(new RegExp(`\\d+ +[\\d.]+ % +${reason}`));
+  expect(out).not.toContain('FAILED');
+  expect(status).toBe(0);
+});
+
+it('demo kernel runs without nesting', { timeout: TIMEOUT }, async () => {
+  const { status, out } = await nestvm('demo', 'kernel');
+  expect(out).toContain('timer ticks: 20');
+  expect(status).toBe(0);
+});
+
+it('an unknown demo names the nearest', { timeout: TIMEOUT }, async () => {
+  const { status, err } = await nestvm('demo', 'smv');
+  expect(err).toBe("nestvm: demo smv: no such demo; the nearest is 'svm'\n");
+  expect(status).toBe(2);
+});
