@@ -19,7 +19,7 @@ export interface Running {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
   /** Resolves when standard output has matched; rejects when the process ends before. */
-  waitFor(pattern: RegExp): Promise<void>;
+  waitFor(pattern: RegExp | string): Promise<void>;
 }
 
 /** Starts `nestvm` as a process of its own. */
@@ -36,10 +36,10 @@ export function start(...args: string[]): Running {
   // A program that has ended does not read what is typed.
   child.stdin.on('error', () => {});
   const ended = new Promise<Ended>((resolve) => child.on('close', (status, signal) => resolve({ status, signal, out, err })));
-  const waitFor = (pattern: RegExp): Promise<void> =>
+  const waitFor = (pattern: RegExp | string): Promise<void> =>
     new Promise((resolve, reject) => {
       const look = (): void => {
-        if (!pattern.test(out)) return;
+        if (!(typeof pattern === 'string' ? out.includes(pattern) : pattern.test(out))) return;
         waiting.delete(look);
         resolve();
       };
