@@ -17,6 +17,9 @@ export function createTrace(items: readonly LogItem[], machine: Machine, print: 
     ...(has('unimp')
       ? { unknownMsr: (cpu, index, write) => print(`cpu${cpu}: ${write ? 'WRMSR' : 'RDMSR'} of unknown MSR 0x${hex(index >>> 0)}: #GP\n`) }
       : {}),
+    ...(has('vmx') || has('svm')
+      ? { failedEntry: (cpu, extension, lines) => has(extension) && print(lines.map((line) => `cpu${cpu}: ${line}\n`).join('')) }
+      : {}),
   };
 }
 

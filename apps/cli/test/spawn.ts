@@ -71,9 +71,12 @@ export function fileOf(bytes: Uint8Array | string): string {
 export const pathFor = (name: string): string => join(folder, name);
 
 /** Options that start these bytes in real mode at 0x7c00, with isa-debug-exit at 0xf4. */
-export const guest = (...bytes: number[]): string[] => [
+export const guest = (...bytes: number[]): string[] => guestIn('real', bytes);
+
+/** The same in another mode. */
+export const guestIn = (mode: 'real' | 'long', bytes: readonly number[]): string[] => [
   '-device',
-  `loader,file=${fileOf(Uint8Array.from(bytes))},addr=0x7c00,cpu-num=0,mode=real`,
+  `loader,file=${fileOf(Uint8Array.from(bytes))},addr=0x7c00,cpu-num=0,mode=${mode}`,
   '-device',
   'isa-debug-exit,iobase=0xf4,iosize=0x4',
   '-m',

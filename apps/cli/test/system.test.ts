@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { type Ended, fileOf, guest, nestvm, pathFor, start } from './spawn.js';
+import { type Ended, fileOf, guest, guestIn, nestvm, pathFor, start } from './spawn.js';
 
 /** mov dx, 0x3f8; then each letter by mov al; out dx, al. */
 const print = (text: string): number[] => [0xba, 0xf8, 0x03, ...[...Buffer.from(text)].flatMap((byte) => [0xb0, byte, 0xee])];
 const exit = (value: number): number[] => [0xb0, value, 0xe6, 0xf4];
+const le32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
 const SPIN = [0xeb, 0xfe];
 const HALT = [0xfa, 0xf4];
 /** mov al, 0xfe; out 0x64, al; jmp $: the keyboard controller's reset line. */
@@ -192,6 +193,25 @@ describe('output', () => {
     expect(text).toMatch(/0x0000000000007c00: c7 06 0c 00 19 7c {14}mov word ptr \[0xc\], 0x7c19/);
     expect(text).toContain('nothing at port 0x1ff0: read as 0xff\n');
     expect(text).toMatch(/ 0: cpu0 v=03 e=none INT3 or INTO cpl=0 RIP=0000000000007c18 /);
+  });
+
+  it('says why a VMRUN failed, with -d svm, and counts it with --levels', async () => {
+    const wrmsr = (index: number, eax: readonly number[]): number[] => [0xb9, ...le32(index), ...eax, 0x31, 0xd2, 0x0f, 0x30];
+    const code = [
+      // EFER.SVME with what is set already, VM_HSAVE_PA; then VMRUN of a VMCB that is all zeros.
+      ...[0xb9, ...le32(0xc0000080), 0x0f, 0x32, 0x0d, ...le32(0x1000), 0x0f, 0x30],
+      ...wrmsr(0xc0010117, [0xb8, ...le32(0x10000)]),
+      ...[0xb8, ...le32(0x20000), 0x0f, 0x01, 0xd8],
+      ...exit(1),
+    ];
+    const options = ['--nested', '-cpu', 'host,vendor=amd', '-serial', 'null', '-d', 'svm', '--levels'];
+    const { status, err } = await nestvm(...guestIn('long', code), ...options);
+    expect(status).toBe(3);
+    expect(err).toMatch(/cpu0: VMRUN of the VMCB at 0x20000 on cpu0 fails:\n/);
+    expect(err).toMatch(/cpu0: .*ASID/i);
+    expect(err).toMatch(/\[levels\] 0 VM entries of \d+ contexts, 1 failed/);
+    const off = await nestvm(...guestIn('long', code), '-cpu', 'EPYC', '-serial', 'null', '-no-reboot', '--levels');
+    expect(off).toMatchObject({ status: 0, err: expect.stringContaining('[levels] only L1 ran: no VM entries') });
   });
 
   it('repeats exactly with -icount', async () => {

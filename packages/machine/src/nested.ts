@@ -3,7 +3,7 @@ import type { Vcpu } from '@nestvm/cpu';
 import { parseCpu } from '@nestvm/isa/models';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
-import { attachSvm } from '@nestvm/svm';
+import { attachSvm, explainEntry as explainVmrun } from '@nestvm/svm';
 import { attachVmx } from '@nestvm/vmx';
 import type { MachineConfig, MachineOptions } from './config.js';
 import { MachineError } from './errors.js';
@@ -33,4 +33,9 @@ export function resolveNesting({ cpu, nested = false, ...rest }: MachineOptions)
 export function attachExtension(cpu: Vcpu, memory: PhysicalMemory, mmu: Mmu, clock: VirtualClock): void {
   if (cpu.model.has('vmx')) attachVmx(cpu, { memory, mmu, clock });
   if (cpu.model.has('svm')) attachSvm(cpu, { memory, mmu });
+}
+
+/** Why the VM entry that a vCPU tried last has failed, a line for each check; call it while the VMCS or VMCB is as it was. */
+export function explainFailedEntry(cpu: Vcpu): readonly string[] {
+  return cpu.virtualization?.ledger.kind === 'vmcb' ? explainVmrun(cpu) : [];
 }

@@ -1,6 +1,7 @@
 import type { MmioSpace, PortSpace } from '@nestvm/bus';
 import type { Engine, Vcpu } from '@nestvm/cpu';
 import { Mode } from '@nestvm/isa';
+import { explainFailedEntry } from './nested.js';
 
 /** What a machine tells a log as it runs; `cpu` is the number of a vCPU. Whatever is left out costs nothing. */
 export interface MachineTrace {
@@ -14,6 +15,8 @@ export interface MachineTrace {
   unclaimed?(space: 'port' | 'memory', address: number, value: number | undefined): void;
   /** RDMSR or WRMSR of a register that the CPU does not have. */
   unknownMsr?(cpu: number, index: number, write: boolean): void;
+  /** VMLAUNCH, VMRESUME or VMRUN failed: every check that does, with field, value, rule and hint, a line or more each. */
+  failedEntry?(cpu: number, extension: 'vmx' | 'svm', lines: readonly string[]): void;
 }
 
 /** The parts that tell. */
@@ -32,6 +35,11 @@ export function installTrace(trace: MachineTrace, { cpus, engine, ports, mmio, c
     cpu.onDelivery = trace.delivery
       ? (vector, kind, error, hasError) => trace.delivery?.(cpu.index, vector, kind, hasError ? error : undefined)
       : null;
+    const { virtualization } = cpu;
+    if (virtualization) {
+      const extension = virtualization.ledger.kind === 'vmcs' ? 'vmx' : 'svm';
+      virtualization.onFailedEntry = trace.failedEntry ? () => trace.failedEntry?.(cpu.index, extension, explainFailedEntry(cpu)) : null;
+    }
     cpu.msrs.onUnknown = trace.unknownMsr ? (index, write) => trace.unknownMsr?.(cpu.index, index, write) : null;
   }
   engine.builder.onBuilt = trace.block
