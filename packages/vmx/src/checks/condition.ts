@@ -45,23 +45,34 @@ export function controlOf<G extends ControlGroupKey>(
   return { mask: 1 << row[1], title: row[2], reads: readsOf[group], needs };
 }
 
-/** The control is 1. */
-export function on<G extends ControlGroupKey>(group: G, key: KeyOf<G>): Condition {
-  const { mask, title, reads, needs } = controlOf(group, key);
-  return { text: `“${title}” = 1`, reads, needs, test: (c) => (c[group] & mask) !== 0, arrange: (c) => arrangeControl(c, group, key, true) };
+/** One object for each control and value, so that the evaluator can ask once for all rows with the same condition. */
+const known = new Map<string, Condition>();
+
+function once(name: string, create: () => Condition): Condition {
+  const found = known.get(name) ?? create();
+  known.set(name, found);
+  return found;
 }
 
+/** The control is 1. */
+export const on = <G extends ControlGroupKey>(group: G, key: KeyOf<G>): Condition =>
+  once(`${group}.${key}=1`, () => {
+    const { mask, title, reads, needs } = controlOf(group, key);
+    return { text: `“${title}” = 1`, reads, needs, test: (c) => (c[group] & mask) !== 0, arrange: (c) => arrangeControl(c, group, key, true) };
+  });
+
 /** The control is 0. */
-export function off<G extends ControlGroupKey>(group: G, key: KeyOf<G>): Condition {
-  const { mask, title, reads } = controlOf(group, key);
-  return {
-    text: `“${title}” = 0`,
-    reads,
-    needs: 'nothing',
-    test: (c) => (c[group] & mask) === 0,
-    arrange: (c) => arrangeControl(c, group, key, false),
-  };
-}
+export const off = <G extends ControlGroupKey>(group: G, key: KeyOf<G>): Condition =>
+  once(`${group}.${key}=0`, () => {
+    const { mask, title, reads } = controlOf(group, key);
+    return {
+      text: `“${title}” = 0`,
+      reads,
+      needs: 'nothing',
+      test: (c) => (c[group] & mask) === 0,
+      arrange: (c) => arrangeControl(c, group, key, false),
+    };
+  });
 
 /** All of several conditions. */
 export function all(...parts: readonly Condition[]): Condition {

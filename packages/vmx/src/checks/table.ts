@@ -39,37 +39,58 @@ const SECTIONS: readonly CheckGroup[] = (Object.keys(checkGroups) as CheckGroup[
 );
 const ALL_CLEAN = 2 ** SECTIONS.length - 1;
 
+/** Rows with one condition, which is asked once; the functions are apart from the rows, whose shapes differ. */
+interface Bucket {
+  readonly applies: ((c: EntryContext) => boolean) | undefined;
+  readonly ok: readonly ((c: EntryContext) => boolean)[];
+  readonly rows: readonly VmxCheck[];
+}
+
 interface Section {
   readonly bit: number;
+  readonly rows: readonly VmxCheck[];
   /** Rows that depend on fields of the VMCS only. */
-  readonly stable: readonly VmxCheck[];
+  readonly stable: readonly Bucket[];
   /** Rows that depend on the processor or on memory as well. */
-  readonly volatile: readonly VmxCheck[];
+  readonly volatile: readonly Bucket[];
+}
+
+function bucketsOf(rows: readonly VmxCheck[]): Bucket[] {
+  const conditions = [...new Set(rows.map((row) => row.applies))];
+  return conditions.map((applies) => {
+    const same = rows.filter((row) => row.applies === applies);
+    return { applies, ok: same.map((row) => row.ok), rows: same };
+  });
 }
 
 const sections: readonly Section[] = SECTIONS.map((group, index) => {
   const rows = vmEntryChecks.filter((row) => row.group === group);
-  return { bit: 1 << index, stable: rows.filter((row) => !row.volatile), volatile: rows.filter((row) => row.volatile) };
+  const stable = rows.filter((row) => !row.volatile);
+  return { bit: 1 << index, rows: stable, stable: bucketsOf(stable), volatile: bucketsOf(rows.filter((row) => row.volatile)) };
 });
 
 /** Sections that a field belongs to, by the field's ordinal: what VMWRITE must clear in CLEAN_GROUPS. */
 export const sectionsOfField = new Int32Array(fields.length);
 for (const [index, section] of sections.entries())
-  for (const row of section.stable) for (const name of row.reads) sectionsOfField[fieldNamed(name).ordinal]! |= 1 << index;
+  for (const row of section.rows) for (const name of row.reads) sectionsOfField[fieldNamed(name).ordinal]! |= 1 << index;
 
 if (new Set(vmEntryChecks.map((row) => row.id)).size !== vmEntryChecks.length)
   throw new VmxError('bad-table', 'two VM-entry checks have the same id; rename one');
 
-function firstOf(rows: readonly VmxCheck[], c: EntryContext): VmxCheck | undefined {
-  for (let i = 0; i < rows.length; i++) {
-    const row = rows[i]!;
-    if ((row.applies === undefined || row.applies(c)) && !row.ok(c)) return row;
+function firstOf(buckets: readonly Bucket[], c: EntryContext): VmxCheck | undefined {
+  for (let b = 0; b < buckets.length; b++) {
+    const { applies, ok, rows } = buckets[b]!;
+    if (applies !== undefined && !applies(c)) continue;
+    for (let i = 0; i < ok.length; i++) if (!ok[i]!(c)) return rows[i];
   }
   return undefined;
 }
 
+const beforeBuckets = bucketsOf(beforeRows);
+const msrBuckets = bucketsOf(msrLoadRows);
+
 /** The first check that VMLAUNCH or VMRESUME fails before it looks at the controls. */
-export const firstBefore = (c: EntryContext): VmxCheck | undefined => firstOf(beforeRows, c);
+export const firstBefore = (c: EntryContext): VmxCheck | undefined => firstOf(beforeBuckets, c);
 
 /**
  * The first check of controls, host state and guest state that fails, or undefined. Skips sections that held before and whose fields were not written
@@ -95,11 +116,11 @@ export function firstFailure(c: EntryContext): VmxCheck | undefined {
   return undefined;
 }
 
-const volatileRows: readonly VmxCheck[] = sections.flatMap((section) => section.volatile);
-const firstVolatile = (c: EntryContext): VmxCheck | undefined => firstOf(volatileRows, c);
+const volatileBuckets = bucketsOf(vmEntryChecks.filter((row) => row.volatile && SECTIONS.includes(row.group)));
+const firstVolatile = (c: EntryContext): VmxCheck | undefined => firstOf(volatileBuckets, c);
 
 /** The first check that an entry of the VM-entry MSR-load list fails; the entry is in the `msr…` properties of the context. */
-export const firstMsrFailure = (c: EntryContext): VmxCheck | undefined => firstOf(msrLoadRows, c);
+export const firstMsrFailure = (c: EntryContext): VmxCheck | undefined => firstOf(msrBuckets, c);
 
 /** Reads entry `number` (from 0) of the VM-entry MSR-load list into the `msr…` properties of the context, from RAM; all ones elsewhere. */
 export function readMsrEntry(c: EntryContext, addressLo: number, addressHi: number, number: number): void {

@@ -11,10 +11,11 @@ import { aligned, lastWithinWidth, mayBeOne, mustBeOne, requires, withinWidth } 
 
 /** The three checks of an MSR list. */
 function msrList(group: CheckGroup, id: string, address: FieldName, count: FieldName): VmxCheck[] {
+  const countWord = F[count];
   const used = given(
     `${count === 'EXIT_MSR_STORE_COUNT' ? 'VM-exit MSR-store' : count === 'EXIT_MSR_LOAD_COUNT' ? 'VM-exit MSR-load' : 'VM-entry MSR-load'} count > 0`,
     [count],
-    (c) => c.lo(F[count]) !== 0,
+    (c) => c.lo(countWord) !== 0,
     (c) => {
       c.set(F[count], 2);
       c.set(F[address], 0x1_4000);
@@ -23,7 +24,7 @@ function msrList(group: CheckGroup, id: string, address: FieldName, count: Field
   return [
     aligned(group, `${id}.align`, address, 4, used),
     withinWidth(group, `${id}.width`, address, used),
-    lastWithinWidth(group, `${id}.last`, address, { field: count, text: '16 × count − 1', offset: (c) => (c.lo(F[count]) >>> 0) * 16 - 1 }, used),
+    lastWithinWidth(group, `${id}.last`, address, { field: count, text: '16 × count − 1', offset: (c) => (c.lo(countWord) >>> 0) * 16 - 1 }, used),
   ];
 }
 

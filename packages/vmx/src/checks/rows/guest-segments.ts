@@ -6,9 +6,9 @@ import { check } from '../check.js';
 import type { Condition } from '../condition.js';
 import { all, given, off, on } from '../condition.js';
 import type { EntryContext } from '../context.js';
-import { isCanonical } from '../rules.js';
 import { arrangeRealMode } from './exit-entry.js';
 import { guestFred, ia32eGuest, isUnrestricted } from './guest-registers.js';
+import { canonicalField } from './state-rules.js';
 
 const G = 'guestSegments';
 const VM = 1 << 17;
@@ -22,21 +22,26 @@ const selectorOf = (s: Seg): FieldName => `GUEST_${s}_SELECTOR`;
 const baseOf = (s: Seg): FieldName => `GUEST_${s}_BASE`;
 const limitOf = (s: Seg): FieldName => `GUEST_${s}_LIMIT`;
 const rightsOf = (s: Seg): FieldName => `GUEST_${s}_ACCESS_RIGHTS`;
-const ar = (c: EntryContext, s: Seg): number => c.lo(F[rightsOf(s)]);
-/** The words of the access rights, so that rows need no string work. */
-const AR: Readonly<Record<Seg, number>> = Object.fromEntries([...six, 'LDTR', 'TR'].map((s) => [s, F[rightsOf(s as Seg)]])) as Record<Seg, number>;
+/** The words of a segment's fields: rows must not look them up by name when they run. */
+const wordsOf = (s: Seg) => ({ selector: F[selectorOf(s)], base: F[baseOf(s)], limit: F[limitOf(s)], rights: F[rightsOf(s)] }) as const;
+const AR = Object.fromEntries([...six, ...(['LDTR', 'TR'] as const)].map((s) => [s, F[rightsOf(s)]])) as Readonly<Record<Seg, number>>;
 const CS = AR.CS;
 const SS = AR.SS;
 const dpl = (rights: number): number => (rights >>> 5) & 3;
 
 const v86: Condition = given('guest RFLAGS.VM = 1', ['GUEST_RFLAGS'], (c) => (c.lo(F.GUEST_RFLAGS) & VM) !== 0, arrangeV86);
 const notV86: Condition = given('guest RFLAGS.VM = 0', ['GUEST_RFLAGS'], (c) => (c.lo(F.GUEST_RFLAGS) & VM) === 0);
-const usable = (s: Seg): Condition =>
-  given(`${s} is usable`, [rightsOf(s)], (c) => (c.lo(AR[s]) & UNUSABLE) === 0, s === 'LDTR' ? (c) => c.set(AR.LDTR, 0x82) : undefined);
-/** CS and TR are always usable. */
-const present = (s: Seg): Condition => (s === 'CS' ? notV86 : s === 'TR' ? always : s === 'LDTR' ? usable(s) : all(notV86, usable(s)));
+function usable(s: Seg): Condition {
+  const word = AR[s];
+  return given(`${s} is usable`, [rightsOf(s)], (c) => (c.lo(word) & UNUSABLE) === 0, s === 'LDTR' ? (c) => c.set(word, 0x82) : undefined);
+}
 const always: Condition = given('always', [], () => true);
-const restricted = off('proc2', 'UNRESTRICTED_GUEST');
+const usableInUse = Object.fromEntries(
+  [...six, 'LDTR' as const].map((s) => [s, s === 'LDTR' || s === 'CS' ? usable(s) : all(notV86, usable(s))]),
+) as Readonly<Record<Seg, Condition>>;
+/** CS and TR are always usable. */
+const present = (s: Seg): Condition => (s === 'CS' ? notV86 : s === 'TR' ? always : usableInUse[s]);
+const restricted = all(notV86, off('proc2', 'UNRESTRICTED_GUEST'));
 const csType = (text: string, test: (type: number) => boolean, rights: number): Condition =>
   all(
     notV86,
@@ -60,6 +65,27 @@ export function arrangeV86(c: EntryContext): void {
     c.set(F[limitOf(s)], 0xffff);
     c.set(AR[s], 0xf3);
   }
+}
+
+/** A rule on one word. */
+const onWord =
+  (word: number, rule: (value: number) => boolean) =>
+  (c: EntryContext): boolean =>
+    rule(c.lo(word));
+
+function baseFollowsSelector(s: Seg): (c: EntryContext) => boolean {
+  const { base, selector } = wordsOf(s);
+  return (c) => c.lo(base) === (c.lo(selector) & 0xffff) << 4 && c.hi(base) === 0;
+}
+
+function dplCoversRpl(s: Seg): (c: EntryContext) => boolean {
+  const { rights, selector } = wordsOf(s);
+  return (c) => dpl(c.lo(rights)) >= (c.lo(selector) & 3);
+}
+
+function granular(s: Seg, rule: (limit: number, byPages: boolean) => boolean): (c: EntryContext) => boolean {
+  const { limit, rights } = wordsOf(s);
+  return (c) => rule(c.lo(limit), (c.lo(rights) & 0x8000) !== 0);
 }
 
 const lower = (s: Seg): string => s.toLowerCase();
@@ -93,14 +119,14 @@ const selectors: readonly VmxCheck[] = [
     breaks: (c) => c.set(F.GUEST_TR_SELECTOR, c.lo(F.GUEST_TR_SELECTOR) | 4),
   }),
   check(G, 'g.ldtr.ti', {
-    when: usable('LDTR'),
+    when: present('LDTR'),
     fields: [selectorOf('LDTR')],
     rule: 'TI (bit 2) is 0',
     ok: (c) => (c.lo(F.GUEST_LDTR_SELECTOR) & 4) === 0,
     breaks: (c) => c.set(F.GUEST_LDTR_SELECTOR, 0x2c),
   }),
   check(G, 'g.ss.rpl', {
-    when: all(notV86, restricted),
+    when: restricted,
     fields: [selectorOf('SS'), selectorOf('CS')],
     rule: 'the RPLs of SS and CS are equal',
     ok: (c) => ((c.lo(F.GUEST_SS_SELECTOR) ^ c.lo(F.GUEST_CS_SELECTOR)) & 3) === 0,
@@ -114,7 +140,7 @@ const v86Rows: readonly VmxCheck[] = [
       when: v86,
       fields: [baseOf(s), selectorOf(s)],
       rule: 'the base is the selector × 16',
-      ok: (c) => c.lo(F[baseOf(s)]) === (c.lo(F[selectorOf(s)]) & 0xffff) << 4 && c.hi(F[baseOf(s)]) === 0,
+      ok: baseFollowsSelector(s),
       breaks: (c) => c.set(F[baseOf(s)], c.lo(F[baseOf(s)]) + 16),
     }),
   ),
@@ -123,7 +149,7 @@ const v86Rows: readonly VmxCheck[] = [
       when: v86,
       fields: [limitOf(s)],
       rule: 'is 0000FFFFH',
-      ok: (c) => c.lo(F[limitOf(s)]) === 0xffff,
+      ok: onWord(F[limitOf(s)], (limit) => limit === 0xffff),
       breaks: (c) => c.set(F[limitOf(s)], 0x1_ffff),
     }),
   ),
@@ -141,10 +167,10 @@ const v86Rows: readonly VmxCheck[] = [
 
 const canonicalBase = (s: Seg): VmxCheck =>
   check(G, `g.${lower(s)}.basecanon`, {
-    ...(s === 'TR' ? {} : { when: s === 'LDTR' ? usable(s) : notV86 }),
+    ...(s === 'TR' ? {} : { when: s === 'LDTR' ? present(s) : notV86 }),
     fields: [baseOf(s)],
     rule: 'is a canonical address',
-    ok: (c) => isCanonical(c, c.hi(F[baseOf(s)])),
+    ok: canonicalField(baseOf(s)),
     breaks: (c) => c.set(F[baseOf(s)], 0, 0x1234_0000),
   });
 const lowBase = (s: Seg): VmxCheck =>
@@ -152,7 +178,7 @@ const lowBase = (s: Seg): VmxCheck =>
     when: present(s),
     fields: [baseOf(s)],
     rule: 'bits 63:32 are 0',
-    ok: (c) => c.hi(F[baseOf(s)]) === 0,
+    ok: onWord(F[baseOf(s)] + 1, (high) => high === 0),
     breaks: (c) => c.set(F[baseOf(s)], c.lo(F[baseOf(s)]), 1),
   });
 const bases: readonly VmxCheck[] = [...(['TR', 'FS', 'GS', 'LDTR'] as const).map(canonicalBase), ...(['CS', 'SS', 'DS', 'ES'] as const).map(lowBase)];
@@ -234,7 +260,7 @@ const privileges: readonly VmxCheck[] = [
     breaks: (c) => c.set(CS, c.lo(CS) | 0x60),
   }),
   check(G, 'g.ss.dplrpl', {
-    when: all(notV86, restricted),
+    when: restricted,
     fields: [rightsOf('SS'), selectorOf('SS')],
     rule: 'the DPL of SS is its RPL',
     ok: (c) => dpl(c.lo(SS)) === (c.lo(F.GUEST_SS_SELECTOR) & 3),
@@ -267,13 +293,16 @@ const privileges: readonly VmxCheck[] = [
   ...data.map((s) =>
     check(G, `g.${lower(s)}.dpl`, {
       when: all(
-        notV86,
         restricted,
-        given(`${s} is usable and its type is 0 to 11`, [rightsOf(s)], (c) => (c.lo(AR[s]) & UNUSABLE) === 0 && (c.lo(AR[s]) & 15) < 12),
+        given(
+          `${s} is usable and its type is 0 to 11`,
+          [rightsOf(s)],
+          onWord(AR[s], (value) => (value & UNUSABLE) === 0 && (value & 15) < 12),
+        ),
       ),
       fields: [rightsOf(s), selectorOf(s)],
       rule: 'the DPL is at least the RPL',
-      ok: (c) => dpl(c.lo(AR[s])) >= (c.lo(F[selectorOf(s)]) & 3),
+      ok: dplCoversRpl(s),
       breaks: (c) => c.set(F[selectorOf(s)], c.lo(F[selectorOf(s)]) | 3),
     }),
   ),
@@ -354,7 +383,7 @@ const granularity = (s: Seg): VmxCheck[] => [
     ...(s === 'TR' ? {} : { when: present(s) }),
     fields: [limitOf(s), rightsOf(s)],
     rule: 'G (bit 15) is 0 if any of limit bits 11:0 is 0',
-    ok: (c) => (c.lo(F[limitOf(s)]) & 0xfff) === 0xfff || (ar(c, s) & 0x8000) === 0,
+    ok: granular(s, (limit, byPages) => (limit & 0xfff) === 0xfff || !byPages),
     breaks: (c) => {
       c.set(F[limitOf(s)], 0xffffe);
       c.set(AR[s], c.lo(AR[s]) | 0x8000);
@@ -364,7 +393,7 @@ const granularity = (s: Seg): VmxCheck[] => [
     ...(s === 'TR' ? {} : { when: present(s) }),
     fields: [limitOf(s), rightsOf(s)],
     rule: 'G (bit 15) is 1 if any of limit bits 31:20 is 1',
-    ok: (c) => c.lo(F[limitOf(s)]) >>> 20 === 0 || (ar(c, s) & 0x8000) !== 0,
+    ok: granular(s, (limit, byPages) => limit >>> 20 === 0 || byPages),
     breaks: (c) => {
       c.set(F[limitOf(s)], 0x10_0fff);
       c.set(AR[s], c.lo(AR[s]) & ~0x8000);

@@ -55,14 +55,16 @@ export const hostRegisterRows: readonly VmxCheck[] = [
 const selector = (name: string): FieldName => `HOST_${name}_SELECTOR` as FieldName;
 
 /** A selector must not be null. */
-const notNull = (name: string, when?: typeof host32): VmxCheck =>
-  check('hostSegments', `host.${name.toLowerCase()}.nz`, {
+function notNull(name: string, when?: typeof host32): VmxCheck {
+  const word = F[selector(name)];
+  return check('hostSegments', `host.${name.toLowerCase()}.nz`, {
     ...(when === undefined ? {} : { when }),
     fields: [selector(name)],
     rule: 'is not 0000H',
-    ok: (c) => c.lo(F[selector(name)]) !== 0,
-    breaks: (c) => c.set(F[selector(name)], 0),
+    ok: (c) => c.lo(word) !== 0,
+    breaks: (c) => c.set(word, 0),
   });
+}
 
 /** Checks on host segment and descriptor-table registers. */
 export const hostSegmentRows: readonly VmxCheck[] = [

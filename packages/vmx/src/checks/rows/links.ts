@@ -92,6 +92,11 @@ export const linkRows: readonly VmxCheck[] = [
 /** Bits 2:1 and 8:5 of a PDPTE are reserved, and those beyond MAXPHYADDR. */
 const pdpteOk = (c: EntryContext, lo: number, hi: number): boolean => (lo & 1) === 0 || ((lo & 0x1e6) === 0 && isPhysical(c, hi));
 
+const pdpteFieldOk =
+  (word: number) =>
+  (c: EntryContext): boolean =>
+    pdpteOk(c, c.lo(word), c.hi(word));
+
 const paePaging = given(
   'PAE paging (CR0.PG = 1, CR4.PAE = 1, “IA-32e mode guest” = 0)',
   ['GUEST_CR0', 'GUEST_CR4', 'ENTRY_CONTROLS'],
@@ -116,7 +121,7 @@ export const pdpteRows: readonly VmxCheck[] = [
       when: all(paePaging, on('proc2', 'ENABLE_EPT')),
       fields: [field],
       rule: 'reserved bits (2:1, 8:5, beyond MAXPHYADDR) are 0 if P (bit 0) is 1',
-      ok: (c) => pdpteOk(c, c.lo(F[field]), c.hi(F[field])),
+      ok: pdpteFieldOk(F[field]),
       breaks: (c) => c.set(F[field], 0x1003),
     }),
   ),

@@ -58,14 +58,16 @@ export function fixedBits(
 }
 
 /** CR4.CET needs CR0.WP. */
-export const cetNeedsWp = (group: CheckGroup, id: string, cr0: FieldName, cr4: FieldName): VmxCheck =>
-  check(group, id, {
+export function cetNeedsWp(group: CheckGroup, id: string, cr0: FieldName, cr4: FieldName): VmxCheck {
+  const word = F[cr0];
+  return check(group, id, {
     when: bit(`${cr4 === 'HOST_CR4' ? 'host' : 'guest'} CR4.CET = 1`, cr4, CR4_CET, 'feature'),
     fields: [cr0],
     rule: 'WP (bit 16) is 1',
-    ok: (c) => (c.lo(F[cr0]) & CR0_WP) !== 0,
-    breaks: (c) => c.set(F[cr0], c.lo(F[cr0]) & ~CR0_WP),
+    ok: (c) => (c.lo(word) & CR0_WP) !== 0,
+    breaks: (c) => c.set(word, c.lo(word) & ~CR0_WP),
   });
+}
 
 /** A bit in the low half of a field is 1. */
 export function bit(text: string, field: FieldName, mask: number, needs: Condition['needs'] = 'nothing'): Condition {
@@ -74,24 +76,28 @@ export function bit(text: string, field: FieldName, mask: number, needs: Conditi
 }
 
 /** CR3 is within MAXPHYADDR, but for the bits of linear-address masking. */
-export const cr3Width = (group: CheckGroup, id: string, field: FieldName): VmxCheck =>
-  check(group, id, {
+export function cr3Width(group: CheckGroup, id: string, field: FieldName): VmxCheck {
+  const word = F[field];
+  return check(group, id, {
     fields: [field],
     rule: 'no bit is beyond MAXPHYADDR (bits 62:61 aside with LAM)',
-    ok: (c) => (c.hi(F[field]) & c.capabilities.reservedPhysicalHi & ~c.capabilities.cr3LamHi) === 0,
-    breaks: (c) => c.set(F[field], c.lo(F[field]), c.hi(F[field]) | (1 << 31)),
+    ok: (c) => (c.hi(word) & c.capabilities.reservedPhysicalHi & ~c.capabilities.cr3LamHi) === 0,
+    breaks: (c) => c.set(word, c.lo(word), c.hi(word) | (1 << 31)),
     say: (c) => `physical addresses have ${c.capabilities.physicalBits} bits here (CPUID leaf 80000008H)`,
   });
+}
 
 /** IA32_PAT has memory types only. */
-export const patTypes = (group: CheckGroup, id: string, field: FieldName, when: Condition): VmxCheck =>
-  check(group, id, {
+export function patTypes(group: CheckGroup, id: string, field: FieldName, when: Condition): VmxCheck {
+  const word = F[field];
+  return check(group, id, {
     when,
     fields: [field],
     rule: 'each byte is 0, 1, 4, 5, 6 or 7',
-    ok: (c) => isPatHalf(c.lo(F[field])) && isPatHalf(c.hi(F[field])),
-    breaks: (c) => c.set(F[field], 0x0007_0206, c.hi(F[field])),
+    ok: (c) => isPatHalf(c.lo(word)) && isPatHalf(c.hi(word)),
+    breaks: (c) => c.set(word, 0x0007_0206, c.hi(word)),
   });
+}
 
 /** IA32_PERF_GLOBAL_CTRL has bits for counters that exist. */
 export const perfGlobal = (group: CheckGroup, id: string, field: FieldName, when: Condition): VmxCheck =>
@@ -147,15 +153,17 @@ export const pkrs = (group: CheckGroup, id: string, field: FieldName, when: Cond
   zeroBits(group, id, field, [0, -1], 'bits 63:32 are 0', when);
 
 /** IA32_SPEC_CTRL has bits that the CPU has. */
-export const specCtrl = (group: CheckGroup, id: string, field: FieldName, when: Condition): VmxCheck =>
-  check(group, id, {
+export function specCtrl(group: CheckGroup, id: string, field: FieldName, when: Condition): VmxCheck {
+  const word = F[field];
+  return check(group, id, {
     when,
     fields: [field],
     rule: 'no bit is 1 that the CPU does not have',
-    ok: (c) => (c.lo(F[field]) & ~c.capabilities.specCtrlBits) === 0 && c.hi(F[field]) === 0,
-    breaks: (c) => c.set(F[field], c.lo(F[field]), 1),
+    ok: (c) => (c.lo(word) & ~c.capabilities.specCtrlBits) === 0 && c.hi(word) === 0,
+    breaks: (c) => c.set(word, c.lo(word), 1),
     say: (c) => `bits that may be 1: 0x${c.capabilities.specCtrlBits.toString(16)}`,
   });
+}
 
 /** The FRED MSRs; `prefix` is host or g. */
 export function fredMsrs(group: CheckGroup, prefix: string, side: 'HOST' | 'GUEST', when: Condition, withCet: Condition): VmxCheck[] {
@@ -178,4 +186,7 @@ export function fredMsrs(group: CheckGroup, prefix: string, side: 'HOST' | 'GUES
 }
 
 /** Whether a field is canonical. */
-export const canonicalField = (field: FieldName) => (c: EntryContext) => isCanonical(c, c.hi(F[field]));
+export function canonicalField(field: FieldName): (c: EntryContext) => boolean {
+  const word = F[field];
+  return (c) => isCanonical(c, c.hi(word));
+}
