@@ -22,7 +22,7 @@ const BELOW_VECTOR: Record<string, number> = { full: 0, half: 1, quarter: 2, 'fu
 const ELEMENTS: Record<string, number> = { scalar: 0, t2: 1, t4: 2, t8: 3 };
 
 /** log2 of N in EVEX disp8*N (SDM Vol. 2, "Compressed Displacement (disp8*N) Support in EVEX"). */
-export function displacementShift(row: OpcodeRow, broadcast: boolean, vectorLength: number): number {
+function displacementShift(row: OpcodeRow, broadcast: boolean, vectorLength: number): number {
   const { evex } = row;
   if (evex === null) return 0;
   const element = log2(evex.elementBytes);

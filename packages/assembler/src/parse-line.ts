@@ -33,7 +33,7 @@ function stripComment(line: string): string {
 }
 
 /** Splits at commas outside quotes, brackets and braces. */
-export function splitOperands(text: string): string[] {
+function splitOperands(text: string): string[] {
   const parts = text.match(/(?:"[^"]*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|[^,])+/g) ?? [];
   return parts.map((part) => part.trim());
 }

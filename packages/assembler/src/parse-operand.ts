@@ -24,7 +24,7 @@ const ROUNDINGS = new Set(['rne-sae', 'rd-sae', 'ru-sae', 'rz-sae', 'sae']);
 const bad = (text: string, why: string): AssemblerError => new AssemblerError('bad-operand', `operand '${text}': ${why}`);
 
 /** A number in C notation or a character, or undefined. */
-export function parseNumber(text: string): bigint | undefined {
+function parseNumber(text: string): bigint | undefined {
   if (NUMBER.test(text)) return BigInt(text.replaceAll('_', ''));
   return /^'.'$/.test(text) ? BigInt(text.charCodeAt(1)) : undefined;
 }
