@@ -6,7 +6,7 @@
  * Each console is kept in build/guests/logs/NAME.log. Ends with a line `N passed, N failed`.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -32,6 +32,7 @@ function run(scenario) {
   const args = [...scenario.arguments, '-kernel', join(defaultOutput, 'vmlinuz'), '-initrd', join(defaultOutput, scenario.initramfs)];
   args.push('-append', scenario.append, '-nographic', '-no-reboot');
   const child = spawn(process.execPath, [join(root, 'tools/workspace/nestvm.mjs'), 'run', ...args], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
+  const log = createWriteStream(join(logs, `${scenario.name}.log`));
   return new Promise((done) => {
     let output = '';
     let typed = false;
@@ -42,6 +43,7 @@ function run(scenario) {
     }, scenario.timeoutMinutes * 60_000);
     const onData = (data) => {
       output += data;
+      log.write(data);
       if (!scenario.input || typed || !output.includes(scenario.input.at)) return;
       typed = true;
       child.stdin.write(scenario.input.type);
@@ -51,7 +53,7 @@ function run(scenario) {
     child.stdin.on('error', () => {});
     child.on('close', (status, signal) => {
       clearTimeout(timer);
-      writeFileSync(join(logs, `${scenario.name}.log`), output);
+      log.end();
       const missing = firstMissing(output, scenario.expect);
       if (late) done(`no end after ${scenario.timeoutMinutes} minutes${missing ? `, and no "${missing}"` : ''}`);
       else if (missing) done(`no "${missing}" on the console`);
