@@ -112,13 +112,14 @@ class Walk {
     if (place.root === 'state') this.reads.set(`${place.offset}+${bytes}`, { offset: place.offset, bytes });
   }
 
-  /** A store: the past after it. */
-  write(place: Place | null, bytes: number, past: Past): Past {
-    if (place?.root !== 'state') {
-      this.writesAnywhere = true;
-      return { ...past, written: new Set([...past.written, 'somewhere']) };
-    }
-    const { offset } = place;
+  /** A store to the state at an offset that only the run knows, or to other memory: the past after it. */
+  writeUnknown(inState: boolean, past: Past): Past {
+    this.writesAnywhere ||= inState;
+    return { ...past, written: new Set([...past.written, inState ? 'state' : 'memory']) };
+  }
+
+  /** A store to the state: the past after it. */
+  write({ offset }: Place, bytes: number, past: Past): Past {
     this.writes.set(`${offset}+${bytes}`, { offset, bytes });
     return this.rules.isScratch(offset) ? past : { ...past, written: new Set([...past.written, `state[${offset}]`]) };
   }
@@ -160,13 +161,19 @@ class FunctionWalk {
       const base = this.place(a);
       return { root: base.root, offset: base.offset + Number(b.value) };
     }
+    // Addresses that wrap at 4 GiB: what is vouched for wraps alike.
+    if (name === 'i64.and' && b.value === 0xffffffffn) return this.place(a);
     return { root: node, offset: 0 };
   }
 
-  /** Where a store goes: a place in the state, or null (a run-time offset, or other memory). */
-  private storePlace(address: Node, offset: number): Place | null {
+  private isInState(node: Node): boolean {
+    return this.place(node).root === 'state' || (node.instruction?.name === 'i32.add' && node.args.some((arg) => this.isInState(arg)));
+  }
+
+  private store(address: Node, offset: number, bytes: number, past: Past): Past {
     const place = this.place(address);
-    return place.root === 'state' ? { root: 'state', offset: place.offset + offset } : null;
+    if (place.root !== 'state') return this.walk.writeUnknown(this.isInState(address), past);
+    return this.walk.write({ root: 'state', offset: place.offset + offset }, bytes, past);
   }
 
   private list(body: readonly Statement[], past: Past | null): Past | null {
@@ -184,10 +191,10 @@ class FunctionWalk {
         this.define(s.node);
         return past;
       case 'store':
-        return this.walk.write(this.storePlace(s.address, s.offset), s.memory.bytes, past);
+        return this.store(s.address, s.offset, s.memory.bytes, past);
       case 'memory-copy':
       case 'memory-fill':
-        return this.walk.write(null, 0, past);
+        return this.walk.writeUnknown(false, past);
       case 'call':
         return this.call(s.target, s.args, past);
       case 'if':

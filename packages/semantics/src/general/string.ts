@@ -59,8 +59,13 @@ function operation(x: Context): StringOperation {
   };
 }
 
+/** What a run of elements does at its end: given their number, it goes on with the rest, or ends the instruction. */
+type Done = (count: Val<64>) => void;
+/** Carries out a run of at most `count` elements and calls `done`, or falls through when it must go element by element. */
+type Bulk = (x: Context, s: StringOperation, count: Val<64>, done: Done) => void;
+
 /** Repeats one restartable element while rCX lasts; `step` gives the condition to stop early, if it has one. */
-function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>) => Val<64>): void {
+function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>, done: Done) => void): void {
   const { code } = x;
   const { addressSize } = x.facts;
   const count = (): Val<64> => x.gpr(addressSize, Gpr.RCX).zext(64);
@@ -71,20 +76,16 @@ function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>
     leave(count().isZero());
     code.loop((again) => {
       if (bulk) {
-        const done = code.choose(
-          single.isZero(),
-          64,
-          () => bulk(count()),
-          () => x.const(64, 0),
+        code.if(single.isZero(), () =>
+          bulk(count(), (done) => {
+            const left = count().sub(done);
+            setCount(left);
+            leave(left.isZero());
+            turns.set(turns.get().sub(RUN_COST));
+            again(turns.get().gtS(0));
+            x.engine.repeat(x);
+          }),
         );
-        code.if(done.isNonzero(), () => {
-          const left = count().sub(done);
-          setCount(left);
-          leave(left.isZero());
-          turns.set(turns.get().sub(RUN_COST));
-          again(turns.get().gtS(0));
-          x.engine.repeat(x);
-        });
       }
       const stop = step();
       setCount(count().sub(1));
@@ -98,10 +99,7 @@ function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>
 }
 
 /** A string instruction: once, or repeated by its prefix. */
-function stringInstruction(
-  step: (x: Context, s: StringOperation) => void,
-  options: { compares?: boolean; bulk?: (x: Context, s: StringOperation, count: Val<64>) => Val<64> } = {},
-): Emitter {
+function stringInstruction(step: (x: Context, s: StringOperation) => void, options: { compares?: boolean; bulk?: Bulk } = {}): Emitter {
   return (x) => {
     const s = operation(x);
     const { rep } = x.facts;
@@ -117,7 +115,7 @@ function stringInstruction(
         if (!options.compares) return null;
         return rep === 1 ? x.flags.zf().xor(1) : x.flags.zf();
       },
-      fast ? (count) => bulk(x, s, count) : undefined,
+      fast ? (count, done) => bulk(x, s, count, done) : undefined,
     );
   };
 }
@@ -130,11 +128,10 @@ function elementsInPage(x: Context, linear: Val<64>, bytes: number, count: Val<6
   return x.code.select(count.ltU(room), count, room);
 }
 
-/** MOVS by whole runs inside one page on each side; 0 when it must go element by element. */
-function bulkMove(x: Context, s: StringOperation, count: Val<64>): Val<64> {
+/** MOVS by whole runs inside one page on each side. */
+function bulkMove(x: Context, s: StringOperation, count: Val<64>, done: Done): void {
   const { code, engine } = x;
   const bytes = s.width / 8;
-  const done = code.variable(x.const(64, 0));
   code.block((leave) => {
     leave(x.get32('rflags').and(DIRECTION));
     const [from, to] = [s.sourceLinear(), s.targetLinear(1)];
@@ -150,9 +147,8 @@ function bulkMove(x: Context, s: StringOperation, count: Val<64>): Val<64> {
     code.copyMemory(target, source, length);
     move(x, Gpr.RSI, length);
     move(x, Gpr.RDI, length);
-    done.set(n);
+    done(n);
   });
-  return done.get();
 }
 
 function move(x: Context, register: number, length: Val<32>): void {
@@ -162,10 +158,9 @@ function move(x: Context, register: number, length: Val<32>): void {
 }
 
 /** STOS by whole runs: memory.fill for bytes and for patterns of one byte, else a loop of stores. */
-function bulkStore(x: Context, s: StringOperation, count: Val<64>): Val<64> {
+function bulkStore(x: Context, s: StringOperation, count: Val<64>, done: Done): void {
   const { code, engine } = x;
   const bytes = s.width / 8;
-  const done = code.variable(x.const(64, 0));
   code.block((leave) => {
     leave(x.get32('rflags').and(DIRECTION));
     const to = s.targetLinear(1);
@@ -194,9 +189,8 @@ function bulkStore(x: Context, s: StringOperation, count: Val<64>): Val<64> {
       );
     }
     move(x, Gpr.RDI, length);
-    done.set(n);
+    done(n);
   });
-  return done.get();
 }
 
 /** String instructions (SDM Vol. 1, "String Instructions"): one element is one restartable step. */

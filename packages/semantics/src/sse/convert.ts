@@ -186,7 +186,7 @@ const singlesToHalves: Emitter = (x) => {
   const control = x.fields.immediate32();
   const mxcsr = x.get32('mxcsr');
   const rounding = code.select(control.and(4), mxcsr, mxcsr.and(~0x6000).or(control.and(3).shl(13)));
-  if (target.isMemory) x.engine.probeWrite(x, target.bytes, x.operandAddress(target.bytes, 1));
+  target.probe();
   collectExceptions(x);
   const values = range(x.facts.vectorLength === 256 ? 8 : 4).map((i) => code.call(convert.f32.f16, 64, elementOf(x, chunks, 4, i), rounding, x.cpu));
   commitExceptions(x);

@@ -17,6 +17,8 @@ export interface VectorOperand {
   read(): readonly Val<128>[];
   /** Stores a result; a VEX-encoded instruction clears the rest of the register. */
   write(chunks: readonly Val<128>[]): void;
+  /** Checks that memory may be written, for results that cannot be taken back; `write` then goes to the same place. */
+  probe(): void;
 }
 
 /** Bytes of one slot of the vector register file. */
@@ -93,6 +95,7 @@ class RegisterVector implements VectorOperand {
       code.store('v128.store', address, chunks[i] ?? zero128(this.x), fixed);
     }
   }
+  probe(): void {}
 }
 
 class MmxVector implements VectorOperand {
@@ -115,11 +118,13 @@ class MmxVector implements VectorOperand {
     code.store('i64.store', address, low64(chunk as Val<128>), fixed);
     code.store('i32.store16', address, code.constant(32, 0xffff), fixed + 8);
   }
+  probe(): void {}
 }
 
 class MemoryVector implements VectorOperand {
   readonly isMemory = true;
   private value: Val<128>[] | undefined;
+  private probed: Val<64> | undefined;
   constructor(
     private readonly x: Context,
     readonly bytes: number,
@@ -147,7 +152,11 @@ class MemoryVector implements VectorOperand {
     return this.value;
   }
   write(chunks: readonly Val<128>[]): void {
-    storeVector(this.x, this.address(1), this.bytes, chunks);
+    storeVector(this.x, this.probed ?? this.address(1), this.bytes, chunks);
+  }
+  probe(): void {
+    this.probed = this.address(1);
+    this.x.engine.probeWrite(this.x, this.bytes, this.probed);
   }
 }
 
