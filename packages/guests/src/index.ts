@@ -12,6 +12,7 @@ export { kernelImage } from './kernel.js';
 export { svmImage } from './svm.js';
 export { vmxImage } from './vmx.js';
 export type { GuestImage } from './image.js';
+export type { LevelOptions, ProgramName } from './programs.js';
 
 /** Every guest by name. */
 export const guests = { kernel: kernelImage, svm: svmImage, vmx: vmxImage } as const satisfies Record<string, () => GuestImage>;

@@ -40,3 +40,21 @@ export const Layout = {
 
 /** Bytes of RAM that so many levels need. */
 export const ramBytes = (levels: number): number => (levels + 1) * Layout.CHILD_BASE;
+
+/** Variables of a level. */
+export const Variable = {
+  /** 1: nobody is below but the machine. */
+  LEVEL: Layout.VARIABLES,
+  STARTS: Layout.VARIABLES + 8,
+  /** 1 while the guest's own guest runs. */
+  NESTED: Layout.VARIABLES + 16,
+  /** Control block that is entered next. */
+  CURRENT: Layout.VARIABLES + 24,
+  /** Control block that the guest keeps for its guest, as this level reaches it. */
+  GUEST_BLOCK: Layout.VARIABLES + 32,
+  /** Nested root that NESTED_02 was composed from. */
+  GUEST_ROOT: Layout.VARIABLES + 40,
+  /** VMX: whether CONTROL_01 and CONTROL_02 have been launched. */
+  LAUNCHED: Layout.VARIABLES + 48,
+  LAUNCHED_02: Layout.VARIABLES + 56,
+} as const;

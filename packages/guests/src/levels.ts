@@ -1,28 +1,11 @@
-import { Texts } from './image.js';
-import { Layout } from './layout.js';
+import type { Texts } from './image.js';
+import { Layout, Variable } from './layout.js';
+import { type Levels, programs } from './programs.js';
 
 /** What a program of levels is told apart by: CPUID leaf 0x40000000, "NestvmEmbed" in EBX, ECX, EDX. */
 const SIGNATURE = { ebx: 0x7473654e, ecx: 0x6d456d76, edx: 0x00646562 } as const;
 const LEAF_SIGNATURE = 0x40000000;
 const LEAF_LEVEL = 0x40000001;
-
-/** Variables of a level. */
-export const Variable = {
-  /** 1: nobody is below but the machine. */
-  LEVEL: Layout.VARIABLES,
-  STARTS: Layout.VARIABLES + 8,
-  /** 1 while the guest's own guest runs. */
-  NESTED: Layout.VARIABLES + 16,
-  /** Control block that is entered next. */
-  CURRENT: Layout.VARIABLES + 24,
-  /** Control block that the guest keeps for its guest, as this level reaches it. */
-  GUEST_BLOCK: Layout.VARIABLES + 32,
-  /** Nested root that NESTED_02 was composed from. */
-  GUEST_ROOT: Layout.VARIABLES + 40,
-  /** VMX: whether CONTROL_01 and CONTROL_02 have been launched. */
-  LAUNCHED: Layout.VARIABLES + 48,
-  LAUNCHED_02: Layout.VARIABLES + 56,
-} as const;
 
 /** What is counted: exits of the guest by reason, and those of the guest's guest. */
 export const counted = ['cpuid', 'io', 'hlt', 'call', 'entry', 'state', 'msr', 'nested'] as const;
@@ -45,14 +28,6 @@ const transfer = (without: readonly string[], line: (register: string, at: numbe
 export const loadRegisters = (...without: string[]): string => transfer(without, (register, at) => `mov ${register}, [${at}]`);
 /** Stores the guest's general registers. */
 export const storeRegisters = (...without: string[]): string => transfer(without, (register, at) => `mov [${at}], ${register}`);
-
-/** How a vendor's hypervisor plugs in, besides the labels `hv_init`, `hv_reset` and `hv_run`. */
-export interface Levels {
-  /** The level that only runs a program. */
-  readonly last: number;
-  /** Instruction by which a guest calls its hypervisor. */
-  readonly call: string;
-}
 
 const findLevel = `
 find_level:
@@ -218,27 +193,6 @@ report:
 `;
 }
 
-function leaf(texts: Texts, { call }: Levels): string {
-  return `
-leaf:
-  call prefix
-  ${texts.say('hello from L')}
-  mov rax, [${Variable.LEVEL}]
-  call putdec
-  call newline
-  xor eax, eax                    ; CPUID
-  cpuid
-  mov dx, 0x61                    ; a port that nobody forwards
-  in al, dx
-  hlt                             ; HLT
-  call prefix
-  ${texts.say('ends')}
-  call newline
-  mov eax, 1
-  ${call}
-`;
-}
-
 function main(texts: Texts, { last, call }: Levels): string {
   return `
 main:
@@ -296,6 +250,14 @@ main:
 
 /** The part of the program that both vendors share. */
 export const levelsText = (texts: Texts, levels: Levels): string =>
-  [main(texts, levels), leaf(texts, levels), prefix(texts), report(texts), findLevel, answerCpuid, copyImage, mapChild(levels), forwardByte].join(
-    '\n',
-  );
+  [
+    main(texts, levels),
+    programs[levels.program](texts, levels),
+    prefix(texts),
+    report(texts),
+    findLevel,
+    answerCpuid,
+    copyImage,
+    mapChild(levels),
+    forwardByte,
+  ].join('\n');

@@ -1,7 +1,8 @@
 import type { GuestImage } from './image.js';
 import { buildImage, Texts } from './image.js';
-import { Layout, ramBytes } from './layout.js';
-import { count, levelsText, loadRegisters, saved, storeRegisters, Variable } from './levels.js';
+import { Layout, ramBytes, Variable } from './layout.js';
+import { count, levelsText, loadRegisters, saved, storeRegisters } from './levels.js';
+import { type LevelOptions, levelsOf } from './programs.js';
 
 const Msr = { EFER: 0xc0000080, VM_HSAVE_PA: 0xc0010117 } as const;
 const EFER_SVME = 0x1000;
@@ -234,6 +235,9 @@ on_msr:                           ; VM_HSAVE_PA: this level saves its state else
   jmp resume
 on_call:
   ${count('call')}
+  mov ecx, 3
+  cmp qword ptr [${saved('rax')}], 1
+  jne resume
   xor eax, eax
   ret
 on_gif:                           ; the guest is not interrupted here: its global interrupt flag changes nothing
@@ -346,10 +350,11 @@ reflect:                          ; the guest's guest has exited: the guest, whi
   jmp enter
 `;
 
-/** A hypervisor for AMD SVM that runs itself as its guest, `levels` deep: the last level is a program that prints, exits and ends. */
-export function svmImage(levels = 3): GuestImage {
+/** A hypervisor for AMD SVM that runs itself as its guest, and so on: the last level is a program. */
+export function svmImage(options: LevelOptions = {}): GuestImage {
   const texts = new Texts();
-  const shared = levelsText(texts, { last: levels, call: 'vmmcall' });
+  const levels = levelsOf(options, 'vmmcall');
+  const shared = levelsText(texts, levels);
   const code = [shared, init, reset, run, nested, copyRanges('copy_extra', EXTRA), copyRanges('copy_written', WRITTEN)].join('\n');
-  return buildImage('nestvm-svm', code, texts, ramBytes(levels));
+  return buildImage('nestvm-svm', code, texts, ramBytes(levels.last));
 }

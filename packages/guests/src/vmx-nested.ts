@@ -1,5 +1,5 @@
-import { Layout } from './layout.js';
-import { count, Variable } from './levels.js';
+import { Layout, Variable } from './layout.js';
+import { count } from './levels.js';
 import { exitFields, Field, guestFields } from './vmx-fields.js';
 
 /**

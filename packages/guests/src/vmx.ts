@@ -1,7 +1,8 @@
 import type { GuestImage } from './image.js';
 import { buildImage, Texts } from './image.js';
-import { Layout, ramBytes } from './layout.js';
-import { count, levelsText, loadRegisters, saved, storeRegisters, Variable } from './levels.js';
+import { Layout, ramBytes, Variable } from './layout.js';
+import { count, levelsText, loadRegisters, saved, storeRegisters } from './levels.js';
+import { type LevelOptions, levelsOf } from './programs.js';
 import { Field, guestFields, hostFields } from './vmx-fields.js';
 import { nestedText } from './vmx-nested.js';
 
@@ -221,6 +222,8 @@ on_hlt:
   jmp resume
 on_call:
   ${count('call')}
+  cmp qword ptr [${saved('rax')}], 1
+  jne resume
   xor eax, eax
   ret
 `;
@@ -234,11 +237,12 @@ ${rows.map(({ field, initial }) => `  dd ${field}\n  dq ${initial}`).join('\n')}
 `;
 }
 
-/** A hypervisor for Intel VMX that runs itself as its guest, `levels` deep: the last level is a program that prints, exits and ends. */
-export function vmxImage(levels = 3): GuestImage {
+/** A hypervisor for Intel VMX that runs itself as its guest, and so on: the last level is a program. */
+export function vmxImage(options: LevelOptions = {}): GuestImage {
   const texts = new Texts();
-  const shared = levelsText(texts, { last: levels, call: 'vmcall' });
+  const levels = levelsOf(options, 'vmcall');
+  const shared = levelsText(texts, levels);
   const rows = hostFields.length + guestFields.filter(({ initial }) => initial !== undefined).length;
   const code = [shared, init, reset, run, nestedText(EPT_POINTER_BITS), initialFields()].join('\n').replaceAll('initial_fields_count', String(rows));
-  return buildImage('nestvm-vmx', code, texts, ramBytes(levels));
+  return buildImage('nestvm-vmx', code, texts, ramBytes(levels.last));
 }

@@ -47,7 +47,7 @@ describe.each(vendors)('$name', ({ image, cpus }) => {
   });
 
   it('four levels', { timeout: TIMEOUT }, async () => {
-    const { outcome, lines } = await runGuest(image(4), cpus[0] as string);
+    const { outcome, lines } = await runGuest(image({ levels: 4 }), cpus[0] as string);
     expect(shape(lines)).toEqual(levelLines(1, 4));
     expect(outcome).toEqual(SUCCESS);
   });
@@ -65,5 +65,5 @@ it('QEMU (where present) prints the same', { timeout: TIMEOUT * 3 }, async () =>
   const kernel = runOnQemu(kernelImage());
   if (kernel === undefined) return;
   expect(kernel).toEqual((await runGuest(kernelImage(), 'EPYC')).lines);
-  for (const levels of [2, 3, 4]) expect((await runGuest(svmImage(levels), 'EPYC,svm=on')).lines).toEqual(runOnQemu(svmImage(levels)));
+  for (const levels of [2, 3, 4]) expect((await runGuest(svmImage({ levels }), 'EPYC,svm=on')).lines).toEqual(runOnQemu(svmImage({ levels })));
 });

@@ -1,0 +1,90 @@
+import type { Texts } from './image.js';
+import { Variable } from './layout.js';
+
+/** What the last level does: print and end; or cause so many exits of two kinds, for timing. */
+export type ProgramName = 'hello' | 'exits';
+
+/** How levels are made. */
+export interface LevelOptions {
+  /** How many levels there are (default 3); each but the last is a hypervisor. */
+  readonly levels?: number;
+  /** What the last one runs (default `hello`). */
+  readonly program?: ProgramName;
+  /** For `exits`: how many of each kind (default 1000). */
+  readonly repeat?: number;
+}
+
+/** How a vendor's hypervisor plugs in, besides the labels `hv_init`, `hv_reset` and `hv_run`. */
+export interface Levels {
+  /** The level that only runs a program. */
+  readonly last: number;
+  /** Instruction by which a guest calls its hypervisor: RAX 1 ends the guest, anything else comes back at once. */
+  readonly call: string;
+  readonly program: ProgramName;
+  readonly repeat: number;
+}
+
+const DEFAULT_LEVELS = 3;
+const DEFAULT_REPEAT = 1000;
+
+/** Options with their defaults. */
+export const levelsOf = ({ levels = DEFAULT_LEVELS, program = 'hello', repeat = DEFAULT_REPEAT }: LevelOptions, call: string): Levels => ({
+  last: levels,
+  call,
+  program,
+  repeat,
+});
+
+function hello(texts: Texts, { call }: Levels): string {
+  return `
+leaf:
+  call prefix
+  ${texts.say('hello from L')}
+  mov rax, [${Variable.LEVEL}]
+  call putdec
+  call newline
+  xor eax, eax                    ; CPUID
+  cpuid
+  mov dx, 0x61                    ; a port that nobody forwards
+  in al, dx
+  hlt                             ; HLT
+  call prefix
+  ${texts.say('ends')}
+  call newline
+  mov eax, 1
+  ${call}
+`;
+}
+
+/** Two loops of exits, with a line before, between and after, so that whoever reads the lines can time them. */
+function exits(texts: Texts, { call, repeat }: Levels): string {
+  return `
+leaf:
+  call prefix
+  ${texts.say('cpuid')}
+  call newline
+  mov r12d, ${repeat}
+.cpuid:
+  xor eax, eax
+  cpuid
+  dec r12d
+  jnz .cpuid
+  call prefix
+  ${texts.say('call')}
+  call newline
+  mov r12d, ${repeat}
+.call:
+  xor eax, eax
+  ${call}
+  dec r12d
+  jnz .call
+  call prefix
+  ${texts.say('end')}
+  call newline
+  mov eax, 1
+  ${call}
+`;
+}
+
+/** The programs by name: each begins at the label `leaf`. */
+export const programs: Readonly<Record<ProgramName, (texts: Texts, levels: Levels) => string>> = { hello, exits };
