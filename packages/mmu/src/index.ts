@@ -9,11 +9,22 @@ export type { MmuOptions } from './options.js';
 export { Access } from './access.js';
 export { PageFault } from './faults.js';
 export { Paging, pagingMode } from './context.js';
-export { TLB_BANK_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_TABLE_BYTES, TlbEntry, TlbTable } from './tlb/layout.js';
+export {
+  SECOND_TLB_ENTRIES,
+  secondTlbOffset,
+  TLB_BANK_BYTES,
+  TLB_ENTRIES,
+  TLB_ENTRY_BYTES,
+  TLB_TABLE_BYTES,
+  TlbEntry,
+  TlbTable,
+} from './tlb/layout.js';
 export { StageRights } from './second-stage.js';
 export type { SecondStage } from './second-stage.js';
 export { combine, formatShadow } from './combine.js';
 export type { GuestTables, Shadow, ShadowDuty, ShadowEntry, ShadowRights, ShadowRoots, ShadowStep } from './shadow.js';
+export { formatStale } from './sanitizer.js';
+export type { SanitizerOptions, StaleTranslation } from './sanitizer.js';
 export { createGuestSpace, SpaceMode, Stage } from './nested/guest-space.js';
 export type { GuestSpace } from './nested/guest-space.js';
 export { EptQualification, StageFaultKind } from './nested/stage-fault.js';

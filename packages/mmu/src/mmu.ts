@@ -21,6 +21,7 @@ import { assertOptions, TranslationFault } from './options.js';
 import { memoryTypeAt } from './page-memory-type.js';
 import { Denied, denies } from './permission.js';
 import { A20_MASK, CPL, CR0, CR3, CR4, EFER, PKRS, PKRU, RFLAGS, TLB_EXEC, TLB_READ, TLB_WRITE } from './registers.js';
+import { Sanitizer } from './sanitizer.js';
 import type { SecondStage } from './second-stage.js';
 import { StageRights } from './second-stage.js';
 import type { Shadow } from './shadow.js';
@@ -29,6 +30,7 @@ import { TLB_TABLE_BYTES, TlbTable } from './tlb/layout.js';
 
 /** Tries before a table entry that changes at each look is taken as it is. */
 const TRIES = 8;
+const ACCESS_NAMES = ['read', 'write', 'execute'] as const;
 
 /**
  * Address translation of one vCPU: walks the guest's tables, checks rights, keeps A and D flags, and fills the TLB that generated code reads.
@@ -61,6 +63,7 @@ export class Mmu extends TranslationCaches {
   private readonly walker: GuestWalker;
   private readonly cr3Reserved: number;
   private readonly random: (() => number) | undefined;
+  private readonly sanitizer: Sanitizer | null;
   /** The rest of the mode in force, and the control registers it was made from. */
   private pkru = 0;
   private pkrs = 0;
@@ -87,6 +90,8 @@ export class Mmu extends TranslationCaches {
     this.cr3Reserved = maxPhysicalAddress >= 52 ? 0x7ff0_0000 : 0x7fff_ffff & ~((1 << (maxPhysicalAddress - 32)) - 1);
     this.stageFault = this.nested.fault;
     this.random = options.evict;
+    this.sanitizer = options.sanitize === undefined ? null : new Sanitizer(memory, options.sanitize);
+    this.cachesTables = this.sanitizer === null;
     memory.observe({ mapChanged: () => this.forgetEverything(), writeAccessRevoked: (page) => this.pool.dropWrites(page) });
     this.setContext();
   }
@@ -122,7 +127,7 @@ export class Mmu extends TranslationCaches {
     walker.hlatPage = hlat ? Math.floor(space.hlatRoot / PAGE_BYTES) : -1;
     walker.hlatPrefix = space.hlatPrefix;
     walker.pdptesInMemory = space.stage === Stage.NPT;
-    this.cachesTables = (space.modes & (SpaceMode.HLAT | SpaceMode.PAGING_VERIFY)) === 0;
+    this.cachesTables = this.sanitizer === null && (space.modes & (SpaceMode.HLAT | SpaceMode.PAGING_VERIFY)) === 0;
     if (space.stage === Stage.NONE) walker.tables.secondStage = null;
     else {
       walker.tables.secondStage = this.nested;
@@ -144,7 +149,7 @@ export class Mmu extends TranslationCaches {
     walker.hlatPage = -1;
     walker.pdptesInMemory = false;
     walker.tables.secondStage = null;
-    this.cachesTables = true;
+    this.cachesTables = this.sanitizer === null;
     this.adoptControls();
     this.setContext();
   }
@@ -163,6 +168,7 @@ export class Mmu extends TranslationCaches {
   translate(lo: number, hi: number, access: number, user: boolean): boolean {
     const { walker, context } = this;
     if (this.random !== undefined) this.evictOne(this.random());
+    if (this.sanitizer !== null && this.translateFromTlb(lo, hi, access, user, this.sanitizer)) return true;
     if (this.cachesTables && (context & Context.PAGING) >= Paging.PAE && this.translateFromCache(lo, hi, access, user)) return true;
     for (let tries = 0; ; tries++) {
       this.walker.tables.secondStage?.begin();
@@ -208,7 +214,8 @@ export class Mmu extends TranslationCaches {
     this.walker.tables.a20Closed = (context & Context.A20_CLOSED) !== 0;
     this.pkru = (context & Context.PKE) !== 0 ? i32[words + PKRU]! : 0;
     this.pkrs = (context & Context.PKS) !== 0 ? i32[words + PKRS]! : 0;
-    const tables = this.pool.offset(this.pool.select(context, this.pkru, this.pkrs));
+    const bank = this.pool.offset(this.pool.select(context, this.pkru, this.pkrs));
+    const tables = this.sanitizer === null ? bank : this.sanitizer.emptyBank;
     i32[words + TLB_READ] = tables + TlbTable.READ * TLB_TABLE_BYTES;
     i32[words + TLB_WRITE] = tables + TlbTable.WRITE * TLB_TABLE_BYTES;
     i32[words + TLB_EXEC] = tables + TlbTable.EXEC * TLB_TABLE_BYTES;
@@ -324,6 +331,26 @@ export class Mmu extends TranslationCaches {
     return this.succeed(lo | 0, hi | 0, page, access, user);
   }
 
+  /** For the sanitizer, which keeps the TLB from generated code: uses an entry as generated code would, after comparing it with a fresh walk. */
+  private translateFromTlb(lo: number, hi: number, access: number, user: boolean, sanitizer: Sanitizer): boolean {
+    const type = access & Access.TYPE;
+    const slot = this.pool.slot(type, lo);
+    const { i32 } = this;
+    if (access !== type || !this.mayCache(user) || i32[slot] !== (lo & ~0xfff) || i32[slot + 1] !== (hi | 0)) return false;
+    const page = i32[slot + 3]! >>> 0;
+    if (this.walker.hlatPage < 0) {
+      const fresh = this.shadow(lo, hi);
+      const rights = user ? fresh.entry?.user : fresh.entry?.supervisor;
+      const judged = type === Access.WRITE && !user && (this.context & Context.WP) === 0 ? true : rights?.[ACCESS_NAMES[type]!] === true;
+      sanitizer.used(slot, type, lo, hi, page, fresh, judged);
+    }
+    this.fault = TranslationFault.NONE;
+    this.apicAccess = false;
+    this.arenaOffset = (lo + i32[slot + 2]!) >>> 0;
+    this.physical = page * PAGE_BYTES + (lo & 0xfff);
+    return true;
+  }
+
   private rememberTables(lo: number, hi: number): void {
     const { walk } = this.walker;
     const { structures, current } = this.pool;
@@ -378,15 +405,14 @@ export class Mmu extends TranslationCaches {
   }
 
   private fill(lo: number, hi: number, page: number, start: number, type: number): void {
-    const { pool } = this;
     const { sizeShift } = this.walker.walk;
     const addend = (start - (lo & ~0xfff)) | 0;
     if (type === Access.EXECUTE) {
-      pool.fill(TlbTable.EXEC, lo, hi, addend, page, sizeShift);
+      this.put(TlbTable.EXEC, lo, hi, addend, page, sizeShift);
       return;
     }
     if (this.watches.covers(lo, hi)) return;
-    if (this.stageAllows(StageRights.READ)) pool.fill(TlbTable.READ, lo, hi, addend, page, sizeShift);
+    if (this.stageAllows(StageRights.READ)) this.put(TlbTable.READ, lo, hi, addend, page, sizeShift);
     const arenaPage = start / PAGE_BYTES;
     const { pageFlags } = this.memory;
     if (type === Access.WRITE) {
@@ -397,7 +423,12 @@ export class Mmu extends TranslationCaches {
     }
     if ((pageFlags[arenaPage]! & WRITE_TRAP) !== 0 || !this.stageAllows(StageRights.WRITE)) return;
     pageFlags[arenaPage]! |= PageFlag.WRITE_CACHED;
-    pool.fill(TlbTable.WRITE, lo, hi, addend, page, sizeShift);
+    this.put(TlbTable.WRITE, lo, hi, addend, page, sizeShift);
+  }
+
+  private put(table: number, lo: number, hi: number, addend: number, page: number, sizeShift: number): void {
+    this.pool.fill(table, lo, hi, addend, page, sizeShift);
+    if (this.sanitizer !== null && this.walker.hlatPage < 0) this.sanitizer.filled(this.pool.slot(table, lo), this.shadow(lo, hi).steps);
   }
 
   /** True when the translation just used for a read would do for a write with no flag left to set. */

@@ -1,5 +1,6 @@
 import type { PhysicalMemory } from '@nestvm/memory';
 import { MmuError } from './errors.js';
+import type { SanitizerOptions } from './sanitizer.js';
 
 /** Where the vCPU's state lies, and what its paging can do. */
 export interface MmuOptions {
@@ -14,6 +15,8 @@ export interface MmuOptions {
   readonly banks?: number;
   /** Evicts at random, as an extreme but legal TLB may: a source of 32 random bits, asked at each miss. */
   readonly evict?: () => number;
+  /** Debug mode: compares every use of the TLB with a fresh walk. Slow: no access takes the fast path. */
+  readonly sanitize?: SanitizerOptions;
 }
 
 /** Throws `MmuError` (`bad-option`) for options that make no sense. */

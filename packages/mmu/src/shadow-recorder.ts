@@ -124,8 +124,15 @@ export class ShadowRecorder extends Tables implements SecondStage {
 
   private addDuties(used: readonly ShadowStep[], accessed: number, dirty: number, dirtyWhen: 'always' | 'write'): void {
     used.forEach((step, i) => {
-      if ((step.entry & BigInt(accessed)) === 0n) this.duties.push({ step, flag: 'accessed', when: 'always' });
-      if (i === used.length - 1 && (step.entry & BigInt(dirty)) === 0n) this.duties.push({ step, flag: 'dirty', when: dirtyWhen });
+      if ((step.entry & BigInt(accessed)) === 0n) this.addDuty({ step, flag: 'accessed', when: 'always' });
+      if (i === used.length - 1 && (step.entry & BigInt(dirty)) === 0n) this.addDuty({ step, flag: 'dirty', when: dirtyWhen });
     });
+  }
+
+  /** An entry that several parts of the walk use is flagged once. */
+  private addDuty(duty: ShadowDuty): void {
+    const known = this.duties.findIndex(({ step, flag }) => step.address === duty.step.address && flag === duty.flag);
+    if (known < 0) this.duties.push(duty);
+    else if (duty.when === 'always') this.duties[known] = duty;
   }
 }

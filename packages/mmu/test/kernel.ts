@@ -1,5 +1,6 @@
 import { Cr0, Cr4, Efer } from '@nestvm/isa';
 import { PageFlag, WRITE_TRAP } from '@nestvm/memory';
+import type { MmuOptions } from '../src/index.js';
 import type { OracleAccess } from './oracle.js';
 import { oracle, trace } from './oracle.js';
 import { Random } from './random.js';
@@ -82,9 +83,10 @@ export class Kernel {
     readonly format: Format,
     private readonly random: Random,
     banks: number,
+    options: Pick<MmuOptions, 'evict' | 'sanitize'> = {},
   ) {
     const { arena, memory } = createGuest();
-    this.world = new World(arena, memory, { maxPhysicalAddress: 40, pages1g: true, banks });
+    this.world = new World(arena, memory, { maxPhysicalAddress: 40, pages1g: true, banks, ...options });
     this.pcids = (format.cr4 & Cr4.PCIDE) !== 0;
     this.candidates = this.allPaths();
     this.layOut();

@@ -1,13 +1,16 @@
 import { Cr0, Cr4, Efer, Rflags, vcpuState } from '@nestvm/isa';
 import type { Arena } from '@nestvm/memory';
 import { createArena, PhysicalMemory } from '@nestvm/memory';
-import { Access, Mmu, mmuState, TLB_ENTRIES, TLB_ENTRY_BYTES } from '../src/index.js';
+import type { MmuOptions } from '../src/index.js';
+import { Access, Mmu, mmuState, TLB_ENTRIES, TLB_ENTRY_BYTES, TlbTable } from '../src/index.js';
+import { SECOND_TLB_ENTRIES, secondTlbIndex, secondTlbOffset } from '../src/tlb/layout.js';
 import type { OracleAccess, OracleMode } from './oracle.js';
 
 const { offset } = vcpuState;
 /** RAM below 64 KiB and 64 KiB above 4 GiB; the rest is nothing. */
 export const RAM_BYTES = 0x1_0000;
 export const HIGH_RAM = 0x1_0000_0000;
+const TABLES = { read: TlbTable.READ, write: TlbTable.WRITE, fetch: TlbTable.EXEC };
 
 /** Registers of the vCPU under test, in the manual's names. */
 export interface Registers {
@@ -23,7 +26,7 @@ export interface Registers {
 
 /** Bytes shared by all vCPUs of a test. */
 export function createGuest(): { arena: Arena; memory: PhysicalMemory } {
-  const arena = createArena({ bytes: 2 << 20 });
+  const arena = createArena({ bytes: 6 << 20 });
   const memory = new PhysicalMemory({ arena });
   memory.mapRam(0, RAM_BYTES, arena.allocate('ram', RAM_BYTES, 4096));
   memory.mapRam(HIGH_RAM, RAM_BYTES, arena.allocate('high ram', RAM_BYTES, 4096));
@@ -39,7 +42,7 @@ export class World {
   constructor(
     readonly arena: Arena,
     readonly memory: PhysicalMemory,
-    readonly options: { maxPhysicalAddress: number; pages1g: boolean; banks?: number },
+    readonly options: { maxPhysicalAddress: number; pages1g: boolean } & Pick<MmuOptions, 'banks' | 'evict' | 'sanitize'>,
   ) {
     this.base = arena.allocate('vcpu', vcpuState.size);
     this.mmu = new Mmu({ memory, vcpuBase: this.base, ...options });
@@ -119,18 +122,22 @@ export class World {
   lookup(kind: OracleAccess['kind'], linear: bigint): number {
     const lo = Number(linear & 0xffff_ffffn) | 0;
     const hi = Number((linear >> 32n) & 0xffff_ffffn) | 0;
-    const at = this.slot(kind, (lo >>> 12) & (TLB_ENTRIES - 1));
+    const first = this.slot(kind, (lo >>> 12) & (TLB_ENTRIES - 1));
+    const second = this.slot(kind, 0) + (secondTlbOffset(TABLES[kind]) + secondTlbIndex(lo) * TLB_ENTRY_BYTES) / 4;
     const { i32 } = this.arena;
-    if (i32[at] !== (lo & ~0xfff) || i32[at + 1] !== hi) return -1;
-    return (lo + i32[at + 2]!) >>> 0;
+    for (const at of [first, second]) if (i32[at] === (lo & ~0xfff) && i32[at + 1] === hi) return (lo + i32[at + 2]!) >>> 0;
+    return -1;
   }
 
   /** Every valid entry of the bank in force. */
   entries(): { kind: OracleAccess['kind']; linear: bigint }[] {
     const found: { kind: OracleAccess['kind']; linear: bigint }[] = [];
     for (const kind of ['read', 'write', 'fetch'] as const) {
-      for (let index = 0; index < TLB_ENTRIES; index++) {
-        const at = this.slot(kind, index);
+      const first = this.slot(kind, 0);
+      const second = first + secondTlbOffset(TABLES[kind]) / 4;
+      const slots = [...Array(TLB_ENTRIES).keys()].map((index) => first + (index * TLB_ENTRY_BYTES) / 4);
+      slots.push(...[...Array(SECOND_TLB_ENTRIES).keys()].map((index) => second + (index * TLB_ENTRY_BYTES) / 4));
+      for (const at of slots) {
         const tag = (BigInt(this.arena.u32[at + 1]!) << 32n) | BigInt(this.arena.u32[at]!);
         if (tag !== 0xffff_ffff_ffff_ffffn) found.push({ kind, linear: tag });
       }

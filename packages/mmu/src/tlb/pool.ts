@@ -1,5 +1,14 @@
 import type { Arena } from '@nestvm/memory';
-import { TLB_BANK_BYTES, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_TABLE_BYTES } from './layout.js';
+import {
+  SECOND_TLB_ENTRIES,
+  secondTlbIndex,
+  secondTlbOffset,
+  TLB_BANK_BYTES,
+  TLB_ENTRIES,
+  TLB_ENTRY_BYTES,
+  TLB_TABLE_BYTES,
+  TlbTable,
+} from './layout.js';
 import { StructureCache } from './structure-cache.js';
 
 const ENTRY_WORDS = TLB_ENTRY_BYTES / 4;
@@ -7,6 +16,10 @@ const TABLE_WORDS = TLB_TABLE_BYTES / 4;
 const HINTS = 64;
 /** Bits of the per-bank filter of 2 MiB regions that hold entries cut from large pages. */
 const FILTER_WORDS = 8;
+/** First word of each second level in a bank. */
+const SECOND = [0, 1, 2].map((table) => table * TABLE_WORDS + secondTlbOffset(table) / 4);
+const SECOND_WRITES = SECOND[TlbTable.WRITE]!;
+const SECOND_WORDS = SECOND_TLB_ENTRIES * ENTRY_WORDS;
 /** Fills of a bank that are remembered one by one, so that a bank with few entries is cleared without touching all of it. */
 const LOG = 256;
 
@@ -62,7 +75,7 @@ export class TlbPool {
     this.bound = new Uint8Array(banks);
     this.stale = new Uint8Array(banks);
     this.fills = new Int32Array(banks);
-    this.log = new Int32Array(banks * LOG);
+    this.log = new Int32Array(2 * banks * LOG);
     this.lastUse = new Float64Array(banks);
     this.largeFilter = new Int32Array(banks * FILTER_WORDS);
     this.huge = new Uint8Array(banks);
@@ -84,20 +97,34 @@ export class TlbPool {
     return bank;
   }
 
+  /** Word in the arena of the entry that an address has in a table of the current bank. */
+  slot(table: number, lo: number): number {
+    return this.offset(this.current) / 4 + table * TABLE_WORDS + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
+  }
+
   /** Puts a translation into a table of the current bank; `sizeShift` is log2 of the page that the guest maps. */
   fill(table: number, lo: number, hi: number, addend: number, page: number, sizeShift: number): void {
     const bank = this.current;
-    const at = this.offset(bank) / 4 + table * TABLE_WORDS + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
+    const at = this.slot(table, lo);
+    const second = this.offset(bank) / 4 + SECOND[table]! + secondTlbIndex(lo) * ENTRY_WORDS;
+    this.put(at, lo, hi, addend, page);
+    this.put(second, lo, hi, addend, page);
+    const fills = this.fills[bank]!;
+    this.fills[bank] = fills + 1;
+    if (fills < LOG) {
+      this.log[2 * (bank * LOG + fills)] = at;
+      this.log[2 * (bank * LOG + fills) + 1] = second;
+    }
+    if (sizeShift === 30) this.huge[bank] = 1;
+    else if (sizeShift > 12) this.largeFilter[bank * FILTER_WORDS + ((lo >>> 26) & 7)]! |= 1 << ((lo >>> 21) & 31);
+  }
+
+  private put(at: number, lo: number, hi: number, addend: number, page: number): void {
     const { i32 } = this;
     i32[at] = lo & ~0xfff;
     i32[at + 1] = hi;
     i32[at + 2] = addend;
     i32[at + 3] = page | 0;
-    const fills = this.fills[bank]!;
-    this.fills[bank] = fills + 1;
-    if (fills < LOG) this.log[bank * LOG + fills] = at;
-    if (sizeShift === 30) this.huge[bank] = 1;
-    else if (sizeShift > 12) this.largeFilter[bank * FILTER_WORDS + ((lo >>> 26) & 7)]! |= 1 << ((lo >>> 21) & 31);
   }
 
   /**
@@ -146,15 +173,14 @@ export class TlbPool {
   dropWrites(arenaPage: number): void {
     for (let bank = 0; bank < this.banks; bank++) {
       if (this.fills[bank] === 0 || this.stale[bank] === 1) continue;
-      const start = this.offset(bank) + TLB_TABLE_BYTES;
-      if (arenaPage < 0) this.u8.fill(0xff, start, start + TLB_TABLE_BYTES);
-      else this.dropArenaPage(bank, start / 4, arenaPage);
+      this.dropArenaPage(bank, arenaPage);
     }
   }
 
-  /** Forgets one entry of a table of the current bank. */
+  /** Forgets one entry of a table of the current bank, and one of its second level. */
   evict(table: number, index: number): void {
-    this.drop(this.offset(this.current) / 4 + table * TABLE_WORDS + (index & (TLB_ENTRIES - 1)) * ENTRY_WORDS);
+    this.drop(this.slot(table, index << 12));
+    this.drop(this.offset(this.current) / 4 + SECOND[table]! + (index & (SECOND_TLB_ENTRIES - 1)) * ENTRY_WORDS);
   }
 
   private find(key: number, pkru: number, pkrs: number): number {
@@ -197,7 +223,7 @@ export class TlbPool {
     const fills = this.fills[bank]!;
     if (fills === 0) return;
     if (fills <= LOG) {
-      for (let i = bank * LOG; i < bank * LOG + fills; i++) this.drop(this.log[i]!);
+      for (let i = 2 * bank * LOG; i < 2 * (bank * LOG + fills); i++) this.drop(this.log[i]!);
     } else {
       const start = this.offset(bank);
       this.u8.fill(0xff, start, start + TLB_BANK_BYTES);
@@ -213,14 +239,20 @@ export class TlbPool {
   }
 
   private dropSlot(bank: number, lo: number, hi: number): void {
-    const { i32 } = this;
-    let at = this.offset(bank) / 4 + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
-    for (let table = 0; table < 3; table++, at += TABLE_WORDS) {
-      if (i32[at] === (lo & ~0xfff) && i32[at + 1] === hi) this.drop(at);
+    const start = this.offset(bank) / 4;
+    const first = ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
+    const second = secondTlbIndex(lo) * ENTRY_WORDS;
+    for (let table = 0; table < 3; table++) {
+      this.dropIf(start + table * TABLE_WORDS + first, lo, hi);
+      this.dropIf(start + SECOND[table]! + second, lo, hi);
     }
   }
 
-  /** Drops the entries whose address agrees with `lo` under `mask` and has the high half `hi`, in all three tables. */
+  private dropIf(at: number, lo: number, hi: number): void {
+    if (this.i32[at] === (lo & ~0xfff) && this.i32[at + 1] === hi) this.drop(at);
+  }
+
+  /** Drops the entries whose address agrees with `lo` under `mask` and has the high half `hi`, in all tables. */
   private dropRange(bank: number, lo: number, hi: number, mask: number): void {
     const { i32 } = this;
     const start = this.offset(bank) / 4;
@@ -230,18 +262,23 @@ export class TlbPool {
     }
   }
 
-  private dropArenaPage(bank: number, start: number, arenaPage: number): void {
-    const { i32, log } = this;
+  /** Drops the write entries of an arena page (-1: of all). */
+  private dropArenaPage(bank: number, arenaPage: number): void {
+    const start = this.offset(bank) / 4;
+    const [first, second] = [start + TABLE_WORDS, start + SECOND_WRITES];
     const fills = this.fills[bank]!;
     if (fills <= LOG) {
-      for (let i = bank * LOG; i < bank * LOG + fills; i++) {
-        const at = log[i]!;
-        if (at >= start && at < start + TABLE_WORDS && (i32[at]! + i32[at + 2]!) >>> 12 === arenaPage) this.drop(at);
+      for (let i = 2 * bank * LOG; i < 2 * (bank * LOG + fills); i++) {
+        const at = this.log[i]!;
+        if ((at >= first && at < first + TABLE_WORDS) || (at >= second && at < second + SECOND_WORDS)) this.dropPage(at, arenaPage);
       }
       return;
     }
-    for (let at = start; at < start + TABLE_WORDS; at += ENTRY_WORDS) {
-      if ((i32[at]! + i32[at + 2]!) >>> 12 === arenaPage) this.drop(at);
-    }
+    for (let at = first; at < first + TABLE_WORDS; at += ENTRY_WORDS) this.dropPage(at, arenaPage);
+    for (let at = second; at < second + SECOND_WORDS; at += ENTRY_WORDS) this.dropPage(at, arenaPage);
+  }
+
+  private dropPage(at: number, arenaPage: number): void {
+    if (arenaPage < 0 || (this.i32[at]! + this.i32[at + 2]!) >>> 12 === arenaPage) this.drop(at);
   }
 }
