@@ -77,9 +77,8 @@ export const controlRows: readonly EntryCheck<VmrunView>[] = [
   row({
     id: 'svm.c.iopm',
     subject: 'IOPM_BASE_PA',
-    condition: 'I/O intercept',
+    condition: 'always',
     rule: 'all 12 KiB lie below the highest physical address',
-    applies: (c) => intercepts(c, ExitCode.IOIO),
     ok: (c) => within(c, Vmcb.IOPM_BASE, 12288),
     say: (c) => `IOPM_BASE_PA is ${hex64(c, Vmcb.IOPM_BASE)}: its 12 KiB reach beyond physical addresses`,
     mutate: (c) => set(c, Vmcb.IOPM_BASE + 1, 1 << 31),
@@ -87,9 +86,8 @@ export const controlRows: readonly EntryCheck<VmrunView>[] = [
   row({
     id: 'svm.c.msrpm',
     subject: 'MSRPM_BASE_PA',
-    condition: 'MSR intercept',
+    condition: 'always',
     rule: 'all 8 KiB lie below the highest physical address',
-    applies: (c) => intercepts(c, ExitCode.MSR),
     ok: (c) => within(c, Vmcb.MSRPM_BASE, 8192),
     say: (c) => `MSRPM_BASE_PA is ${hex64(c, Vmcb.MSRPM_BASE)}: its 8 KiB reach beyond physical addresses`,
     mutate: (c) => set(c, Vmcb.MSRPM_BASE + 1, 1 << 31),

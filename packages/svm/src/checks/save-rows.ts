@@ -200,6 +200,7 @@ export const saveRows: readonly EntryCheck<VmrunView>[] = [
     ok: pdptesOk,
     say: (c) => `one of the four page-directory pointers at CR3 (${hex64(c, Vmcb.CR3)}) is present with reserved bits set`,
     mutate: (c) => {
+      c.i32[c.v + Vmcb.NESTED_CONTROL] = 0;
       c.i32[c.v + Vmcb.EFER] = efer(c) & ~(Efer.LME | Efer.LMA);
       c.i32[c.v + Vmcb.CR4] = cr4(c) | Cr4.PAE;
       const at = c.svm.memory.arenaOffsetOf((c.i32[c.v + Vmcb.CR3]! & ~0x1f) >>> 0);
