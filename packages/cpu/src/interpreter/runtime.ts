@@ -1,5 +1,6 @@
 import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, importedFunction, type Val } from '@nestvm/emit';
 import { Mode, Segment, vcpuState } from '@nestvm/isa';
+import { SECOND_TLB_ENTRIES, secondTlbOffset, TLB_ENTRIES, TlbEntry, TlbTable } from '@nestvm/mmu';
 import { ExitReason, Record } from './record.js';
 
 const I = 'i32' as const;
@@ -25,22 +26,37 @@ const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, 
 export const hostCommit: FunctionRef = importedFunction('hostCommit', { params: [I, I], results: [] });
 const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
 
-const slow = (name: string, host: FunctionRef): FunctionDefinition =>
+/**
+ * What the second level of a TLB table knows: when it has the page, it goes into the first level too, and `found` gets its host address. Not while alignment
+ * is checked, since an access may be here for that alone.
+ */
+function askSecondLevel(c: Code, table: 'READ' | 'WRITE', found: (host: Val<32>) => void): void {
+  const [cpu, linear, bytes] = [c.param(1, 32), c.param(2, 64), c.param(3, 32)];
+  const low = linear.trunc(32);
+  const first = c.load('i32.load', 32, cpu, table === 'READ' ? at.tlbRead : at.tlbWrite);
+  const index = low.shrU(12).xor(low.shrU(22));
+  const second = first.add(secondTlbOffset(TlbTable[table])).add(index.and(SECOND_TLB_ENTRIES - 1).shl(4));
+  const last = linear.add(bytes.sub(1).zext(64)).and(~0xfffn);
+  const hit = c.load('i64.load', 64, second, TlbEntry.TAG).eq(last);
+  c.if(hit.and(c.load('i32.load', 32, cpu, at.mode).and(Mode.ALIGN).isZero()), () => {
+    c.store('v128.store', first.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4)), c.load('v128.load', 128, second, 0));
+    found(low.add(c.load('i32.load', 32, second, TlbEntry.ADDEND)));
+  });
+}
+
+const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): FunctionDefinition =>
   defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
+    askSecondLevel(c, table, (address) => c.return(address));
     c.store('i64.store', c.param(1, 32), c.param(2, 64), at.slowAddress);
     c.return(c.call(host, 32, c.param(0, 32), c.param(1, 32), c.param(3, 32)));
   });
 
-/** Slow accesses: (record, cpu, linear, bytes) → host address, or 0 after a fault. */
-export const slowRead = slow('slowRead', hostRead);
-export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], results: [I] }, (c) => {
-  const [cpu, bytes] = [c.param(1, 32), c.param(3, 32)];
-  c.store('i64.store', cpu, c.param(2, 64), at.slowAddress);
-  const host = c.call(hostWrite, 32, c.param(0, 32), cpu, bytes);
-  c.if(host.leU(1), () => c.return(host));
-  const is = (size: number, then: () => void): void =>
+/** Copies the first bytes of the scratch to a host address, and returns that: (cpu, host, bytes). */
+const storeScratch = defineFunction('storeScratch', { params: [I, I, I], results: [I] }, (c) => {
+  const [cpu, host, bytes] = [c.param(0, 32), c.param(1, 32), c.param(2, 32)];
+  const is = (size: number, store: () => void): void =>
     c.if(bytes.eq(size), () => {
-      then();
+      store();
       c.return(host);
     });
   is(8, () => c.store('i64.store', host, c.load('i64.load', 64, cpu, at.scratch)));
@@ -50,8 +66,19 @@ export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], res
   c.copyMemory(host, cpu.add(at.scratch), bytes);
   c.return(host);
 });
-export const slowModify = slow('slowModify', hostModify);
-export const slowProbe = slow('slowProbe', hostProbe);
+
+/** Slow accesses: (record, cpu, linear, bytes) → host address, or 0 after a fault. */
+export const slowRead = slow('slowRead', hostRead, 'READ');
+export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], results: [I] }, (c) => {
+  const [cpu, bytes] = [c.param(1, 32), c.param(3, 32)];
+  askSecondLevel(c, 'WRITE', (address) => c.tailCall(storeScratch, cpu, address, bytes));
+  c.store('i64.store', cpu, c.param(2, 64), at.slowAddress);
+  const host = c.call(hostWrite, 32, c.param(0, 32), cpu, bytes);
+  c.if(host.leU(1), () => c.return(host));
+  c.tailCall(storeScratch, cpu, host, bytes);
+});
+export const slowModify = slow('slowModify', hostModify, 'WRITE');
+export const slowProbe = slow('slowProbe', hostProbe, 'WRITE');
 
 /** Leaves the engine. */
 export function leave(c: Code, cpu: Val<32>, record: Val<32>, reason: number): void {
