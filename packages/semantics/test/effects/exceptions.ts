@@ -48,3 +48,12 @@ export const excusedOperands: readonly Exception[] = [
     reason: 'without shadow stacks it does nothing (SDM Vol. 2, "RDSSPD")',
   },
 ];
+
+/** Flags that are not as documented. */
+export const excusedFlags: readonly Exception[] = [
+  {
+    mnemonic: /^FU?COMIP?$/,
+    complaint: /^does not clear 0x[0-9]+$/,
+    reason: 'an unmasked invalid operation leaves all flags alone (SDM Vol. 2, "FCOMI")',
+  },
+];

@@ -134,7 +134,7 @@ function fieldsOf(code: Code, form: Form): Fields {
     base: constant(offset.gpr + 8 * registerOf(form, 'base')),
     index: constant(isGather ? offset.vec + 64 * registerOf(form, 'index') : offset.gpr + 8 * registerOf(form, 'index')),
     scale: constant(1),
-    displacement: constant(0x24),
+    displacement: constant(0x40),
     segment: constant(3),
     immediate: () => code.param(1, 64),
     immediate32: () => (fromRegister ? code.constant(32, offset.vec + 64 * registerOf(form, 'is4')) : code.param(1, 64).trunc(32)),
