@@ -1,8 +1,9 @@
-import type { EventKind, Vcpu, Virtualization } from '@nestvm/cpu';
+import type { EventKind, NestedReport, Vcpu, Virtualization } from '@nestvm/cpu';
 import { GUEST_MODE, Place, Shadow } from '@nestvm/cpu/extension';
 import type { SensitiveEvent } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
+import { inspectActivity } from './activity.js';
 import type { VmrunView } from './checks/view.js';
 import { SvmContext } from './context.js';
 import { exitIndexName } from './exits/codes.js';
@@ -52,6 +53,10 @@ export class Svm implements Virtualization {
 
   get ledger(): SvmContext['ledger'] {
     return this.context.ledger;
+  }
+
+  inspect(): readonly NestedReport[] {
+    return inspectActivity(this.context);
   }
 
   exitName(reason: number): string {

@@ -1,12 +1,14 @@
-import type { NestedContext, TransitionCounters, Vcpu, Virtualization } from '@nestvm/cpu';
+import type { NestedContext, NestedReport, TransitionCounters, Vcpu, Virtualization } from '@nestvm/cpu';
 import { NestedLedger } from '@nestvm/cpu';
 import { type EventKind, type Place, Shadow } from '@nestvm/cpu/extension';
 import type { SensitiveEvent } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
+import { inspectActivity } from './activity.js';
 import { VirtualApic } from './apic/virtual-apic.js';
 import type { VmxCapabilities } from './capabilities/capabilities.js';
 import { createCapabilities, generationOf } from './capabilities/capabilities.js';
+import { EntryContext } from './checks/context.js';
 import { ControlsInForce } from './controls-in-force.js';
 import { mergedControl, visibleControl } from './intercepts/control-registers.js';
 import { interceptEvent } from './intercepts/events.js';
@@ -64,6 +66,8 @@ export class Vmx implements Virtualization {
   readonly controls = new ControlsInForce();
   readonly exitRecord = new ExitRecord();
   readonly space: GuestSpace = createGuestSpace();
+  /** What the entry checks look at. */
+  readonly entryContext: EntryContext;
   readonly timer: PreemptionTimer;
   readonly apic: VirtualApic;
   readonly counters: TransitionCounters = { entries: 0, failedEntries: 0, exits: new Float64Array(EXIT_REASONS) };
@@ -98,6 +102,7 @@ export class Vmx implements Virtualization {
       generation: generationOf(eax),
       ...(options.without === undefined ? {} : { without: options.without }),
     });
+    this.entryContext = new EntryContext(options.memory, this.capabilities);
     this.nowhere = options.memory.arena.allocate(`vmx nowhere ${cpu.index}`, 4096, 4096) >>> 2;
     this.timer = new PreemptionTimer(cpu, options.clock);
     this.apic = new VirtualApic(this);
@@ -111,6 +116,11 @@ export class Vmx implements Virtualization {
 
   get blocksInit(): boolean {
     return this.on;
+  }
+
+  /** Physical address of the VMXON region. */
+  get vmxonAddress(): number {
+    return addressAt(this.cpu.w, VmxWord.VMXON_POINTER);
   }
 
   /** Makes the VMCS at a physical address current, or none (-1). */
@@ -195,6 +205,10 @@ export class Vmx implements Virtualization {
 
   scaleTsc(): void {
     scaleTsc(this);
+  }
+
+  inspect(): readonly NestedReport[] {
+    return inspectActivity(this);
   }
 
   exitName(reason: number): string {

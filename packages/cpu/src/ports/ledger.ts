@@ -15,8 +15,39 @@ export interface NestedContext {
   root: number;
   /** VPID or ASID at the last entry. */
   tag: number;
-  /** Time of the last VMCLEAR, -1 when there was none since the last entry. */
+  /** Time of the last VMCLEAR, -1 when there was none since the last entry; and what its page held then, as a hash. */
   clearedNs: number;
+  clearedHash: number;
+}
+
+/**
+ * How active a nested guest is: running now, ready to be resumed on a CPU, put aside by VMCLEAR, only prepared (or over), or without an extension that is on.
+ * The first three forbid saving the machine.
+ */
+export type NestedClass = 'executing' | 'resident' | 'parked' | 'configured' | 'off';
+
+/** What an extension says of one VMCS or VMCB when it is asked whether its L2 is active: plain data for programs, sentences for people. */
+export interface NestedReport {
+  readonly cpu: number;
+  readonly pa: number;
+  readonly kind: 'vmcs' | 'vmcb';
+  readonly class: NestedClass;
+  readonly entries: number;
+  readonly lastEntryAgoNs: number;
+  readonly lastExit: string;
+  readonly root: number;
+  readonly why: string;
+  readonly clearsWhen: string;
+}
+
+/** Guest time without an entry after which an empty nested root alone says that the L2 is over: a running one maps its code at its next entry. */
+export const QUIET_NS = 1e9;
+
+/** True when none of the 512 entries of a nested root table (EPT or NPT) is present, so that nothing can execute under it; false without a root. */
+export function isEmptyRoot(read32: (address: number) => number, root: number, presentMask: number): boolean {
+  if (root === 0) return false;
+  for (let entry = 0; entry < 4096; entry += 8) if ((read32(root + entry) & presentMask) !== 0) return false;
+  return true;
 }
 
 /** Which contexts of nested guests exist on one vCPU, and when they ran: what decides whether an L2 is active. */
@@ -44,6 +75,7 @@ export class NestedLedger {
         root: 0,
         tag: 0,
         clearedNs: -1,
+        clearedHash: 0,
       };
       this.byAddress.set(pa, context);
     }
@@ -61,6 +93,12 @@ export class NestedLedger {
     this.last = null;
     if (pa === undefined) this.byAddress.clear();
     else this.byAddress.delete(pa);
+  }
+
+  /** Drops what was active on a vCPU: after its reset. */
+  forgetCpu(index: number): void {
+    this.last = null;
+    for (const [pa, context] of this.byAddress) if (context.activeOn === index) this.byAddress.delete(pa);
   }
 
   /** All contexts, in the order of their first entries. */

@@ -1,6 +1,6 @@
 import type { SensitiveEvent } from '@nestvm/isa';
 import type { Vcpu } from '../vcpu.js';
-import type { NestedLedger } from './ledger.js';
+import type { NestedLedger, NestedReport } from './ledger.js';
 
 /** What delivers an event: it decides the error code's EXT bit, privilege checks of gates, and which intercepts apply. */
 export const EventKind = {
@@ -93,6 +93,8 @@ export interface Virtualization {
   /** Name of an index of `counters.exits`. */
   exitName(reason: number): string;
   readonly ledger: NestedLedger;
+  /** Judges every context of the ledger; call it between two instructions. */
+  inspect(): readonly NestedReport[];
   /** Told about every entry that failed its checks, with what `explain` needs still in memory. */
   onFailedEntry: ((cpu: Vcpu) => void) | null;
 }

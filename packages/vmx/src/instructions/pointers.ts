@@ -1,4 +1,5 @@
 import { dataAddress, type Instruction, Outcome, writeLinear } from '@nestvm/cpu/extension';
+import { regionHash } from '../activity.js';
 import { Proc2 } from '../controls/controls.js';
 import { VmcsHeader } from '../fields/layout.js';
 import { addressAt, VmxWord } from '../state.js';
@@ -35,6 +36,7 @@ function noteClear(vmx: Vmx, address: number): void {
   context.launched = false;
   context.activeOn = -1;
   context.clearedNs = vmx.cpu.clock.nowNs();
+  context.clearedHash = regionHash(vmx, address);
 }
 
 /** Makes a VMCS current (SDM Vol. 3, VMPTRLD). */

@@ -1,0 +1,86 @@
+import type { NestedClass, NestedContext, NestedReport } from '@nestvm/cpu';
+import { isEmptyRoot, QUIET_NS } from '@nestvm/cpu';
+import { GUEST_MODE, SMM } from '@nestvm/cpu/extension';
+import type { Vmx } from './vmx.js';
+
+/** Guest time after VMXOFF in which a context with a nested root still counts: some hypervisors leave VMX operation between two runs of one L2. */
+const GRACE_NS = 2e9;
+const REGION_WORDS = 1024;
+/** An EPT entry is present when any of its read, write and execute bits is set. */
+const EPT_PRESENT = 7;
+
+/** Hash of a VMCS region, by which a later look tells whether software has overwritten it. */
+export function regionHash(vmx: Vmx, address: number): number {
+  const first = vmx.wordsAt(address);
+  let hash = 0x811c9dc5;
+  for (let word = first; word < first + REGION_WORDS; word++) hash = Math.imul(hash ^ vmx.i32[word]!, 0x01000193);
+  return hash;
+}
+
+interface Verdict {
+  readonly class: NestedClass;
+  readonly why: string;
+  readonly clearsWhen: string;
+}
+
+const over = (why: string): Verdict => ({ class: 'configured', why, clearsWhen: '' });
+
+/** A context that is launched on the CPU, which is in VMX operation. */
+function resident(context: NestedContext, emptyRoot: boolean, quietNs: number): Verdict {
+  if (emptyRoot && quietNs >= QUIET_NS) return over('Its EPT root has had no entry for a second, so nothing can execute under it.');
+  return {
+    class: 'resident',
+    why: `It was launched on CPU ${context.activeOn}, which is in VMX operation, so VMRESUME can continue it at any time.`,
+    clearsWhen: 'It ends when its hypervisor shuts the guest down: VMCLEAR and an empty EPT root, or VMXOFF.',
+  };
+}
+
+/** A context that VMCLEAR or VMXOFF has put aside. */
+function parked(vmx: Vmx, context: NestedContext, emptyRoot: boolean, nowNs: number): Verdict {
+  if (emptyRoot) return over('It was cleared, and its EPT root is empty: its guest is gone.');
+  if (context.clearedNs >= 0 && regionHash(vmx, context.pa) !== context.clearedHash)
+    return over('It was cleared, and its page has been overwritten since.');
+  if (!vmx.on) {
+    if (nowNs - context.lastExitNs >= GRACE_NS) return { class: 'off', why: 'VMXOFF has ended VMX operation on its CPU.', clearsWhen: '' };
+    return {
+      class: 'parked',
+      why: 'VMXOFF came a moment ago; some hypervisors leave VMX operation between two runs of a living L2.',
+      clearsWhen: 'It clears by itself two seconds of guest time after its last exit.',
+    };
+  }
+  return {
+    class: 'parked',
+    why: 'VMCLEAR has put it aside, as hypervisors do when they move a vCPU to another CPU.',
+    clearsWhen: 'It clears when its EPT root is empty, when its page is used for something else, or on VMXOFF.',
+  };
+}
+
+function judge(vmx: Vmx, context: NestedContext, nowNs: number): Verdict {
+  const { cpu } = vmx;
+  if (context === vmx.context && cpu.w[GUEST_MODE] !== 0) {
+    const smm = cpu.w[SMM] !== 0 ? ' (in SMM)' : '';
+    return {
+      class: 'executing',
+      why: `CPU ${cpu.index} is in VMX non-root operation${smm}: its L2 runs right now.`,
+      clearsWhen: 'It ends when L2 shuts down.',
+    };
+  }
+  const emptyRoot = isEmptyRoot((address) => vmx.memory.read32(address), context.root, EPT_PRESENT);
+  if (context.launched && context.activeOn === cpu.index && vmx.on) return resident(context, emptyRoot, nowNs - context.lastExitNs);
+  return parked(vmx, context, emptyRoot, nowNs);
+}
+
+/** Judges every VMCS that this vCPU has entered. */
+export function inspectActivity(vmx: Vmx): readonly NestedReport[] {
+  const nowNs = vmx.cpu.clock.nowNs();
+  return vmx.ledger.list().map((context) => ({
+    cpu: vmx.cpu.index,
+    pa: context.pa,
+    kind: context.kind,
+    entries: context.entries,
+    lastEntryAgoNs: nowNs - context.lastEntryNs,
+    lastExit: context.lastExitReason < 0 ? '' : `${vmx.exitName(context.lastExitReason)} (${context.lastExitReason})`,
+    root: context.root,
+    ...judge(vmx, context, nowNs),
+  }));
+}
