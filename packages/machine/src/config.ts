@@ -1,6 +1,7 @@
 import type { BootFile, BootModule } from '@nestvm/boot';
 import type { CpuModel } from '@nestvm/isa/models';
 import type { BoardName, BoardPart } from './boards.js';
+import type { TlbConfig } from './tlb-debug.js';
 
 /** What the host gives to a machine. The defaults are deterministic, so that a run repeats and works anywhere. */
 export interface HostServices {
@@ -60,6 +61,8 @@ export interface MachineConfig {
   readonly rtcSeconds?: number;
   /** Seed of RDRAND and RDSEED (default 1). */
   readonly seed?: number;
+  /** Debugging of address translation. */
+  readonly tlb?: TlbConfig;
   readonly host?: HostServices;
   /** False: a reset ends the run (default true: the machine starts again). */
   readonly reboot?: boolean;

@@ -10,6 +10,7 @@ export type { ByteSink, ClockConfig, HostServices, ImageConfig, MachineConfig, M
 export { createEventLoopHost, createMemoryHost } from './host.js';
 export type { EventLoop } from './host.js';
 export type { ExitCount, LevelCounts } from './levels.js';
+export type { TlbConfig } from './tlb-debug.js';
 export type { MachineTrace } from './trace.js';
 export { MachineError } from './errors.js';
 export type { MachineErrorCode } from './errors.js';

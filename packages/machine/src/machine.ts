@@ -14,6 +14,7 @@ import { type LevelCounts, levelCounts } from './levels.js';
 import { attachExtension, resolveNesting } from './nested.js';
 import { cpuCount, Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
+import { tlbOptions } from './tlb-debug.js';
 import { installTrace, type MachineTrace } from './trace.js';
 
 const MEBIBYTE = 2 ** 20;
@@ -155,7 +156,13 @@ export class Machine {
     const random = createDeterministicRandom(config.seed ?? 1);
     return Array.from({ length: count }, (_, index) => {
       const base = arena.allocate(`vcpu ${index}`, vcpuState.size, 64);
-      const mmu = new Mmu({ memory, vcpuBase: base, maxPhysicalAddress: config.cpu.physicalBits, pages1g: config.cpu.has('pdpe1gb') });
+      const mmu = new Mmu({
+        memory,
+        vcpuBase: base,
+        maxPhysicalAddress: config.cpu.physicalBits,
+        pages1g: config.cpu.has('pdpe1gb'),
+        ...tlbOptions(config.tlb, index, arena.memory.buffer, base),
+      });
       const cpu = new Vcpu({
         index,
         buffer: arena.memory.buffer,

@@ -338,7 +338,7 @@ export class Mmu extends TranslationCaches {
     const { i32 } = this;
     if (access !== type || !this.mayCache(user) || i32[slot] !== (lo & ~0xfff) || i32[slot + 1] !== (hi | 0)) return false;
     const page = i32[slot + 3]! >>> 0;
-    if (this.walker.hlatPage < 0) {
+    if (sanitizer.mustJudge(slot)) {
       const fresh = this.shadow(lo, hi);
       const rights = user ? fresh.entry?.user : fresh.entry?.supervisor;
       const judged = type === Access.WRITE && !user && (this.context & Context.WP) === 0 ? true : rights?.[ACCESS_NAMES[type]!] === true;

@@ -31,11 +31,19 @@ const KINDS = ['read', 'write', 'execute'] as const;
 /** Accessed and dirty flags change by themselves. */
 const FLAGS = { guest: 0x60n, nested: 0x360n };
 
+/** Where a cached translation came from, and the count of writes when it was last found to agree. */
+interface Source {
+  readonly steps: readonly ShadowStep[];
+  checked: number;
+}
+
 /** Remembers which entries each cached translation came from, and who wrote them last. */
 export class Sanitizer {
   /** Arena offset of a bank without entries: generated code gets it, so that every access comes to be judged. */
   readonly emptyBank: number;
-  private readonly sources = new Map<number, readonly ShadowStep[]>();
+  private readonly sources = new Map<number, Source>();
+  /** Counts writes to pages that hold table entries: without one, nothing can have become stale. */
+  private writes = 0;
   private readonly writers = new Map<number, bigint>();
 
   constructor(
@@ -54,16 +62,24 @@ export class Sanitizer {
 
   /** A translation was put into the slot at word `slot`. */
   filled(slot: number, steps: readonly ShadowStep[]): void {
-    this.sources.set(slot, steps);
+    this.sources.set(slot, { steps, checked: this.writes });
     for (const { address } of steps) {
       const at = this.memory.arenaOffsetOf(address);
       if (at >= 0) this.memory.setFlag((at / PAGE_BYTES) >>> 0, PageFlag.WATCHED);
     }
   }
 
+  /** Whether the translation in a slot may disagree with the tables by now. */
+  mustJudge(slot: number): boolean {
+    const source = this.sources.get(slot);
+    if (source === undefined || source.checked === this.writes) return false;
+    source.checked = this.writes;
+    return true;
+  }
+
   /** The translation in a slot is used: reports it when a fresh walk disagrees, once for each fill. `mayStill` says whether the fresh entry allows the access. */
   used(slot: number, type: number, lo: number, hi: number, cachedPage: number, fresh: Shadow, mayStill: boolean): void {
-    const steps = this.sources.get(slot);
+    const steps = this.sources.get(slot)?.steps;
     if (steps === undefined) return;
     const page = fresh.entry === undefined ? -1 : Math.floor(fresh.entry.physical / PAGE_BYTES) % 0x1_0000_0000;
     if (page === cachedPage && mayStill) return;
@@ -84,6 +100,7 @@ export class Sanitizer {
   }
 
   private noteWrite(at: number, length: number): void {
+    this.writes++;
     const rip = this.options.where?.();
     if (rip === undefined) return;
     for (let word = at - (at % 4); word < at + length; word += 4) this.writers.set(word, rip);
