@@ -1,10 +1,11 @@
 import { buildModule, type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import { type OpcodeRow, vcpuState } from '@nestvm/isa';
-import type { Engine } from '../src/context.js';
 import { Context } from '../src/context.js';
 import type { Emitter } from '../src/emitter.js';
 import type { Facts } from '../src/facts.js';
 import type { Fields } from '../src/fields.js';
+import { GuestHost, PageFault } from './support/guest-host.js';
+import { markedEngine } from './support/marked-engine.js';
 
 const { offset } = vcpuState;
 /** Arena offset of the vCPU state, and of the byte that RSI (memory operands) points to. */
@@ -16,7 +17,7 @@ export const VVVV = 2;
 export const RM = 3;
 export const IS4 = 4;
 export const BASE = 6;
-/** `faultVector` when nothing faulted. */
+/** What `run` gives when nothing faulted. */
 export const NO_FAULT = 0xffffffff;
 
 /** One form of one row, to be compiled. */
@@ -28,43 +29,6 @@ export interface Form {
   readonly operandSize: 16 | 32 | 64;
   /** Compiles the immediate in, as the JIT does; else it is a parameter. */
   readonly immediate?: number;
-}
-
-const LOADS = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
-const STORES = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
-
-/** Linear addresses are arena offsets; addresses from `limit` on fault with #PF. */
-function flatEngine(limit: number): Engine {
-  const unused = (): never => {
-    throw new Error('the vector instructions do not end blocks');
-  };
-  const check = (x: Context, linear: Val<64>, bytes: number): Val<32> => {
-    x.code.if(linear.add(bytes).gtU(limit), () => engine.fault(x, 14));
-    return linear.trunc(32);
-  };
-  const engine: Engine = {
-    load: (x, width, linear) => x.code.load(LOADS[width], width, check(x, linear, width / 8)),
-    store: (x, width, linear, value) => x.code.store(STORES[width], check(x, linear, width / 8), value),
-    modify: (x, width, linear) => {
-      const address = check(x, linear, width / 8);
-      return { read: () => x.code.load(LOADS[width], width, address), write: (value) => x.code.store(STORES[width], address, value) };
-    },
-    probeWrite: (x, bytes, linear) => void check(x, linear, bytes),
-    hostAddress: (x) => x.const(32, 0),
-    checkSegment: unused,
-    fault: (x, vector) => {
-      x.set32('faultVector', x.const(32, vector));
-      x.code.return();
-    },
-    next: unused,
-    jumpDirect: unused,
-    fallThrough: unused,
-    jumpIndirect: unused,
-    repeat: unused,
-    system: unused,
-    isLast: unused,
-  };
-  return engine;
 }
 
 function registerOffset(method: string, n: number): number {
@@ -101,7 +65,7 @@ function fieldsOf(code: Code, form: Form): Fields {
 }
 
 /** The function that does one form. */
-function functionOf(form: Form, emitter: Emitter, limit: number): FunctionDefinition {
+function functionOf(form: Form, emitter: Emitter): FunctionDefinition {
   const facts: Facts = {
     row: form.row,
     operandSize: form.operandSize,
@@ -119,7 +83,7 @@ function functionOf(form: Form, emitter: Emitter, limit: number): FunctionDefini
     vectorLength: form.vectorLength,
   };
   return defineFunction(form.name, { params: ['i32'], results: [] }, (code) => {
-    const x = new Context(code, code.constant(32, CPU), facts, fieldsOf(code, form), flatEngine(limit));
+    const x = new Context(code, code.constant(32, CPU), facts, fieldsOf(code, form), markedEngine);
     emitter(x);
   });
 }
@@ -129,12 +93,18 @@ export class VectorMachine {
   readonly memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
   readonly bytes = new Uint8Array(this.memory.buffer);
   readonly view = new DataView(this.memory.buffer);
+  private readonly host: GuestHost;
   private readonly exports: Record<string, (immediate: number) => void>;
 
   constructor(forms: readonly (readonly [Form, Emitter])[], limit = 0x9000) {
-    const functions = forms.map(([form, emitter]) => functionOf(form, emitter, limit));
+    const functions = forms.map(([form, emitter]) => functionOf(form, emitter));
     const module = buildModule({ frame: { memoryPages: 1, memoryMaximum: 1 }, functions });
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module), { env: { memory: this.memory } });
+    this.host = new GuestHost(this.memory.buffer, CPU, (linear, bytes) => {
+      if (linear + BigInt(bytes) > BigInt(limit)) throw new PageFault();
+      return Number(linear);
+    });
+    const compiled = new WebAssembly.Module(module);
+    const instance = new WebAssembly.Instance(compiled, { env: { memory: this.memory, ...this.host.imports(compiled) } });
     this.exports = instance.exports as Record<string, (immediate: number) => void>;
     this.view.setBigUint64(CPU + offset.gpr + 8 * BASE, BigInt(DATA), true);
     this.view.setUint32(CPU + offset.mxcsr, 0x1f80, true);
@@ -167,9 +137,15 @@ export class VectorMachine {
 
   /** Runs one form; the vector of the fault, or NO_FAULT. */
   run(name: string, immediate = 0): number {
-    this.set32('faultVector', NO_FAULT);
-    this.exports[name]!(immediate);
-    return this.get32('faultVector');
+    this.host.log.length = 0;
+    try {
+      this.exports[name]!(immediate);
+    } catch (error) {
+      if (error instanceof PageFault) return 14;
+      throw error;
+    }
+    const fault = this.host.log.find((line) => line.startsWith('guest.fault'));
+    return fault === undefined ? NO_FAULT : Number(fault.split(' ')[1]);
   }
 
   /** CF PF AF ZF SF OF at their places in RFLAGS. */

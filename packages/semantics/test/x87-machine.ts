@@ -1,38 +1,14 @@
 import { buildModule, type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import { type OpcodeRow, opcodeRows, vcpuState } from '@nestvm/isa';
-import type { Engine } from '../src/context.js';
 import { Context } from '../src/context.js';
 import type { Fields } from '../src/fields.js';
 import { x87Meanings } from '../src/x87/index.js';
+import { GuestHost } from './support/guest-host.js';
+import { markedEngine } from './support/marked-engine.js';
 
 const { offset } = vcpuState;
 const CPU = 0x1000;
 const DATA = 0x8000;
-const LOADS = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
-const STORES = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
-const unused = (): never => {
-  throw new Error('x87 instructions do not need this');
-};
-
-const engine: Engine = {
-  load: (x, width, linear) => x.code.load(LOADS[width], width, linear.trunc(32)),
-  store: (x, width, linear, value) => x.code.store(STORES[width], linear.trunc(32), value),
-  probeWrite: () => undefined,
-  fault: (x, vector) => {
-    x.set32('faultVector', x.const(32, vector));
-    x.code.return();
-  },
-  modify: unused,
-  hostAddress: unused,
-  checkSegment: unused,
-  next: unused,
-  jumpDirect: unused,
-  fallThrough: unused,
-  jumpIndirect: unused,
-  repeat: unused,
-  system: unused,
-  isLast: unused,
-};
 
 /** The row that a vector's name means: mnemonic, and `_m32`, `_0` (ST, STi), `_i` (STi). */
 function rowOf(name: string): OpcodeRow {
@@ -88,7 +64,7 @@ function handler(name: string): FunctionDefinition {
       aligned: false,
       vectorLength: 0,
     } as const;
-    x87Meanings[row.mnemonic]!(new Context(code, code.constant(32, CPU), facts, fields, engine));
+    x87Meanings[row.mnemonic]!(new Context(code, code.constant(32, CPU), facts, fields, markedEngine));
   });
 }
 
@@ -98,11 +74,14 @@ export class X87Machine {
   readonly view = new DataView(this.memory.buffer);
   readonly bytes = new Uint8Array(this.memory.buffer);
   readonly data = this.bytes.subarray(DATA, DATA + 256);
+  private readonly host = new GuestHost(this.memory.buffer, CPU, Number);
   private readonly handlers: Record<string, () => void>;
 
   constructor(names: readonly string[]) {
     const module = buildModule({ frame: { memoryPages: 1, memoryMaximum: 1 }, functions: names.map(handler) });
-    this.handlers = new WebAssembly.Instance(new WebAssembly.Module(module), { env: { memory: this.memory } }).exports as Record<string, () => void>;
+    const compiled = new WebAssembly.Module(module);
+    const env = { memory: this.memory, ...this.host.imports(compiled) };
+    this.handlers = new WebAssembly.Instance(compiled, { env }).exports as Record<string, () => void>;
   }
 
   get(field: keyof typeof offset): number {
@@ -125,9 +104,10 @@ export class X87Machine {
   }
   /** Runs one instruction; the vector of its fault or -1. */
   run(name: string): number {
-    this.set('faultVector', 0xffffffff);
+    this.host.log.length = 0;
     this.handlers[name]!();
-    return this.get('faultVector') | 0;
+    const fault = this.host.log.find((line) => line.startsWith('guest.fault'));
+    return fault === undefined ? -1 : Number(fault.split(' ')[1]);
   }
 }
 

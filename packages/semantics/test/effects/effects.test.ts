@@ -8,8 +8,8 @@ import { operandsOf } from '../../src/instruction.js';
 import { meanings } from '../../src/meanings.js';
 import { setStackPointer, stackLinear, stackPointer } from '../../src/stack.js';
 import { excusedOperands, excusedWrites } from './exceptions.js';
+import { locationOf, SIGNATURE, writeForm } from './form-code.js';
 import { type Form, forms } from './forms.js';
-import { locationOf, SIGNATURE, writeForm } from './marked-engine.js';
 import { effectsRules } from './rules.js';
 
 function effectsOfForm(form: Form, emitter: Emitter = meanings[form.row.mnemonic]!): Effects {

@@ -1,9 +1,9 @@
 import { vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
+import { LENT } from '../support/marked-engine.js';
 import { excusedFlags } from './exceptions.js';
 import { type Form, forms } from './forms.js';
 import { CPU, DATA, DATA_BYTES, EvaluatingMachine, WasmMachine } from './machines.js';
-import { LENT } from './marked-engine.js';
 import { randomState, randomStream, readFlags, writeFlags } from './random-state.js';
 import { type DocumentedFlags, documentedFlags } from './witness.js';
 

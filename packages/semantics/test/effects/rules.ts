@@ -2,8 +2,8 @@ import type { FunctionRef, Node } from '@nestvm/emit';
 import type { CallEffect, EffectRules } from '@nestvm/emit/backends';
 import { vcpuState } from '@nestvm/isa';
 import { At } from '../../src/x87/fpu.js';
+import { LENT } from '../support/marked-engine.js';
 import type { Form } from './forms.js';
-import { LENT } from './marked-engine.js';
 
 const { offset } = vcpuState;
 
