@@ -26,21 +26,33 @@ const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, 
 export const hostCommit: FunctionRef = importedFunction('hostCommit', { params: [I, I], results: [] });
 const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
 
+/** Entry of an address in the second level of the table at `first`. */
+function secondEntry(c: Code, table: number, first: Val<32>, low: Val<32>): Val<32> {
+  const index = low
+    .shrU(12)
+    .xor(low.shrU(22))
+    .and(SECOND_TLB_ENTRIES - 1);
+  return first.add(secondTlbOffset(table)).add(index.shl(4));
+}
+
+/** Copies a second-level entry into the first level. */
+function promote(c: Code, first: Val<32>, low: Val<32>, second: Val<32>): void {
+  c.store('v128.store', first.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4)), c.load('v128.load', 128, second, 0));
+}
+
 /**
  * What the second level of a TLB table knows: when it has the page, it goes into the first level too, and `found` gets its host address. Not while alignment
  * is checked, since an access may be here for that alone.
  */
 function askSecondLevel(c: Code, table: 'READ' | 'WRITE', found: (host: Val<32>) => void): void {
   const [cpu, linear, bytes] = [c.param(1, 32), c.param(2, 64), c.param(3, 32)];
-  const low = linear.trunc(32);
   const first = c.load('i32.load', 32, cpu, table === 'READ' ? at.tlbRead : at.tlbWrite);
-  const index = low.shrU(12).xor(low.shrU(22));
-  const second = first.add(secondTlbOffset(TlbTable[table])).add(index.and(SECOND_TLB_ENTRIES - 1).shl(4));
   const last = linear.add(bytes.sub(1).zext(64)).and(~0xfffn);
+  const second = secondEntry(c, TlbTable[table], first, linear.trunc(32));
   const hit = c.load('i64.load', 64, second, TlbEntry.TAG).eq(last);
   c.if(hit.and(c.load('i32.load', 32, cpu, at.mode).and(Mode.ALIGN).isZero()), () => {
-    c.store('v128.store', first.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4)), c.load('v128.load', 128, second, 0));
-    found(low.add(c.load('i32.load', 32, second, TlbEntry.ADDEND)));
+    promote(c, first, linear.trunc(32), second);
+    found(linear.trunc(32).add(c.load('i32.load', 32, second, TlbEntry.ADDEND)));
   });
 }
 
@@ -134,7 +146,8 @@ const dispatchFunction = (blockCache: number): FunctionDefinition =>
     c.if(c.load('i32.load', 32, cpu, at.budget).ltS(0), () => leave(c, cpu, record, ExitReason.BUDGET));
     const rip = c.load('i64.load', 64, cpu, at.rip);
     const mode = c.load('i32.load', 32, cpu, at.mode);
-    const code = lookUpCode(c, cpu, codeAddress(c, cpu, rip, mode));
+    const linear = codeAddress(c, cpu, rip, mode);
+    const code = lookUpCode(c, cpu, linear);
     c.if(code.hit, () => {
       const host = code.host();
       const slot = host
@@ -151,6 +164,14 @@ const dispatchFunction = (blockCache: number): FunctionDefinition =>
           goTo(c, c.load('i32.load', 32, slot, blockCache + 8), cpu);
         },
       );
+    });
+    c.if(code.hit.isZero(), () => {
+      const first = c.load('i32.load', 32, cpu, at.tlbExec);
+      const second = secondEntry(c, TlbTable.EXEC, first, linear.trunc(32));
+      c.if(c.load('i64.load', 64, second, TlbEntry.TAG).eq(linear.and(~0xfffn)), () => {
+        promote(c, first, linear.trunc(32), second);
+        c.tailCall(dispatchRef, record, cpu);
+      });
     });
     leave(c, cpu, record, ExitReason.MISS);
   });
