@@ -101,7 +101,7 @@ export class Svm implements Virtualization {
     const control = i32[vmcb + Vmcb.INT_CONTROL]!;
     if ((control & IntControl.V_INTR_MASKING) === 0) return false;
     i32[vmcb + Vmcb.INT_CONTROL] = (control & ~IntControl.V_TPR) | value;
-    cpu.requestAttention();
+    cpu.attention = 1;
     return true;
   }
 
@@ -150,6 +150,11 @@ export class Svm implements Virtualization {
     w[SMM_GUEST] = 0;
     w[GUEST_MODE] = 1;
     this.context.mmu.enterGuest(this.context.space);
+  }
+
+  restored(): void {
+    this.ledger.forget();
+    if (this.context.mmu.inGuest) this.context.mmu.leaveGuest();
   }
 
   reset(): void {

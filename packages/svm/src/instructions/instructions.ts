@@ -74,7 +74,7 @@ function setGif(svm: SvmContext, insn: Insn, on: boolean): Outcome {
     const at = svm.vmcb + Vmcb.INT_CONTROL;
     svm.i32[at] = on ? svm.i32[at]! | IntControl.V_GIF : svm.i32[at]! & ~IntControl.V_GIF;
   } else w[INTERRUPTIBILITY] = on ? w[INTERRUPTIBILITY]! & ~Shadow.GIF : w[INTERRUPTIBILITY]! | Shadow.GIF;
-  if (on) cpu.requestAttention();
+  if (on) cpu.attention = 1;
   return Outcome.NEXT;
 }
 

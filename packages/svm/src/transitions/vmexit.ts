@@ -61,7 +61,7 @@ export function changeWorld(svm: SvmContext): void {
   cpu.vectoring = 0;
   cpu.vectoringLength = 0;
   cpu.nmiUnblocked = 0;
-  cpu.requestAttention();
+  cpu.attention = 1;
 }
 
 /** Ends guest mode: everything but the control area's results. */
