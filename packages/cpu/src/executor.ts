@@ -22,6 +22,8 @@ const EXIT_REASON = word('exitReason');
 const EXIT_RECORD = word('exitRecord');
 const BLOCK_RIP = word('blockRip');
 const TLB_EXEC = word('tlbExec');
+/** Instructions that a repeated instruction counts as each time it lets events in, after some thousands of elements. */
+const REPEAT_COST = 4096;
 const GP = 13;
 const PF = 14;
 const UD = 6;
@@ -180,8 +182,8 @@ export class Interpreter implements Executor {
         return false;
       case ExitReason.REPEAT:
         this.retreat(record);
-        // A repeated instruction that made progress counts as one, so that time goes on.
-        w[BUDGET] = w[BUDGET]! - 1;
+        // Time goes on with the elements: without this, a long run of device accesses would hold the thread for minutes.
+        w[BUDGET] = w[BUDGET]! - ((w[MODE]! & Mode.SINGLE) !== 0 ? 1 : REPEAT_COST);
         afterIteration(this.cpu);
         return false;
       default:
