@@ -61,22 +61,26 @@ export function handlerKey(insn: Readonly<Instruction>, mode: number): number {
   return insn.row.id * (1 << 19) + bits;
 }
 
-/** The key of a handler for plain 64-bit code: flat, 64-bit addresses, no alignment checks, 48-bit canonical addresses. */
+/** The key of a handler for plain 64-bit code: 64-bit addresses, no alignment checks; `based` with the base of FS or GS, `la57` with 57-bit canonical addresses. */
 export function packKey(form: {
   readonly id: number;
-  readonly operandSize: 32 | 64;
+  readonly operandSize: 16 | 32 | 64;
   readonly memory: boolean;
-  readonly indexed: boolean;
-  readonly rep: number;
+  readonly indexed?: boolean;
+  readonly rep?: number;
+  readonly based?: boolean;
+  readonly la57?: boolean;
 }): number {
   const bits =
     sizeCode(form.operandSize) |
     (sizeCode(64) << 2) |
     ((form.memory ? 1 : 0) << 4) |
-    (form.rep << 5) |
+    ((form.rep ?? 0) << 5) |
     (1 << 7) |
     (sizeCode(64) << 8) |
-    ((form.indexed ? 1 : 0) << 10);
+    ((form.indexed ? 1 : 0) << 10) |
+    ((form.based ? 1 : 0) << 11) |
+    ((form.la57 ? 1 : 0) << 17);
   return form.id * (1 << 19) + bits;
 }
 

@@ -1,5 +1,5 @@
 import type { OpcodeRow } from '@nestvm/isa';
-import { packKey } from './facts.js';
+import { checksTarget, packKey } from './facts.js';
 
 const CONDITIONS = ['O', 'NO', 'B', 'AE', 'E', 'NE', 'BE', 'A', 'S', 'NS', 'P', 'NP', 'L', 'GE', 'LE', 'G'];
 /** What compiled code consists of, by how often kernels and programs run it. */
@@ -52,11 +52,23 @@ const COMMON = new Set([
   'SHLD',
   'CLD',
   'LFENCE',
+  'MFENCE',
   'ENDBR64',
+  'PREFETCHT0',
+  'PREFETCHW',
+  'POPCNT',
+  'TZCNT',
+  'CLI',
+  'STI',
+  'PUSHF',
+  'SWAPGS',
+  'IDIV',
   ...CONDITIONS.map((c) => `J${c}`),
   ...CONDITIONS.map((c) => `CMOV${c}`),
   ...CONDITIONS.map((c) => `SET${c}`),
 ]);
+/** Of those, what kernels do to per-CPU data (through FS and GS), and in 16 bits. */
+const PLAIN = new Set(['MOV', 'ADD', 'SUB', 'AND', 'OR', 'XOR', 'CMP', 'TEST', 'INC', 'DEC', 'MOVZX', 'PUSH', 'XADD', 'CMPXCHG']);
 /** Rows that kernels repeat with REP. */
 const REPEATED = new Set(['MOVS', 'STOS']);
 const SIZED = new Set(['v', 'z', 'y']);
@@ -67,26 +79,36 @@ function sizesOf(row: OpcodeRow): readonly (32 | 64)[] {
   return row.operands.length === 0 || row.operands.some((o) => SIZED.has(o.type) || o.method === 'rAX') ? [32, 64] : [32];
 }
 
+/** Forms of a row in plain 64-bit code. */
+function formsOf(row: OpcodeRow): number[] {
+  const { id } = row;
+  if (REPEATED.has(row.mnemonic)) return sizesOf(row).flatMap((operandSize) => [0, 1].map((rep) => packKey({ id, operandSize, memory: true, rep })));
+  const either = row.operands.some((o) => o.method === 'E');
+  const always = row.operands.some((o) => o.method === 'M' || o.method === 'O');
+  const inMemory = always || either;
+  const keys: number[] = [];
+  const widths = checksTarget(row) ? [false, true] : [false];
+  for (const operandSize of sizesOf(row)) {
+    for (const la57 of widths) {
+      if (!always) keys.push(packKey({ id, operandSize, memory: false, la57 }));
+      if (inMemory) keys.push(...[false, true].map((indexed) => packKey({ id, operandSize, memory: true, indexed, la57 })));
+    }
+    if (inMemory && PLAIN.has(row.mnemonic)) keys.push(packKey({ id, operandSize, memory: true, based: true }));
+  }
+  if (PLAIN.has(row.mnemonic) && row.operands.some((o) => o.type === 'v')) {
+    if (!always) keys.push(packKey({ id, operandSize: 16, memory: false }));
+    if (inMemory) keys.push(packKey({ id, operandSize: 16, memory: true }));
+  }
+  return keys;
+}
+
 /**
  * Keys of the handlers that 64-bit code needs most. They are compiled together at the start: few large modules start faster, and run faster,
  * than many small ones.
  */
 export function seedKeys(rows: readonly OpcodeRow[]): number[] {
-  const keys: number[] = [];
-  for (const row of rows) {
-    if (row.encoding !== 'legacy' || row.mode64 === 'invalid') continue;
-    const repeated = REPEATED.has(row.mnemonic);
-    if (!COMMON.has(row.mnemonic) && !repeated) continue;
-    const either = row.operands.some((o) => o.method === 'E');
-    const always = row.operands.some((o) => o.method === 'M' || o.method === 'O');
-    for (const operandSize of sizesOf(row)) {
-      const key = (memory: boolean, indexed: boolean, rep = 0): number => packKey({ id: row.id, operandSize, memory, indexed, rep });
-      if (repeated) keys.push(key(true, false), key(true, false, 1));
-      else {
-        if (!always) keys.push(key(false, false));
-        if (always || either) keys.push(key(true, false), key(true, true));
-      }
-    }
-  }
-  return [...new Set(keys)];
+  const wanted = rows.filter(
+    (row) => row.encoding === 'legacy' && row.mode64 !== 'invalid' && (COMMON.has(row.mnemonic) || REPEATED.has(row.mnemonic)),
+  );
+  return [...new Set(wanted.flatMap(formsOf))];
 }
