@@ -183,6 +183,12 @@ export class TlbPool {
     this.drop(this.offset(this.current) / 4 + SECOND[table]! + (index & (SECOND_TLB_ENTRIES - 1)) * ENTRY_WORDS);
   }
 
+  /** Forgets everything in the current bank. */
+  forgetCurrent(): void {
+    this.stale[this.current] = 1;
+    this.clearCurrent();
+  }
+
   private find(key: number, pkru: number, pkrs: number): number {
     const hash = (Math.imul(key ^ Math.imul(pkru, 0x85ebca6b) ^ pkrs ^ Math.imul(this.space, 0x27d4eb2f), 0x9e3779b1) >>> 26) & (HINTS - 1);
     const hint = this.hints[hash]!;
