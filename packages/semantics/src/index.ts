@@ -15,6 +15,7 @@ export { meanings } from './meanings.js';
 export { alu, instruction, operandsOf, widen } from './instruction.js';
 export { integerOperand, operandWidth } from './operand.js';
 export type { Operand } from './operand.js';
+export { explainInstruction } from './explain.js';
 export { vectorMeanings } from './vector/index.js';
 export { SemanticsError } from './errors.js';
 export type { SemanticsErrorCode } from './errors.js';

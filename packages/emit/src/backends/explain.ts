@@ -77,7 +77,7 @@ class Explainer {
   private statement(s: Statement, body: readonly Statement[], i: number): void {
     switch (s.kind) {
       case 'define':
-        if (s.node.uses > 1 || (s.node.uses === 1 && isReading(s.node) && effectFollows(body, i))) this.name(s.node, this.compute(s.node));
+        if (s.node.uses > 1 || (s.node.uses === 1 && this.isReading(s.node) && effectFollows(body, i))) this.name(s.node, this.compute(s.node));
         break;
       case 'store':
         this.line(`${this.place(s.address, s.offset, s.memory.bytes)} ← ${this.text(s.value)}`);
@@ -104,6 +104,12 @@ class Explainer {
       default:
         this.transfer(s);
     }
+  }
+
+  /** True when the value depends on when it is looked at; what has a name was looked at when it got it. */
+  private isReading(node: Node): boolean {
+    if (this.named.has(node)) return false;
+    return node.kind === Kind.LOAD || node.kind === Kind.GET || node.args.some((arg) => this.isReading(arg));
   }
 
   private transfer(s: Statement): void {
@@ -187,10 +193,6 @@ class Explainer {
     return `${name}(${[...texts, ...(node.instruction!.lane ? [`lane ${node.index}`] : [])].join(', ')})`;
   }
 }
-
-/** Values used more than once have names, made in their time. */
-const isReading = (node: Node): boolean =>
-  node.kind === Kind.LOAD || node.kind === Kind.GET || node.args.some((arg) => arg.uses === 1 && isReading(arg));
 
 /** True when something with an effect comes before the next line that could use the value: then its time matters. */
 function effectFollows(body: readonly Statement[], i: number): boolean {
