@@ -156,14 +156,17 @@ export class Vmx implements Virtualization {
   }
 
   reset(): void {
-    this.region = -1;
-    this.regionAddress = -1;
+    this.restored();
+  }
+
+  restored(): void {
     this.timer.stop();
     this.singleStep = false;
     this.trapPending = false;
     this.ledger.forget();
     this.context = null;
     if (this.mmu.inGuest) this.mmu.leaveGuest();
+    this.locateRegion();
   }
 
   intercept(_cpu: Vcpu, event: SensitiveEvent, length: number, number: number, write: boolean, extra: number): boolean {

@@ -1,6 +1,7 @@
 import { GPR, type Instruction, MODE, Outcome, readRm, writeRm } from '@nestvm/cpu/extension';
 import { Mode } from '@nestvm/isa';
 import { Misc } from '../capabilities/capabilities.js';
+import { sectionsOfField } from '../checks/table.js';
 import { Proc2 } from '../controls/controls.js';
 import { F, FieldArea, FieldWidth, fieldOrdinal, fields, VmcsHeader, wordOfOrdinal } from '../fields/layout.js';
 import { addressAt, pageOf } from '../state.js';
@@ -91,5 +92,5 @@ function store(vmx: Vmx, region: number, ordinal: number, high: boolean, long: b
     i32[at] = cpu.lo & lowMask[ordinal]!;
     i32[at + 1] = long ? cpu.hi & highMask[ordinal]! : 0;
   }
-  i32[region + VmcsHeader.CLEAN_GROUPS] = 0;
+  i32[region + VmcsHeader.CLEAN_GROUPS] = i32[region + VmcsHeader.CLEAN_GROUPS]! & ~sectionsOfField[ordinal]!;
 }
