@@ -55,7 +55,7 @@ function hammer(machine: Machine, operations: number, next: (below: number) => n
   return done;
 }
 
-describe('every port and address', () => {
+describe('every port and address', { timeout: 300_000 }, () => {
   it.each(boardNames)('%s', (board) => {
     const machine = machineWith('real', [0xf4], { board });
     const done = hammer(machine, 1_000_000, random(boardNames.indexOf(board) + 77));
@@ -67,7 +67,7 @@ describe('every port and address', () => {
   });
 });
 
-describe('random code', () => {
+describe('random code', { timeout: 300_000 }, () => {
   it.each([
     ['real', 16],
     ['protected', 32],
@@ -90,7 +90,10 @@ describe('random code', () => {
       machine.clock.advanceTo(machine.clock.nowNs() + next(100_000));
     }
     const retired = executor!.retired - before;
-    const listed = [...faults].sort((a, b) => a[0] - b[0]).map(([vector, count]) => `${vector}:${count}`);
+    const listed = [...faults]
+      .filter(([vector]) => vector < 32)
+      .sort((a, b) => a[0] - b[0])
+      .map(([vector, count]) => `${vector}:${count}`);
     console.log(`random ${bits}-bit code: ${retired} instructions in ${rounds} programs, ${[...ends].join(' ')}; deliveries ${listed.join(' ')}`);
     expect(retired).toBeGreaterThanOrEqual(1_000_000);
     // The usual suspects must have come up, or the programs were not random enough to mean anything.

@@ -12,11 +12,12 @@ export function random(seed: number): (below: number) => number {
   };
 }
 
-const CODE = 0x8000;
+/** Above what the loader needs: its GDT and page tables are in the first 64 KiB. */
+const IDT = 0x20000;
+const HANDLERS = 0x30000;
 const CODE_BYTES = 0x1000;
-const IDT = 0x1000;
-const HANDLERS = 0x3000;
-const STACK = 0xf000;
+/** Code and stack, in 16-bit code by a segment of its own. */
+const PLACES = { 16: { segment: 0x1000, code: 0x8000, stack: 0xf000 }, 32: { segment: 0, code: 0x18000, stack: 0x1f000 } } as const;
 /** Vectors that push an error code. */
 const WITH_ERROR = new Set([8, 10, 11, 12, 13, 14, 17, 21]);
 
@@ -33,9 +34,8 @@ const HANDLER = {
 const DROP = { 16: [], 32: [0x83, 0xc4, 0x04], 64: [0x48, 0x83, 0xc4, 0x08] } as const;
 
 function gate(bits: 16 | 32 | 64, selector: number, offset: number): number[] {
-  const low = [offset & 0xff, offset >> 8];
-  if (bits === 16) return [...low, 0, 0];
-  const head = [...low, selector & 0xff, selector >> 8, 0, 0x8e, 0, 0];
+  if (bits === 16) return [offset & 15, 0, (offset >> 4) & 0xff, offset >> 12];
+  const head = [offset & 0xff, (offset >> 8) & 0xff, selector & 0xff, selector >> 8, 0, 0x8e, (offset >> 16) & 0xff, offset >>> 24];
   return bits === 32 ? head : [...head, 0, 0, 0, 0, 0, 0, 0, 0];
 }
 
@@ -61,12 +61,18 @@ const LIKELY = [0x0f, 0x66, 0xf2, 0xf3, 0x48, 0x0f, 0xc5, 0xc4, 0x8b, 0x89, 0xff
 /** Puts random code, registers and handlers into a machine that has just been reset; `bits` is the mode it starts in. */
 export function scramble(machine: Machine, bits: 16 | 32 | 64, next: (below: number) => number): void {
   const cpu = machine.cpus[0]!;
+  const { segment, code, stack } = PLACES[bits === 16 ? 16 : 32];
   writeHandlers(machine, bits);
   machine.memory.write(
-    CODE,
+    segment * 16 + code,
     Uint8Array.from({ length: CODE_BYTES }, () => (next(4) === 0 ? LIKELY[next(LIKELY.length)]! : next(256))),
   );
   for (let i = 0; i < 16; i++) cpu.setGpr(i, BigInt(next(3) === 0 ? next(0x10000) : next(2 ** 32)));
-  cpu.setGpr(Gpr.RSP, BigInt(STACK));
-  cpu.rip = BigInt(CODE);
+  cpu.setGpr(Gpr.RSP, BigInt(stack));
+  cpu.rip = BigInt(code);
+  if (bits !== 16) return;
+  for (const register of [Segment.CS, Segment.SS]) {
+    cpu.h[vcpuState.offset.segSelector / 2 + register] = segment;
+    cpu.set64('segBase', BigInt(segment * 16), register);
+  }
 }
