@@ -214,6 +214,30 @@ describe('output', () => {
     expect(off).toMatchObject({ status: 0, err: expect.stringContaining('[levels] only L1 ran: no VM entries') });
   });
 
+  it('says why a VMLAUNCH failed, with -d vmx', async () => {
+    const code = [
+      // CR4.VMXE; the revision identifier into both regions; VMXON, VMCLEAR, VMPTRLD, VMLAUNCH of a VMCS that is all zeros.
+      ...[0x0f, 0x20, 0xe0, 0x0d, ...le32(0x2000), 0x0f, 0x22, 0xe0],
+      // CR0.NE is set already in long mode's entry state, or made so: mov rax, cr0; or eax, 0x20; mov cr0, rax.
+      ...[0x0f, 0x20, 0xc0, 0x0d, ...le32(0x20), 0x0f, 0x22, 0xc0],
+      ...[0xb9, ...le32(0x480), 0x0f, 0x32],
+      ...[0x89, 0x04, 0x25, ...le32(0x20000), 0x89, 0x04, 0x25, ...le32(0x21000)],
+      // The operands: two pointers in memory.
+      ...[0xc7, 0x04, 0x25, ...le32(0x22000), ...le32(0x20000), 0xc7, 0x04, 0x25, ...le32(0x22008), ...le32(0x21000)],
+      ...[0xf3, 0x0f, 0xc7, 0x34, 0x25, ...le32(0x22000)],
+      ...[0x66, 0x0f, 0xc7, 0x34, 0x25, ...le32(0x22008)],
+      ...[0x0f, 0xc7, 0x34, 0x25, ...le32(0x22008)],
+      ...[0x0f, 0x01, 0xc2],
+      ...exit(1),
+    ];
+    const options = ['--nested', '-cpu', 'host', '-serial', 'null', '-no-reboot', '-d', 'vmx', '--levels'];
+    const { status, err } = await nestvm(...guestIn('long', code), ...options);
+    expect(status).toBe(3);
+    expect(err).toMatch(/cpu0: vmx: VM entry fails with .*; \d+ checks of \d+ fail:\n/);
+    expect(err).toMatch(/IA32_VMX_(TRUE_)?PINBASED_CTLS/);
+    expect(err).toMatch(/\[levels\] 0 VM entries of \d+ contexts, 1 failed/);
+  });
+
   it('repeats exactly with -icount', async () => {
     // rdtsc; jmp through a delay loop; the time stamp's bytes go to COM1 as they are.
     const code = [0xb9, 0x00, 0x10, 0xe2, 0xfe, 0x0f, 0x31, 0xba, 0xf8, 0x03, 0xee, 0x88, 0xe0, 0xee, ...exit(0)];

@@ -4,7 +4,7 @@ import { parseCpu } from '@nestvm/isa/models';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
 import { attachSvm, explainEntry as explainVmrun } from '@nestvm/svm';
-import { attachVmx } from '@nestvm/vmx';
+import { attachVmx, explainEntry as explainVmEntry, type Vmx } from '@nestvm/vmx';
 import type { MachineConfig, MachineOptions } from './config.js';
 import { MachineError } from './errors.js';
 
@@ -37,5 +37,8 @@ export function attachExtension(cpu: Vcpu, memory: PhysicalMemory, mmu: Mmu, clo
 
 /** Why the VM entry that a vCPU tried last has failed, a line for each check; call it while the VMCS or VMCB is as it was. */
 export function explainFailedEntry(cpu: Vcpu): readonly string[] {
-  return cpu.virtualization?.ledger.kind === 'vmcb' ? explainVmrun(cpu) : [];
+  if (cpu.model.has('svm')) return explainVmrun(cpu);
+  const lines: string[] = [];
+  if (cpu.model.has('vmx')) explainVmEntry((cpu.virtualization as Vmx).entryContext, (line) => void lines.push(line));
+  return lines;
 }
