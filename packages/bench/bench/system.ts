@@ -1,16 +1,4 @@
-/**
- * `pnpm bench`: the same kernel and initramfs on Nestvm and, where it is installed, on QEMU's TCG, in turns.
- *
- * --runs N      boots per emulator (3); the best of them counts
- * --scale N     divides the work of every test (1)
- * --only a,b    only these tests
- * --machine M   QEMU's name of the machine (pc)
- * --timeout S   seconds that one boot may take (900)
- * --no-peer     without QEMU
- * --no-count    without the extra run that counts instructions (QEMU, -icount)
- * --no-micro    without the packages' own benchmarks
- * --write       also writes docs/reference/bench.md
- */
+/** `pnpm bench`: the same kernel and initramfs on Nestvm and, where it is installed, on QEMU's TCG, in turns; and the packages' own benchmarks. See `--help`. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,8 +6,23 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { BenchError, compare, formatMarkdown, type Run, type Subject } from '../src/index.js';
 import { type Emulator, watch } from './emulator.js';
+import { calibrate, startUp } from './host.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
+
+const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
+
+--runs N      boots per emulator (3); the best of them counts
+--scale N     divides the work of every test (1)
+--only a,b    only these tests
+--machine M   QEMU's name of the machine (pc)
+--timeout S   seconds that one boot may take (300)
+--no-peer     without QEMU
+--no-count    without the extra run that counts instructions (QEMU, -icount)
+--no-micro    without the packages' own benchmarks
+--write       also writes docs/reference/bench.md
+--help        this text
+`;
 
 const { values: options } = parseArgs({
   options: {
@@ -27,11 +30,12 @@ const { values: options } = parseArgs({
     scale: { type: 'string', default: '1' },
     only: { type: 'string' },
     machine: { type: 'string', default: 'pc' },
-    timeout: { type: 'string', default: '900' },
+    timeout: { type: 'string', default: '300' },
     'no-peer': { type: 'boolean' },
     'no-count': { type: 'boolean' },
     'no-micro': { type: 'boolean' },
     write: { type: 'boolean' },
+    help: { type: 'boolean' },
   },
   // pnpm hands over a `--` of its own.
   args: process.argv.slice(2).filter((argument) => argument !== '--'),
@@ -80,7 +84,17 @@ async function countInstructions(machine: readonly string[]): Promise<Map<string
   return new Map([...run.tests].map(([name, { guestSeconds }]) => [name, guestSeconds * 1e9]));
 }
 
-/** Every `packages/X/bench/*.bench.ts` is a script that prints its own results. */
+/** Output of one benchmark of a package: a script that prints, or a file of vitest's. */
+function runMicro(file: string): string {
+  const isVitest = readFileSync(join(root, file), 'utf8').includes("from 'vitest'");
+  const command = isVitest ? ['vitest', 'bench', '--run', file] : ['tsx', '--conditions=@nestvm/source', file];
+  const env = { ...process.env, NO_COLOR: '1', CI: '1' };
+  const { stdout, stderr, status } = spawnSync('pnpm', ['exec', ...command], { cwd: root, encoding: 'utf8', timeout: 180_000, env });
+  if (status !== 0) return `failed${status === null ? ' (180 s were not enough)' : ''}:\n${stderr.trim()}`;
+  return stdout.trim().replaceAll(root, '');
+}
+
+/** Every `packages/X/bench/*.bench.ts`. */
 function microBenchmarks(): string {
   const files = readdirSync(join(root, 'packages')).flatMap((name) => {
     const folder = join(root, 'packages', name, 'bench');
@@ -92,9 +106,9 @@ function microBenchmarks(): string {
   });
   return files
     .map((file) => {
-      console.error(file.slice(root.length));
-      const { stdout, stderr, status } = spawnSync('pnpm', ['exec', 'tsx', '--conditions=@nestvm/source', file], { cwd: root, encoding: 'utf8' });
-      return `### ${file.slice(root.length)}\n\n\`\`\`\n${(status === 0 ? stdout : `failed:\n${stderr}`).trim()}\n\`\`\`\n`;
+      const name = file.slice(root.length);
+      console.error(name);
+      return `### ${name}\n\n\`\`\`\n${runMicro(name)}\n\`\`\`\n`;
     })
     .join('\n');
 }
@@ -105,6 +119,14 @@ function hostLine(): string {
   return `Node ${process.versions.node}, ${peer}, ${model ?? 'unknown CPU'}, machine \`${options.machine}\`, ${options.runs} runs each, work divided by ${options.scale}.`;
 }
 
+function startUpLine(emulators: readonly Emulator[]): string {
+  const times = emulators.map((emulator) => {
+    const time = startUp(emulator);
+    return `${emulator.name} ${time ? `${time.wallMs.toFixed(0)} ms (${time.cpuMs.toFixed(0)} ms of CPU)` : 'failed'}`;
+  });
+  return `From the start of the process through the guest's first instructions to its end: ${times.join(', ')}.`;
+}
+
 const explanation = `# Benchmarks
 
 The same Debian kernel and initramfs boot on both emulators in turns and run the same programs (\`tools/guests/programs/nbench.c\`), whose results must be equal. CPU time is
@@ -113,16 +135,30 @@ Printed by \`pnpm bench --write\`.
 `;
 
 async function main(): Promise<void> {
+  if (options.help) {
+    console.log(HELP);
+    return;
+  }
+  const before = calibrate();
   const machine = machineArguments();
   const peer = !options['no-peer'] && has('qemu-system-x86_64');
-  const subjects = await runInTurns(peer ? [nestvm, qemu] : [nestvm], machine);
+  const emulators = peer ? [nestvm, qemu] : [nestvm];
+  const subjects = await runInTurns(emulators, machine);
   const instructions = peer && !options['no-count'] ? await countInstructions(machine) : new Map<string, number>();
   const table = formatMarkdown(compare(subjects, instructions));
   const micro = options['no-micro'] ? '' : microBenchmarks();
-  const text = `${hostLine()}\n\n${table}${micro ? `\n## Packages\n\n${micro}` : ''}`;
+  const after = calibrate();
+  const calibration = `Calibration: ${before.toFixed(0)} before and ${after.toFixed(0)} after, in millions of turns of a xorshift loop in a second of CPU time.`;
+  const text = `${hostLine()}\n${calibration}\n${startUpLine(emulators)}\n\n${table}${micro ? `\n## Packages\n\n${micro}` : ''}`;
   console.log(text);
   if (options.write) writeFileSync(join(root, 'docs/reference/bench.md'), `${explanation}\n${text}`);
   if (subjects[0].runs.some((run) => !run.complete)) process.exitCode = 1;
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof BenchError)) throw error;
+  console.error(`bench: ${error.message}`);
+  process.exitCode = 2;
+}
