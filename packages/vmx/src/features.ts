@@ -1,0 +1,218 @@
+import type { NestedFeature } from '@nestvm/cpu';
+import { eptVpidRows, miscRows } from './capabilities/tables.js';
+import type { ControlGroup } from './controls/controls.js';
+import { controlGroups } from './controls/controls.js';
+import type { ControlFacts, ControlRow } from './controls/table.js';
+
+/** Tests by what they show; the reference page names them. */
+const TEST = {
+  exits: 'packages/vmx/test/exits.test.ts',
+  behaviour: 'packages/vmx/test/behaviour.test.ts',
+  instructions: 'packages/vmx/test/instructions.test.ts',
+  checks: 'packages/vmx/test/checks.test.ts',
+  capabilities: 'packages/vmx/src/capabilities/capabilities.test.ts',
+  guests: 'packages/guests/test/guests.test.ts',
+  ept: 'packages/mmu/test/nested.property.test.ts',
+  tags: 'packages/mmu/test/nested-invalidation.test.ts',
+} as const;
+type Test = keyof typeof TEST;
+
+/** Controls by the test that sets them and looks at what follows. Every other control is exercised, if at all, by real hypervisors only. */
+const TESTED: Readonly<Record<string, Test>> = Object.fromEntries(
+  (
+    [
+      [
+        'exits',
+        'proc1.HLT_EXITING proc1.INVLPG_EXITING proc1.MWAIT_EXITING proc1.RDPMC_EXITING proc1.RDTSC_EXITING proc1.CR3_LOAD_EXITING proc1.CR3_STORE_EXITING ' +
+          'proc1.CR8_LOAD_EXITING proc1.CR8_STORE_EXITING proc1.MOV_DR_EXITING proc1.UNCONDITIONAL_IO_EXITING proc1.USE_IO_BITMAPS proc1.USE_MSR_BITMAPS ' +
+          'proc1.MONITOR_EXITING proc1.PAUSE_EXITING proc1.MONITOR_TRAP_FLAG proc1.INTERRUPT_WINDOW_EXITING proc1.NMI_WINDOW_EXITING proc1.ACTIVATE_SECONDARY_CONTROLS ' +
+          'pin.ACTIVATE_PREEMPTION_TIMER pin.VIRTUAL_NMIS pin.NMI_EXITING proc2.DESCRIPTOR_TABLE_EXITING proc2.WBINVD_EXITING proc2.PAUSE_LOOP_EXITING ' +
+          'proc2.RDRAND_EXITING proc2.RDSEED_EXITING proc2.ENABLE_VM_FUNCTIONS',
+      ],
+      ['guests', 'proc2.ENABLE_EPT exit.HOST_ADDRESS_SPACE_SIZE entry.IA32E_MODE_GUEST'],
+    ] as const
+  ).flatMap(([test, names]) => names.split(' ').map((name): [string, Test] => [name, test])),
+);
+
+/** CPU features without which a control has nothing to control, and which no CPU model here has. */
+const MISSING: Readonly<Record<string, string>> = {
+  'cet-ss': 'CET',
+  fred: 'FRED',
+  mpx: 'MPX',
+  pks: 'PKS',
+  pmu: 'performance counters',
+  uintr: 'user interrupts',
+  waitpkg: 'WAITPKG',
+};
+
+/** A feature that works: Y with its test, P without one. */
+const works = (group: string, name: string, test?: Test): NestedFeature =>
+  test === undefined
+    ? { group, name, status: 'P', evidence: 'works in hypervisors that run; no test of its own' }
+    : { group, name, status: 'Y', evidence: TEST[test] };
+
+function ofFacts(group: string, name: string, facts: ControlFacts | undefined, test: Test | undefined): NestedFeature {
+  const missing = facts?.feature === undefined ? undefined : MISSING[facts.feature];
+  if (facts?.refused !== undefined) return { group, name, status: 'N', evidence: facts.refused };
+  if (missing !== undefined) return { group, name, status: 'N', evidence: `no CPU model here has ${missing}; the entry checks are there` };
+  return works(group, name, test);
+}
+
+const ofControls = (group: ControlGroup): NestedFeature[] =>
+  group.rows.map((row: ControlRow) => ofFacts(group.title, `${group.key}.${row[1]} ${row[2]}`, row[3], TESTED[`${group.key}.${row[0]}`]));
+
+/** Rows of one group: names, each with its test, a reason why not (after `!`), or nothing. */
+const named = (group: string, rows: readonly (readonly [name: string, test?: Test | `!${string}`])[]): NestedFeature[] =>
+  rows.map(([name, test]) =>
+    test?.startsWith('!') === true ? { group, name, status: 'N', evidence: test.slice(1) } : works(group, name, test as Test | undefined),
+  );
+
+const SMM = '!out of scope: dual-monitor treatment of SMM';
+const NO_FRED = '!no CPU model here has FRED; the entry checks are there';
+
+const instructions = named('instructions', [
+  ['VMXON (with the IA32_FEATURE_CONTROL gate)', 'instructions'],
+  ['VMXOFF', 'instructions'],
+  ['VMCLEAR', 'instructions'],
+  ['VMPTRLD', 'instructions'],
+  ['VMPTRST', 'instructions'],
+  ['VMREAD and VMWRITE, to read-only fields too (MISC[29])', 'instructions'],
+  ['VMLAUNCH, VMRESUME and the launch state', 'instructions'],
+  ['VMCALL (exit from L2; VMfail 1 in root operation)', 'instructions'],
+  ['VMFUNC leaf 0', 'instructions'],
+  ['INVEPT single-context', 'instructions'],
+  ['INVEPT all-context', 'instructions'],
+  ['INVVPID individual-address', 'instructions'],
+  ['INVVPID single-context', 'instructions'],
+  ['INVVPID all-context', 'instructions'],
+  ['INVVPID single-context, retaining globals', 'instructions'],
+  ['GETSEC (SMX, TXT)', '!out of scope: TXT'],
+]);
+
+const capabilities: readonly NestedFeature[] = [
+  ...named('capability MSRs', [
+    ['IA32_VMX_BASIC: revision, size, memory type, INS/OUTS information, TRUE_ MSRs', 'capabilities'],
+    ['BASIC[56] hardware exceptions with and without error code', 'checks'],
+    ['BASIC[58] nested exceptions', NO_FRED],
+    ['CR0 and CR4 FIXED0 and FIXED1', 'checks'],
+    ['VMCS_ENUM', 'capabilities'],
+    ['EPT_VPID_CAP', 'capabilities'],
+    ['TRUE_ MSRs of the controls', 'capabilities'],
+    ['VMFUNC, PROCBASED_CTLS3 and EXIT_CTLS2', 'capabilities'],
+    ['IA32_VMX_MISC: timer rate, CR3 targets, length of MSR lists', 'capabilities'],
+  ]),
+  ...miscRows.map((row: ControlRow) => ofFacts('capability MSRs', `MISC[${row[1]}] ${row[2]}`, row[3], 'capabilities')),
+];
+
+const fieldGroups = named('VMCS fields', [
+  ['guest registers', 'guests'],
+  ['guest PDPTEs', 'checks'],
+  ['activity state: active, HLT, shutdown, wait-for-SIPI', 'checks'],
+  ['interruptibility state: STI, MOV SS, NMI', 'checks'],
+  ['interruptibility state: SMI, enclave', '!out of scope: dual-monitor treatment of SMM, SGX'],
+  ['pending debug exceptions', 'checks'],
+  ['VMCS link pointer', 'checks'],
+  ['guest interrupt status (RVI, SVI)'],
+  ['PML index and address', 'ept'],
+  ['guest UINV', '!no CPU model here has user interrupts'],
+  ['guest and host CET', '!no CPU model here has CET; the entry checks are there'],
+  ['guest and host PKRS', '!no CPU model here has PKS; the entry checks are there'],
+  ['guest and host FRED', NO_FRED],
+  ['host-state area', 'guests'],
+  ['CR0 and CR4 guest/host masks and read shadows', 'behaviour'],
+  ['CR3-target values', 'behaviour'],
+  ['exception bitmap, page-fault error-code mask and match', 'behaviour'],
+  ['I/O bitmaps A and B', 'exits'],
+  ['MSR bitmap', 'exits'],
+  ['VM-exit MSR-store list', 'behaviour'],
+  ['VM-exit MSR-load list', 'behaviour'],
+  ['VM-entry MSR-load list', 'behaviour'],
+  ['executive-VMCS pointer', SMM],
+  ['TSC offset and multiplier', 'behaviour'],
+  ['TPR threshold, virtual-APIC page, APIC-access page'],
+  ['EOI-exit bitmaps'],
+  ['posted-interrupt vector and descriptor'],
+  ['EPTP, EPTP list, VM-function controls'],
+  ['VMREAD and VMWRITE bitmaps'],
+  ['#VE information address and EPTP index'],
+  ['PLE_Gap and PLE_Window', 'exits'],
+  ['ENCLS-, ENCLV- and PCONFIG-exiting bitmaps', '!out of scope: SGX'],
+  ['XSS-exiting bitmap'],
+  ['HLAT pointer, PID-pointer table'],
+  ['PASID directories, instruction timeout', '!out of scope'],
+  ['exit reason, qualification, linear and physical address, interruption information, lengths', 'exits'],
+  ['IDT-vectoring information'],
+  ['I/O RCX, RSI, RDI, RIP', SMM],
+  ['VM-instruction error', 'instructions'],
+  ['VMX-abort indicator'],
+  ['shadow-VMCS indicator', 'instructions'],
+  ['injected- and original-event data', NO_FRED],
+]);
+
+const ept: readonly NestedFeature[] = [
+  ...eptVpidRows.map((row: ControlRow) =>
+    ofFacts('EPT and VPID', `${row[1] < 32 ? 'EPT' : 'VPID'}: ${row[2]}`, row[3], row[1] < 23 ? 'ept' : 'tags'),
+  ),
+  ...named('EPT and VPID', [
+    ['memory types and IPAT', 'ept'],
+    ['EPT violations with linear address', 'behaviour'],
+    ['EPT misconfiguration', 'behaviour'],
+    ['EPTP-list switching'],
+    ['TLB tagged by VPID', 'tags'],
+    ['EP4TA-tagged caching across entries', 'tags'],
+  ]),
+];
+
+const apic = named('APIC virtualization', [
+  ['TPR virtualization and threshold exit'],
+  ['PPR virtualization'],
+  ['EOI virtualization and EOI exit'],
+  ['self-IPI virtualization'],
+  ['APIC-write exits'],
+  ['APIC-access exits: data'],
+  ['APIC-access exits: fetch and event delivery'],
+  ['virtual-interrupt evaluation and delivery'],
+  ['posted-interrupt processing'],
+  ['IPI virtualization'],
+  ['APIC-timer virtualization', '!not written: the manual leaves too much open'],
+]);
+
+const events = named('events and other extensions', [
+  ['event injection, types 0, 2, 3, 4, 5, 6', 'behaviour'],
+  ['injected monitor trap (type 7, vector 0)', 'behaviour'],
+  ['injection of FRED events', NO_FRED],
+  ['NMI blocking, and unblocking by IRET'],
+  ['NMI window and virtual NMIs', 'exits'],
+  ['interrupt-window exit', 'exits'],
+  ['task-switch exit'],
+  ['triple-fault exit', 'behaviour'],
+  ['INIT blocked in root operation; INIT and SIPI exits'],
+  ['monitor trap flag', 'exits'],
+  ['preemption timer across HLT'],
+  ['SMI in VMX operation (default treatment) and RSM'],
+  ['dual-monitor treatment, STM', SMM],
+  ['TXT, SMX', '!out of scope: TXT'],
+  ['Intel PT in VMX', '!out of scope: Intel PT'],
+  ['architectural LBR in VMX', '!no CPU model here has it'],
+  ['user interrupts in VMX', '!no CPU model here has it'],
+  ['CET in VMX', '!no CPU model here has it; the entry checks are there'],
+  ['FRED in VMX', NO_FRED],
+  ['PKS in VMX', '!no CPU model here has it; the entry checks are there'],
+  ['Key Locker exits', '!no CPU model here has it'],
+  ['SGX in VMX', '!out of scope: SGX'],
+  ['ENQCMD and PASID exits', '!out of scope: PASID'],
+  ['exits of RDMSR and WRMSRNS with immediate, URDMSR, UWRMSR', '!no CPU model here has them'],
+  ['SEAMCALL and TDCALL exits', '!out of scope: TDX'],
+  ['machine-check VM-entry failure (41)', '!machine checks do not happen here'],
+]);
+
+/** Every feature of VMX that a hypervisor may look for, with what shows that it works or why it is not offered. */
+export const vmxFeatures: readonly NestedFeature[] = [
+  ...instructions,
+  ...capabilities,
+  ...Object.values(controlGroups).flatMap(ofControls),
+  ...fieldGroups,
+  ...ept,
+  ...apic,
+  ...events,
+];
