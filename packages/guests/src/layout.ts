@@ -24,7 +24,7 @@ export const Layout = {
   IO_MAP: 0x130000,
   /** MSR permission map: two pages. */
   MSR_MAP: 0x134000,
-  /** Interrupt descriptors of the kernel. */
+  /** Interrupt descriptors. */
   IDT: 0x136000,
   /** General registers of the guest, by their number, 8 bytes each. */
   REGISTERS: 0x140000,
@@ -57,4 +57,9 @@ export const Variable = {
   /** VMX: whether CONTROL_01 and CONTROL_02 have been launched. */
   LAUNCHED: Layout.VARIABLES + 48,
   LAUNCHED_02: Layout.VARIABLES + 56,
+  /** Timer interrupts that this level took; 1 while one of them has still to be handed to the guest. */
+  TICKS: Layout.VARIABLES + 64,
+  PENDING: Layout.VARIABLES + 72,
+  /** SVM: the guest's global interrupt flag. VMX: 1 while an exit is asked for when the guest can take interrupts. */
+  GATE: Layout.VARIABLES + 80,
 } as const;

@@ -1,4 +1,5 @@
 import type { Texts } from './image.js';
+import { interruptsText } from './interrupts.js';
 import { Layout, Variable } from './layout.js';
 import { type Levels, programs } from './programs.js';
 
@@ -8,7 +9,7 @@ const LEAF_SIGNATURE = 0x40000000;
 const LEAF_LEVEL = 0x40000001;
 
 /** What is counted: exits of the guest by reason, and those of the guest's guest. */
-export const counted = ['cpuid', 'io', 'hlt', 'call', 'entry', 'state', 'msr', 'nested'] as const;
+export const counted = ['cpuid', 'io', 'hlt', 'call', 'entry', 'state', 'msr', 'intr', 'nested'] as const;
 
 /** An instruction that counts an exit. */
 export const count = (what: (typeof counted)[number]): string => `inc qword ptr [${Layout.COUNTERS + counted.indexOf(what) * 8}]`;
@@ -208,6 +209,10 @@ main:
   jnz .refused
   ${texts.say('on')}
   call newline
+  call set_up_ticks
+  cmp qword ptr [${Variable.LEVEL}], 1
+  jne .again
+  call set_up_timer               ; the machine's; the guests' timer interrupts come from it, level by level
 .again:
   call prefix
   ${texts.say('starts ')}
@@ -260,4 +265,5 @@ export const levelsText = (texts: Texts, levels: Levels): string =>
     copyImage,
     mapChild(levels),
     forwardByte,
+    interruptsText(0),
   ].join('\n');

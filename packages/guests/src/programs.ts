@@ -48,6 +48,16 @@ leaf:
   mov dx, 0x61                    ; a port that nobody forwards
   in al, dx
   hlt                             ; HLT
+  call set_up_ticks
+  sti
+.wait:                            ; timer interrupts, through every level below
+  hlt
+  cmp qword ptr [${Variable.TICKS}], 2
+  jb .wait
+  cli
+  call prefix
+  ${texts.say('took timer interrupts')}
+  call newline
   call prefix
   ${texts.say('ends')}
   call newline

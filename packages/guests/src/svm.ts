@@ -1,5 +1,6 @@
 import type { GuestImage } from './image.js';
 import { buildImage, Texts } from './image.js';
+import { TICK_VECTOR } from './interrupts.js';
 import { Layout, ramBytes, Variable } from './layout.js';
 import { count, levelsText, loadRegisters, saved, storeRegisters } from './levels.js';
 import { type LevelOptions, levelsOf } from './programs.js';
@@ -17,6 +18,8 @@ const Vmcb = {
   MSRPM: 0x048,
   ASID: 0x058,
   TLB_CONTROL: 0x05c,
+  VIRTUAL_INTERRUPT: 0x060,
+  SHADOW: 0x068,
   EXIT_CODE: 0x070,
   EXIT_INFO_1: 0x078,
   NESTED_PAGING: 0x090,
@@ -52,6 +55,7 @@ const Vmcb = {
 
 /** Exit codes (APM Vol. 2, Appendix C). */
 const Exit = {
+  INTR: 0x60,
   CPUID: 0x72,
   HLT: 0x78,
   IOIO: 0x7b,
@@ -64,12 +68,16 @@ const Exit = {
   CLGI: 0x85,
 } as const;
 
-/** CPUID, HLT, IOIO, MSR, shutdown; VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT. */
-const INTERCEPTS_1 = (1 << 18) | (1 << 24) | (1 << 27) | (1 << 28) | 0x80000000;
+/** INTR, CPUID, HLT, IOIO, MSR, shutdown; VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT. */
+const INTERCEPTS_1 = 1 | (1 << 18) | (1 << 24) | (1 << 27) | (1 << 28) | 0x80000000;
 const INTERCEPTS_2 = 0x7f;
 /** Both intercept bits of VM_HSAVE_PA, which belongs to the level that runs: byte and bits in the MSR permission map. */
 const HSAVE_BYTE = 0x1000 + ((0x117 * 2) >> 3);
 const HSAVE_BITS = 3 << ((0x117 * 2) & 7);
+/** V_IRQ, V_IGN_TPR, and V_INTR_MASKING: our own interrupt flag, not the guest's, decides about the machine's interrupts. */
+const V_IRQ = 1 << 8;
+const V_IGNORE_TPR = 1 << 20;
+const V_MASKING = 1 << 24;
 const GUEST_ASID = 1;
 const NESTED_ASID = 2;
 
@@ -132,6 +140,8 @@ hv_reset:                         ; the guest begins as this level did, at start
   ${store('dword', Vmcb.MSRPM, Layout.MSR_MAP)}
   ${store('dword', Vmcb.ASID, GUEST_ASID)}
   ${store('byte', Vmcb.TLB_CONTROL, 1)}
+  ${store('dword', Vmcb.VIRTUAL_INTERRUPT, V_IGNORE_TPR | V_MASKING)}
+  ${store('byte', Vmcb.VIRTUAL_INTERRUPT + 4, TICK_VECTOR)}
   ${store('dword', Vmcb.NESTED_PAGING, 1)}
   ${store('dword', Vmcb.NESTED_CR3, Layout.NESTED_01)}
   ${segment(Vmcb.ES, 0x10, DATA, FLAT)}
@@ -159,6 +169,7 @@ hv_reset:                         ; the guest begins as this level did, at start
   mov [${Variable.CURRENT}], rbx
   mov qword ptr [${Variable.NESTED}], 0
   mov qword ptr [${Variable.GUEST_ROOT}], 0
+  mov qword ptr [${Variable.GATE}], 1
   ret
 `;
 
@@ -172,21 +183,25 @@ const handlers: readonly (readonly [code: number, label: string])[] = [
   [Exit.VMRUN, 'on_vmrun'],
   [Exit.VMLOAD, 'on_vmload'],
   [Exit.VMSAVE, 'on_vmsave'],
-  [Exit.STGI, 'on_gif'],
-  [Exit.CLGI, 'on_gif'],
+  [Exit.STGI, 'on_stgi'],
+  [Exit.CLGI, 'on_clgi'],
+  [Exit.INTR, 'on_interrupt'],
 ];
 
 const run = `
 hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit code in rbx
 enter:
   clgi
+  call offer_tick
   mov rax, [${Variable.CURRENT}]
+  sti                             ; interrupts of the machine exit the guest
   vmload
   ${loadRegisters('rax')}
   vmrun
   ${storeRegisters('rax')}
   vmsave
-  stgi
+  stgi                            ; an interrupt that waits comes here, to on_tick
+  cli
   mov rbx, rax
   mov rax, [rbx+${Vmcb.RAX}]
   mov [${saved('rax')}], rax
@@ -225,9 +240,24 @@ on_io:
   mov rcx, [rbx+${Vmcb.EXIT_INFO_1 + 8}]      ; EXITINFO2: the next instruction
   sub rcx, [rbx+${Vmcb.RIP}]
   jmp resume
-on_hlt:
+on_hlt:                           ; with interrupts on, the guest waits for one
   ${count('hlt')}
   mov ecx, 1
+  mov byte ptr [rbx+${Vmcb.SHADOW}], 0
+  bt dword ptr [rbx+${Vmcb.RFLAGS}], 9
+  jnc resume
+.wait:
+  bt dword ptr [rbx+${Vmcb.VIRTUAL_INTERRUPT}], 8
+  jc resume
+  cmp qword ptr [${Variable.PENDING}], 0
+  jne resume
+  sti
+  hlt
+  cli
+  jmp .wait
+on_interrupt:                     ; on_tick has had it
+  ${count('intr')}
+  xor ecx, ecx
   jmp resume
 on_msr:                           ; VM_HSAVE_PA: this level saves its state elsewhere
   ${count('msr')}
@@ -240,10 +270,31 @@ on_call:
   jne resume
   xor eax, eax
   ret
-on_gif:                           ; the guest is not interrupted here: its global interrupt flag changes nothing
+on_stgi:
   ${count('state')}
+  mov qword ptr [${Variable.GATE}], 1
   mov ecx, 3
   jmp resume
+on_clgi:                          ; what was offered and not taken has to wait
+  ${count('state')}
+  mov qword ptr [${Variable.GATE}], 0
+  btr dword ptr [rbx+${Vmcb.VIRTUAL_INTERRUPT}], 8
+  jnc .nothing
+  mov qword ptr [${Variable.PENDING}], 1
+.nothing:
+  mov ecx, 3
+  jmp resume
+offer_tick:                       ; the guest (not its guest) gets a tick as a virtual interrupt
+  cmp qword ptr [${Variable.PENDING}], 0
+  je .no
+  cmp qword ptr [${Variable.NESTED}], 0
+  jne .no
+  cmp qword ptr [${Variable.GATE}], 0
+  je .no
+  or dword ptr [${Layout.CONTROL_01 + Vmcb.VIRTUAL_INTERRUPT}], ${V_IRQ}
+  mov qword ptr [${Variable.PENDING}], 0
+.no:
+  ret
 `;
 
 /** State that VMLOAD and VMSAVE move and VMRUN does not touch: FS and GS, LDTR, TR, then STAR to SYSENTER_EIP. */
@@ -322,6 +373,7 @@ on_vmrun:
   ${store('qword', Vmcb.MSRPM, Layout.MSR_MAP)}
   ${store('dword', Vmcb.ASID, NESTED_ASID)}
   ${store('dword', Vmcb.CLEAN, 0)}
+  or dword ptr [rbx+${Vmcb.VIRTUAL_INTERRUPT}], ${V_MASKING}
   mov rax, [rbx+${Vmcb.NESTED_CR3}]
   ${store('qword', Vmcb.NESTED_CR3, Layout.NESTED_02)}
   cmp byte ptr [rbx+${Vmcb.TLB_CONTROL}], 0
@@ -335,7 +387,10 @@ on_vmrun:
 .composed:
   mov [${Variable.CURRENT}], rbx
   mov qword ptr [${Variable.NESTED}], 1
-  jmp enter
+  mov qword ptr [${Variable.GATE}], 1
+  cmp qword ptr [${Variable.PENDING}], 0
+  je enter
+  mov qword ptr [rbx+${Vmcb.EXIT_CODE}], ${Exit.INTR}   ; a tick waits for the guest: its guest does not begin
 reflect:                          ; the guest's guest has exited: the guest, which is this same program, intercepts all that we do
   ${count('nested')}
   mov rsi, rbx
@@ -347,6 +402,7 @@ reflect:                          ; the guest's guest has exited: the guest, whi
   mov byte ptr [rbx+${Vmcb.TLB_CONTROL}], 0
   mov [${Variable.CURRENT}], rbx
   mov qword ptr [${Variable.NESTED}], 0
+  mov qword ptr [${Variable.GATE}], 0
   jmp enter
 `;
 

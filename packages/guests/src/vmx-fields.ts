@@ -6,6 +6,7 @@ export const Field = {
   EPT_POINTER: 0x201a,
   GUEST_PHYSICAL: 0x2400,
   LINK_POINTER: 0x2800,
+  INTERRUPTIBILITY: 0x4824,
   PIN_CONTROLS: 0x4000,
   PROCESSOR_CONTROLS: 0x4002,
   EXIT_CONTROLS: 0x400c,
@@ -83,7 +84,7 @@ export const hostFields: readonly FieldRow[] = [
   { field: 0x2c02, initial: EFER },
   { field: 0x4c00, initial: 0 },
   // FS GS TR GDTR IDTR, SYSENTER_ESP, SYSENTER_EIP
-  ...series(0x6c06, [0, 0, TSS_ADDRESS, 'gdt', 0, 0, 0]),
+  ...series(0x6c06, [0, 0, TSS_ADDRESS, 'gdt', Layout.IDT, 0, 0]),
   { field: Field.HOST_RIP, initial: 'vmx_exit' },
   { field: Field.MSR_BITMAP, initial: Layout.MSR_MAP },
 ];

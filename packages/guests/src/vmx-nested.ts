@@ -130,9 +130,15 @@ succeed:                          ; VMsucceed: CF PF AF ZF SF OF clear
   jmp resume
 `;
 
-const transitions = (eptPointerBits: number): string => `
+const transitions = (eptPointerBits: number, interrupt: number, window: number): string => `
 on_entry:                         ; VMLAUNCH, VMRESUME: the guest's guest runs under our VMCS for it
   ${count('entry')}
+  cmp qword ptr [${Variable.PENDING}], 0
+  je .free
+  mov rdi, [${Variable.GUEST_BLOCK}]            ; a tick waits for the guest: its guest does not begin
+  mov qword ptr [rdi+${slot(Field.EXIT_REASON)}], ${interrupt}
+  jmp leave
+.free:
   mov r9, ${Layout.CONTROL_02}
   cmp qword ptr [${Variable.LAUNCHED_02}], -1
   jne .made
@@ -147,7 +153,14 @@ on_entry:                         ; VMLAUNCH, VMRESUME: the guest's guest runs u
   call fields_to_vmcs
   mov rsi, entry_fields
   call fields_to_vmcs
+  mov edx, ${Field.PROCESSOR_CONTROLS}     ; an exit when the guest's guest can take interrupts, if the guest asks for it
+  vmread rax, rdx
+  and eax, ${~window}
   mov rdi, [${Variable.GUEST_BLOCK}]
+  mov ecx, [rdi+${slot(Field.PROCESSOR_CONTROLS)}]
+  and ecx, ${window}
+  or eax, ecx
+  vmwrite rdx, rax
   mov rax, [rdi+${slot(Field.EPT_POINTER)}]
   cmp rax, [${Variable.GUEST_ROOT}]
   je .composed
@@ -169,6 +182,7 @@ reflect:                          ; the guest's guest has exited: the guest, whi
   call fields_from_vmcs
   mov rdi, [${Variable.GUEST_BLOCK}]
   and dword ptr [rdi+${slot(Field.ENTRY_INTERRUPTION)}], 0x7fffffff
+leave:
   mov r9, ${Layout.CONTROL_01}
   call load_control
   mov rdi, [${Variable.GUEST_BLOCK}]
@@ -190,11 +204,11 @@ reflect:                          ; the guest's guest has exited: the guest, whi
 `;
 
 /** Virtualization for the guest: the VMX instructions that it executes, and the exits of its own guest. */
-export const nestedText = (eptPointerBits: number): string =>
+export const nestedText = (eptPointerBits: number, interrupt: number, window: number): string =>
   [
     readAndWrite,
     copies,
-    transitions(eptPointerBits),
+    transitions(eptPointerBits, interrupt, window),
     fieldTable(
       'guest_fields',
       guestFields.map(({ field }) => field),

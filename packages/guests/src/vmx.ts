@@ -1,5 +1,6 @@
 import type { GuestImage } from './image.js';
 import { buildImage, Texts } from './image.js';
+import { TICK_VECTOR } from './interrupts.js';
 import { Layout, ramBytes, Variable } from './layout.js';
 import { count, levelsText, loadRegisters, saved, storeRegisters } from './levels.js';
 import { type LevelOptions, levelsOf } from './programs.js';
@@ -11,9 +12,15 @@ const Msr = { FEATURE_CONTROL: 0x3a, VMX_BASIC: 0x480, PIN: 0x48d, PROCESSOR: 0x
 const FEATURE_ENABLED = 5;
 const CR4_VMXE = 0x2000;
 
+/** External-interrupt exiting. */
+const PIN = 1;
 /** HLT exiting, unconditional I/O exiting, MSR bitmaps, secondary controls. */
 const PROCESSOR = (1 << 7) | (1 << 24) | (1 << 28) | 0x80000000;
 const ENABLE_EPT = 2;
+/** Interrupt-window exiting, among the processor controls. */
+const WINDOW = 4;
+/** An external interrupt to inject, in the entry-interruption field. */
+const INJECT_TICK = 0x80000000 + TICK_VECTOR;
 /** 64-bit host; save and load IA32_EFER. */
 const EXIT_CONTROLS = (1 << 9) | (1 << 20) | (1 << 21);
 /** 64-bit guest; load IA32_EFER. */
@@ -25,6 +32,8 @@ const EPT_LEAF = 0xb7;
 
 /** Basic exit reasons (SDM Vol. 3, Appendix C). */
 const Exit = {
+  INTERRUPT: 1,
+  WINDOW: 7,
   CPUID: 10,
   HLT: 12,
   VMCALL: 18,
@@ -106,6 +115,7 @@ hv_reset:                         ; the guest begins as this level did, at start
   mov qword ptr [${Variable.LAUNCHED}], 0
   mov qword ptr [${Variable.NESTED}], 0
   mov qword ptr [${Variable.GUEST_ROOT}], 0
+  mov qword ptr [${Variable.GATE}], 0
   ret
 load_control:                     ; r9: makes this VMCS the current one
   push r9
@@ -117,7 +127,7 @@ make_control:                     ; r9: a VMCS with our controls, our host state
   vmclear qword ptr [rsp]
   pop r9
   call load_control
-  ${adjusted(Field.PIN_CONTROLS, Msr.PIN, 0)}
+  ${adjusted(Field.PIN_CONTROLS, Msr.PIN, PIN)}
   ${adjusted(Field.PROCESSOR_CONTROLS, Msr.PROCESSOR, PROCESSOR)}
   ${adjusted(Field.PROCESSOR_CONTROLS_2, Msr.PROCESSOR_2, ENABLE_EPT)}
   ${adjusted(Field.EXIT_CONTROLS, Msr.EXIT, EXIT_CONTROLS)}
@@ -161,11 +171,14 @@ const handlers: readonly (readonly [reason: number, label: string])[] = [
   [Exit.VMCLEAR, 'on_nothing'],
   [Exit.VMXON, 'on_nothing'],
   [Exit.INVEPT, 'on_invept'],
+  [Exit.INTERRUPT, 'on_interrupt'],
+  [Exit.WINDOW, 'on_window'],
 ];
 
 const run = `
 hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit reason in rbx
 enter:
+  call offer_tick
   mov edx, ${Field.HOST_RSP}
   vmwrite rdx, rsp
   mov rax, [${Variable.NESTED}]
@@ -187,6 +200,12 @@ vmx_exit:
   mov qword ptr [rax*8+${Variable.LAUNCHED}], 1
   mov edx, ${Field.EXIT_REASON}
   vmread rbx, rdx
+  cmp ebx, ${Exit.INTERRUPT}
+  jne .taken
+  sti                             ; the interrupt that waits comes here, to on_tick
+  nop
+  cli
+.taken:
   cmp qword ptr [${Variable.NESTED}], 0
   jne reflect
   ${handlers.map(([reason, label]) => `cmp ebx, ${reason}\n je ${label}`).join('\n')}
@@ -217,9 +236,61 @@ on_io:
 .in:
   mov byte ptr [${saved('rax')}], 0xff
   jmp resume
-on_hlt:
+on_hlt:                           ; with interrupts on, the guest waits for one
   ${count('hlt')}
-  jmp resume
+  mov edx, ${Field.INTERRUPTIBILITY}
+  xor eax, eax
+  vmwrite rdx, rax
+  mov edx, ${Field.GUEST_RFLAGS}
+  vmread rax, rdx
+  bt eax, 9
+  jnc resume
+.wait:
+  cmp qword ptr [${Variable.PENDING}], 0
+  jne resume
+  sti
+  hlt
+  cli
+  jmp .wait
+on_interrupt:                     ; on_tick has had it
+  ${count('intr')}
+  jmp enter
+on_window:                        ; the guest can take interrupts: offer_tick does it
+  ${count('intr')}
+  mov edx, ${Field.PROCESSOR_CONTROLS}
+  vmread rax, rdx
+  and eax, ${~WINDOW}
+  vmwrite rdx, rax
+  mov qword ptr [${Variable.GATE}], 0
+  jmp enter
+offer_tick:                       ; the guest (not its guest) gets a tick as an interrupt, now or when it can take one
+  cmp qword ptr [${Variable.PENDING}], 0
+  je .no
+  cmp qword ptr [${Variable.NESTED}], 0
+  jne .no
+  mov edx, ${Field.GUEST_RFLAGS}
+  vmread rax, rdx
+  bt eax, 9
+  jnc .later
+  mov edx, ${Field.INTERRUPTIBILITY}
+  vmread rax, rdx
+  test al, 3
+  jnz .later
+  mov edx, ${Field.ENTRY_INTERRUPTION}
+  mov eax, ${INJECT_TICK}
+  vmwrite rdx, rax
+  mov qword ptr [${Variable.PENDING}], 0
+.no:
+  ret
+.later:
+  cmp qword ptr [${Variable.GATE}], 0
+  jne .no
+  mov qword ptr [${Variable.GATE}], 1
+  mov edx, ${Field.PROCESSOR_CONTROLS}
+  vmread rax, rdx
+  or eax, ${WINDOW}
+  vmwrite rdx, rax
+  ret
 on_call:
   ${count('call')}
   cmp qword ptr [${saved('rax')}], 1
@@ -243,6 +314,8 @@ export function vmxImage(options: LevelOptions = {}): GuestImage {
   const levels = levelsOf(options, 'vmcall');
   const shared = levelsText(texts, levels);
   const rows = hostFields.length + guestFields.filter(({ initial }) => initial !== undefined).length;
-  const code = [shared, init, reset, run, nestedText(EPT_POINTER_BITS), initialFields()].join('\n').replaceAll('initial_fields_count', String(rows));
+  const code = [shared, init, reset, run, nestedText(EPT_POINTER_BITS, Exit.INTERRUPT, WINDOW), initialFields()]
+    .join('\n')
+    .replaceAll('initial_fields_count', String(rows));
   return buildImage('nestvm-vmx', code, texts, ramBytes(levels.last));
 }

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createMachine, type MachineOutcome } from '@nestvm/machine';
+import { type BoardName, createMachine, type MachineOutcome } from '@nestvm/machine';
 import type { GuestImage } from '../src/index.js';
 
 /** What a guest printed, and how it ended. */
@@ -15,11 +15,16 @@ export interface GuestRun {
   readonly exits: Readonly<Record<string, number>>;
 }
 
-/** Runs a guest on Nestvm. */
-export async function runGuest(image: GuestImage, cpu: string): Promise<GuestRun> {
+/** Runs a guest on Nestvm, where each instruction takes 2^shift ns. */
+export async function runGuest(
+  image: GuestImage,
+  cpu: string,
+  { board = 'pc', shift = 0 }: { board?: BoardName; shift?: number } = {},
+): Promise<GuestRun> {
   let text = '';
   const machine = createMachine({
-    board: 'pc',
+    board,
+    clock: { kind: 'virtual', shift, sleep: false },
     cpu,
     nested: true,
     memoryBytes: Math.max(image.memoryBytes, 16 << 20),
