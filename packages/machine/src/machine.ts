@@ -1,5 +1,5 @@
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
-import { createDeterministicRandom, Engine, Interpreter, reset, Vcpu } from '@nestvm/cpu';
+import { createDeterministicRandom, type DeterministicRandom, Engine, Interpreter, reset, Vcpu } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
 import { type Arena, createArena, MemoryError, PhysicalMemory } from '@nestvm/memory';
 import { Mmu } from '@nestvm/mmu';
@@ -14,6 +14,7 @@ import { type LevelCounts, levelCounts } from './levels.js';
 import { attachExtension, resolveNesting } from './nested.js';
 import { cpuCount, Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
+import { createMachineSnapshot, type MachineSnapshot } from './snapshot.js';
 import { tlbOptions } from './tlb-debug.js';
 import { installTrace, type MachineTrace } from './trace.js';
 
@@ -40,6 +41,8 @@ export class Machine {
   private readonly engine: Engine;
   private readonly startup: Startup;
   private readonly loop: RunLoop;
+  private readonly random: DeterministicRandom;
+  private readonly mmus: Mmu[] = [];
   private onReset: (() => void) | undefined;
 
   constructor(readonly config: MachineConfig) {
@@ -69,6 +72,7 @@ export class Machine {
         a20: (open) => this.setA20(open),
       },
     });
+    this.random = createDeterministicRandom(config.seed ?? 1);
     this.cpus = this.createCpus(count);
     this.engine = new Engine(this.arena, this.memory);
     this.executors = this.cpus.map((cpu) => new Interpreter(cpu, this.engine));
@@ -132,6 +136,13 @@ export class Machine {
     return this.executors.reduce((sum, executor) => sum + executor.retired, 0);
   }
 
+  /** This machine as `@nestvm/migration` saves and loads it. Use it only while the machine does not run. */
+  get migratable(): MachineSnapshot {
+    const { config, parts, memory, clock, cpus, mmus, platform, random, engine } = this;
+    const onTime = (): void => this.loop.timeRestored();
+    return createMachineSnapshot({ config, parts, memory, clock, cpus, mmus, platform, random, onTime, dropCode: () => engine.cache.flush() });
+  }
+
   /** Power-on or reset: devices, CPUs, and what was to be loaded. */
   reset(): void {
     this.platform.reset();
@@ -152,8 +163,7 @@ export class Machine {
   }
 
   private createCpus(count: number): Vcpu[] {
-    const { arena, memory, config, platform } = this;
-    const random = createDeterministicRandom(config.seed ?? 1);
+    const { arena, memory, config, platform, random } = this;
     return Array.from({ length: count }, (_, index) => {
       const base = arena.allocate(`vcpu ${index}`, vcpuState.size, 64);
       const mmu = new Mmu({
@@ -163,6 +173,7 @@ export class Machine {
         pages1g: config.cpu.has('pdpe1gb'),
         ...tlbOptions(config.tlb, index, arena.memory.buffer, base),
       });
+      this.mmus.push(mmu);
       const cpu = new Vcpu({
         index,
         buffer: arena.memory.buffer,

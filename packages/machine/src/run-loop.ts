@@ -77,6 +77,14 @@ export class RunLoop {
     this.options.host.wake();
   }
 
+  /** Guest time was set to that of a snapshot, while nothing runs. */
+  timeRestored(): void {
+    this.sliceStartNs = 0;
+    this.sliceStartNs = this.options.clock.nowNs();
+    this.outcome = undefined;
+    this.resetCause = undefined;
+  }
+
   /** Something may have become pending: ends a sleep. */
   wake(): void {
     this.options.host.wake();

@@ -78,6 +78,11 @@ export interface Virtualization {
   /** Added to the TSC that the guest reads, as two int32 halves. */
   readonly tscOffsetLo: number;
   readonly tscOffsetHi: number;
+  /**
+   * An access of the guest to the APIC-access page (`mmu.apicAccess`), granted by paging: true when it may go on, at `mmu.physical`, which may have been changed; false when it is
+   * refused: `secondStageFault` follows.
+   */
+  apicAccess?(cpu: Vcpu, bytes: number, access: number): boolean;
   /** What the guest sees of CR0 or CR4, into `cpu.lo`/`cpu.hi`, which hold the register; and what a write of `value` leaves in it. */
   visibleControl?(cpu: Vcpu, register: 0 | 4): void;
   mergedControl?(cpu: Vcpu, register: 0 | 4, value: number): number;
@@ -89,6 +94,8 @@ export interface Virtualization {
   leaveSmm?(cpu: Vcpu): void;
   /** RESET: forget everything; the vCPU state is zero already. */
   reset?(cpu: Vcpu): void;
+  /** The vCPU state was loaded from a snapshot, outside of guest mode: what was derived from it is void. */
+  restored?(cpu: Vcpu): void;
   readonly counters: TransitionCounters;
   /** Name of an index of `counters.exits`. */
   exitName(reason: number): string;

@@ -48,6 +48,7 @@ export { LocalApic } from './local-apic/device.js';
 export type { ExternalInterrupts, LocalApicOptions } from './local-apic/device.js';
 export type { SavedLocalApic } from './local-apic/state.js';
 export { PicInterruptSource } from './pic/interrupt-source.js';
+export type { SavedPicInterruptSource } from './pic/interrupt-source.js';
 export { TestDevice } from './testdev/device.js';
 export type { SavedTestDevice } from './testdev/device.js';
 export type { BarOptions } from './pci/bar.js';

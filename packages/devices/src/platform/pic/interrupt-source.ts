@@ -1,7 +1,12 @@
+import { flag, record, type SavableDevice, type Saved, unsigned } from '../../saved-state.js';
 import type { Pic } from './device.js';
 
+const schema = record({ nmi: flag, smi: flag, tpr: unsigned(4) });
+/** Saved state of the pins. */
+export type SavedPicInterruptSource = Saved<typeof schema>;
+
 /** Stands where a local APIC would for a CPU without one: INTR is the PIC's output, NMI and SMI are plain pins. */
-export class PicInterruptSource {
+export class PicInterruptSource implements SavableDevice<SavedPicInterruptSource> {
   msrLo = 0;
   msrHi = 0;
   #nmi = false;
@@ -73,6 +78,18 @@ export class PicInterruptSource {
   /** An edge on the SMI pin. */
   smi(): void {
     this.#smi = true;
+    this.#wake();
+  }
+
+  save(): SavedPicInterruptSource {
+    return { nmi: this.#nmi, smi: this.#smi, tpr: this.#tpr };
+  }
+
+  load(saved: unknown): void {
+    const state = schema.check(saved, 'pic-pins');
+    this.#nmi = state.nmi;
+    this.#smi = state.smi;
+    this.#tpr = state.tpr;
     this.#wake();
   }
 

@@ -1,0 +1,59 @@
+import { vcpuState } from '@nestvm/isa';
+import { loadStruct, type SavedStruct, type Stateful, saveStruct, stateful } from '@nestvm/state';
+import { CpuError } from './errors.js';
+import { updateMode } from './mode.js';
+import { syncBreakpoints } from './system/debug-registers.js';
+import type { Vcpu } from './vcpu.js';
+
+const bad = (what: string): CpuError => new CpuError('bad-state', `saved vCPU: ${what}; the snapshot is damaged or of another version`);
+
+/** What the engine relies on and no instruction checks again. */
+const LIMITS: Readonly<Record<string, number>> = { cpl: 3, activity: 4, ftop: 7, ftag: 0xff, smm: 1, monitorArmed: 3, interruptibility: 0x3f };
+
+function check(cpu: Vcpu, saved: SavedStruct): void {
+  for (const [name, limit] of Object.entries(LIMITS)) {
+    if (Number(saved[name]) > limit) throw bad(`${name} is ${String(saved[name])}, at most ${limit} is possible`);
+  }
+  if (saved['index'] !== cpu.index) throw bad(`it is vCPU ${String(saved['index'])}, not ${cpu.index}`);
+  if (saved['guestMode'] !== 0) throw bad('it claims to be in guest mode, that is, that an L2 runs; snapshots of an active L2 are refused');
+}
+
+/**
+ * The registers of a vCPU as a unit of a snapshot. Loading rebuilds what is derived from them and forgets translations. A vCPU in guest mode is
+ * refused both ways (`CpuError`, `bad-state`): saving an active L2 is what the migration rule forbids.
+ */
+export function registerState(cpu: Vcpu): Stateful {
+  const { buffer } = cpu.w;
+  return stateful({
+    version: vcpuState.version,
+    save: () => saveStruct(vcpuState, buffer, cpu.base),
+    load: (saved) => {
+      if (typeof saved === 'object' && saved !== null) check(cpu, saved as SavedStruct);
+      loadStruct(vcpuState, buffer, cpu.base, saved);
+      restored(cpu);
+    },
+  });
+}
+
+function restored(cpu: Vcpu): void {
+  cpu.vectoring = 0;
+  cpu.virtualization?.restored?.(cpu);
+  cpu.mmu.flushAll();
+  syncBreakpoints(cpu);
+  updateMode(cpu);
+  cpu.requestAttention();
+}
+
+/** The model-specific registers that have no home in the vCPU state, as a unit of a snapshot: [index, low, high] each. */
+export function msrState(cpu: Vcpu): Stateful {
+  return stateful({
+    version: 1,
+    save: () => cpu.msrs.saveOwn().map((entry) => [...entry]),
+    load: (saved) => {
+      const isEntry = (entry: unknown): entry is [number, number, number] =>
+        Array.isArray(entry) && entry.length === 3 && entry.every((part) => Number.isInteger(part) && Math.abs(part as number) < 2 ** 32);
+      if (!Array.isArray(saved) || !saved.every(isEntry)) throw bad('its MSRs are no list of [index, low, high]');
+      if (!cpu.msrs.loadOwn(saved)) throw bad('it has an MSR, or a value of one, that this CPU model lacks');
+    },
+  });
+}

@@ -1,0 +1,174 @@
+import type { VirtualClock } from '@nestvm/bus';
+import { type DeterministicRandom, msrState, type NestedReport, registerState, type Vcpu } from '@nestvm/cpu';
+import type { CpuModel } from '@nestvm/isa/models';
+import { PAGE_BYTES, type PhysicalMemory } from '@nestvm/memory';
+import type { Mmu } from '@nestvm/mmu';
+import { type Migratable, nonMigratable, type SavedValue, stateful, stateless } from '@nestvm/state';
+import type { MachineConfig } from './config.js';
+import { MachineError } from './errors.js';
+import type { Platform } from './platform.js';
+
+/** Devices that hold nothing between two accesses. */
+const STATELESS: ReadonlySet<string> = new Set(['apic-bus', 'debug-console', 'isa-debug-exit']);
+/** Interrupt controllers come after what drives their inputs: loading a device sets its lines anew, which must leave no trace in them. */
+const CONTROLLERS = ['io-apic', 'pic'];
+
+/** What the units of a machine are made of. */
+export interface SnapshotParts {
+  readonly config: MachineConfig;
+  readonly parts: ReadonlySet<string>;
+  readonly memory: PhysicalMemory;
+  readonly clock: VirtualClock;
+  readonly cpus: readonly Vcpu[];
+  readonly mmus: readonly Mmu[];
+  readonly platform: Platform;
+  readonly random: DeterministicRandom;
+  /** Guest time was set. */
+  readonly onTime: () => void;
+  /** Drops decoded code. */
+  readonly dropCode: () => void;
+}
+
+interface Savable {
+  save(): SavedValue;
+  load(saved: unknown): void;
+}
+
+const isSavable = (device: object): device is Savable => 'save' in device && 'load' in device;
+
+function deviceUnit(device: { readonly name: string }): Migratable {
+  if (isSavable(device)) return stateful({ version: 1, save: () => device.save(), load: (saved) => device.load(saved) });
+  return STATELESS.has(device.name) ? stateless : nonMigratable('the device does not say what its state is');
+}
+
+function clockUnit({ clock, onTime }: SnapshotParts): Migratable {
+  return stateful({
+    version: 1,
+    save: () => ({ nowNs: clock.nowNs() }),
+    load: (saved) => {
+      const nowNs = (saved as { nowNs?: unknown } | null)?.nowNs;
+      if (typeof nowNs !== 'number' || !Number.isSafeInteger(nowNs) || nowNs < 0)
+        throw new MachineError('bad-state', 'machine: the saved clock is no time; the snapshot is damaged');
+      clock.restore(nowNs);
+      onTime();
+    },
+  });
+}
+
+function randomUnit({ random }: SnapshotParts): Migratable {
+  return stateful({
+    version: 1,
+    save: () => random.save(),
+    load: (saved) => {
+      if (!Array.isArray(saved) || saved.length !== 4 || !saved.every((word) => Number.isInteger(word)) || saved.every((word) => word === 0))
+        throw new MachineError('bad-state', 'machine: the saved random generator is none; the snapshot is damaged');
+      random.load(saved as number[]);
+    },
+  });
+}
+
+/** Every stateful thing of a machine by path name, in the order in which they are loaded. */
+function machineUnits(parts: SnapshotParts): ReadonlyMap<string, Migratable> {
+  const { platform, cpus, mmus } = parts;
+  const units = new Map<string, Migratable>([
+    ['clock', clockUnit(parts)],
+    ['random', randomUnit(parts)],
+  ]);
+  const rank = ({ name }: { readonly name: string }): number => CONTROLLERS.indexOf(name);
+  for (const device of platform.devices.toSorted((a, b) => rank(a) - rank(b))) units.set(device.name, deviceUnit(device));
+  if (platform.picSource) units.set('pic-pins', deviceUnit(Object.assign(platform.picSource, { name: 'pic-pins' })));
+  for (const cpu of cpus) {
+    units.set(`cpu${cpu.index}/msrs`, msrState(cpu));
+    units.set(`cpu${cpu.index}`, registerState(cpu));
+    units.set(`cpu${cpu.index}/mmu`, mmus[cpu.index]!.state);
+    const apic = platform.localApics[cpu.index];
+    if (apic) units.set(`cpu${cpu.index}/apic`, deviceUnit(apic));
+  }
+  return units;
+}
+
+/** FNV-1a over what CPUID shows: two models of one name with other features are two machines. */
+function featureHash(cpu: CpuModel): number {
+  let hash = 0x811c9dc5;
+  for (const base of [0, 0x80000000]) {
+    const state = { apicId: 0, apicEnabled: true, cr4: 0, xcr0: 1, xss: 0, limitMaximum: false };
+    const last = cpu.cpuid(base, 0, state).eax >>> 0;
+    for (let leaf = base; leaf <= Math.min(last, base + 0x40); leaf++) {
+      const { eax, ebx, ecx, edx } = cpu.cpuid(leaf, 0, state);
+      for (const word of [eax, ebx, ecx, edx]) hash = Math.imul(hash ^ word, 0x01000193);
+    }
+  }
+  return hash >>> 0;
+}
+
+const byteHash = (bytes: Uint8Array): number => bytes.reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193), 0x811c9dc5) >>> 0;
+
+/** What a snapshot's machine must have been made of, by the option that sets it. */
+function describeMachine(config: MachineConfig, parts: ReadonlySet<string>): { readonly [option: string]: SavedValue } {
+  const { cpu } = config;
+  return {
+    '-M': config.board,
+    '-cpu': cpu.name,
+    'CPU features': featureHash(cpu),
+    '-smp': [cpu.topology.sockets, cpu.topology.cores, cpu.topology.threads].join(' × '),
+    '-m': config.memoryBytes,
+    parts: [...parts].toSorted().join(' '),
+    '-serial': (config.serial ?? []).map((port) => port !== null),
+    firmware: config.firmware ? byteHash(config.firmware.bytes) : null,
+    devices: [config.debugConsole ? 'debug-console' : '', config.debugExit ? 'isa-debug-exit' : '', config.testDevice ? 'pc-testdev' : ''].join(' '),
+  };
+}
+
+const show = (value: unknown): string =>
+  typeof value === 'string' ? value : typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing');
+
+/** In which options a snapshot's machine differs from this one, a line each. */
+function configurationMismatches(own: { readonly [option: string]: SavedValue }, saved: unknown): readonly string[] {
+  if (typeof saved !== 'object' || saved === null) return ['the snapshot does not say of which machine it is'];
+  const theirs = saved as { readonly [option: string]: unknown };
+  const names = new Set([...Object.keys(own), ...Object.keys(theirs)]);
+  return [...names]
+    .filter((name) => show(own[name]) !== show(theirs[name]))
+    .map((name) => `${name}: the snapshot has ${show(theirs[name])}, this machine ${show(own[name])}`);
+}
+
+/** The plain RAM of a machine as views. */
+function ramBlocks(memory: PhysicalMemory): { readonly name: string; readonly bytes: Uint8Array }[] {
+  const { u8 } = memory.arena;
+  return memory
+    .ranges()
+    .filter(({ kind, size }) => kind === 'ram' && size % PAGE_BYTES === 0)
+    .map(({ base, size, arenaOffset }) => ({ name: `ram@${base.toString(16)}`, bytes: u8.subarray(arenaOffset, arenaOffset + size) }));
+}
+
+/** A machine as it is saved and loaded: what `@nestvm/migration` asks for. */
+export interface MachineSnapshot {
+  /** The options that make this machine. */
+  configuration(): SavedValue;
+  /** In which options the machine of a snapshot differs; empty when it fits. */
+  mismatches(configuration: unknown): readonly string[];
+  /** Every stateful thing by its path name, in the order in which they are loaded. */
+  units(): ReadonlyMap<string, Migratable>;
+  ram(): readonly { readonly name: string; readonly bytes: Uint8Array }[];
+  /** What every vCPU's extension says of its nested guests. */
+  readonly nested: { inspect(): readonly NestedReport[] };
+  /** After RAM was written from outside: decoded code and translations are void. */
+  forgetCaches(): void;
+}
+
+/** Makes a machine's parts savable. */
+export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
+  const { config, memory, cpus, mmus, dropCode } = parts;
+  const description = describeMachine(config, parts.parts);
+  return {
+    configuration: () => description,
+    mismatches: (configuration) => configurationMismatches(description, configuration),
+    units: () => machineUnits(parts),
+    ram: () => ramBlocks(memory),
+    nested: { inspect: () => cpus.flatMap((cpu) => cpu.virtualization?.inspect() ?? []) },
+    forgetCaches: () => {
+      dropCode();
+      for (const mmu of mmus) mmu.reset();
+    },
+  };
+}
