@@ -5,6 +5,7 @@ import type { SensitiveEvent } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
 import { inspectActivity } from './activity.js';
+import { apicAccess } from './apic/accesses.js';
 import { VirtualApic } from './apic/virtual-apic.js';
 import type { VmxCapabilities } from './capabilities/capabilities.js';
 import { createCapabilities, generationOf } from './capabilities/capabilities.js';
@@ -84,6 +85,9 @@ export class Vmx implements Virtualization {
   singleStep = false;
   nmiBlockedBy: number = Shadow.NMI | Shadow.MOV_SS | Shadow.STI;
   iretUnblocks: number = Shadow.NMI;
+  /** Offset and kind of an access to the APIC-access page that was refused and has not become an exit yet; -1: none. */
+  refusedOffset = -1;
+  refusedType = 0;
   readonly pauseLoop: PauseLoop = { first: 0, last: 0 };
   /** A monitor-trap-flag exit is due. */
   trapPending = false;
@@ -196,6 +200,18 @@ export class Vmx implements Virtualization {
   completed(): void {
     this.trapPending = true;
     this.cpu.attention = 1;
+  }
+
+  apicAccess(_cpu: Vcpu, bytes: number, access: number): boolean {
+    return apicAccess(this, bytes, access);
+  }
+
+  readVirtualTpr(): number {
+    return this.apic.readTpr();
+  }
+
+  writeVirtualTpr(_cpu: Vcpu, value: number): boolean {
+    return this.apic.writeTpr(value);
   }
 
   visibleControl(_cpu: Vcpu, register: 0 | 4): void {

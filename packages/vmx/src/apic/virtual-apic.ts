@@ -1,24 +1,245 @@
+import { ACTIVITY, Activity, deliverInterrupt, EventKind } from '@nestvm/cpu/extension';
+import { Pin, Proc1, Proc2 } from '../controls/controls.js';
+import { F } from '../fields/layout.js';
+import { addressAt } from '../state.js';
+import { exitGuest } from '../transitions/exit.js';
+import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
+import { endPhysicalInterrupt } from './physical.js';
+import { ApicRegister } from './registers.js';
 
-/** The virtual APIC of non-root operation: TPR shadow, virtualized accesses, virtual interrupts. */
+const f = {
+  page: F.VIRTUAL_APIC_ADDRESS,
+  threshold: F.TPR_THRESHOLD,
+  status: F.GUEST_INTERRUPT_STATUS,
+  eoiExit: F.EOI_EXIT_BITMAP_0,
+  descriptor: F.POSTED_INTERRUPT_DESCRIPTOR,
+  notification: F.POSTED_INTERRUPT_VECTOR,
+} as const;
+
+const VECTORS_WORDS = 8;
+/** Bit 256 of a posted-interrupt descriptor, as a bit of its byte 32: outstanding notification. */
+const OUTSTANDING = 1;
+
+/**
+ * The virtual APIC of non-root operation (SDM Vol. 3, "APIC Virtualization and Virtual Interrupts"): TPR shadow, virtual interrupts, posted interrupts. Its
+ * registers are in the virtual-APIC page, RVI and SVI in the guest-interrupt-status field.
+ */
 export class VirtualApic {
-  constructor(readonly vmx: Vmx) {}
+  /** Physical address of the virtual-APIC page. */
+  page = 0;
+  /** "Use TPR shadow", "virtual-interrupt delivery". */
+  shadow = false;
+  delivers = false;
+  /** Offset of a register whose write is still to be emulated, -1 when there is none. */
+  written = -1;
+  /** An exit for a TPR below its threshold is due. */
+  private belowThreshold = false;
+  /** A virtual interrupt is recognized. */
+  private recognized = false;
 
-  enter(): void {}
-  leave(): void {}
-  readMsr(_index: number, _length: number): boolean {
+  constructor(private readonly vmx: Vmx) {}
+
+  /** VM entry: takes over what the VMCS says. */
+  enter(): void {
+    const { controls, i32, region } = this.vmx;
+    this.shadow = controls.hasProc1(Proc1.USE_TPR_SHADOW);
+    this.delivers = controls.hasProc2(Proc2.VIRTUAL_INTERRUPT_DELIVERY);
+    this.written = -1;
+    this.belowThreshold = false;
+    this.recognized = false;
+    if (!this.shadow) return;
+    this.page = addressAt(i32, region + f.page);
+    this.tprChanged();
+  }
+
+  /** VM exit. */
+  leave(): void {
+    this.written = -1;
+    this.belowThreshold = false;
+    this.recognized = false;
+  }
+
+  read(register: number): number {
+    return this.vmx.memory.read32(this.page + register);
+  }
+
+  write(register: number, value: number): void {
+    this.vmx.memory.write32(this.page + register, value >>> 0);
+  }
+
+  private get status(): number {
+    return this.vmx.i32[this.vmx.region + f.status]! & 0xffff;
+  }
+
+  private set status(value: number) {
+    this.vmx.i32[this.vmx.region + f.status] = value & 0xffff;
+  }
+
+  /** CR8 reads: the class of the virtual TPR, or -1 without a shadow. */
+  readTpr(): number {
+    return this.shadow ? (this.read(ApicRegister.TPR) >>> 4) & 15 : -1;
+  }
+
+  /** CR8 writes; false without a shadow. */
+  writeTpr(value: number): boolean {
+    if (!this.shadow) return false;
+    this.write(ApicRegister.TPR, (value & 15) << 4);
+    this.tprChanged();
+    return true;
+  }
+
+  /** TPR virtualization. */
+  tprChanged(): void {
+    const { i32, region, cpu } = this.vmx;
+    if (this.delivers) {
+      this.updatePpr();
+      this.evaluate();
+      return;
+    }
+    this.belowThreshold = ((this.read(ApicRegister.TPR) >>> 4) & 15) < (i32[region + f.threshold]! & 15);
+    if (this.belowThreshold) cpu.attention = 1;
+  }
+
+  /** PPR virtualization. */
+  private updatePpr(): void {
+    const tpr = this.read(ApicRegister.TPR) & 0xff;
+    const serving = this.status >>> 8;
+    this.write(ApicRegister.PPR, tpr >>> 4 >= serving >>> 4 ? tpr : serving & 0xf0);
+  }
+
+  /** Evaluation of pending virtual interrupts. */
+  private evaluate(): void {
+    const { controls, cpu } = this.vmx;
+    const requesting = this.status & 0xff;
+    this.recognized = !controls.hasProc1(Proc1.INTERRUPT_WINDOW_EXITING) && requesting >>> 4 > ((this.read(ApicRegister.PPR) >>> 4) & 15);
+    if (this.recognized) cpu.requestAttention();
+  }
+
+  private setBit(base: number, vector: number, on: boolean): void {
+    const register = base + ((vector >>> 5) << 4);
+    const bit = 1 << (vector & 31);
+    const old = this.read(register);
+    this.write(register, on ? old | bit : old & ~bit);
+  }
+
+  /** Highest vector set in a row of eight registers, 0 when there is none. */
+  private highest(base: number): number {
+    for (let i = VECTORS_WORDS - 1; i >= 0; i--) {
+      const bits = this.read(base + 16 * i);
+      if (bits !== 0) return 32 * i + 31 - Math.clz32(bits);
+    }
+    return 0;
+  }
+
+  /** Requests a virtual interrupt: self-IPI virtualization. */
+  request(vector: number): void {
+    this.setBit(ApicRegister.IRR, vector, true);
+    const { status } = this;
+    this.status = (status & 0xff00) | Math.max(status & 0xff, vector);
+    this.evaluate();
+  }
+
+  /** EOI virtualization; true: it made an exit. */
+  endOfInterrupt(): boolean {
+    const { i32, region } = this.vmx;
+    const vector = this.status >>> 8;
+    this.write(ApicRegister.EOI, 0);
+    this.setBit(ApicRegister.ISR, vector, false);
+    this.status = (this.status & 0xff) | (this.highest(ApicRegister.ISR) << 8);
+    this.updatePpr();
+    const word = i32[region + f.eoiExit + (vector >>> 5)]!;
+    if (((word >>> (vector & 31)) & 1) !== 0) {
+      this.vmx.exitRecord.qualify(vector);
+      exitGuest(this.vmx, ExitReason.VIRTUALIZED_EOI);
+      return true;
+    }
+    this.evaluate();
     return false;
   }
-  writeMsr(_index: number, _length: number): boolean {
-    return false;
-  }
-  takeNotification(_vector: number): boolean {
-    return false;
-  }
-  serviceWrites(): boolean {
-    return false;
-  }
+
+  /** Delivers a recognized virtual interrupt; the caller has found that interrupts may be taken. */
   deliver(): boolean {
-    return false;
+    if (!this.recognized) return false;
+    const { cpu } = this.vmx;
+    const vector = this.status & 0xff;
+    this.recognized = false;
+    this.setBit(ApicRegister.ISR, vector, true);
+    this.setBit(ApicRegister.IRR, vector, false);
+    this.write(ApicRegister.PPR, vector & 0xf0);
+    this.status = (vector << 8) | this.highest(ApicRegister.IRR);
+    cpu.w[ACTIVITY] = Activity.ACTIVE;
+    deliverInterrupt(cpu, vector, EventKind.INTERRUPT);
+    return true;
+  }
+
+  /** An acknowledged external interrupt: true when it is the notification of posted interrupts, which is dealt with here. */
+  takeNotification(vector: number): boolean {
+    const { controls, i32, region, cpu } = this.vmx;
+    if (!controls.hasPin(Pin.PROCESS_POSTED_INTERRUPTS) || vector !== (i32[region + f.notification]! & 0xff)) return false;
+    endPhysicalInterrupt(cpu);
+    this.takePosted(addressAt(i32, region + f.descriptor));
+    return true;
+  }
+
+  /** Posted-interrupt processing: requests move from the descriptor to VIRR. */
+  private takePosted(descriptor: number): void {
+    const { memory } = this.vmx;
+    memory.write8(descriptor + 32, memory.read8(descriptor + 32) & ~OUTSTANDING);
+    let highest = -1;
+    for (let i = 0; i < VECTORS_WORDS; i++) {
+      const posted = memory.read32(descriptor + 4 * i);
+      if (posted === 0) continue;
+      memory.write32(descriptor + 4 * i, 0);
+      this.write(ApicRegister.IRR + 16 * i, this.read(ApicRegister.IRR + 16 * i) | posted);
+      highest = 32 * i + 31 - Math.clz32(posted);
+    }
+    const { status } = this;
+    if (highest > (status & 0xff)) this.status = (status & 0xff00) | highest;
+    this.evaluate();
+  }
+
+  /** What follows a write to the virtual-APIC page, and the exit for a TPR below its threshold; true when an exit was made. */
+  service(): boolean {
+    const register = this.written;
+    if (register >= 0) {
+      this.written = -1;
+      if (this.emulateWrite(register)) return true;
+    }
+    if (!this.belowThreshold) return false;
+    exitGuest(this.vmx, ExitReason.TPR_BELOW_THRESHOLD);
+    return true;
+  }
+
+  /** APIC-write emulation; true when it made an exit. */
+  private emulateWrite(register: number): boolean {
+    switch (register) {
+      case ApicRegister.TPR:
+        this.write(ApicRegister.TPR, this.read(ApicRegister.TPR) & 0xff);
+        this.tprChanged();
+        return false;
+      case ApicRegister.EOI:
+        return this.delivers ? this.endOfInterrupt() : this.writeExit(register);
+      case ApicRegister.ICR_HIGH:
+        this.write(ApicRegister.ICR_HIGH, this.read(ApicRegister.ICR_HIGH) & 0xff000000);
+        return false;
+      case ApicRegister.ICR_LOW: {
+        const command = this.read(ApicRegister.ICR_LOW);
+        if (!this.delivers || !isSelfIpi(command)) return this.writeExit(register);
+        this.request(command & 0xff);
+        return false;
+      }
+      default:
+        return this.writeExit(register);
+    }
+  }
+
+  private writeExit(register: number): true {
+    this.vmx.exitRecord.qualify(register);
+    exitGuest(this.vmx, ExitReason.APIC_WRITE);
+    return true;
   }
 }
+
+/** A fixed, edge-triggered IPI to oneself with a vector of at least 16, and no reserved bits. */
+const isSelfIpi = (command: number): boolean => (command & ~0x4_40ff & ~0x800) === 0 && (command & 0xc0000) === 0x40000 && (command & 0xf0) !== 0;

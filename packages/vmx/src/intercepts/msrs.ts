@@ -1,3 +1,4 @@
+import { readApicMsr, writeApicMsr } from '../apic/msrs.js';
 import { Proc1 } from '../controls/controls.js';
 import { exitForInstruction } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
@@ -15,10 +16,10 @@ function exits(vmx: Vmx, index: number, write: boolean): boolean {
 
 export function msrRead(vmx: Vmx, length: number, index: number): boolean {
   if (exits(vmx, index, false)) return exitForInstruction(vmx, ExitReason.RDMSR, length);
-  return vmx.apic.readMsr(index, length);
+  return readApicMsr(vmx, index, length);
 }
 
 export function msrWrite(vmx: Vmx, length: number, index: number): boolean {
   if (exits(vmx, index, true)) return exitForInstruction(vmx, ExitReason.WRMSR, length);
-  return vmx.apic.writeMsr(index, length);
+  return writeApicMsr(vmx, index, length);
 }

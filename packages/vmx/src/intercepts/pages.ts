@@ -1,4 +1,5 @@
 import { StageFaultKind } from '@nestvm/mmu';
+import { refusedAccess } from '../apic/accesses.js';
 import { exitGuest } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
@@ -20,6 +21,7 @@ function stage(vmx: Vmx): void {
 
 /** See `Virtualization.secondStageFault`: the EPT violation or misconfiguration, or what PML and SPP make of an access, as an exit (or #VE). */
 export function secondStageFault(vmx: Vmx): void {
+  if (vmx.refusedOffset >= 0) return refusedAccess(vmx);
   const { cpu, exitRecord, mmu } = vmx;
   const fault = mmu.stageFault;
   const unblocked = cpu.nmiUnblocked !== 0 && cpu.vectoring === 0 ? NMI_UNBLOCKING : 0;

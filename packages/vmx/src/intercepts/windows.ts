@@ -12,7 +12,7 @@ function leave(vmx: Vmx, reason: number): true {
 
 /** Exits that come before debug traps: APIC writes, TPR below threshold, monitor trap flag. */
 function beforeTraps(vmx: Vmx): boolean {
-  if (vmx.apic.serviceWrites()) return true;
+  if (vmx.apic.service()) return true;
   return vmx.trapPending && leave(vmx, ExitReason.MONITOR_TRAP_FLAG);
 }
 

@@ -99,6 +99,7 @@ export function exitGuest(vmx: Vmx, reason: number): void {
   exitRecord.clear();
   vmx.timer.stop();
   vmx.apic.leave();
+  vmx.refusedOffset = -1;
   vmx.singleStep = false;
   vmx.trapPending = false;
   counters.exits[reason < EXIT_REASONS ? reason : EXIT_REASONS - 1]!++;
