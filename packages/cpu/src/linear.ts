@@ -193,7 +193,10 @@ export class LinearMemory {
 
   private translate(lo: number, hi: number, access: number, user: boolean): boolean {
     const { mmu, cpu } = this;
-    if (mmu.translate(lo, hi, access | this.implicit, user)) return true;
+    if (mmu.translate(lo, hi, access | this.implicit, user)) {
+      const refused = mmu.apicAccess === true && cpu.virtualization?.apicAccess?.(cpu, 4, access) === false;
+      return refused ? cpu.fail(SECOND_STAGE_VECTOR) : true;
+    }
     // CR2 is written when the fault is delivered, so that a hypervisor may take it first.
     cpu.setPageFaultAddress(lo, hi);
     return mmu.fault === SECOND_STAGE_FAULT ? cpu.fail(SECOND_STAGE_VECTOR) : cpu.fail(Vector.PF, mmu.errorCode);

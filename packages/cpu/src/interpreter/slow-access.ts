@@ -80,6 +80,7 @@ export class SlowAccess {
     }
     const user = w[CPL] === 3;
     if (!mmu.translate(lo, hi, access, user)) return this.pageFault(cpu, record, lo, hi);
+    if (mmu.apicAccess === true && cpu.virtualization?.apicAccess?.(cpu, bytes, access) === false) return this.refused(cpu, record);
     lent.first = mmu.physical;
     lent.second = -1;
     lent.bytes = bytes;
@@ -96,12 +97,15 @@ export class SlowAccess {
     return this.u8[record + Record.SEGMENT]!;
   }
 
+  /** The hypervisor extension has an exit to make. */
+  private refused(cpu: Vcpu, record: number): false {
+    cpu.w[FAULT_VECTOR] = SECOND_STAGE_VECTOR;
+    this.fault(cpu, record, -1, undefined);
+    return false;
+  }
+
   private pageFault(cpu: Vcpu, record: number, lo: number, hi: number): false {
-    if (cpu.mmu.fault === SECOND_STAGE_FAULT) {
-      cpu.w[FAULT_VECTOR] = SECOND_STAGE_VECTOR;
-      this.fault(cpu, record, -1, undefined);
-      return false;
-    }
+    if (cpu.mmu.fault === SECOND_STAGE_FAULT) return this.refused(cpu, record);
     cpu.setPageFaultAddress(lo, hi);
     this.fault(cpu, record, PF, cpu.mmu.errorCode);
     return false;

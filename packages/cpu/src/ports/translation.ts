@@ -14,6 +14,8 @@ export interface Translation {
   readonly errorCode: number;
   /** Why the last `translate` failed: 1 page fault, 2 second stage. */
   readonly fault: number;
+  /** After a successful `translate`: the page is the APIC-access page of guest mode, and the hypervisor extension is to be asked. */
+  readonly apicAccess?: boolean;
   /** Linear pages that must always miss in the TLB, for data breakpoints. */
   readonly watches: { arm(slot: number, lo: number, hi: number): void; disarm(slot: number): void };
   /** Translates one linear address in the current mode; the caller has checked that it is canonical. `user`: judged as made from CPL 3. */
