@@ -116,7 +116,10 @@ map_child:
   dec edx
   jnz .entry
   ret
-; Composes NESTED_02 from the guest's nested root in rax (its page directory maps its guest onto it) and our own offset.
+`;
+
+/** `compose` makes NESTED_02 from the guest's nested root in rax (its page directory maps its guest onto it) and our own offset. */
+const compose = `
 compose:
   mov r9, ${Layout.NESTED_02}
   xor r10, r10
@@ -264,6 +267,7 @@ export const levelsText = (texts: Texts, levels: Levels): string =>
     answerCpuid,
     copyImage,
     mapChild(levels),
+    compose,
     forwardByte,
     interruptsText(0),
   ].join('\n');

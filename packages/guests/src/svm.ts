@@ -4,82 +4,18 @@ import { TICK_VECTOR } from './interrupts.js';
 import { Layout, ramBytes, Variable } from './layout.js';
 import { count, levelsText, loadRegisters, saved, storeRegisters } from './levels.js';
 import { type LevelOptions, levelsOf } from './programs.js';
+import { svmNestedText } from './svm-nested.js';
+import { Exit, INTERCEPTS_1, INTERCEPTS_2, store, V_IGNORE_TPR, V_IRQ, V_MASKING, Vmcb } from './svm-vmcb.js';
 
 const Msr = { EFER: 0xc0000080, VM_HSAVE_PA: 0xc0010117 } as const;
 const EFER_SVME = 0x1000;
 /** SVME, LMA, LME. */
 const EFER = 0x1500;
 
-/** Offsets in the VMCB (APM Vol. 2, "Layout of VMCB"). */
-const Vmcb = {
-  INTERCEPTS_1: 0x00c,
-  INTERCEPTS_2: 0x010,
-  IOPM: 0x040,
-  MSRPM: 0x048,
-  ASID: 0x058,
-  TLB_CONTROL: 0x05c,
-  VIRTUAL_INTERRUPT: 0x060,
-  SHADOW: 0x068,
-  EXIT_CODE: 0x070,
-  EXIT_INFO_1: 0x078,
-  NESTED_PAGING: 0x090,
-  EVENT_INJECTION: 0x0a8,
-  NESTED_CR3: 0x0b0,
-  CLEAN: 0x0c0,
-  NEXT_RIP: 0x0c8,
-  SAVE: 0x400,
-  ES: 0x400,
-  CS: 0x410,
-  SS: 0x420,
-  DS: 0x430,
-  FS: 0x440,
-  GDTR: 0x460,
-  LDTR: 0x470,
-  IDTR: 0x480,
-  TR: 0x490,
-  CPL: 0x4cb,
-  EFER: 0x4d0,
-  CR4: 0x548,
-  CR3: 0x550,
-  CR0: 0x558,
-  DR7: 0x560,
-  DR6: 0x568,
-  RFLAGS: 0x570,
-  RIP: 0x578,
-  RSP: 0x5d8,
-  RAX: 0x5f8,
-  STAR: 0x600,
-  CR2: 0x640,
-  PAT: 0x668,
-} as const;
-
-/** Exit codes (APM Vol. 2, Appendix C). */
-const Exit = {
-  INTR: 0x60,
-  CPUID: 0x72,
-  HLT: 0x78,
-  IOIO: 0x7b,
-  MSR: 0x7c,
-  VMRUN: 0x80,
-  VMMCALL: 0x81,
-  VMLOAD: 0x82,
-  VMSAVE: 0x83,
-  STGI: 0x84,
-  CLGI: 0x85,
-} as const;
-
-/** INTR, CPUID, HLT, IOIO, MSR, shutdown; VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT. */
-const INTERCEPTS_1 = 1 | (1 << 18) | (1 << 24) | (1 << 27) | (1 << 28) | 0x80000000;
-const INTERCEPTS_2 = 0x7f;
 /** Both intercept bits of VM_HSAVE_PA, which belongs to the level that runs: byte and bits in the MSR permission map. */
 const HSAVE_BYTE = 0x1000 + ((0x117 * 2) >> 3);
 const HSAVE_BITS = 3 << ((0x117 * 2) & 7);
-/** V_IRQ, V_IGN_TPR, and V_INTR_MASKING: our own interrupt flag, not the guest's, decides about the machine's interrupts. */
-const V_IRQ = 1 << 8;
-const V_IGNORE_TPR = 1 << 20;
-const V_MASKING = 1 << 24;
 const GUEST_ASID = 1;
-const NESTED_ASID = 2;
 
 const init = `
 hv_init:                          ; eax: 0, or 1 where there is no SVM with nested paging
@@ -118,7 +54,6 @@ hv_init:                          ; eax: 0, or 1 where there is no SVM with nest
   ret
 `;
 
-const store = (size: string, offset: number, value: number | string): string => `mov ${size} ptr [rbx+${offset}], ${value}`;
 const segment = (at: number, selector: number, attributes: number, limit: number): string =>
   [store('word', at, selector), store('word', at + 2, attributes), store('dword', at + 4, limit)].join('\n');
 
@@ -297,120 +232,11 @@ offer_tick:                       ; the guest (not its guest) gets a tick as a v
   ret
 `;
 
-/** State that VMLOAD and VMSAVE move and VMRUN does not touch: FS and GS, LDTR, TR, then STAR to SYSENTER_EIP. */
-const EXTRA: readonly (readonly [offset: number, qwords: number])[] = [
-  [Vmcb.FS, 4],
-  [Vmcb.LDTR, 2],
-  [Vmcb.TR, 2],
-  [Vmcb.STAR, 8],
-];
-/** What an exit writes to the guest's VMCB: exit information, next RIP and instruction bytes, then the state that VMRUN loaded. */
-const WRITTEN: readonly (readonly [offset: number, qwords: number])[] = [
-  [0x060, 6],
-  [Vmcb.EVENT_INJECTION, 1],
-  [Vmcb.NEXT_RIP, 3],
-  [Vmcb.ES, 8],
-  [Vmcb.GDTR, 2],
-  [Vmcb.IDTR, 2],
-  [0x4c8, 2],
-  [Vmcb.CR4, 7],
-  [Vmcb.RSP, 1],
-  [Vmcb.RAX, 1],
-  [Vmcb.CR2, 1],
-  [Vmcb.PAT, 2],
-];
-
-/** Copies ranges from the block at rsi to the block at rdi; keeps both. */
-const copyRanges = (label: string, ranges: readonly (readonly [number, number])[]): string => `
-${label}:
-  push rsi
-  push rdi
-  mov r8, rsi
-  mov r9, rdi
-  ${ranges.map(([offset, qwords]) => `lea rsi, [r8+${offset}]\n lea rdi, [r9+${offset}]\n mov ecx, ${qwords}\n rep movsq`).join('\n')}
-  pop rdi
-  pop rsi
-  ret
-`;
-
-/** Virtualization for the guest: its VMRUN, VMLOAD and VMSAVE, and the exits of its own guest. */
-const nested = `
-guest_block:                      ; rsi: the VMCB that the guest's RAX names, as we reach it
-  mov rsi, [${saved('rax')}]
-  and rsi, -4096
-  add rsi, ${Layout.CHILD_BASE}
-  ret
-on_vmload:
-  ${count('state')}
-  call guest_block
-  mov rdi, rbx
-  call copy_extra
-  mov ecx, 3
-  jmp resume
-on_vmsave:
-  ${count('state')}
-  call guest_block
-  mov rdi, rsi
-  mov rsi, rbx
-  call copy_extra
-  mov ecx, 3
-  jmp resume
-on_vmrun:
-  ${count('entry')}
-  add qword ptr [rbx+${Vmcb.RIP}], 3
-  call guest_block
-  mov [${Variable.GUEST_BLOCK}], rsi
-  mov rdi, ${Layout.CONTROL_02}   ; what the guest asks for …
-  mov ecx, 512
-  rep movsq
-  mov rsi, rbx
-  mov rdi, ${Layout.CONTROL_02}
-  call copy_extra
-  mov rbx, rdi                    ; … with what this level needs
-  or dword ptr [rbx+${Vmcb.INTERCEPTS_1}], ${INTERCEPTS_1}
-  or dword ptr [rbx+${Vmcb.INTERCEPTS_2}], ${INTERCEPTS_2}
-  ${store('qword', Vmcb.IOPM, Layout.IO_MAP)}
-  ${store('qword', Vmcb.MSRPM, Layout.MSR_MAP)}
-  ${store('dword', Vmcb.ASID, NESTED_ASID)}
-  ${store('dword', Vmcb.CLEAN, 0)}
-  or dword ptr [rbx+${Vmcb.VIRTUAL_INTERRUPT}], ${V_MASKING}
-  mov rax, [rbx+${Vmcb.NESTED_CR3}]
-  ${store('qword', Vmcb.NESTED_CR3, Layout.NESTED_02)}
-  cmp byte ptr [rbx+${Vmcb.TLB_CONTROL}], 0
-  jne .compose
-  cmp rax, [${Variable.GUEST_ROOT}]
-  je .composed
-.compose:
-  mov [${Variable.GUEST_ROOT}], rax
-  call compose
-  ${store('byte', Vmcb.TLB_CONTROL, 1)}
-.composed:
-  mov [${Variable.CURRENT}], rbx
-  mov qword ptr [${Variable.NESTED}], 1
-  mov qword ptr [${Variable.GATE}], 1
-  cmp qword ptr [${Variable.PENDING}], 0
-  je enter
-  mov qword ptr [rbx+${Vmcb.EXIT_CODE}], ${Exit.INTR}   ; a tick waits for the guest: its guest does not begin
-reflect:                          ; the guest's guest has exited: the guest, which is this same program, intercepts all that we do
-  ${count('nested')}
-  mov rsi, rbx
-  mov rdi, ${Layout.CONTROL_01}
-  call copy_extra
-  mov rdi, [${Variable.GUEST_BLOCK}]
-  call copy_written
-  mov rbx, ${Layout.CONTROL_01}   ; still as the guest was at its VMRUN: RAX and RSP are its own
-  mov byte ptr [rbx+${Vmcb.TLB_CONTROL}], 0
-  mov [${Variable.CURRENT}], rbx
-  mov qword ptr [${Variable.NESTED}], 0
-  mov qword ptr [${Variable.GATE}], 0
-  jmp enter
-`;
-
 /** A hypervisor for AMD SVM that runs itself as its guest, and so on: the last level is a program. */
 export function svmImage(options: LevelOptions = {}): GuestImage {
   const texts = new Texts();
   const levels = levelsOf(options, 'vmmcall');
   const shared = levelsText(texts, levels);
-  const code = [shared, init, reset, run, nested, copyRanges('copy_extra', EXTRA), copyRanges('copy_written', WRITTEN)].join('\n');
+  const code = [shared, init, reset, run, svmNestedText].join('\n');
   return buildImage('nestvm-svm', code, texts, ramBytes(levels.last));
 }

@@ -130,7 +130,7 @@ succeed:                          ; VMsucceed: CF PF AF ZF SF OF clear
   jmp resume
 `;
 
-const transitions = (eptPointerBits: number, interrupt: number, window: number): string => `
+const entry = (eptPointerBits: number, interrupt: number, window: number): string => `
 on_entry:                         ; VMLAUNCH, VMRESUME: the guest's guest runs under our VMCS for it
   ${count('entry')}
   cmp qword ptr [${Variable.PENDING}], 0
@@ -174,6 +174,9 @@ on_entry:                         ; VMLAUNCH, VMRESUME: the guest's guest runs u
 .composed:
   mov qword ptr [${Variable.NESTED}], 1
   jmp enter
+`;
+
+const reflection = `
 reflect:                          ; the guest's guest has exited: the guest, which is this same program, has exits for all that we do
   ${count('nested')}
   mov rsi, guest_fields
@@ -208,7 +211,8 @@ export const nestedText = (eptPointerBits: number, interrupt: number, window: nu
   [
     readAndWrite,
     copies,
-    transitions(eptPointerBits, interrupt, window),
+    entry(eptPointerBits, interrupt, window),
+    reflection,
     fieldTable(
       'guest_fields',
       guestFields.map(({ field }) => field),
