@@ -4,3 +4,4 @@
  * @packageDocumentation
  */
 export * from './vectors/index.js';
+export * from './devices/index.js';
