@@ -91,6 +91,7 @@ export class Mmu extends TranslationCaches {
     this.stageFault = this.nested.fault;
     this.random = options.evict;
     this.sanitizer = options.sanitize === undefined ? null : new Sanitizer(memory, options.sanitize);
+    this.pool.onForget = this.sanitizer === null ? null : () => this.sanitizer?.recall();
     this.cachesTables = this.sanitizer === null;
     memory.observe({ mapChanged: () => this.forgetEverything(), writeAccessRevoked: (page) => this.pool.dropWrites(page) });
     this.setContext();
@@ -215,7 +216,7 @@ export class Mmu extends TranslationCaches {
     this.pkru = (context & Context.PKE) !== 0 ? i32[words + PKRU]! : 0;
     this.pkrs = (context & Context.PKS) !== 0 ? i32[words + PKRS]! : 0;
     const bank = this.pool.offset(this.pool.select(context, this.pkru, this.pkrs));
-    const tables = this.sanitizer === null ? bank : this.sanitizer.emptyBank;
+    const tables = this.sanitizer === null ? bank : this.sanitizer.judgedBank;
     i32[words + TLB_READ] = tables + TlbTable.READ * TLB_TABLE_BYTES;
     i32[words + TLB_WRITE] = tables + TlbTable.WRITE * TLB_TABLE_BYTES;
     i32[words + TLB_EXEC] = tables + TlbTable.EXEC * TLB_TABLE_BYTES;
@@ -344,6 +345,7 @@ export class Mmu extends TranslationCaches {
       const judged = type === Access.WRITE && !user && (this.context & Context.WP) === 0 ? true : rights?.[ACCESS_NAMES[type]!] === true;
       sanitizer.used(slot, type, lo, hi, page, fresh, judged);
     }
+    sanitizer.lend(slot, slot - this.pool.offset(this.pool.current) / 4);
     this.fault = TranslationFault.NONE;
     this.apicAccess = false;
     this.arenaOffset = (lo + i32[slot + 2]!) >>> 0;

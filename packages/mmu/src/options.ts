@@ -15,7 +15,7 @@ export interface MmuOptions {
   readonly banks?: number;
   /** Evicts at random, as an extreme but legal TLB may: a source of 32 random bits, asked at each miss. */
   readonly evict?: () => number;
-  /** Debug mode: compares every use of the TLB with a fresh walk. Slow: no access takes the fast path. */
+  /** Debug mode: compares every use of the TLB with a fresh walk. Slow: after each write to a table, every translation is judged again. */
   readonly sanitize?: SanitizerOptions;
 }
 

@@ -39,8 +39,10 @@ interface Source {
 
 /** Remembers which entries each cached translation came from, and who wrote them last. */
 export class Sanitizer {
-  /** Arena offset of a bank without entries: generated code gets it, so that every access comes to be judged. */
-  readonly emptyBank: number;
+  /** Arena offset of the bank that generated code gets: it holds the entries that were judged since tables were written last. */
+  readonly judgedBank: number;
+  /** Words of `judgedBank` in use. */
+  private readonly judged: number[] = [];
   private readonly sources = new Map<number, Source>();
   /** Counts writes to pages that hold table entries: without one, nothing can have become stale. */
   private writes = 0;
@@ -51,8 +53,8 @@ export class Sanitizer {
     private readonly options: SanitizerOptions,
   ) {
     const { arena } = memory;
-    this.emptyBank = arena.allocate('empty tlb bank', TLB_BANK_BYTES, 4096);
-    arena.u8.fill(0xff, this.emptyBank, this.emptyBank + TLB_BANK_BYTES);
+    this.judgedBank = arena.allocate('judged tlb bank', TLB_BANK_BYTES, 4096);
+    arena.u8.fill(0xff, this.judgedBank, this.judgedBank + TLB_BANK_BYTES);
     const previous = memory.onWatchedWrite;
     memory.onWatchedWrite = (at, length) => {
       previous(at, length);
@@ -67,6 +69,24 @@ export class Sanitizer {
       const at = this.memory.arenaOffsetOf(address);
       if (at >= 0) this.memory.setFlag((at / PAGE_BYTES) >>> 0, PageFlag.WATCHED);
     }
+  }
+
+  /** Lets generated code use the translation in a slot, `offset` words into its bank, until tables are written or something is forgotten. */
+  lend(slot: number, offset: number): void {
+    const { i32 } = this.memory.arena;
+    const at = this.judgedBank / 4 + offset;
+    for (let i = 0; i < 4; i++) i32[at + i] = i32[slot + i]!;
+    this.judged.push(at);
+  }
+
+  /** Takes back everything that was lent. */
+  recall(): void {
+    const { i32 } = this.memory.arena;
+    for (const at of this.judged) {
+      i32[at] = -1;
+      i32[at + 1] = -1;
+    }
+    this.judged.length = 0;
   }
 
   /** Whether the translation in a slot may disagree with the tables by now. */
@@ -101,6 +121,7 @@ export class Sanitizer {
 
   private noteWrite(at: number, length: number): void {
     this.writes++;
+    this.recall();
     const rip = this.options.where?.();
     if (rip === undefined) return;
     for (let word = at - (at % 4); word < at + length; word += 4) this.writers.set(word, rip);

@@ -36,6 +36,8 @@ export class TlbPool {
   tag = 0;
   root = -1;
   readonly structures: StructureCache;
+  /** Told whenever entries may have gone, and when another bank comes into force: for the sanitizer, which keeps copies. */
+  onForget: (() => void) | null = null;
   private readonly base: number;
   private readonly i32: Int32Array;
   private readonly u8: Uint8Array;
@@ -92,6 +94,7 @@ export class TlbPool {
   select(key: number, pkru: number, pkrs: number): number {
     const bank = this.find(key, pkru, pkrs);
     this.lastUse[bank] = ++this.clock;
+    if (bank !== this.current) this.onForget?.();
     this.current = bank;
     if (this.stale[bank] === 1) this.clear(bank);
     return bank;
@@ -132,6 +135,7 @@ export class TlbPool {
    * and the paging-structure caches: all of them (`structures`, what INVLPG demands) or those of this address (what a fault does).
    */
   invalidatePage(tag: number, lo: number, hi: number, mask: number, match: number, structures: boolean): void {
+    this.onForget?.();
     for (let bank = 0; bank < this.banks; bank++) {
       if ((tag >= 0 && this.tags[bank] !== tag) || (this.key[bank]! & mask) !== match || this.stale[bank] === 1) continue;
       if (structures) this.structures.clear(bank);
@@ -171,6 +175,7 @@ export class TlbPool {
 
   /** Takes write access to an arena page (-1: to every page) away in all banks. */
   dropWrites(arenaPage: number): void {
+    this.onForget?.();
     for (let bank = 0; bank < this.banks; bank++) {
       if (this.fills[bank] === 0 || this.stale[bank] === 1) continue;
       this.dropArenaPage(bank, arenaPage);
@@ -179,6 +184,7 @@ export class TlbPool {
 
   /** Forgets one entry of a table of the current bank, and one of its second level. */
   evict(table: number, index: number): void {
+    this.onForget?.();
     this.drop(this.slot(table, index << 12));
     this.drop(this.offset(this.current) / 4 + SECOND[table]! + (index & (SECOND_TLB_ENTRIES - 1)) * ENTRY_WORDS);
   }
@@ -220,6 +226,7 @@ export class TlbPool {
   }
 
   private clearCurrent(): void {
+    this.onForget?.();
     if (this.stale[this.current] === 1) this.clear(this.current);
   }
 
