@@ -22,6 +22,7 @@ import { addressAt, VmxWord } from './state.js';
 import { ExitRecord } from './transitions/exit-record.js';
 import { PreemptionTimer } from './transitions/preemption-timer.js';
 import { ExitReason } from './transitions/reasons.js';
+import { enterSmm, leaveSmm } from './transitions/smm.js';
 import { scaleTsc } from './transitions/time.js';
 
 /** A clock whose timers reach the machine's run loop: `VirtualClock` of `@nestvm/bus` has this shape. */
@@ -171,6 +172,14 @@ export class Vmx implements Virtualization {
     this.context = null;
     if (this.mmu.inGuest) this.mmu.leaveGuest();
     this.locateRegion();
+  }
+
+  enterSmm(): void {
+    enterSmm(this);
+  }
+
+  leaveSmm(): void {
+    leaveSmm(this);
   }
 
   intercept(_cpu: Vcpu, event: SensitiveEvent, length: number, number: number, write: boolean, extra: number): boolean {

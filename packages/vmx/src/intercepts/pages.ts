@@ -3,6 +3,7 @@ import { refusedAccess } from '../apic/accesses.js';
 import { exitGuest } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
+import { deliverAsException } from './virtualization-exception.js';
 
 const NMI_UNBLOCKING = 1 << 12;
 const SPP_MISS = 1 << 11;
@@ -24,6 +25,7 @@ export function secondStageFault(vmx: Vmx): void {
   if (vmx.refusedOffset >= 0) return refusedAccess(vmx);
   const { cpu, exitRecord, mmu } = vmx;
   const fault = mmu.stageFault;
+  if (fault.kind === StageFaultKind.VIOLATION && deliverAsException(vmx)) return;
   const unblocked = cpu.nmiUnblocked !== 0 && cpu.vectoring === 0 ? NMI_UNBLOCKING : 0;
   stage(vmx);
   switch (fault.kind) {
