@@ -273,9 +273,7 @@ describe('the state of the guest', () => {
   it('is saved as it was, and L1 has its own back', () => {
     const level = createLevel();
     const { c } = level;
-    expect(run(level, `mov rsp, 0x123450\nmov rax, 0x31\nmov dr7, rax\nxor edx, edx\nmov fs, dx\nstc`)).toBe(
-      R.VMCALL,
-    );
+    expect(run(level, `mov rsp, 0x123450\nmov rax, 0x31\nmov dr7, rax\nxor edx, edx\nmov fs, dx\nstc`)).toBe(R.VMCALL);
     expect([c.lo(F.GUEST_RSP), c.lo(F.GUEST_RFLAGS) & 1, c.lo(F.GUEST_FS_SELECTOR)]).toEqual([0x12_3450, 1, 0]);
     expect(c.lo(F.GUEST_FS_ACCESS_RIGHTS) & 0x1_0000).toBe(0x1_0000);
     expect(c.lo(F.EXIT_INSTRUCTION_LENGTH)).toBe(3);

@@ -37,6 +37,10 @@ export interface Level {
   guest(code: (a: Assembler) => void): void;
   /** VMLAUNCH or VMRESUME in L1, until L1 halts after the VM exit; gives the exit reason, or minus the VM-instruction error. */
   enter(): number;
+  /** Puts VMLAUNCH where `launch` runs it: many launches without assembling. */
+  prepareLaunch(): void;
+  /** Runs the prepared VMLAUNCH, for at most a thousand instructions of either level. */
+  launch(): void;
   /** Runs L1 code and gives RFLAGS after it; -1 when L1 shut down (it has no IDT: any fault). */
   host(code: string): number;
   /** Runs until something stops the machine. */
@@ -134,6 +138,14 @@ export function createLevel(cpuText = 'host', on = true): Level {
     c,
     w: cpu.w,
     run,
+    prepareLaunch: () => {
+      put(Place.L1, (a) => a.text('vmlaunch\nhlt'));
+      put(Place.L2, (a) => a.text('cpuid\nvmcall'));
+    },
+    launch: () => {
+      jump(Place.L1);
+      executor.run(1000);
+    },
     host: (code) => {
       put(Place.L1, (a) => a.text(`${code}\npushfq\npop r15\nhlt`));
       cpu.w[R15] = -1;
