@@ -22,3 +22,21 @@ export interface MigratableMachine {
   /** After a load: caches of memory and translations are worthless. */
   forgetCaches(): void;
 }
+
+/** Which pages were written, one bit a page for each RAM block (bit `page & 31` of word `page >>> 5`). */
+export interface DirtyTracking {
+  /** Begins with every page clean. */
+  start(): void;
+  stop(): void;
+  /** The pages written since `start` or the last `take`, in the order of `ram()`; they count as clean again. */
+  take(): readonly Uint32Array[];
+}
+
+/** A machine that can be moved while it runs. */
+export interface LiveMachine extends MigratableMachine {
+  readonly dirty: DirtyTracking;
+  /** Stops every vCPU at an instruction boundary, with disks flushed; resolves when nothing runs any more. */
+  pause(): Promise<void>;
+  /** Goes on after `pause`. */
+  resume(): void;
+}

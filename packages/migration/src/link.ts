@@ -1,0 +1,76 @@
+import type { SavedValue } from '@nestvm/state';
+import type { ByteSink, ByteSource } from './channel.js';
+import { ContainerReader, ContainerWriter } from './container.js';
+import { MigrationError } from './errors.js';
+import { decodeValue } from './value-codec.js';
+
+/** Both directions of a connection: a TCP or Unix socket, a WebSocket, a MessagePort. */
+export interface Link {
+  readonly sink: ByteSink;
+  readonly source: ByteSource;
+  /** Ends the connection; both sides' reads and writes fail or end. */
+  close(): void;
+}
+
+/**
+ * What the two sides say beside the machine itself. The order at the end is the hand-over: the target says `ready` when it has all and has checked it; the
+ * source answers `go` and never runs again on its own; the target runs and says `running`.
+ */
+export type Control =
+  | { readonly say: 'ready' }
+  | { readonly say: 'go' }
+  | { readonly say: 'running' }
+  | { readonly say: 'refused'; readonly why: string }
+  | { readonly say: 'cancelled' };
+
+const WORDS: readonly string[] = ['ready', 'go', 'running', 'refused', 'cancelled'] satisfies Control['say'][];
+
+/** Says something to the other side. */
+export function sayTo(out: ContainerWriter, control: Control): Promise<void> {
+  return out.value('CTRL', { ...control } as SavedValue);
+}
+
+/** Reads what a `CTRL` section says. */
+export function decodeControl(payload: Uint8Array, offset: number): Control {
+  const value = decodeValue(payload, 'a message', offset) as { readonly say?: SavedValue; readonly why?: SavedValue } | null;
+  const say = value?.say;
+  if (typeof say !== 'string' || !WORDS.includes(say))
+    throw new MigrationError('corrupt', `the other side said something unknown at byte ${offset}`, { offset });
+  if (say === 'refused') return { say, why: typeof value?.why === 'string' ? value.why.slice(0, 2000) : 'no reason given' };
+  return { say: say as 'ready' };
+}
+
+/** The other side's messages alone, on the way back. */
+export class ControlReader {
+  private readonly input: ContainerReader;
+  private begun = false;
+
+  constructor(source: ByteSource) {
+    this.input = new ContainerReader(source);
+  }
+
+  /** The next message; throws `link` when the other side has gone. */
+  async next(): Promise<Control> {
+    try {
+      if (!this.begun) await this.input.begin();
+      this.begun = true;
+      const { kind, payload, offset } = await this.input.next();
+      if (kind !== 'CTRL') throw new MigrationError('corrupt', `the other side sent ${kind.trim()} where a message belongs`, { offset });
+      return decodeControl(payload, offset);
+    } catch (error) {
+      if (error instanceof MigrationError && error.code !== 'truncated') throw error;
+      throw new MigrationError('link', `the other side has gone (${error instanceof Error ? error.message : String(error)})`);
+    }
+  }
+}
+
+/** Gives up waiting when `signal` does. */
+export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined, what: string): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(new MigrationError('cancelled', `${what} was cancelled`));
+    if (signal.aborted) return stop();
+    signal.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}

@@ -1,0 +1,245 @@
+import { ContainerWriter } from './container.js';
+import { MigrationError } from './errors.js';
+import { ControlReader, type Link, orAbort, sayTo } from './link.js';
+import type { LiveMachine, RamBlock } from './machine-port.js';
+import { encodeRun, isZeroPage, PAGE_BYTES, RUN_PAGES } from './ram-codec.js';
+import { assertMigratable, describeRam, saveUnits, writeRun } from './save.js';
+
+/** Host time, as the caller has it. */
+export interface MigrationClock {
+  nowMs(): number;
+  sleep(milliseconds: number): Promise<void>;
+}
+
+/** How a migration is going, as `info migrate` shows it. */
+export interface MigrationStatus {
+  readonly phase: 'setup' | 'pre-copy' | 'hand-over' | 'completed' | 'failed' | 'cancelled';
+  /** Passes over the memory so far; the first one sends all of it. */
+  readonly passes: number;
+  readonly transferredBytes: number;
+  readonly remainingBytes: number;
+  readonly totalBytes: number;
+  readonly elapsedMs: number;
+  /** Bytes a second, over the whole time. */
+  readonly throughput: number;
+  /** Bytes that the guest has dirtied in a second, in the last pass. */
+  readonly dirtyRate: number;
+  readonly expectedDowntimeMs: number;
+  /** Time from the stop of the source until the target ran; set when completed. */
+  readonly downtimeMs: number | null;
+}
+
+/** Options of {@link migrateOut}. */
+export interface MigrateOptions {
+  readonly clock: MigrationClock;
+  /** Stop for the last pass when it takes at most this long (default 100). */
+  readonly downtimeLimitMs?: number;
+  /** Bytes a second at most; default: no limit. */
+  readonly bandwidth?: number;
+  readonly compression?: 'deflate' | 'none';
+  /** Passes until the guest is stopped although it dirties memory faster than the line takes it (default 30). */
+  readonly maxPasses?: number;
+  /** Slows the guest down, 0 (not) to 0.99 of its time; used when it dirties memory faster than the line takes it. */
+  readonly throttle?: (share: number) => void;
+  readonly onStatus?: (status: MigrationStatus) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** How a migration has ended. On `completed` the machine runs at the target, and must never run here again. */
+export interface MigrateResult {
+  readonly status: MigrationStatus;
+}
+
+const REMARK = 'the machine here goes on as if nothing had been';
+
+class Outgoing {
+  private readonly out: ContainerWriter;
+  private readonly back: ControlReader;
+  private readonly blocks: readonly RamBlock[];
+  private readonly words: readonly Int32Array[];
+  private readonly startMs: number;
+  private passes = 0;
+  private dirtyRate = 0;
+  private phase: MigrationStatus['phase'] = 'setup';
+  private downtimeMs: number | null = null;
+
+  constructor(
+    private readonly machine: LiveMachine,
+    link: Link,
+    private readonly options: MigrateOptions,
+  ) {
+    this.out = new ContainerWriter(link.sink);
+    this.back = new ControlReader(link.source);
+    this.blocks = machine.ram();
+    this.words = this.blocks.map(({ bytes }) => new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));
+    this.startMs = options.clock.nowMs();
+  }
+
+  status(remainingBytes = 0): MigrationStatus {
+    const elapsedMs = this.options.clock.nowMs() - this.startMs;
+    const throughput = elapsedMs > 0 ? (this.out.bytes / elapsedMs) * 1000 : 0;
+    return {
+      phase: this.phase,
+      passes: this.passes,
+      transferredBytes: this.out.bytes,
+      remainingBytes,
+      totalBytes: this.blocks.reduce((sum, { bytes }) => sum + bytes.length, 0),
+      elapsedMs,
+      throughput,
+      dirtyRate: this.dirtyRate,
+      expectedDowntimeMs: throughput > 0 ? (remainingBytes / throughput) * 1000 : 0,
+      downtimeMs: this.downtimeMs,
+    };
+  }
+
+  async run(): Promise<MigrateResult> {
+    const { machine } = this;
+    let stopped = false;
+    let handedOver = false;
+    machine.dirty.start();
+    try {
+      await this.setUp();
+      const rest = await this.preCopy();
+      await machine.pause();
+      stopped = true;
+      const stopMs = this.options.clock.nowMs();
+      this.phase = 'hand-over';
+      await this.sendRest(rest);
+      await this.expect('ready');
+      handedOver = true;
+      await sayTo(this.out, { say: 'go' });
+      await this.expect('running');
+      this.downtimeMs = this.options.clock.nowMs() - stopMs;
+      this.phase = 'completed';
+      machine.dirty.stop();
+      this.options.onStatus?.(this.status());
+      return { status: this.status() };
+    } catch (error) {
+      machine.dirty.stop();
+      this.options.throttle?.(0);
+      throw this.fail((await this.lastWord(error, handedOver)) ?? error, stopped, handedOver);
+    }
+  }
+
+  /** A target that refuses closes the line; its reason may still be on the way. */
+  private async lastWord(error: unknown, handedOver: boolean): Promise<unknown> {
+    if (handedOver || error instanceof MigrationError) return null;
+    const word = await Promise.race([this.back.next().catch(() => null), this.options.clock.sleep(200).then(() => null)]);
+    return word?.say === 'refused' ? new MigrationError('link', `the target refuses: ${word.why}; ${REMARK}`) : null;
+  }
+
+  /** Decides who owns the machine now, and says so. */
+  private fail(error: unknown, stopped: boolean, handedOver: boolean): MigrationError {
+    const why = error instanceof Error ? error.message.replace(/^migration: /, '') : String(error);
+    this.phase = error instanceof MigrationError && error.code === 'cancelled' ? 'cancelled' : 'failed';
+    this.options.onStatus?.(this.status());
+    if (handedOver)
+      return new MigrationError(
+        'link',
+        `the line broke after the machine had been handed over: ${why}. The machine here stays stopped, since the target may run it. Look at the target; only if it does not run the machine, continue here (cont).`,
+      );
+    if (stopped) this.machine.resume();
+    if (error instanceof MigrationError && error.code !== 'truncated') return error;
+    return new MigrationError('link', `the migration failed: ${why}; ${REMARK}`);
+  }
+
+  private async setUp(): Promise<void> {
+    await this.out.begin();
+    await this.out.value('CONF', this.machine.configuration());
+    await this.out.value('RAMB', describeRam(this.blocks));
+  }
+
+  /** Sends memory until what is left fits the downtime; returns the pages that are left, as bitmaps. */
+  private async preCopy(): Promise<readonly Uint32Array[]> {
+    const { machine, options } = this;
+    this.phase = 'pre-copy';
+    let pending: readonly Uint32Array[] = this.blocks.map(({ bytes }) => new Uint32Array((bytes.length / PAGE_BYTES + 31) >>> 5).fill(0xffff_ffff));
+    for (;;) {
+      const startMs = options.clock.nowMs();
+      await this.sendPages(pending, this.passes === 0);
+      this.passes++;
+      const passMs = Math.max(1, options.clock.nowMs() - startMs);
+      pending = machine.dirty.take();
+      const left = countPages(pending) * PAGE_BYTES;
+      this.dirtyRate = (left / passMs) * 1000;
+      options.onStatus?.(this.status(left));
+      const { throughput } = this.status();
+      const fits = throughput > 0 && (left / throughput) * 1000 <= (options.downtimeLimitMs ?? 100);
+      if (fits || this.passes >= (options.maxPasses ?? 30)) return pending;
+      if (this.dirtyRate > throughput * 0.8) options.throttle?.(Math.min(0.99, 0.2 + 0.1 * (this.passes - 1)));
+    }
+  }
+
+  /** With the machine stopped: nobody may have started an L2 in the meantime. */
+  private async sendRest(before: readonly Uint32Array[]): Promise<void> {
+    assertMigratable(this.machine, 'migrate this machine');
+    const last = this.machine.dirty.take();
+    const all = before.map((bitmap, block) => bitmap.map((word, i) => word | (last[block]![i] ?? 0)));
+    await this.sendPages(all, false);
+    for (const unit of saveUnits(this.machine)) await this.out.value('UNIT', unit);
+    await this.out.end();
+  }
+
+  /** Sends the pages of bitmaps; on the first pass pages of zeros are left out, since the target starts with zeros. */
+  private async sendPages(pending: readonly Uint32Array[], first: boolean): Promise<void> {
+    for (const [block, bitmap] of pending.entries()) {
+      const pages = this.blocks[block]!.bytes.length / PAGE_BYTES;
+      const isSet = (page: number): boolean => page < pages && ((bitmap[page >>> 5]! >>> (page & 31)) & 1) !== 0;
+      for (let page = 0; page < pages; ) {
+        if (bitmap[page >>> 5] === 0) {
+          page = ((page >>> 5) + 1) << 5;
+          continue;
+        }
+        if (!isSet(page)) {
+          page++;
+          continue;
+        }
+        const zero = isZeroPage(this.words[block]!, page);
+        let end = page + 1;
+        while (end - page < RUN_PAGES && isSet(end) && isZeroPage(this.words[block]!, end) === zero) end++;
+        if (!zero) await this.sendRun(block, page, end - page);
+        else if (!first)
+          await this.out.section('PAGE', encodeRun({ block, firstPage: page, pages: end - page, encoding: 'zero', data: new Uint8Array(0) }));
+        page = end;
+      }
+    }
+  }
+
+  private async sendRun(block: number, page: number, pages: number): Promise<void> {
+    const { signal, bandwidth, clock, compression } = this.options;
+    if (signal?.aborted) {
+      await sayTo(this.out, { say: 'cancelled' }).catch(() => {});
+      throw new MigrationError('cancelled', `the migration was cancelled; ${REMARK}`);
+    }
+    await writeRun(this.out, this.blocks, block, page, pages, compression === 'deflate');
+    if (bandwidth === undefined) return;
+    const aheadMs = (this.out.bytes / bandwidth) * 1000 - (clock.nowMs() - this.startMs);
+    if (aheadMs > 1) await clock.sleep(aheadMs);
+  }
+
+  private async expect(word: 'ready' | 'running'): Promise<void> {
+    const control = await orAbort(this.back.next(), this.options.signal, 'the migration');
+    if (control.say === 'refused') throw new MigrationError('link', `the target refuses: ${control.why}; ${REMARK}`);
+    if (control.say !== word) throw new MigrationError('corrupt', `the target said "${control.say}" where "${word}" belongs; ${REMARK}`);
+  }
+}
+
+function countPages(bitmaps: readonly Uint32Array[]): number {
+  let count = 0;
+  for (const bitmap of bitmaps) for (const word of bitmap) for (let bits = word; bits !== 0; bits &= bits - 1) count++;
+  return count;
+}
+
+/**
+ * Moves a running machine to whoever listens at the other end of `link`: memory while it runs, then the rest while it is stopped. Refuses with `L2ActiveError`
+ * before it begins, and again when an L2 has been started in the meantime; the machine then goes on here. When this resolves, the target runs the machine.
+ * A failure before the hand-over leaves the machine running here; one after it leaves it stopped, and the message says what to look at.
+ */
+export async function migrateOut(machine: LiveMachine, link: Link, options: MigrateOptions): Promise<MigrateResult> {
+  try {
+    assertMigratable(machine, 'migrate this machine');
+    return await new Outgoing(machine, link, options).run();
+  } finally {
+    link.close();
+  }
+}
