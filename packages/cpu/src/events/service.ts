@@ -62,7 +62,7 @@ function serviceSmiOrInit(cpu: Vcpu, pending: number): boolean {
   }
   if ((pending & PendingEvent.INIT) !== 0 && (w[GUEST_MODE] !== 0 || cpu.virtualization?.blocksInit !== true)) {
     w[PENDING_EVENTS] = pending & ~PendingEvent.INIT;
-    if (taken(cpu, 'INIT')) return true;
+    if (taken(cpu, 'INIT') || cpu.virtualization?.redirectInit?.(cpu) === true) return true;
     initialize(cpu);
     return true;
   }

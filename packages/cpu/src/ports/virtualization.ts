@@ -86,6 +86,8 @@ export interface Virtualization {
   /** What the guest sees of CR0 or CR4, into `cpu.lo`/`cpu.hi`, which hold the register; and what a write of `value` leaves in it. */
   visibleControl?(cpu: Vcpu, register: 0 | 4): void;
   mergedControl?(cpu: Vcpu, register: 0 | 4, value: number): number;
+  /** An INIT that was not intercepted: true when an exception was delivered in its place (SVM, VM_CR.R_INIT). Asked outside of guest mode too. */
+  redirectInit?(cpu: Vcpu): boolean;
   /** CR8 of the guest when the extension virtualizes it: 0-15, or -1 for the CPU's own. True: written. */
   readVirtualTpr?(cpu: Vcpu): number;
   writeVirtualTpr?(cpu: Vcpu, value: number): boolean;

@@ -13,14 +13,13 @@ export const nestingOff: Nesting = { intel: false, amd: false };
 export const nestingOn: Nesting = { intel: true, amd: true };
 
 /**
- * What nesting adds to the features that a CPU of each vendor may have. Left out until it works: avic.
+ * What nesting adds to the features that a CPU of each vendor may have. Left out because they do not work: lbrv (the CPU records no branches), avic and x2avic.
  */
 export const virtualizationFeatures: Readonly<Record<'intel' | 'amd', ReadonlySet<CpuFeature>>> = {
   intel: new Set<CpuFeature>(['vmx']),
   amd: new Set<CpuFeature>([
     'svm',
     'npt',
-    'lbrv',
     'nrip-save',
     'tsc-scale',
     'vmcb-clean',
