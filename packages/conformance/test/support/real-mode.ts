@@ -1,0 +1,51 @@
+import { MmioSpace, PortSpace } from '@nestvm/bus';
+import { createDeterministicRandom, Engine, Interpreter, reset, updateMode, Vcpu } from '@nestvm/cpu';
+import { vcpuState } from '@nestvm/isa';
+import { parseCpu } from '@nestvm/isa/models';
+import { createArena, PhysicalMemory } from '@nestvm/memory';
+import { Mmu } from '@nestvm/mmu';
+
+/** Where code begins, and where the handler of #DB does. */
+export const CODE = 0x1000;
+const HANDLER = 0x2000;
+
+/** A machine in real mode, with a handler for #DB. */
+export function realMode(code: readonly number[], handler: readonly number[]): { cpu: Vcpu; run: () => void; word: (at: number) => number } {
+  const arena = createArena({ bytes: 64 << 20 });
+  const memory = new PhysicalMemory({ arena, mmio: new MmioSpace() });
+  const ram = arena.allocate('guest RAM', 0x10000, 4096);
+  memory.mapRam(0, 0x10000, ram);
+  const base = arena.allocate('vcpu 0', vcpuState.size, 64);
+  const model = parseCpu('EPYC');
+  const mmu = new Mmu({ memory, vcpuBase: base, maxPhysicalAddress: model.physicalBits, pages1g: true });
+  const ports = new PortSpace();
+  const cpu = new Vcpu({
+    index: 0,
+    buffer: arena.memory.buffer,
+    base,
+    mmu,
+    memory,
+    ports,
+    clock: { nowNs: () => 0 },
+    model,
+    random: createDeterministicRandom(1),
+  });
+  const interpreter = new Interpreter(cpu, new Engine(arena, memory));
+  reset(cpu);
+  memory.write(4, Uint8Array.of(HANDLER & 0xff, HANDLER >> 8, 0, 0));
+  memory.write(HANDLER, Uint8Array.from(handler));
+  memory.write(CODE, Uint8Array.from(code));
+  cpu.w[(vcpuState.offset.segBase >>> 2) + 2] = 0;
+  cpu.h[(vcpuState.offset.segSelector >>> 1) + 1] = 0;
+  cpu.set64('rip', BigInt(CODE));
+  cpu.setGpr(4, 0x800n);
+  cpu.set64('rflags', 2n);
+  updateMode(cpu);
+  return {
+    cpu,
+    run: () => {
+      for (let i = 0; i < 50 && interpreter.run(1000) !== 'idle'; i++);
+    },
+    word: (at) => memory.read16(at),
+  };
+}
