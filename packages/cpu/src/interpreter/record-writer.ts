@@ -133,6 +133,7 @@ export class RecordWriter {
 
   /** Makes a direct jump of an instruction: its target relative to the block, and where its links stand. */
   jump(record: number, targetOffset: number, taken: number, next: number): void {
+    this.i32[(record + Record.FAR_HOST) >>> 2] = -1;
     this.i32[(record + Record.TARGET) >>> 2] = targetOffset;
     this.i32[(record + Record.LINK_TAKEN) >>> 2] = taken;
     this.i32[(record + Record.LINK_NEXT) >>> 2] = next;

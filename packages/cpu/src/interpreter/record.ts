@@ -15,6 +15,9 @@ export const Record = {
   RM: 10,
   BASE: 12,
   INDEX_REGISTER: 14,
+  /** u32, for jumps: host address that a far jump led to last, and the record of the block there. */
+  FAR_HOST: 8,
+  FAR_RECORD: 12,
   /** i32: displacement; or offset of a direct jump's target from the start of the block. */
   DISPLACEMENT: 16,
   TARGET: 16,
@@ -36,7 +39,7 @@ export const Record = {
 export const Link = {
   /** Inside the page; not looked up yet. */
   OPEN: 0,
-  /** Leads to another page: look it up each time. */
+  /** Leads to another page: translate it each time. */
   FAR: 1,
 } as const;
 

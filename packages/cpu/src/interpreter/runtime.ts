@@ -1,7 +1,7 @@
 import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, importedFunction, type Val } from '@nestvm/emit';
 import { Mode, Segment, vcpuState } from '@nestvm/isa';
 import { SECOND_TLB_ENTRIES, secondTlbOffset, TLB_ENTRIES, TlbEntry, TlbTable } from '@nestvm/mmu';
-import { ExitReason, Record } from './record.js';
+import { ExitReason, Record, Slot } from './record.js';
 
 const I = 'i32' as const;
 const L = 'i64' as const;
@@ -138,10 +138,11 @@ function lookUpCode(c: Code, cpu: Val<32>, linear: Val<64>): { readonly hit: Val
 
 /**
  * Goes on at RIP (already in the state): translates it through the exec TLB, looks in the block cache, and leaves with MISS when either
- * does not know it. The budget is checked here, so that every path that may loop passes a check.
+ * does not know it. The budget is checked here, so that every path that may loop passes a check. A direct jump (`isFar`) remembers in its record
+ * where it led, and asks there before it asks the block cache.
  */
-const dispatchFunction = (blockCache: number): FunctionDefinition =>
-  defineFunction('dispatch', HANDLER, (c) => {
+const dispatchFunction = (name: string, blockCache: number, isFar: boolean): FunctionDefinition =>
+  defineFunction(name, HANDLER, (c) => {
     const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
     c.if(c.load('i32.load', 32, cpu, at.budget).ltS(0), () => leave(c, cpu, record, ExitReason.BUDGET));
     const rip = c.load('i64.load', 64, cpu, at.rip);
@@ -150,6 +151,7 @@ const dispatchFunction = (blockCache: number): FunctionDefinition =>
     const code = lookUpCode(c, cpu, linear);
     c.if(code.hit, () => {
       const host = code.host();
+      if (isFar) followFar(c, cpu, record, host, rip);
       const slot = host
         .xor(host.shrU(13))
         .and((1 << BLOCK_CACHE_BITS) - 1)
@@ -160,8 +162,13 @@ const dispatchFunction = (blockCache: number): FunctionDefinition =>
           .eq(host)
           .and(c.load('i32.load', 32, slot, blockCache + 4).eq(mode)),
         () => {
+          const target = c.load('i32.load', 32, slot, blockCache + 8);
+          if (isFar) {
+            c.store('i32.store', record, host, Record.FAR_HOST);
+            c.store('i32.store', record, target, Record.FAR_RECORD);
+          }
           c.store('i64.store', cpu, rip, at.blockRip);
-          goTo(c, c.load('i32.load', 32, slot, blockCache + 8), cpu);
+          goTo(c, target, cpu);
         },
       );
     });
@@ -176,7 +183,20 @@ const dispatchFunction = (blockCache: number): FunctionDefinition =>
     leave(c, cpu, record, ExitReason.MISS);
   });
 
+/** Goes to the block where a jump led last, if it leads there again and the block is still good. A block's mode is that of the block that jumps to it. */
+function followFar(c: Code, cpu: Val<32>, record: Val<32>, host: Val<32>, rip: Val<64>): void {
+  c.if(c.load('i32.load', 32, record, Record.FAR_HOST).eq(host), () => {
+    const target = c.load('i32.load', 32, record, Record.FAR_RECORD);
+    const slot = c.load('i32.load', 32, target, Record.HANDLER);
+    c.if(slot.ne(Slot.STALE), () => {
+      c.store('i64.store', cpu, rip, at.blockRip);
+      c.tailCallIndirect(HANDLER, slot, target, cpu);
+    });
+  });
+}
+
 const dispatchRef: FunctionRef = { name: 'dispatch', signature: HANDLER };
+const dispatchFarRef: FunctionRef = { name: 'dispatchFar', signature: HANDLER };
 
 /** Ends a block at RIP = target, charged already. */
 export function goToRip(c: Code, record: Val<32>, cpu: Val<32>, target: Val<64>): void {
@@ -192,7 +212,7 @@ export const jumpSlow = defineFunction('jumpSlow', { params: [I, I, I, I], resul
     c.store('i32.store', cpu, reason, at.exitReason);
     c.return();
   });
-  c.tailCall(dispatchRef, record, cpu);
+  c.tailCall(dispatchFarRef, record, cpu);
 });
 
 /** Starts the engine at RIP: (cpu). */
@@ -235,8 +255,10 @@ export const checkSegment = defineFunction('checkSegment', { params: [I, I, I, I
   const outside = c.select(expandDown, offset.leU(limit).or(last.gtU(top)), last.gtU(limit)).or(wraps);
   const readable = isCode.isZero().or(rights.and(TYPE_WRITABLE).isNonzero());
   const writable = rights.and(TYPE_CODE | TYPE_WRITABLE).eq(TYPE_WRITABLE);
-  const allowed = c.select(write, writable, readable);
-  const bad = rights.and(UNUSABLE).or(outside).or(allowed.isZero());
+  // Real mode has no types: a CS that came from protected mode can be written there.
+  const hasTypes = c.load('i32.load', 32, cpu, at.mode).and(Mode.PROTECTED).isNonzero();
+  const denied = c.select(write, writable, readable).isZero().and(hasTypes);
+  const bad = rights.and(UNUSABLE).or(outside).or(denied);
   c.if(bad, () => {
     c.store('i32.store', cpu, c.select(segment.eq(Segment.SS), c.constant(32, 12), c.constant(32, 13)), at.faultVector);
     c.store('i32.store', cpu, c.constant(32, 0), at.faultError);
@@ -266,7 +288,8 @@ export const crossing = defineFunction('crossing', HANDLER, (c) => {
 
 /** The functions that handler modules share; the runtime module exports them. */
 export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
-  dispatchFunction(blockCache),
+  dispatchFunction('dispatch', blockCache, false),
+  dispatchFunction('dispatchFar', blockCache, true),
   jumpSlow,
   enter,
   enterAt,
