@@ -99,7 +99,6 @@ export function requires<G extends ControlGroupKey>(
   extra: Extra = {},
 ): VmxCheck {
   const { mask, title, reads, needs } = controlOf(target, key);
-  const { field } = controlGroups[target];
   return check(group, id, {
     ...(needs === 'refused' && value ? { status: 'not offered' as const } : {}),
     subject: controlGroups[target].title,
@@ -118,7 +117,7 @@ export function requires<G extends ControlGroupKey>(
       setControl(c, target, key, true);
     },
     say: (c) =>
-      `bit ${31 - Math.clz32(mask)} (“${title}”) of the ${controlGroups[target].title} must be ${value ? 1 : 0} with ${when.text}, ${fieldNamed(field).name} has ${(c[target] & mask) === 0 ? 0 : 1}`,
+      `bit ${31 - Math.clz32(mask)} (“${title}”) of the ${controlGroups[target].title} must be ${value ? 1 : 0} with ${when.text}; it is ${(c[target] & mask) === 0 ? 0 : 1}`,
   });
 }
 
