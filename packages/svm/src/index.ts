@@ -11,4 +11,5 @@ export { explainEntry, lintVmcb } from './explain/explain.js';
 export { vmrunChecks } from './checks/rows.js';
 export type { VmrunView } from './checks/view.js';
 export { interceptMap } from './intercepts/map.js';
+export { svmFeatures } from './reference.js';
 export { svmState } from './state.js';

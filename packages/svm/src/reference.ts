@@ -1,0 +1,118 @@
+import type { NestedFeature } from '@nestvm/cpu';
+import { sensitiveEvents } from '@nestvm/isa';
+import { exitCodeName } from './exits/codes.js';
+import { interceptMap } from './intercepts/map.js';
+
+const TEST = {
+  exits: 'packages/svm/test/exits.test.ts',
+  checks: 'packages/svm/test/checks.test.ts',
+  fuzz: 'packages/svm/test/fuzz.test.ts',
+  guests: 'packages/guests/test/guests.test.ts',
+  mmu: 'packages/mmu/test/nested.property.test.ts',
+  tags: 'packages/mmu/test/nested-invalidation.test.ts',
+} as const;
+
+type Row = readonly [name: string, status: NestedFeature['status'], evidence: string];
+
+const rows = (group: string, list: readonly Row[]): NestedFeature[] => list.map(([name, status, evidence]) => ({ group, name, status, evidence }));
+
+/** Simple intercepts, which one test goes through by instruction. */
+const TESTED_EVENTS = new Set([
+  'CPUID',
+  'RDTSC',
+  'RDTSCP',
+  'RDPMC',
+  'PUSHF',
+  'POPF',
+  'IRET',
+  'INVD',
+  'WBINVD',
+  'INVLPGA',
+  'VMRUN',
+  'VMLOAD',
+  'VMSAVE',
+  'STGI',
+  'CLGI',
+  'INT1',
+  'SGDT',
+  'LIDT',
+  'SLDT',
+  'LTR',
+  'HLT',
+  'VMMCALL',
+]);
+const ABSENT_EVENTS: Readonly<Record<string, string>> = {
+  INVLPGB: 'the instruction is not offered',
+  TLBSYNC: 'the instruction is not offered',
+  SKINIT: 'the instruction is not offered',
+};
+
+const simpleIntercepts: readonly Row[] = sensitiveEvents
+  .filter((event) => interceptMap[event] > 0)
+  .map((event): Row => {
+    const name = exitCodeName(interceptMap[event]);
+    const absent = ABSENT_EVENTS[event];
+    if (absent !== undefined) return [name, 'N', absent];
+    return TESTED_EVENTS.has(event) ? [name, 'Y', TEST.exits] : [name, 'P', 'the same rule as its neighbours'];
+  });
+
+/** What of SVM is there, for the reference page (APM Vol. 2, "Secure Virtual Machine"). */
+export const svmFeatures: readonly NestedFeature[] = [
+  ...rows('Instructions and MSRs', [
+    ['VMRUN and #VMEXIT', 'Y', TEST.exits],
+    ['VMLOAD, VMSAVE', 'Y', TEST.guests],
+    ['STGI, CLGI and GIF', 'Y', TEST.exits],
+    ['INVLPGA', 'P', 'by kvm-amd without nested paging'],
+    ['VMMCALL', 'Y', TEST.exits],
+    ['SKINIT', 'N', 'undefined, as on processors without it'],
+    ['EFER.SVME, VM_CR (SVMDIS, LOCK)', 'P', 'by kvm-amd'],
+    ['VM_CR.R_INIT: INIT becomes #SX', 'P', 'no guest uses it'],
+    ['VM_HSAVE_PA', 'Y', TEST.checks],
+    ['TSC_RATIO', 'P', 'no guest here sets a ratio'],
+    ['SVM_KEY', 'N', 'the lock without a key is VM_CR.LOCK'],
+    ['SMM: SMI in guest mode', 'P', 'no guest here has an SMI handler'],
+  ]),
+  ...rows('Intercepts', [
+    ['CR0-CR15 read and write, CR0_SEL_WRITE, CLTS, LMSW, SMSW', 'Y', TEST.exits],
+    ['DR0-DR15 read and write', 'Y', TEST.exits],
+    ['exceptions 0-31', 'Y', TEST.exits],
+    ['INTR, NMI, VINTR, SHUTDOWN', 'Y', TEST.exits],
+    ['SMI, INIT', 'P', 'no guest here meets them'],
+    ['IOIO by the permission map', 'Y', TEST.exits],
+    ['MSR by the permission map', 'Y', TEST.exits],
+    ['PAUSE, its filter and threshold', 'Y', TEST.exits],
+    ['INVLPG, INTn', 'Y', TEST.exits],
+    ['MWAIT, MWAIT armed', 'P', 'kvm-amd intercepts both'],
+    ['FERR_FREEZE', 'N', 'the external pin is not modelled'],
+    ['EFER and CR write traps', 'N', 'they serve SEV-ES'],
+    ...simpleIntercepts,
+  ]),
+  ...rows('Control area', [
+    ['consistency checks', 'Y', TEST.checks],
+    ['random VMCBs', 'Y', TEST.fuzz],
+    ['EVENTINJ, EXITINTINFO', 'Y', TEST.exits],
+    ['nRIP', 'Y', TEST.exits],
+    ['decode assists: MOV CR and DR, INVLPG, INTn, instruction bytes', 'Y', TEST.exits],
+    ['V_TPR, V_IRQ, priorities, V_INTR_MASKING', 'Y', TEST.exits],
+    ['virtual GIF, virtual NMI', 'Y', TEST.exits],
+    ['interrupt shadow', 'P', 'by kvm-amd'],
+    ['ASIDs, TLB_CONTROL 1, 3, 7', 'Y', TEST.tags],
+    ['virtual VMLOAD and VMSAVE', 'P', 'for an L2 that runs L3'],
+    ['TSC_OFFSET', 'P', 'by kvm-amd'],
+    ['clean bits', 'P', 'accepted; every field is read at each VMRUN'],
+    ['paged real mode', 'P', 'by kvm-amd'],
+    ['LBR virtualization', 'N', 'the CPU records no branches'],
+    ['AVIC, x2AVIC', 'N', 'not yet'],
+    ['SEV, SEV-ES, SEV-SNP', 'N', 'out of scope'],
+    ['CET state in the VMCB', 'N', 'no CPU model here has CET'],
+    ['bus-lock threshold, idle HLT, IBS, PMC and SPEC_CTRL virtualization', 'N', 'no CPU model here has them'],
+  ]),
+  ...rows('Nested paging', [
+    ['4 and 5 levels, PAE and 32-bit hosts; 2 MiB, 4 MiB, 1 GiB', 'Y', TEST.mmu],
+    ['accessed and dirty flags', 'Y', TEST.mmu],
+    ['NPF error codes, final and table', 'Y', TEST.exits],
+    ['guest PAT', 'P', 'kept and checked; memory types have no effect'],
+    ['legacy (shadow) paging, np = 0', 'P', 'kvm-amd with npt=0'],
+    ['GMET', 'N', 'no CPU model here has it'],
+  ]),
+];
