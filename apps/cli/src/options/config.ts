@@ -63,11 +63,6 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     debugcon !== undefined && debugcon !== 'none'
       ? { port: 0xe9, to: parseCharacterDevice('-debugcon', debugcon, characters) }
       : devices.debugConsole;
-  const kernel = last(raw, 'kernel');
-  const commandLine = last(raw, 'append');
-  const firmware = last(raw, 'bios');
-  const modules = parseInitrd(last(raw, 'initrd'));
-  assertBootable({ kernel, firmware, commandLine, modules, devices });
   const seed = last(raw, 'seed');
   const logFile = last(raw, 'D');
   acceptNone(raw, warnings);
@@ -78,10 +73,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     cpu,
     topology,
     memoryBytes: parseMemory(last(raw, 'm')),
-    ...(kernel === undefined ? {} : { kernel }),
-    modules,
-    ...(commandLine === undefined ? {} : { commandLine }),
-    ...(firmware === undefined ? {} : { firmware }),
+    ...parseBoot(raw, devices),
     serial: parseSerial(raw, characters, devices),
     ...(debugConsole ? { debugConsole } : {}),
     devices,
@@ -97,6 +89,25 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     log: parseLog(last(raw, 'd')),
     ...(logFile === undefined ? {} : { logFile }),
     warnings,
+  };
+}
+
+/** What is loaded, and that something is. */
+function parseBoot(raw: RawOptions, devices: DeviceSpecs): Pick<RunOptions, 'kernel' | 'modules' | 'commandLine' | 'firmware'> {
+  const kernel = last(raw, 'kernel');
+  const commandLine = last(raw, 'append');
+  const firmware = last(raw, 'bios');
+  const modules = parseInitrd(last(raw, 'initrd'));
+  if (kernel === undefined && commandLine !== undefined) throw new UsageError('-append: a command line without a kernel; add -kernel FILE');
+  if (kernel === undefined && modules.length > 0) throw new UsageError('-initrd: an initrd without a kernel; add -kernel FILE');
+  if (kernel === undefined && firmware === undefined && !devices.images.some((image) => image.entry)) {
+    throw new UsageError("nothing to run: give a kernel with -kernel FILE ('nestvm demo' brings its own; 'nestvm run -help' shows examples)");
+  }
+  return {
+    modules,
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(commandLine === undefined ? {} : { commandLine }),
+    ...(firmware === undefined ? {} : { firmware }),
   };
 }
 
@@ -146,19 +157,4 @@ function parseSerial(raw: RawOptions, characters: ReadonlyMap<string, CharacterS
   const terminals = given.filter((spec) => spec.kind === 'stdio').length;
   if (terminals > 1) throw new UsageError('-serial: only one port can be on the terminal; send the others to file:F or null');
   return given;
-}
-
-function assertBootable(given: {
-  kernel: string | undefined;
-  firmware: string | undefined;
-  commandLine: string | undefined;
-  modules: readonly ModuleSpec[];
-  devices: DeviceSpecs;
-}): void {
-  const { kernel, firmware, commandLine, modules, devices } = given;
-  if (kernel === undefined && commandLine !== undefined) throw new UsageError('-append: a command line without a kernel; add -kernel FILE');
-  if (kernel === undefined && modules.length > 0) throw new UsageError('-initrd: an initrd without a kernel; add -kernel FILE');
-  if (kernel === undefined && firmware === undefined && !devices.images.some((image) => image.entry)) {
-    throw new UsageError("nothing to run: give a kernel with -kernel FILE ('nestvm demo' brings its own; 'nestvm run -help' shows examples)");
-  }
 }
