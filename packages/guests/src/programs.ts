@@ -10,6 +10,8 @@ export interface LevelOptions {
   readonly levels?: number;
   /** What the last one runs (default `hello`). */
   readonly program?: ProgramName;
+  /** How a guest's memory is mapped: by NPT or EPT (`nested`, the default), or by page tables of ours in the place of its own (`shadow`). */
+  readonly paging?: 'nested' | 'shadow';
   /** For `exits`: how many of each kind (default 1000). */
   readonly repeat?: number;
 }
@@ -22,17 +24,22 @@ export interface Levels {
   readonly call: string;
   readonly program: ProgramName;
   readonly repeat: number;
+  readonly shadow: boolean;
 }
 
 const DEFAULT_LEVELS = 3;
 const DEFAULT_REPEAT = 1000;
 
 /** Options with their defaults. */
-export const levelsOf = ({ levels = DEFAULT_LEVELS, program = 'hello', repeat = DEFAULT_REPEAT }: LevelOptions, call: string): Levels => ({
+export const levelsOf = (
+  { levels = DEFAULT_LEVELS, program = 'hello', repeat = DEFAULT_REPEAT, paging = 'nested' }: LevelOptions,
+  call: string,
+): Levels => ({
   last: levels,
   call,
   program,
   repeat,
+  shadow: paging === 'shadow',
 });
 
 function hello(texts: Texts, { call }: Levels): string {

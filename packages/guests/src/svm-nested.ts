@@ -1,6 +1,6 @@
 import { Layout, Variable } from './layout.js';
 import { count, saved } from './levels.js';
-import { Exit, INTERCEPTS_1, INTERCEPTS_2, store, V_MASKING, Vmcb } from './svm-vmcb.js';
+import { Exit, INTERCEPT_CR3, INTERCEPTS_1, INTERCEPTS_2, store, V_MASKING, Vmcb } from './svm-vmcb.js';
 
 const NESTED_ASID = 2;
 
@@ -40,8 +40,11 @@ ${label}:
   ret
 `;
 
+/** Where the tables are that the guest made for its guest. */
+const root = (shadow: boolean): number => (shadow ? Vmcb.CR3 : Vmcb.NESTED_CR3);
+
 /** Virtualization for the guest: its VMRUN, VMLOAD and VMSAVE, and the exits of its own guest. */
-const nested = `
+const nested = (shadow: boolean): string => `
 guest_block:                      ; rsi: the VMCB that the guest's RAX names, as we reach it
   mov rsi, [${saved('rax')}]
   and rsi, -4096
@@ -81,8 +84,9 @@ on_vmrun:
   ${store('dword', Vmcb.ASID, NESTED_ASID)}
   ${store('dword', Vmcb.CLEAN, 0)}
   or dword ptr [rbx+${Vmcb.VIRTUAL_INTERRUPT}], ${V_MASKING}
-  mov rax, [rbx+${Vmcb.NESTED_CR3}]
-  ${store('qword', Vmcb.NESTED_CR3, Layout.NESTED_02)}
+  ${shadow ? store('dword', Vmcb.INTERCEPTS_CR, INTERCEPT_CR3) : ''}
+  mov rax, [rbx+${root(shadow)}]  ; the guest's tables are composed with ours
+  ${store('qword', root(shadow), Layout.NESTED_02)}
   cmp byte ptr [rbx+${Vmcb.TLB_CONTROL}], 0
   jne .compose
   cmp rax, [${Variable.GUEST_ROOT}]
@@ -105,6 +109,7 @@ reflect:                          ; the guest's guest has exited: the guest, whi
   call copy_extra
   mov rdi, [${Variable.GUEST_BLOCK}]
   call copy_written
+  ${shadow ? `mov rax, [${Variable.GUEST_ROOT}]\n mov [rdi+${Vmcb.CR3}], rax` : ''}
   mov rbx, ${Layout.CONTROL_01}   ; still as the guest was at its VMRUN: RAX and RSP are its own
   mov byte ptr [rbx+${Vmcb.TLB_CONTROL}], 0
   mov [${Variable.CURRENT}], rbx
@@ -114,4 +119,5 @@ reflect:                          ; the guest's guest has exited: the guest, whi
 `;
 
 /** Virtualization of SVM for the guest. */
-export const svmNestedText = [nested, copyRanges('copy_extra', EXTRA), copyRanges('copy_written', WRITTEN)].join('\n');
+export const svmNestedText = (shadow: boolean): string =>
+  [nested(shadow), copyRanges('copy_extra', EXTRA), copyRanges('copy_written', WRITTEN)].join('\n');

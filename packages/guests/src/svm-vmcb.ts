@@ -1,5 +1,6 @@
 /** Offsets in the VMCB (APM Vol. 2, "Layout of VMCB"). */
 export const Vmcb = {
+  INTERCEPTS_CR: 0x000,
   INTERCEPTS_1: 0x00c,
   INTERCEPTS_2: 0x010,
   IOPM: 0x040,
@@ -43,6 +44,8 @@ export const Vmcb = {
 
 /** Exit codes (APM Vol. 2, Appendix C). */
 export const Exit = {
+  CR3_READ: 0x03,
+  CR3_WRITE: 0x13,
   INTR: 0x60,
   CPUID: 0x72,
   HLT: 0x78,
@@ -59,6 +62,8 @@ export const Exit = {
 /** INTR, CPUID, HLT, IOIO, MSR, shutdown; VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT. */
 export const INTERCEPTS_1 = 1 | (1 << 18) | (1 << 24) | (1 << 27) | (1 << 28) | 0x80000000;
 export const INTERCEPTS_2 = 0x7f;
+/** Reads and writes of CR3. */
+export const INTERCEPT_CR3 = (1 << 3) | (1 << 19);
 /** V_IRQ, V_IGN_TPR, and V_INTR_MASKING: our own interrupt flag, not the guest's, decides about the machine's interrupts. */
 export const V_IRQ = 1 << 8;
 export const V_IGNORE_TPR = 1 << 20;

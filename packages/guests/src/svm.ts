@@ -5,7 +5,7 @@ import { Layout, ramBytes, Variable } from './layout.js';
 import { count, levelsText, loadRegisters, saved, storeRegisters } from './levels.js';
 import { type LevelOptions, levelsOf } from './programs.js';
 import { svmNestedText } from './svm-nested.js';
-import { Exit, INTERCEPTS_1, INTERCEPTS_2, store, V_IGNORE_TPR, V_IRQ, V_MASKING, Vmcb } from './svm-vmcb.js';
+import { Exit, INTERCEPT_CR3, INTERCEPTS_1, INTERCEPTS_2, store, V_IGNORE_TPR, V_IRQ, V_MASKING, Vmcb } from './svm-vmcb.js';
 
 const Msr = { EFER: 0xc0000080, VM_HSAVE_PA: 0xc0010117 } as const;
 const EFER_SVME = 0x1000;
@@ -17,16 +17,13 @@ const HSAVE_BYTE = 0x1000 + ((0x117 * 2) >> 3);
 const HSAVE_BITS = 3 << ((0x117 * 2) & 7);
 const GUEST_ASID = 1;
 
-const init = `
+const init = (shadow: boolean): string => `
 hv_init:                          ; eax: 0, or 1 where there is no SVM with nested paging
   mov eax, 0x80000001
   cpuid
   bt ecx, 2
   jnc .absent
-  mov eax, 0x8000000a
-  cpuid
-  bt edx, 0
-  jnc .absent
+  ${shadow ? '' : 'mov eax, 0x8000000a\n cpuid\n bt edx, 0\n jnc .absent'}
   mov ecx, ${Msr.EFER}
   rdmsr
   or eax, ${EFER_SVME}
@@ -47,6 +44,7 @@ hv_init:                          ; eax: 0, or 1 where there is no SVM with nest
   mov r9, ${Layout.NESTED_01}
   mov r10, 0x87
   call map_child
+  ${shadow ? 'mov rax, cr3\n mov cr3, rax' : ''}
   xor eax, eax
   ret
 .absent:
@@ -62,7 +60,7 @@ const DATA = 0xc93;
 const TSS = 0x8b;
 const FLAT = -1;
 
-const reset = `
+const reset = (shadow: boolean): string => `
 hv_reset:                         ; the guest begins as this level did, at start
   mov rbx, ${Layout.CONTROL_01}
   mov rdi, rbx
@@ -77,7 +75,7 @@ hv_reset:                         ; the guest begins as this level did, at start
   ${store('byte', Vmcb.TLB_CONTROL, 1)}
   ${store('dword', Vmcb.VIRTUAL_INTERRUPT, V_IGNORE_TPR | V_MASKING)}
   ${store('byte', Vmcb.VIRTUAL_INTERRUPT + 4, TICK_VECTOR)}
-  ${store('dword', Vmcb.NESTED_PAGING, 1)}
+  ${shadow ? store('dword', Vmcb.INTERCEPTS_CR, INTERCEPT_CR3) : store('dword', Vmcb.NESTED_PAGING, 1)}
   ${store('dword', Vmcb.NESTED_CR3, Layout.NESTED_01)}
   ${segment(Vmcb.ES, 0x10, DATA, FLAT)}
   ${segment(Vmcb.CS, 0x08, CODE, FLAT)}
@@ -90,7 +88,7 @@ hv_reset:                         ; the guest begins as this level did, at start
   ${store('dword', Vmcb.EFER, EFER)}
   mov rax, cr4
   mov [rbx+${Vmcb.CR4}], rax
-  mov rax, cr3
+  ${shadow ? `mov eax, ${Layout.NESTED_01}` : 'mov rax, cr3'}
   mov [rbx+${Vmcb.CR3}], rax
   mov rax, cr0
   mov [rbx+${Vmcb.CR0}], rax
@@ -109,7 +107,7 @@ hv_reset:                         ; the guest begins as this level did, at start
 `;
 
 /** Exits of the guest: code, handler, bytes of the instruction to skip. */
-const handlers: readonly (readonly [code: number, label: string])[] = [
+const handlers = (shadow: boolean): readonly (readonly [code: number, label: string])[] => [
   [Exit.CPUID, 'on_cpuid'],
   [Exit.IOIO, 'on_io'],
   [Exit.HLT, 'on_hlt'],
@@ -121,9 +119,15 @@ const handlers: readonly (readonly [code: number, label: string])[] = [
   [Exit.STGI, 'on_stgi'],
   [Exit.CLGI, 'on_clgi'],
   [Exit.INTR, 'on_interrupt'],
+  ...(shadow
+    ? ([
+        [Exit.CR3_READ, 'on_cr3_read'],
+        [Exit.CR3_WRITE, 'on_cr3_write'],
+      ] as const)
+    : []),
 ];
 
-const run = `
+const run = (shadow: boolean): string => `
 hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit code in rbx
 enter:
   clgi
@@ -143,7 +147,9 @@ enter:
   mov rcx, [rbx+${Vmcb.EXIT_CODE}]
   cmp qword ptr [${Variable.NESTED}], 0
   jne reflect
-  ${handlers.map(([code, label]) => `cmp rcx, ${code}\n je ${label}`).join('\n')}
+  ${handlers(shadow)
+    .map(([code, label]) => `cmp rcx, ${code}\n je ${label}`)
+    .join('\n')}
   mov rbx, rcx
   mov eax, 1
   ret
@@ -232,11 +238,28 @@ offer_tick:                       ; the guest (not its guest) gets a tick as a v
   ret
 `;
 
+/** The guest sees its own CR3 while ours is in force. It moves it through RAX only: without decode assists the exit does not say the register. */
+const onCr3 = `
+on_cr3_read:
+  mov qword ptr [${saved('rax')}], ${Layout.PML4}
+on_cr3_write:                     ; always the same value
+  ${count('state')}
+  mov ecx, 3
+  jmp resume
+`;
+
 /** A hypervisor for AMD SVM that runs itself as its guest, and so on: the last level is a program. */
 export function svmImage(options: LevelOptions = {}): GuestImage {
   const texts = new Texts();
   const levels = levelsOf(options, 'vmmcall');
   const shared = levelsText(texts, levels);
-  const code = [shared, init, reset, run, svmNestedText].join('\n');
+  const code = [
+    shared,
+    init(levels.shadow),
+    reset(levels.shadow),
+    run(levels.shadow),
+    svmNestedText(levels.shadow),
+    ...(levels.shadow ? [onCr3] : []),
+  ].join('\n');
   return buildImage('nestvm-svm', code, texts, ramBytes(levels.last));
 }

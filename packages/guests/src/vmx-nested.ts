@@ -130,7 +130,16 @@ succeed:                          ; VMsucceed: CF PF AF ZF SF OF clear
   jmp resume
 `;
 
-const entry = (eptPointerBits: number, interrupt: number, window: number): string => `
+/** What was cached for the composed tables goes. */
+const dropComposed = (eptPointerBits: number): string => `
+  push 0
+  push ${Layout.NESTED_02 + eptPointerBits}
+  mov eax, 1
+  invept rax, xmmword ptr [rsp]
+  add rsp, 16
+`;
+
+const entry = ({ eptPointerBits, interrupt, window, shadow }: NestedOptions): string => `
 on_entry:                         ; VMLAUNCH, VMRESUME: the guest's guest runs under our VMCS for it
   ${count('entry')}
   cmp qword ptr [${Variable.PENDING}], 0
@@ -143,9 +152,7 @@ on_entry:                         ; VMLAUNCH, VMRESUME: the guest's guest runs u
   cmp qword ptr [${Variable.LAUNCHED_02}], -1
   jne .made
   call make_control
-  mov edx, ${Field.EPT_POINTER}
-  mov rax, ${Layout.NESTED_02 + eptPointerBits}
-  vmwrite rdx, rax
+  ${shadow ? '' : `mov edx, ${Field.EPT_POINTER}\n mov rax, ${Layout.NESTED_02 + eptPointerBits}\n vmwrite rdx, rax`}
   mov qword ptr [${Variable.LAUNCHED_02}], 0
 .made:
   call load_control
@@ -161,22 +168,19 @@ on_entry:                         ; VMLAUNCH, VMRESUME: the guest's guest runs u
   and ecx, ${window}
   or eax, ecx
   vmwrite rdx, rax
-  mov rax, [rdi+${slot(Field.EPT_POINTER)}]
+  mov rax, [rdi+${slot(shadow ? Field.GUEST_CR3 : Field.EPT_POINTER)}]
   cmp rax, [${Variable.GUEST_ROOT}]
   je .composed
   mov [${Variable.GUEST_ROOT}], rax
   call compose
-  push 0
-  push ${Layout.NESTED_02 + eptPointerBits}
-  mov eax, 1                      ; what was cached for the composed tables goes
-  invept rax, xmmword ptr [rsp]
-  add rsp, 16
+  ${shadow ? '' : dropComposed(eptPointerBits)}
 .composed:
+  ${shadow ? `mov edx, ${Field.GUEST_CR3}\n mov eax, ${Layout.NESTED_02}\n vmwrite rdx, rax` : ''}
   mov qword ptr [${Variable.NESTED}], 1
   jmp enter
 `;
 
-const reflection = `
+const reflection = (shadow: boolean): string => `
 reflect:                          ; the guest's guest has exited: the guest, which is this same program, has exits for all that we do
   ${count('nested')}
   mov rsi, guest_fields
@@ -185,6 +189,7 @@ reflect:                          ; the guest's guest has exited: the guest, whi
   call fields_from_vmcs
   mov rdi, [${Variable.GUEST_BLOCK}]
   and dword ptr [rdi+${slot(Field.ENTRY_INTERRUPTION)}], 0x7fffffff
+  ${shadow ? `mov rax, [${Variable.GUEST_ROOT}]\n mov [rdi+${slot(Field.GUEST_CR3)}], rax` : ''}
 leave:
   mov r9, ${Layout.CONTROL_01}
   call load_control
@@ -196,9 +201,7 @@ leave:
   mov edx, ${Field.GUEST_RSP}
   mov rax, [rdi+${slot(Field.HOST_RSP)}]
   vmwrite rdx, rax
-  mov edx, ${Field.GUEST_CR3}
-  mov rax, [rdi+${slot(Field.HOST_CR3)}]
-  vmwrite rdx, rax
+  ${shadow ? '' : `mov edx, ${Field.GUEST_CR3}\n mov rax, [rdi+${slot(Field.HOST_CR3)}]\n vmwrite rdx, rax`}
   mov edx, ${Field.GUEST_RFLAGS}
   mov eax, 2
   vmwrite rdx, rax
@@ -206,13 +209,23 @@ leave:
   jmp enter
 `;
 
+/** What the two parts of the VMX hypervisor must agree on. */
+export interface NestedOptions {
+  readonly eptPointerBits: number;
+  /** Exit reason of an external interrupt. */
+  readonly interrupt: number;
+  /** Interrupt-window exiting, among the processor controls. */
+  readonly window: number;
+  readonly shadow: boolean;
+}
+
 /** Virtualization for the guest: the VMX instructions that it executes, and the exits of its own guest. */
-export const nestedText = (eptPointerBits: number, interrupt: number, window: number): string =>
+export const nestedText = (options: NestedOptions): string =>
   [
     readAndWrite,
     copies,
-    entry(eptPointerBits, interrupt, window),
-    reflection,
+    entry(options),
+    reflection(options.shadow),
     fieldTable(
       'guest_fields',
       guestFields.map(({ field }) => field),

@@ -17,6 +17,8 @@ const PIN = 1;
 /** HLT exiting, unconditional I/O exiting, MSR bitmaps, secondary controls. */
 const PROCESSOR = (1 << 7) | (1 << 24) | (1 << 28) | 0x80000000;
 const ENABLE_EPT = 2;
+/** Loads and stores of CR3, among the processor controls. */
+const CR3_EXITING = (1 << 15) | (1 << 16);
 /** Interrupt-window exiting, among the processor controls. */
 const WINDOW = 4;
 /** An external interrupt to inject, in the entry-interruption field. */
@@ -29,6 +31,8 @@ const ENTRY_CONTROLS = (1 << 9) | (1 << 15);
 const EPT_POINTER_BITS = 0x1e;
 /** 2-MiB page, write-back, all rights. */
 const EPT_LEAF = 0xb7;
+/** The same in page tables: 2 MiB, user, writable, present. */
+const PAGE_LEAF = 0x87;
 
 /** Basic exit reasons (SDM Vol. 3, Appendix C). */
 const Exit = {
@@ -45,10 +49,11 @@ const Exit = {
   VMWRITE: 25,
   VMXON: 27,
   IO: 30,
+  CR_ACCESS: 28,
   INVEPT: 50,
 } as const;
 
-const init = `
+const init = (shadow: boolean): string => `
 hv_init:                          ; eax: 0, or 1 where there is no VMX with EPT
   mov eax, 1
   cpuid
@@ -83,8 +88,9 @@ hv_init:                          ; eax: 0, or 1 where there is no VMX with EPT
   pop rax
   jbe .absent
   mov r9, ${Layout.NESTED_01}
-  mov r10, ${EPT_LEAF}
+  mov r10, ${shadow ? PAGE_LEAF : EPT_LEAF}
   call map_child
+  ${shadow ? 'mov rax, cr3\n mov cr3, rax' : ''}
   xor eax, eax
   ret
 .absent:
@@ -106,12 +112,12 @@ const writeField = (field: number, value: number | string): string => `mov edx, 
 const adjusted = (field: number, msr: number, wanted: number): string =>
   `mov eax, ${wanted >>> 0}\n mov ecx, ${msr}\n call adjust\n mov edx, ${field}\n vmwrite rdx, rax`;
 
-const reset = `
+const reset = (shadow: boolean): string => `
 hv_reset:                         ; the guest begins as this level did, at start
   mov qword ptr [${Variable.LAUNCHED_02}], -1   ; CONTROL_02 is not made yet
   mov r9, ${Layout.CONTROL_01}
   call make_control
-  ${writeField(Field.EPT_POINTER, Layout.NESTED_01 + EPT_POINTER_BITS)}
+  ${shadow ? writeField(Field.GUEST_CR3, Layout.NESTED_01) : writeField(Field.EPT_POINTER, Layout.NESTED_01 + EPT_POINTER_BITS)}
   mov qword ptr [${Variable.LAUNCHED}], 0
   mov qword ptr [${Variable.NESTED}], 0
   mov qword ptr [${Variable.GUEST_ROOT}], 0
@@ -128,8 +134,8 @@ make_control:                     ; r9: a VMCS with our controls, our host state
   pop r9
   call load_control
   ${adjusted(Field.PIN_CONTROLS, Msr.PIN, PIN)}
-  ${adjusted(Field.PROCESSOR_CONTROLS, Msr.PROCESSOR, PROCESSOR)}
-  ${adjusted(Field.PROCESSOR_CONTROLS_2, Msr.PROCESSOR_2, ENABLE_EPT)}
+  ${adjusted(Field.PROCESSOR_CONTROLS, Msr.PROCESSOR, shadow ? PROCESSOR | CR3_EXITING : PROCESSOR)}
+  ${adjusted(Field.PROCESSOR_CONTROLS_2, Msr.PROCESSOR_2, shadow ? 0 : ENABLE_EPT)}
   ${adjusted(Field.EXIT_CONTROLS, Msr.EXIT, EXIT_CONTROLS)}
   ${adjusted(Field.ENTRY_CONTROLS, Msr.ENTRY, ENTRY_CONTROLS)}
   mov rsi, initial_fields
@@ -158,7 +164,7 @@ make_control:                     ; r9: a VMCS with our controls, our host state
   ret
 `;
 
-const handlers: readonly (readonly [reason: number, label: string])[] = [
+const handlers = (shadow: boolean): readonly (readonly [reason: number, label: string])[] => [
   [Exit.CPUID, 'on_cpuid'],
   [Exit.IO, 'on_io'],
   [Exit.HLT, 'on_hlt'],
@@ -173,9 +179,10 @@ const handlers: readonly (readonly [reason: number, label: string])[] = [
   [Exit.INVEPT, 'on_invept'],
   [Exit.INTERRUPT, 'on_interrupt'],
   [Exit.WINDOW, 'on_window'],
+  ...(shadow ? ([[Exit.CR_ACCESS, 'on_cr3']] as const) : []),
 ];
 
-const run = `
+const run = (shadow: boolean): string => `
 hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit reason in rbx
 enter:
   call offer_tick
@@ -208,7 +215,9 @@ vmx_exit:
 .taken:
   cmp qword ptr [${Variable.NESTED}], 0
   jne reflect
-  ${handlers.map(([reason, label]) => `cmp ebx, ${reason}\n je ${label}`).join('\n')}
+  ${handlers(shadow)
+    .map(([reason, label]) => `cmp ebx, ${reason}\n je ${label}`)
+    .join('\n')}
   mov eax, 1
   ret
 resume:                           ; goes on after the instruction that exited
@@ -299,6 +308,20 @@ on_call:
   ret
 `;
 
+/** The guest sees its own CR3 while ours is in force; it writes always the same value. */
+const onCr3 = `
+on_cr3:
+  ${count('state')}
+  mov edx, ${Field.EXIT_QUALIFICATION}
+  vmread rdx, rdx
+  bt edx, 4
+  jnc resume
+  shr edx, 8
+  and edx, 15
+  mov qword ptr [rdx*8+${Layout.REGISTERS}], ${Layout.PML4}
+  jmp resume
+`;
+
 /** A field's number and what it holds at first, as `make_control` reads them. */
 function initialFields(): string {
   const rows = [...hostFields, ...guestFields.filter(({ initial }) => initial !== undefined)];
@@ -312,9 +335,18 @@ ${rows.map(({ field, initial }) => `  dd ${field}\n  dq ${initial}`).join('\n')}
 export function vmxImage(options: LevelOptions = {}): GuestImage {
   const texts = new Texts();
   const levels = levelsOf(options, 'vmcall');
+  const { shadow } = levels;
   const shared = levelsText(texts, levels);
   const rows = hostFields.length + guestFields.filter(({ initial }) => initial !== undefined).length;
-  const code = [shared, init, reset, run, nestedText(EPT_POINTER_BITS, Exit.INTERRUPT, WINDOW), initialFields()]
+  const code = [
+    shared,
+    init(shadow),
+    reset(shadow),
+    run(shadow),
+    nestedText({ eptPointerBits: EPT_POINTER_BITS, interrupt: Exit.INTERRUPT, window: WINDOW, shadow }),
+    initialFields(),
+    ...(shadow ? [onCr3] : []),
+  ]
     .join('\n')
     .replaceAll('initial_fields_count', String(rows));
   return buildImage('nestvm-vmx', code, texts, ramBytes(levels.last));

@@ -58,6 +58,14 @@ describe.each(vendors)('$name', ({ image, cpus }) => {
     if (shift > 10) expect(reported(lines, 1)['intr']).toBeGreaterThan(0);
   });
 
+  it('page tables of the hypervisor in the place of nested ones', { timeout: TIMEOUT }, async () => {
+    const { outcome, lines, exits } = await runGuest(image({ paging: 'shadow' }), cpus[0] as string, { shift: 11 });
+    expect(shape(lines)).toEqual(levelLines(1, 3));
+    expect(outcome).toEqual(SUCCESS);
+    // The guest reads and writes CR3 when it begins.
+    expect(Object.keys(exits).filter((name) => /CR|CONTROL_REGISTER/.test(name))).not.toEqual([]);
+  });
+
   it('four levels', { timeout: TIMEOUT }, async () => {
     const { outcome, lines } = await runGuest(image({ levels: 4 }), cpus[0] as string);
     expect(shape(lines)).toEqual(levelLines(1, 4));
@@ -80,4 +88,5 @@ it('QEMU (where present) prints the same', { timeout: TIMEOUT * 3 }, async () =>
   // Not the counts: its timer ticks when it likes.
   for (const levels of [2, 3, 4])
     expect(shape((await runGuest(svmImage({ levels }), 'EPYC,svm=on')).lines)).toEqual(shape(runOnQemu(svmImage({ levels })) ?? []));
+  expect(shape(runOnQemu(svmImage({ paging: 'shadow' })) ?? [])).toEqual(levelLines(1, 3));
 });
