@@ -72,7 +72,8 @@ it(`${ROUNDS} random VMCBs end in an exit, a shutdown or go on, and never in an 
     board.lines.vector = next(4) === 0 ? 0x30 + next(200) : -1;
     board.lines.nmi = next(16) === 0;
     board.cpu.attention = 1;
-    board.interpreter.run(12);
+    // Most rounds are the world switch alone, with an event or two; the others run the guest for a while.
+    board.interpreter.run(round % 16 === 0 ? 12 : 0);
     if (board.cpu.w[GUEST_MODE] === 0) exits++;
     if (i32[board.v + Vmcb.EXIT_CODE] !== -1) ran++;
   }
