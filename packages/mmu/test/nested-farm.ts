@@ -119,6 +119,8 @@ export class NestedFarm {
   /** Guest entries point at guest-physical pages that the second stage knows. */
   private guestEntry(): { low: number; high: number } {
     const { random } = this;
+    // What a PDPTE of PAE paging may have; as any other entry it grants little.
+    if (random.chance(12)) return { low: (random.below(GUEST_TABLES) << 12) | 1, high: random.chance(15) ? 1 << random.below(32) : 0 };
     let low = (random.below(GUEST_TABLES + 1) << 12) | (random.chance(98) ? 1 : 0) | (random.chance(92) ? 2 : 0) | (random.chance(88) ? 4 : 0);
     low |= random.bits() & (random.chance(60) ? 0x160 : 0x60);
     if (random.chance(10)) low = (low & ~0x1e_0000) | 0x80;
