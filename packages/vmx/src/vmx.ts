@@ -1,7 +1,7 @@
 import type { NestedContext, NestedReport, TransitionCounters, Vcpu, Virtualization } from '@nestvm/cpu';
 import { NestedLedger } from '@nestvm/cpu';
-import { type EventKind, type Place, Shadow } from '@nestvm/cpu/extension';
-import type { SensitiveEvent } from '@nestvm/isa';
+import { type EventKind, type Place, RFLAGS, Shadow } from '@nestvm/cpu/extension';
+import { Rflags, type SensitiveEvent } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
 import { inspectActivity } from './activity.js';
@@ -11,6 +11,7 @@ import type { VmxCapabilities } from './capabilities/capabilities.js';
 import { createCapabilities, generationOf } from './capabilities/capabilities.js';
 import { EntryContext } from './checks/context.js';
 import { ControlsInForce } from './controls-in-force.js';
+import { exitReasonName } from './exits/qualification.js';
 import { mergedControl, visibleControl } from './intercepts/control-registers.js';
 import { interceptEvent } from './intercepts/events.js';
 import { interceptException } from './intercepts/exceptions.js';
@@ -21,7 +22,6 @@ import { serviceOwnEvents } from './intercepts/windows.js';
 import { addressAt, VmxWord } from './state.js';
 import { ExitRecord } from './transitions/exit-record.js';
 import { PreemptionTimer } from './transitions/preemption-timer.js';
-import { ExitReason } from './transitions/reasons.js';
 import { enterSmm, leaveSmm } from './transitions/smm.js';
 import { scaleTsc } from './transitions/time.js';
 
@@ -92,6 +92,8 @@ export class Vmx implements Virtualization {
   readonly pauseLoop: PauseLoop = { first: 0, last: 0 };
   /** A monitor-trap-flag exit is due. */
   trapPending = false;
+  /** The instruction that entered is stepped, and its completion is still to come. */
+  enteredByStep = false;
 
   constructor(cpu: Vcpu, options: VmxOptions) {
     this.cpu = cpu;
@@ -199,7 +201,7 @@ export class Vmx implements Virtualization {
   }
 
   interruptsAllowed(): boolean {
-    return this.controls.externalInterruptExiting || (this.cpu.get32('rflags') & 0x200) !== 0;
+    return this.controls.externalInterruptExiting || (this.cpu.w[RFLAGS]! & Rflags.IF) !== 0;
   }
 
   service(_cpu: Vcpu, place: Place): boolean {
@@ -207,6 +209,11 @@ export class Vmx implements Virtualization {
   }
 
   completed(): void {
+    // VMLAUNCH and VMRESUME that L1 itself steps complete in the guest's world, and are no instruction of the guest.
+    if (this.enteredByStep) {
+      this.enteredByStep = false;
+      return;
+    }
     this.trapPending = true;
     this.cpu.attention = 1;
   }
@@ -240,6 +247,6 @@ export class Vmx implements Virtualization {
   }
 
   exitName(reason: number): string {
-    return Object.entries(ExitReason).find(([, value]) => value === reason)?.[0] ?? `reason ${reason}`;
+    return exitReasonName(reason);
   }
 }

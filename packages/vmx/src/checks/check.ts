@@ -103,7 +103,7 @@ const hexOf = (value: number, digits: number): string => value.toString(16).toUp
 const DIGITS = [4, 16, 8, 16] as const;
 
 /** A field with its encoding and value, as explanations print it. */
-export function showField(c: EntryContext, name: FieldName): string {
+function showField(c: EntryContext, name: FieldName): string {
   const field = fieldNamed(name);
   const digits = DIGITS[field.width]!;
   const low = hexOf(c.lo(field.word) >>> 0, 8);

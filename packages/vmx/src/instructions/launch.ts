@@ -1,4 +1,5 @@
-import { INTERRUPTIBILITY, type Instruction, Outcome, Shadow } from '@nestvm/cpu/extension';
+import { INTERRUPTIBILITY, type Instruction, MODE, Outcome, Shadow } from '@nestvm/cpu/extension';
+import { Mode } from '@nestvm/isa';
 import { VmcsHeader } from '../fields/layout.js';
 import { checkEntry } from '../transitions/check-entry.js';
 import { enterGuest } from '../transitions/entry.js';
@@ -25,7 +26,10 @@ function launch(vmx: Vmx, insn: Readonly<Instruction>, resume: boolean): Outcome
     vmx.onFailedEntry?.(cpu);
     return fail(vmx, failure);
   }
-  if (failure === 0) enterGuest(vmx);
+  if (failure === 0) {
+    vmx.enteredByStep = (cpu.w[MODE]! & Mode.SINGLE) !== 0;
+    enterGuest(vmx);
+  }
   return Outcome.JUMPED;
 }
 

@@ -10,7 +10,7 @@ const BIOS_SIGN_ID = 0x8b;
 /** Registers of the local APIC in x2APIC mode. */
 const isApicMsr = (index: number): boolean => index >>> 8 === 8;
 
-/** Whether a list may load this MSR at all (SDM Vol. 3, "Loading MSRs"). */
+/** Whether a list may load this MSR at all; lists end at the number of entries that IA32_VMX_MISC recommends as the most (SDM Vol. 3, "Loading MSRs"). */
 function mayLoad(index: number, reserved: number): boolean {
   if (reserved !== 0 || isApicMsr(index) || index === FS_BASE || index === GS_BASE) return false;
   return index !== SMM_MONITOR_CTL && index !== SMBASE && index !== BIOS_UPDT_TRIG && index !== BIOS_SIGN_ID;
@@ -19,7 +19,9 @@ function mayLoad(index: number, reserved: number): boolean {
 /** Loads a list of `count` MSRs; gives the number (from 1) of the entry that cannot be loaded, or 0. */
 export function loadMsrList(vmx: Vmx, address: number, count: number): number {
   const { memory } = vmx;
+  const { msrListLimit } = vmx.capabilities;
   for (let i = 0; i < count; i++) {
+    if (i === msrListLimit) return i + 1;
     const at = address + 16 * i;
     const index = memory.read32(at) | 0;
     if (!mayLoad(index, memory.read32(at + 4))) return i + 1;
@@ -31,7 +33,9 @@ export function loadMsrList(vmx: Vmx, address: number, count: number): number {
 /** Stores a list of `count` MSRs (SDM Vol. 3, "Saving MSRs"); gives the number (from 1) of the entry that cannot be stored, or 0. */
 export function storeMsrList(vmx: Vmx, address: number, count: number): number {
   const { memory, cpu } = vmx;
+  const { msrListLimit } = vmx.capabilities;
   for (let i = 0; i < count; i++) {
+    if (i === msrListLimit) return i + 1;
     const at = address + 16 * i;
     const index = memory.read32(at) | 0;
     const refused = memory.read32(at + 4) !== 0 || isApicMsr(index) || index === SMBASE;

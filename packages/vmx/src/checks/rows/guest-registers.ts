@@ -13,7 +13,7 @@ const G = 'guestRegisters';
 /** The guest is in IA-32e mode after the entry. */
 export const ia32eGuest = on('entry', 'IA32E_MODE_GUEST');
 /** … and is not. */
-export const guest32 = off('entry', 'IA32E_MODE_GUEST');
+const guest32 = off('entry', 'IA32E_MODE_GUEST');
 /** “load CET state” of the entry. */
 export const loadCet = on('entry', 'LOAD_CET');
 const loadDebug = on('entry', 'LOAD_DEBUG_CONTROLS');

@@ -70,7 +70,7 @@ export function cetNeedsWp(group: CheckGroup, id: string, cr0: FieldName, cr4: F
 }
 
 /** A bit in the low half of a field is 1. */
-export function bit(text: string, field: FieldName, mask: number, needs: Condition['needs'] = 'nothing'): Condition {
+function bit(text: string, field: FieldName, mask: number, needs: Condition['needs'] = 'nothing'): Condition {
   const word = F[field];
   return { text, reads: [field], needs, test: (c) => (c.lo(word) & mask) !== 0, arrange: (c) => c.set(word, c.lo(word) | mask, c.hi(word)) };
 }
