@@ -276,7 +276,8 @@ export class NestedFarm {
     const expected = oracle.access(mode, access);
     const first = space.pmlIndex;
     const ok = world.translate(access);
-    if (oracle.overlap) {
+    const reservedNow = oracle.firstEntryChanged && mode.pdptesInMemory === true && mode.pae && !mode.lma;
+    if (oracle.overlap || reservedNow) {
       tally.overlap++;
       return false;
     }

@@ -91,6 +91,8 @@ export class NestedOracle {
   readonly logged: number[] = [];
   /** A guest access reached a page of second-stage tables or the log, whose meaning its flags may change: the case is no test. */
   overlap = false;
+  /** The first entry that the access read has got a flag: as a PDPTE it is reserved now, so that another walk, or another try of this one, would be refused. */
+  firstEntryChanged = false;
   private tablesMayBeWritten = true;
 
   constructor(
@@ -105,8 +107,10 @@ export class NestedOracle {
   access(mode: OracleMode, access: OracleAccess): NestedResult {
     this.tablesMayBeWritten = true;
     try {
+      let first = -1;
       const read = (address: bigint, bytes: 4 | 8): bigint => {
         const at = this.guestAddress(Number(address), { table: 'read' });
+        if (first < 0) first = at;
         const low = BigInt(this.word(at));
         return bytes === 4 ? low : low | (BigInt(this.word(at + 4)) << 32n);
       };
@@ -116,6 +120,7 @@ export class NestedOracle {
       for (const { address, after } of result.updates) {
         const at = this.guestAddress(Number(address), { table: 'update' });
         this.set(at, this.word(at) | (after & 0x60));
+        if (at === first) this.firstEntryChanged = true;
       }
       return { outcome: 'ok', physical };
     } catch (refused) {
