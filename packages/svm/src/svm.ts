@@ -158,6 +158,7 @@ export class Svm implements Virtualization {
   }
 
   reset(): void {
+    if (this.context.mmu.inGuest) this.context.mmu.leaveGuest();
     resetMsrs(this.context);
     this.ledger.forget();
   }

@@ -336,3 +336,71 @@ describe('events', () => {
     );
   });
 });
+
+describe('INIT', () => {
+  it('is intercepted and stays pending', () => {
+    board.intercept(ExitCode.INIT);
+    board.lines.init = true;
+    board.cpu.w[INTERRUPTIBILITY] = Shadow.GIF;
+    expect(board.run([0xeb, 0xfe])).toBe(ExitCode.INIT);
+  });
+
+  it('ends guest mode when it is not', () => {
+    board.lines.init = true;
+    board.cpu.w[INTERRUPTIBILITY] = Shadow.GIF;
+    board.run([0xeb, 0xfe], 3);
+    expect(board.cpu.w[GUEST_MODE]).toBe(0);
+    expect(board.svm.context.mmu.inGuest).toBe(false);
+    expect(board.cpu.get32('cr0')).toBe(0x10);
+  });
+
+  it('becomes #SX under VM_CR.R_INIT', () => {
+    board.gdt();
+    board.gate(At.GUEST_IDT, 30, At.HANDLER);
+    // pop rax; hlt
+    board.code(At.HANDLER, 0x58, 0xf4);
+    board.cpu.msrs.write(0xc0010114, 2, 0);
+    board.lines.init = true;
+    board.cpu.w[INTERRUPTIBILITY] = Shadow.GIF;
+    expect(board.run([0xeb, 0xfe])).toBe(ExitCode.HLT);
+    expect(board.get(RAX)).toBe(1);
+  });
+});
+
+describe('MSRs', () => {
+  it('VM_CR.SVMDIS keeps EFER.SVME from being set, and LOCK keeps both bits', () => {
+    const { msrs } = board.cpu;
+    expect(msrs.write(0xc0000080, 0xd01, 0)).toBe(true);
+    expect(msrs.write(0xc0010114, 0x18, 0)).toBe(true);
+    expect(msrs.write(0xc0010114, 0, 0)).toBe(true);
+    msrs.read(0xc0010114);
+    expect(board.cpu.lo).toBe(0x18);
+    expect(msrs.write(0xc0000080, 0x1d01, 0)).toBe(false);
+  });
+
+  it('VM_HSAVE_PA takes page addresses below the highest physical one', () => {
+    const { msrs } = board.cpu;
+    expect(msrs.write(0xc0010117, 0x5000, 0)).toBe(true);
+    expect(msrs.write(0xc0010117, 0x5008, 0)).toBe(false);
+    expect(msrs.write(0xc0010117, 0, 1 << 31)).toBe(false);
+  });
+
+  it('TSC_RATIO multiplies what the guest reads, before TSC_OFFSET', () => {
+    // 1.5, in 8.32 fixed point.
+    expect(board.cpu.msrs.write(0xc0000104, 0x80000000 | 0, 1)).toBe(true);
+    board.nowNs = 0x2_0000_0004;
+    board.set(Vmcb.TSC_OFFSET, 5, 0);
+    // rdtsc; shl rdx, 32; or rax, rdx; hlt
+    expect(board.run([0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0xf4])).toBe(ExitCode.HLT);
+    expect([board.get(RAX), board.get(RAX + 1)]).toEqual([6 + 5, 3]);
+    expect(board.cpu.msrs.write(0xc0000104, 0, 0x100)).toBe(false);
+  });
+});
+
+it('virtual VMLOAD and VMSAVE go through the nested tables', () => {
+  board.set(Vmcb.VIRTUAL_EXTENSIONS, 2);
+  // mov eax, 0x38000; vmsave; mov eax, 0x300000; vmload
+  expect(board.run([0xb8, 0x00, 0x80, 0x03, 0, 0x0f, 0x01, 0xdb, 0xb8, 0, 0, 0x30, 0, 0x0f, 0x01, 0xda])).toBe(ExitCode.NPF);
+  expect(board.get(EXIT_INFO2)).toBe(0x300000);
+  expect(board.get(RIP)).toBe(At.GUEST + 13);
+});

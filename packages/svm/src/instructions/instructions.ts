@@ -8,6 +8,8 @@ import { IntControl, VirtualExtension, Vmcb } from '../vmcb/layout.js';
 import { HSAVE } from '../words.js';
 import { loadHidden, saveHidden } from './vmload.js';
 
+const NESTED_FAULT = -2;
+
 type Insn = Parameters<NonNullable<Vcpu['extensionInstructions'][string]>>[1];
 
 /** The checks that all SVM instructions share; the outcome when they fail or are intercepted, -1 when the instruction may run. */
@@ -41,29 +43,37 @@ function vmrun(svm: SvmContext, view: VmrunView, insn: Insn): Outcome {
   return Outcome.JUMPED;
 }
 
-/** VMLOAD and VMSAVE; virtualized, their address is the guest's own and passes the nested tables. */
+/** Whether VMLOAD and VMSAVE of the guest are virtualized: their address is the guest's own and passes the nested tables. */
+const isVirtualized = (svm: SvmContext): boolean =>
+  svm.cpu.w[GUEST_MODE] !== 0 && svm.features.virtualVmload && (svm.i32[svm.vmcb + Vmcb.VIRTUAL_EXTENSIONS]! & VirtualExtension.VMLOAD_VMSAVE) !== 0;
+
+/** First word of the page behind the guest-physical address in rAX; -1: not a page of memory, {@link NESTED_FAULT}: the nested tables refuse. */
+function virtualPage(svm: SvmContext, insn: Insn, write: boolean): number {
+  const { cpu } = svm;
+  const { w } = cpu;
+  const lo = insn.addressSize === 16 ? w[GPR]! & 0xffff : w[GPR]!;
+  const hi = insn.addressSize === 64 ? w[GPR + 1]! : 0;
+  if ((lo & 0xfff) !== 0 || (hi & ~cpu.features.physicalHighMask) !== 0) return -1;
+  const physical = svm.mmu.guestPhysicalToPhysical((hi >>> 0) * 4294967296 + (lo >>> 0), write);
+  if (physical < 0) {
+    cpu.raise(SECOND_STAGE_VECTOR);
+    return NESTED_FAULT;
+  }
+  const offset = svm.memory.arenaOffsetOf(physical);
+  return offset < 0 ? -1 : offset >>> 2;
+}
+
 function vmloadSave(svm: SvmContext, insn: Insn, event: 'VMLOAD' | 'VMSAVE'): Outcome {
   const { cpu } = svm;
   const begun = begin(svm, insn, event);
   if (begun !== -1) return begun;
-  let page = operandPage(svm, insn);
-  if (
-    page >= 0 &&
-    cpu.w[GUEST_MODE] !== 0 &&
-    svm.features.virtualVmload &&
-    (svm.i32[svm.vmcb + Vmcb.VIRTUAL_EXTENSIONS]! & VirtualExtension.VMLOAD_VMSAVE) !== 0
-  ) {
-    const w = cpu.w;
-    const address = (insn.addressSize === 64 ? w[GPR + 1]! >>> 0 : 0) * 4294967296 + (w[GPR]! >>> 0);
-    page = virtualPage(svm, address, event === 'VMSAVE');
-    if (page === NESTED_FAULT) return Outcome.FAULT;
-  }
+  const page = isVirtualized(svm) ? virtualPage(svm, insn, event === 'VMSAVE') : operandPage(svm, insn);
+  if (page === NESTED_FAULT) return Outcome.FAULT;
   if (page < 0) return cpu.raise(Vector.GP, 0);
   if (event === 'VMLOAD') loadHidden(svm, page);
   else if (svm.memory.beforeWrite(page * 4, 4096)) saveHidden(svm, page);
   return Outcome.NEXT;
 }
-const NESTED_FAULT = -2;
 
 function setGif(svm: SvmContext, insn: Insn, on: boolean): Outcome {
   const { cpu } = svm;
@@ -106,15 +116,4 @@ export function installInstructions(svm: SvmContext, view: VmrunView): void {
   table.CLGI = (_cpu, insn) => setGif(svm, insn, false);
   table.INVLPGA = (_cpu, insn) => invlpga(svm, insn);
   table.VMMCALL = (_cpu, insn) => vmmcall(svm, insn);
-}
-
-/** Word of the page behind a guest-physical address; -1: not memory, {@link NESTED_FAULT}: the nested tables refuse. */
-function virtualPage(svm: SvmContext, address: number, write: boolean): number {
-  const physical = svm.mmu.guestPhysicalToPhysical(address, write);
-  if (physical < 0) {
-    svm.cpu.raise(SECOND_STAGE_VECTOR);
-    return NESTED_FAULT;
-  }
-  const offset = svm.memory.arenaOffsetOf(physical);
-  return offset < 0 ? -1 : offset >>> 2;
 }

@@ -5,6 +5,7 @@ import {
   deliverFault,
   deliverInterrupt,
   EventKind,
+  GUEST_MODE,
   INTERRUPTIBILITY,
   PENDING_EVENTS,
   RFLAGS,
@@ -45,6 +46,16 @@ function exitTaskSwitch(svm: SvmContext, detail: number): boolean {
   return vmexit(svm, ExitCode.TASK_SWITCH, length, detail & 0xffff, 0, hasError ? cpu.vectoringError : 0, high);
 }
 
+/** An INIT that nobody intercepts ends guest mode with everything else; a redirected one is an exception of the guest. */
+function initInGuest(svm: SvmContext): false {
+  const { w } = svm.cpu;
+  if ((w[VM_CR]! & VmCr.R_INIT) === 0) {
+    w[GUEST_MODE] = 0;
+    svm.mmu.leaveGuest();
+  }
+  return false;
+}
+
 /** Asked at an instruction boundary, or before a shutdown or task switch; see `Virtualization.interceptEvent`. */
 export function interceptEvent(svm: SvmContext, event: string, detail: number): boolean {
   switch (event) {
@@ -55,7 +66,7 @@ export function interceptEvent(svm: SvmContext, event: string, detail: number): 
     case 'SMI':
       return exitAndKeep(svm, ExitCode.SMI, Pending.SMI);
     case 'INIT':
-      return exitAndKeep(svm, ExitCode.INIT, Pending.INIT);
+      return exitAndKeep(svm, ExitCode.INIT, Pending.INIT) || initInGuest(svm);
     case 'SHUTDOWN':
       return isIntercepted(svm, ExitCode.SHUTDOWN) && vmexit(svm, ExitCode.SHUTDOWN);
     case 'TASK_SWITCH':
