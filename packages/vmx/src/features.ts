@@ -26,8 +26,13 @@ const TESTED: Readonly<Record<string, Test>> = Object.fromEntries(
         'proc1.HLT_EXITING proc1.INVLPG_EXITING proc1.MWAIT_EXITING proc1.RDPMC_EXITING proc1.RDTSC_EXITING proc1.CR3_LOAD_EXITING proc1.CR3_STORE_EXITING ' +
           'proc1.CR8_LOAD_EXITING proc1.CR8_STORE_EXITING proc1.MOV_DR_EXITING proc1.UNCONDITIONAL_IO_EXITING proc1.USE_IO_BITMAPS proc1.USE_MSR_BITMAPS ' +
           'proc1.MONITOR_EXITING proc1.PAUSE_EXITING proc1.MONITOR_TRAP_FLAG proc1.INTERRUPT_WINDOW_EXITING proc1.NMI_WINDOW_EXITING proc1.ACTIVATE_SECONDARY_CONTROLS ' +
-          'pin.ACTIVATE_PREEMPTION_TIMER pin.VIRTUAL_NMIS pin.NMI_EXITING proc2.DESCRIPTOR_TABLE_EXITING proc2.WBINVD_EXITING proc2.PAUSE_LOOP_EXITING ' +
+          'pin.ACTIVATE_PREEMPTION_TIMER pin.VIRTUAL_NMIS proc2.DESCRIPTOR_TABLE_EXITING proc2.WBINVD_EXITING proc2.PAUSE_LOOP_EXITING ' +
           'proc2.RDRAND_EXITING proc2.RDSEED_EXITING proc2.ENABLE_VM_FUNCTIONS',
+      ],
+      [
+        'behaviour',
+        'vmfunc.EPTP_SWITCHING proc1.USE_TPR_SHADOW proc1.USE_TSC_OFFSETTING proc2.USE_TSC_SCALING proc2.VMCS_SHADOWING proc2.VIRTUALIZE_APIC_ACCESSES ' +
+          'proc2.VIRTUALIZE_X2APIC_MODE proc2.VIRTUAL_INTERRUPT_DELIVERY proc2.UNRESTRICTED_GUEST',
       ],
       ['guests', 'proc2.ENABLE_EPT exit.HOST_ADDRESS_SPACE_SIZE entry.IA32E_MODE_GUEST'],
     ] as const
@@ -79,7 +84,7 @@ const instructions = named('instructions', [
   ['VMREAD and VMWRITE, to read-only fields too (MISC[29])', 'instructions'],
   ['VMLAUNCH, VMRESUME and the launch state', 'instructions'],
   ['VMCALL (exit from L2; VMfail 1 in root operation)', 'instructions'],
-  ['VMFUNC leaf 0', 'instructions'],
+  ['VMFUNC leaf 0', 'behaviour'],
   ['INVEPT single-context', 'instructions'],
   ['INVEPT all-context', 'instructions'],
   ['INVVPID individual-address', 'instructions'],
@@ -112,7 +117,7 @@ const fieldGroups = named('VMCS fields', [
   ['interruptibility state: SMI, enclave', '!out of scope: dual-monitor treatment of SMM, SGX'],
   ['pending debug exceptions', 'checks'],
   ['VMCS link pointer', 'checks'],
-  ['guest interrupt status (RVI, SVI)'],
+  ['guest interrupt status (RVI, SVI)', 'behaviour'],
   ['PML index and address', 'ept'],
   ['guest UINV', '!no CPU model here has user interrupts'],
   ['guest and host CET', '!no CPU model here has CET; the entry checks are there'],
@@ -129,11 +134,11 @@ const fieldGroups = named('VMCS fields', [
   ['VM-entry MSR-load list', 'behaviour'],
   ['executive-VMCS pointer', SMM],
   ['TSC offset and multiplier', 'behaviour'],
-  ['TPR threshold, virtual-APIC page, APIC-access page'],
-  ['EOI-exit bitmaps'],
+  ['TPR threshold, virtual-APIC page, APIC-access page', 'behaviour'],
+  ['EOI-exit bitmaps', 'behaviour'],
   ['posted-interrupt vector and descriptor'],
-  ['EPTP, EPTP list, VM-function controls'],
-  ['VMREAD and VMWRITE bitmaps'],
+  ['EPTP, EPTP list, VM-function controls', 'behaviour'],
+  ['VMREAD and VMWRITE bitmaps', 'behaviour'],
   ['#VE information address and EPTP index'],
   ['PLE_Gap and PLE_Window', 'exits'],
   ['ENCLS-, ENCLV- and PCONFIG-exiting bitmaps', '!out of scope: SGX'],
@@ -141,7 +146,7 @@ const fieldGroups = named('VMCS fields', [
   ['HLAT pointer, PID-pointer table'],
   ['PASID directories, instruction timeout', '!out of scope'],
   ['exit reason, qualification, linear and physical address, interruption information, lengths', 'exits'],
-  ['IDT-vectoring information'],
+  ['IDT-vectoring information', 'behaviour'],
   ['I/O RCX, RSI, RDI, RIP', SMM],
   ['VM-instruction error', 'instructions'],
   ['VMX-abort indicator'],
@@ -157,21 +162,21 @@ const ept: readonly NestedFeature[] = [
     ['memory types and IPAT', 'ept'],
     ['EPT violations with linear address', 'behaviour'],
     ['EPT misconfiguration', 'behaviour'],
-    ['EPTP-list switching'],
+    ['EPTP-list switching', 'behaviour'],
     ['TLB tagged by VPID', 'tags'],
     ['EP4TA-tagged caching across entries', 'tags'],
   ]),
 ];
 
 const apic = named('APIC virtualization', [
-  ['TPR virtualization and threshold exit'],
+  ['TPR virtualization and threshold exit', 'behaviour'],
   ['PPR virtualization'],
-  ['EOI virtualization and EOI exit'],
+  ['EOI virtualization and EOI exit', 'behaviour'],
   ['self-IPI virtualization'],
   ['APIC-write exits'],
-  ['APIC-access exits: data'],
+  ['APIC-access exits: data', 'behaviour'],
   ['APIC-access exits: fetch and event delivery'],
-  ['virtual-interrupt evaluation and delivery'],
+  ['virtual-interrupt evaluation and delivery', 'behaviour'],
   ['posted-interrupt processing'],
   ['IPI virtualization'],
   ['APIC-timer virtualization', '!not written: the manual leaves too much open'],

@@ -159,6 +159,93 @@ describe('EPT', () => {
   });
 });
 
+describe('VM functions and VMCS shadowing', () => {
+  it('switch the EPT by the list, and exit for an entry that is none', () => {
+    const level = createLevel();
+    arrangeEpt(level, 0xb7);
+    const { c, memory } = level;
+    arrangeControl(c, 'vmfunc', 'EPTP_SWITCHING', true);
+    memory.write32(0x1_1008, 0x1_7000 | 0x1e);
+    memory.write32(0x1_7000, 0x1_8007);
+    memory.write32(0x1_8000, 0x1_9007);
+    memory.write32(0x1_9000, 0xb7);
+    // The second EPT shows the first 2 MiB where the first one shows the second.
+    memory.write32(0x1_9008, 0xb7);
+    memory.write32(0x20_0000 + DATA, 0x1111);
+    memory.write32(DATA, 0x2222);
+    const code = `mov ebx, [${0x20_0000 + DATA}]\nxor eax, eax\nmov ecx, 1\nvmfunc\nmov edx, [${0x20_0000 + DATA}]`;
+    expect(run(level, code)).toBe(R.VMCALL);
+    expect([gpr(level, 3), gpr(level, 2)]).toEqual([0x1111, 0x2222]);
+    expect(c.lo(F.EPT_POINTER)).toBe(0x1_7000 | 0x1e);
+    c.set(F.GUEST_RIP, Place.L2);
+    expect(run(level, 'xor eax, eax\nmov ecx, 600\nvmfunc')).toBe(R.VMFUNC);
+  });
+
+  it('let L2 read and write the shadow VMCS where the bitmaps say so', () => {
+    const level = createLevel();
+    const { c, memory } = level;
+    arrangeControl(c, 'proc2', 'VMCS_SHADOWING', true);
+    memory.write32(0x2_5000, level.vmx.capabilities.revision | (1 << 31));
+    c.set(F.VMCS_LINK_POINTER, 0x2_5000);
+    memory.write32(0x2_5000 + 4 * F.GUEST_RIP, 0x5555);
+    expect(run(level, 'mov eax, 0x681e\nvmread rbx, rax\nmov ecx, 0x77\nmov eax, 0x681c\nvmwrite rax, rcx')).toBe(R.VMCALL);
+    expect(gpr(level, 3)).toBe(0x5555);
+    expect(memory.read32(0x2_5000 + 4 * F.GUEST_RSP)).toBe(0x77);
+    memory.write8(0xc000 + (0x681e >> 3), 1 << (0x681e & 7));
+    c.set(F.GUEST_RIP, Place.L2);
+    expect(run(level, 'mov eax, 0x681e\nvmread rbx, rax')).toBe(R.VMREAD);
+  });
+});
+
+describe('the virtual APIC', () => {
+  const VAPIC = 0x4000;
+  const tpr = (level: Level): number => level.memory.read8(VAPIC + 0x80);
+
+  it('keeps CR8 in the virtual-APIC page, and exits below the threshold', () => {
+    const level = createLevel();
+    arrangeControl(level.c, 'proc1', 'USE_TPR_SHADOW', true);
+    expect(run(level, 'mov eax, 5\nmov cr8, rax\nmov rbx, cr8')).toBe(R.VMCALL);
+    expect([tpr(level), gpr(level, 3)]).toEqual([0x50, 5]);
+    level.c.set(F.TPR_THRESHOLD, 3);
+    level.c.set(F.GUEST_RIP, Place.L2);
+    expect(run(level, 'mov eax, 2\nmov cr8, rax\nnop')).toBe(R.TPR_BELOW_THRESHOLD);
+    expect(tpr(level)).toBe(0x20);
+  });
+
+  it('has an access page of its own: TPR is virtualized, other offsets exit', () => {
+    const level = createLevel();
+    arrangeControl(level.c, 'proc1', 'USE_TPR_SHADOW', true);
+    arrangeControl(level.c, 'proc2', 'VIRTUALIZE_APIC_ACCESSES', true);
+    level.c.set(F.APIC_ACCESS_ADDRESS, 0x2_6000);
+    expect(run(level, 'mov eax, 0x30\nmov [0x26080], eax\nmov ebx, [0x26080]')).toBe(R.VMCALL);
+    expect([tpr(level), gpr(level, 3)]).toEqual([0x30, 0x30]);
+    level.c.set(F.GUEST_RIP, Place.L2);
+    expect(run(level, 'mov eax, [0x26300]')).toBe(R.APIC_ACCESS);
+    expect(qualification(level)).toEqual([0x300, 0]);
+  });
+
+  it('delivers the interrupts of RVI, and ends them with a virtualized EOI', () => {
+    const level = createLevel();
+    arrangeHandlers(level);
+    const { c, memory } = level;
+    arrangeControl(c, 'proc2', 'VIRTUAL_INTERRUPT_DELIVERY', true);
+    arrangeControl(c, 'proc2', 'VIRTUALIZE_X2APIC_MODE', true);
+    c.set(F.GUEST_RFLAGS, 0x202);
+    c.set(F.GUEST_INTERRUPT_STATUS, 0x21);
+    memory.write32(VAPIC + 0x210, 1 << 1);
+    expect(run(level, 'nop')).toBe(R.VMCALL);
+    expect(c.lo(F.GUEST_RIP)).toBe(HANDLER);
+    expect(c.lo(F.GUEST_INTERRUPT_STATUS)).toBe(0x2100);
+    expect([memory.read32(VAPIC + 0x110), memory.read32(VAPIC + 0x210)]).toEqual([2, 0]);
+    arrangeControl(c, 'proc1', 'USE_MSR_BITMAPS', true);
+    c.set(F.EOI_EXIT_BITMAP_0, 0, 2);
+    c.set(F.GUEST_RIP, Place.L2);
+    expect(run(level, 'mov ecx, 0x80b\nxor eax, eax\nxor edx, edx\nwrmsr')).toBe(R.VIRTUALIZED_EOI);
+    expect(qualification(level)).toEqual([0x21, 0]);
+    expect(c.lo(F.GUEST_INTERRUPT_STATUS)).toBe(0);
+  });
+});
+
 describe('MSR lists', () => {
   const LIST = 0x1_4000;
   const entry = (level: Level, at: number, values: readonly number[]): void => values.forEach((value, i) => level.memory.write32(at + 4 * i, value));
