@@ -2,7 +2,7 @@ import type { NestedContext, NestedReport, TransitionCounters, Vcpu, Virtualizat
 import { NestedLedger } from '@nestvm/cpu';
 import { type EventKind, type Place, RFLAGS, Shadow } from '@nestvm/cpu/extension';
 import { Rflags, type SensitiveEvent } from '@nestvm/isa';
-import type { PhysicalMemory } from '@nestvm/memory';
+import { PageFlag, type PhysicalMemory } from '@nestvm/memory';
 import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
 import { inspectActivity } from './activity.js';
 import { apicAccess } from './apic/accesses.js';
@@ -151,10 +151,12 @@ export class Vmx implements Virtualization {
     this.region = this.wordsAt(this.regionAddress);
   }
 
-  /** First word in `i32` of a page of physical memory; a page of nobody's when there is no memory. */
+  /** First word in `i32` of a page of physical memory; a page of nobody's when there is no memory that may be written. */
   wordsAt(address: number): number {
-    const offset = this.memory.arenaOffsetOf(address);
-    return offset < 0 ? this.nowhere : offset >>> 2;
+    const { memory } = this;
+    const offset = memory.arenaOffsetOf(address);
+    if (offset < 0 || (memory.pageFlags[offset >>> 12]! & PageFlag.ROM) !== 0) return this.nowhere;
+    return offset >>> 2;
   }
 
   /** Tells dirty log and code cache that words of a VMCS region are about to be written. */
