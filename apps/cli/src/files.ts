@@ -10,7 +10,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EROFS: 'the file system is read-only',
 };
 
-const reasonOf = (error: unknown): string => {
+export const reasonOf = (error: unknown): string => {
   const code = (error as { code?: string }).code ?? '';
   return REASONS[code] ?? (error instanceof Error ? error.message : String(error));
 };

@@ -2,6 +2,7 @@ import { CpuModelError, nearestName } from '@nestvm/isa/models';
 import { demo } from './demo.js';
 import { UsageError } from './errors.js';
 import { devicesHelp, logHelp, machinesHelp, modelsHelp, overview, runHelp } from './help.js';
+import { explainFailure } from './migration/controller.js';
 import { run } from './run.js';
 import { VERSION } from './version.js';
 
@@ -61,6 +62,11 @@ function report(error: unknown): number {
   if (error instanceof UsageError || error instanceof CpuModelError) {
     process.stderr.write(`nestvm: ${error.message}\n`);
     return USAGE_STATUS;
+  }
+  const known = explainFailure(error);
+  if (known) {
+    process.stderr.write(`nestvm: ${known.message}\n`);
+    return known.status;
   }
   process.stderr.write(`nestvm: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   return 70;

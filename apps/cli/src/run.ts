@@ -118,6 +118,7 @@ function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
     seed: options.seed ?? (options.clock.kind === 'host' ? randomInt(1, 2 ** 31) : 1),
     host: createEventLoopHost(globalThis),
     reboot: options.reboot,
+    incoming: options.loadSnapshot !== undefined || options.incoming !== undefined,
   };
 }
 

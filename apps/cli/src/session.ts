@@ -1,6 +1,10 @@
+import type { Server } from 'node:net';
 import type { Machine, MachineOutcome } from '@nestvm/machine';
 import { describe } from './info.js';
-import { Monitor } from './monitor.js';
+import { runMigrationCommand } from './migration/commands.js';
+import { explainFailure, MigrationController, type SessionControl } from './migration/controller.js';
+import { listen, parseAddress } from './migration/socket.js';
+import { Monitor, type MonitorTarget } from './monitor.js';
 import type { RunOptions } from './options/config.js';
 import { Terminal } from './terminal.js';
 
@@ -16,6 +20,11 @@ export class Session {
   private status: number | undefined;
   private stopped = false;
   private resumed: (() => void) | undefined;
+  /** True while vCPUs run; and who waits for them to stop. */
+  private active = false;
+  private pausers: (() => void)[] = [];
+  readonly migration: MigrationController;
+  private server: Server | undefined;
   /** Port that the terminal is connected to, or -1. */
   private readonly serialPort: number;
 
@@ -32,20 +41,46 @@ export class Session {
         interrupt: () => this.end(SIGNAL_STATUS.SIGINT),
       },
     );
-    this.monitor = new Monitor(
-      {
-        stop: () => this.stop(),
-        resume: () => this.resume(),
-        reset: () => this.machine.requestReset(),
-        powerButton: () => this.machine.powerButton(),
-        quit: () => this.end(0),
-        info: (what) => describe(this.machine, what, !this.stopped),
-        get running() {
-          return true;
-        },
-      },
-      (text) => this.terminal.print(text),
-    );
+    this.monitor = new Monitor(this.target(), (text) => this.terminal.print(text));
+    this.migration = new MigrationController(this.control());
+  }
+
+  /** What monitors may do. */
+  private target(): MonitorTarget {
+    return {
+      stop: () => this.stop(),
+      resume: () => this.resume(),
+      reset: () => this.machine.requestReset(),
+      powerButton: () => this.machine.powerButton(),
+      quit: () => this.end(0),
+      info: (what) => this.info(what),
+      migration: (command, args, print) => this.migrationCommand(command, args, print),
+    };
+  }
+
+  private control(): SessionControl {
+    return {
+      machine: () => this.machine,
+      running: () => !this.stopped,
+      pause: () => this.pause(),
+      resume: () => this.resume(),
+    };
+  }
+
+  private info(what: string): string | undefined {
+    if (what === 'nested') return this.migration.describeNested();
+    if (what === 'migrate') return this.migration.describeMigration();
+    return describe(this.machine, what, !this.stopped);
+  }
+
+  private async migrationCommand(command: string, args: readonly string[], print: (text: string) => void): Promise<string> {
+    try {
+      return await runMigrationCommand(this.migration, command, args, print);
+    } catch (error) {
+      const known = explainFailure(error);
+      if (!known) throw error;
+      return `${command}: ${known.message}\n`;
+    }
   }
 
   /** Runs to the end; the result is the status for the process. */
@@ -56,18 +91,46 @@ export class Session {
     if (this.serialPort >= 0) this.terminal.open();
     if (this.options.paused) this.stop();
     try {
+      await this.openMonitorSocket();
+      await this.receiveState();
       return await this.loop();
     } finally {
+      this.server?.close();
       this.terminal.restore();
       for (const [signal, handler] of handlers) process.off(signal, handler);
     }
+  }
+
+  /** `-monitor tcp:…` and `unix:…`: a monitor for each connection. */
+  private async openMonitorSocket(): Promise<void> {
+    const { monitorSocket } = this.options;
+    if (monitorSocket === undefined) return;
+    this.server = await listen('-monitor', parseAddress('-monitor', monitorSocket), (socket) => {
+      const monitor = new Monitor(this.target(), (text) => void socket.write(text));
+      socket.on('data', (bytes) => monitor.receive(bytes));
+      socket.on('error', () => {});
+      monitor.enter();
+    });
+    this.server.unref();
+  }
+
+  /** `-loadvm` and `-incoming`. */
+  private async receiveState(): Promise<void> {
+    const { loadSnapshot, incoming } = this.options;
+    if (loadSnapshot !== undefined) await this.migration.load(loadSnapshot, '-loadvm');
+    if (incoming === undefined) return;
+    const arrival = await this.migration.receive(incoming);
+    void arrival.confirm();
   }
 
   private async loop(): Promise<number> {
     for (;;) {
       if (this.stopped) await this.untilResumed();
       if (this.status !== undefined) return this.status;
+      this.active = true;
       const outcome = await this.machine.run();
+      this.active = false;
+      for (const told of this.pausers.splice(0)) told();
       if (this.status !== undefined) return this.status;
       const status = this.statusOf(outcome);
       if (status !== undefined) return status;
@@ -109,8 +172,19 @@ export class Session {
     this.machine.stop();
   }
 
+  /** Stops the vCPUs; resolves when none runs any more. */
+  private pause(): Promise<void> {
+    this.stop();
+    if (!this.active) return Promise.resolve();
+    return new Promise((resolve) => this.pausers.push(resolve));
+  }
+
   private resume(): void {
     if (!this.stopped) return;
+    if (this.migration.moved) {
+      this.terminal.print('cont: the machine was migrated away and runs at the target; it can never run here again\r\n');
+      return;
+    }
     this.stopped = false;
     this.resumed?.();
   }

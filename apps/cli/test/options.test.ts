@@ -95,6 +95,9 @@ describe('every option', () => {
     ['-name guest,process=x', { name: 'guest' }],
     ['-display none -vga none -net none -nic none -parallel none -monitor none -boot c -no-user-config -accel tcg', { warnings: [] }],
     ['-enable-kvm', { warnings: [expect.stringContaining('-enable-kvm')] }],
+    ['-loadvm f', { loadSnapshot: 'f' }],
+    ['-incoming tcp:0:4444', { incoming: 'tcp:0:4444' }],
+    ['-monitor unix:m,server,nowait', { monitorSocket: 'unix:m' }],
     ['--nested', { nesting: { intel: true, amd: true } }],
   ])('%s', (text, expected) => {
     expect(run(text)).toMatchObject(expected);

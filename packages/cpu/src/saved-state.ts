@@ -12,9 +12,10 @@ const LIMITS: Readonly<Record<string, number>> = { cpl: 3, activity: 4, ftop: 7,
 
 function check(cpu: Vcpu, saved: SavedStruct): void {
   for (const [name, limit] of Object.entries(LIMITS)) {
-    if (Number(saved[name]) > limit) throw bad(`${name} is ${String(saved[name])}, at most ${limit} is possible`);
+    const value = Number(saved[name]);
+    if (value > limit) throw bad(`${name} is ${value}, at most ${limit} is possible`);
   }
-  if (saved['index'] !== cpu.index) throw bad(`it is vCPU ${String(saved['index'])}, not ${cpu.index}`);
+  if (saved['index'] !== cpu.index) throw bad(`it is vCPU ${Number(saved['index'])}, not ${cpu.index}`);
   if (saved['guestMode'] !== 0) throw bad('it claims to be in guest mode, that is, that an L2 runs; snapshots of an active L2 are refused');
 }
 

@@ -45,7 +45,7 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
       plans.push(plan);
     } else plans.push({ ...plan, writes: plan.writes.filter((write) => write.name === image.file.name) });
   }
-  if (entry === undefined && config.firmware === undefined)
+  if (entry === undefined && config.firmware === undefined && config.incoming !== true)
     throw new MachineError('nothing-to-run', 'machine: neither a kernel, an image with an entry nor firmware; give one of them');
   return { plans, tables: tables?.writes ?? [], entry };
 }

@@ -64,6 +64,8 @@ export interface MachineConfig {
   /** Debugging of address translation. */
   readonly tlb?: TlbConfig;
   readonly host?: HostServices;
+  /** Nothing need be given to run: the machine is about to get its state from a snapshot. */
+  readonly incoming?: boolean;
   /** False: a reset ends the run (default true: the machine starts again). */
   readonly reboot?: boolean;
 }

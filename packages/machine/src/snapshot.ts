@@ -132,13 +132,15 @@ function configurationMismatches(own: { readonly [option: string]: SavedValue },
     .map((name) => `${name}: the snapshot has ${show(theirs[name])}, this machine ${show(own[name])}`);
 }
 
+const plainRam = (memory: PhysicalMemory) => memory.ranges().filter(({ kind, size }) => kind === 'ram' && size % PAGE_BYTES === 0);
+
 /** The plain RAM of a machine as views. */
 function ramBlocks(memory: PhysicalMemory): { readonly name: string; readonly bytes: Uint8Array }[] {
   const { u8 } = memory.arena;
-  return memory
-    .ranges()
-    .filter(({ kind, size }) => kind === 'ram' && size % PAGE_BYTES === 0)
-    .map(({ base, size, arenaOffset }) => ({ name: `ram@${base.toString(16)}`, bytes: u8.subarray(arenaOffset, arenaOffset + size) }));
+  return plainRam(memory).map(({ base, size, arenaOffset }) => ({
+    name: `ram@${base.toString(16)}`,
+    bytes: u8.subarray(arenaOffset, arenaOffset + size),
+  }));
 }
 
 /** A machine as it is saved and loaded: what `@nestvm/migration` asks for. */
@@ -154,6 +156,34 @@ export interface MachineSnapshot {
   readonly nested: { inspect(): readonly NestedReport[] };
   /** After RAM was written from outside: decoded code and translations are void. */
   forgetCaches(): void;
+  /** Which pages of RAM are written: one bit a page for each block of `ram()`. */
+  readonly dirty: { start(): void; stop(): void; take(): readonly Uint32Array[] };
+}
+
+/** The bits of a bitmap by arena page that belong to one range of pages. */
+function sliceBitmap(bitmap: Uint32Array, first: number, pages: number): Uint32Array {
+  const result = new Uint32Array((pages + 31) >>> 5);
+  const shift = first & 31;
+  const from = first >>> 5;
+  for (let word = 0; word < result.length; word++) {
+    const low = bitmap[from + word] ?? 0;
+    result[word] = shift === 0 ? low : (low >>> shift) | ((bitmap[from + word + 1] ?? 0) << (32 - shift));
+  }
+  const over = pages & 31;
+  if (over !== 0) result[result.length - 1]! &= (1 << over) - 1;
+  return result;
+}
+
+function dirtyTracking(memory: PhysicalMemory): MachineSnapshot['dirty'] {
+  const log = memory.dirtyLog;
+  return {
+    start: () => log.start(),
+    stop: () => log.stop(),
+    take: () => {
+      const taken = log.take();
+      return plainRam(memory).map(({ arenaOffset, size }) => sliceBitmap(taken, arenaOffset / PAGE_BYTES, size / PAGE_BYTES));
+    },
+  };
 }
 
 /** Makes a machine's parts savable. */
@@ -165,6 +195,7 @@ export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
     mismatches: (configuration) => configurationMismatches(description, configuration),
     units: () => machineUnits(parts),
     ram: () => ramBlocks(memory),
+    dirty: dirtyTracking(memory),
     nested: { inspect: () => cpus.flatMap((cpu) => cpu.virtualization?.inspect() ?? []) },
     forgetCaches: () => {
       dropCode();

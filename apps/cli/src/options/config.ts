@@ -43,6 +43,11 @@ export interface RunOptions {
   readonly nesting: Nesting;
   /** Whether to print which level runs, and exit counts at the end. */
   readonly levels: boolean;
+  /** Where a monitor listens: `tcp:HOST:PORT` or `unix:PATH`. */
+  readonly monitorSocket?: string;
+  /** The snapshot to start from, or whence a machine comes. */
+  readonly loadSnapshot?: string;
+  readonly incoming?: string;
   readonly log: readonly LogItem[];
   readonly logFile?: string;
   readonly warnings: readonly string[];
@@ -63,6 +68,9 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     debugcon !== undefined && debugcon !== 'none'
       ? { port: 0xe9, to: parseCharacterDevice('-debugcon', debugcon, characters) }
       : devices.debugConsole;
+  const loadSnapshot = last(raw, 'loadvm');
+  const incoming = last(raw, 'incoming');
+  const monitorSocket = parseMonitorSocket(last(raw, 'monitor'));
   const seed = last(raw, 'seed');
   const logFile = last(raw, 'D');
   acceptNone(raw, warnings);
@@ -86,6 +94,9 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     ...(seed === undefined ? {} : { seed: parseInteger('-seed', seed, 0, 0xffffffff) }),
     nesting,
     levels: raw.has('levels'),
+    ...(loadSnapshot === undefined ? {} : { loadSnapshot }),
+    ...(incoming === undefined ? {} : { incoming }),
+    ...(monitorSocket === undefined ? {} : { monitorSocket }),
     log: parseLog(last(raw, 'd')),
     ...(logFile === undefined ? {} : { logFile }),
     warnings,
@@ -100,7 +111,8 @@ function parseBoot(raw: RawOptions, devices: DeviceSpecs): Pick<RunOptions, 'ker
   const modules = parseInitrd(last(raw, 'initrd'));
   if (kernel === undefined && commandLine !== undefined) throw new UsageError('-append: a command line without a kernel; add -kernel FILE');
   if (kernel === undefined && modules.length > 0) throw new UsageError('-initrd: an initrd without a kernel; add -kernel FILE');
-  if (kernel === undefined && firmware === undefined && !devices.images.some((image) => image.entry)) {
+  const comesFromElsewhere = raw.has('loadvm') || raw.has('incoming');
+  if (!comesFromElsewhere && kernel === undefined && firmware === undefined && !devices.images.some((image) => image.entry)) {
     throw new UsageError("nothing to run: give a kernel with -kernel FILE ('nestvm demo' brings its own; 'nestvm run -help' shows examples)");
   }
   return {
@@ -124,6 +136,12 @@ function acceptNone(raw: RawOptions, warnings: string[]): void {
     const value = (raw.get(option) ?? []).find((v) => v !== 'none');
     if (value !== undefined) throw new UsageError(`-${option} ${value}: ${meaning}; write -${option} none`);
   }
+}
+
+/** `-monitor tcp:HOST:PORT[,server][,nowait]`: QEMU's words for what always happens here. */
+function parseMonitorSocket(text: string | undefined): string | undefined {
+  if (text === undefined || !/^(tcp|unix|telnet):/.test(text)) return undefined;
+  return text.replace(/^telnet:/, 'tcp:').replace(/,(server|nowait|server=on|wait=off|nodelay)(?=,|$)/g, '');
 }
 
 function parseInitrd(text: string | undefined): ModuleSpec[] {

@@ -1,0 +1,191 @@
+import type { Machine } from '@nestvm/machine';
+import {
+  formatContext,
+  isActive,
+  L2ActiveError,
+  type Link,
+  loadSnapshot,
+  MigrationError,
+  type MigrationStatus,
+  migrateIn,
+  migrateOut,
+  saveSnapshot,
+  strongestClass,
+  waitForL2,
+} from '@nestvm/migration';
+import { UsageError } from '../errors.js';
+import { openSource, writeWhole } from './file.js';
+import { acceptOne, connect, formatAddress, linkOf, parseAddress } from './socket.js';
+
+/** Status of a process that was refused because an L2 is active. */
+export const L2_ACTIVE_STATUS = 3;
+
+/** What the controller asks of the session around the machine. */
+export interface SessionControl {
+  machine(): Machine;
+  /** Resolves when no vCPU runs. */
+  pause(): Promise<void>;
+  resume(): void;
+  running(): boolean;
+}
+
+const MEBIBYTE = 2 ** 20;
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** `info migrate`. */
+export function formatStatus(status: MigrationStatus): string {
+  const { phase, passes, transferredBytes, remainingBytes, totalBytes, elapsedMs, throughput, dirtyRate, expectedDowntimeMs, downtimeMs } = status;
+  const mib = (bytes: number): string => (bytes / MEBIBYTE).toFixed(1);
+  return [
+    `Migration status: ${phase}`,
+    `total time: ${Math.round(elapsedMs)} ms`,
+    downtimeMs === null ? `expected downtime: ${Math.round(expectedDowntimeMs)} ms` : `downtime: ${Math.round(downtimeMs)} ms`,
+    `transferred ram: ${mib(transferredBytes)} MiB`,
+    `throughput: ${mib(throughput)} MiB/s`,
+    `remaining ram: ${mib(remainingBytes)} MiB`,
+    `total ram: ${mib(totalBytes)} MiB`,
+    `passes: ${passes}, dirty rate: ${mib(dirtyRate)} MiB/s`,
+    '',
+  ].join('\n');
+}
+
+/** Save, load and migrate of one session. Every method throws `MigrationError` or `UsageError` with a message for people. */
+export class MigrationController {
+  private status: MigrationStatus | undefined;
+  private cancel: AbortController | undefined;
+  /** After a completed migration: the machine must never run here again. */
+  moved = false;
+  bandwidth: number | undefined;
+  downtimeLimitMs = 100;
+
+  constructor(private readonly session: SessionControl) {}
+
+  /** `info migrate` and `info nested`. */
+  describeMigration(): string {
+    return this.status ? formatStatus(this.status) : 'No migration so far\n';
+  }
+
+  describeNested(): string {
+    const contexts = this.session.machine().migratable.nested.inspect();
+    const lines = contexts.map((context) => `${isActive(context) ? '*' : ' '} ${formatContext(context)}`);
+    const kind = strongestClass(contexts);
+    const allowed = contexts.some(isActive) ? 'save, load and migrate are refused' : 'save, load and migrate are allowed';
+    return `${[`nested guests: ${kind}; ${allowed}`, ...lines].join('\n')}\n`;
+  }
+
+  /** `savevm FILE`: the machine stops meanwhile. */
+  async save(path: string): Promise<string> {
+    return this.stopped(async () => {
+      let bytes = 0;
+      await writeWhole(path, async (sink) => {
+        ({ bytes } = await saveSnapshot(this.session.machine().migratable, sink));
+      });
+      return `saved to ${path}, ${(bytes / MEBIBYTE).toFixed(1)} MiB\n`;
+    });
+  }
+
+  /** `loadvm FILE`. */
+  async load(path: string, option = 'loadvm'): Promise<string> {
+    return this.stopped(async () => {
+      await loadSnapshot(this.session.machine().migratable, () => openSource(option, path));
+      return `loaded ${path}\n`;
+    });
+  }
+
+  /** `migrate [-w] URI`: `file:F`, `tcp:HOST:PORT`, `unix:PATH`; with `wait` as soon as no L2 is active. */
+  async migrate(uri: string, wait: boolean, onProgress: (line: string) => void = () => {}): Promise<string> {
+    if (this.moved) throw new UsageError('migrate: the machine has been migrated already; it runs at the target');
+    if (this.cancel) throw new UsageError("migrate: a migration is under way; 'info migrate' shows it, 'migrate_cancel' ends it");
+    this.cancel = new AbortController();
+    try {
+      if (wait) await this.waitForL2(onProgress);
+      const file = /^file:(.+)$/.exec(uri);
+      if (file) return await this.save(file[1]!);
+      const address = parseAddress('migrate', uri);
+      const link = linkOf(await connect('migrate', address));
+      await this.migrateOver(link);
+      this.moved = true;
+      return `migrated to ${formatAddress(address)}; the machine runs there now, and stays stopped here. ${this.describeMigration().split('\n')[2]}\n`;
+    } finally {
+      this.cancel = undefined;
+    }
+  }
+
+  cancelMigration(): string {
+    if (!this.cancel) return 'no migration is under way\n';
+    this.cancel.abort();
+    return 'cancelling\n';
+  }
+
+  /** `-incoming URI`: waits for a machine, and resolves when it is to run here. */
+  async receive(uri: string): Promise<{ confirm(): Promise<void> }> {
+    const machine = this.session.machine();
+    const file = /^file:(.+)$/.exec(uri);
+    if (file) {
+      await loadSnapshot(machine.migratable, () => openSource('-incoming', file[1]!));
+      return { confirm: () => Promise.resolve() };
+    }
+    return migrateIn(machine.migratable, linkOf(await acceptOne('-incoming', parseAddress('-incoming', uri))));
+  }
+
+  private async migrateOver(link: Link): Promise<void> {
+    const { session } = this;
+    const clock = { nowMs: () => performance.now(), sleep };
+    const live = { ...session.machine().migratable, pause: () => session.pause(), resume: () => session.resume() };
+    const wasRunning = session.running();
+    await migrateOut(wasRunning ? live : { ...live, resume: () => {} }, link, {
+      clock,
+      compression: 'none',
+      downtimeLimitMs: this.downtimeLimitMs,
+      ...(this.bandwidth === undefined ? {} : { bandwidth: this.bandwidth }),
+      ...(this.cancel ? { signal: this.cancel.signal } : {}),
+      onStatus: (status) => {
+        this.status = status;
+      },
+    });
+  }
+
+  private async waitForL2(onProgress: (line: string) => void): Promise<void> {
+    const { session } = this;
+    let told = 0;
+    const pauseAndLook = async (): Promise<void> => {
+      session.resume();
+      await sleep(50);
+      await session.pause();
+    };
+    await session.pause();
+    try {
+      await waitForL2(session.machine().migratable.nested, {
+        runFor: pauseAndLook,
+        ...(this.cancel ? { signal: this.cancel.signal } : {}),
+        onProgress: (active, waitedMs) => {
+          if (waitedMs < told) return;
+          told = waitedMs + 5000;
+          onProgress(`waiting for ${active.length} active L2 (${Math.round(waitedMs / 1000)} s)\n`);
+        },
+      });
+    } finally {
+      session.resume();
+    }
+  }
+
+  /** Stops the machine for `work`, and lets it go on if it ran. */
+  private async stopped(work: () => Promise<string>): Promise<string> {
+    const { session } = this;
+    const wasRunning = session.running();
+    await session.pause();
+    try {
+      return await work();
+    } finally {
+      if (wasRunning) session.resume();
+    }
+  }
+}
+
+/** The message of a failure for people, and the status of a process that ends with it; undefined for what is not one of ours. */
+export function explainFailure(error: unknown): { readonly message: string; readonly status: number } | undefined {
+  if (error instanceof L2ActiveError) return { message: error.message.replace(/^migration: /, ''), status: L2_ACTIVE_STATUS };
+  if (error instanceof MigrationError) return { message: error.message.replace(/^migration: /, ''), status: 1 };
+  if (error instanceof UsageError) return { message: error.message, status: 2 };
+  return undefined;
+}

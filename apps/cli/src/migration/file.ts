@@ -1,0 +1,61 @@
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { ByteSink, ByteSource } from '@nestvm/migration';
+import { UsageError } from '../errors.js';
+import { reasonOf } from '../files.js';
+
+/** Makes what was written last through a crash: the directory's entry as well as the file. */
+function syncDirectory(path: string): void {
+  try {
+    const directory = openSync(dirname(path), 'r');
+    fsyncSync(directory);
+    closeSync(directory);
+  } catch {
+    // Not every file system lets directories be opened.
+  }
+}
+
+/** Writes a file under a temporary name, and gives it its own when it is whole: a failure leaves what was there before. */
+export async function writeWhole(path: string, write: (sink: ByteSink) => Promise<unknown>): Promise<void> {
+  const temporary = `${path}.partial-${process.pid}`;
+  let descriptor: number;
+  try {
+    descriptor = openSync(temporary, 'w', 0o600);
+  } catch (error) {
+    throw new UsageError(`${path}: ${reasonOf(error)}; choose another file`);
+  }
+  try {
+    await write({
+      write: (bytes) => {
+        for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at, bytes.length - at);
+        // Others get a turn: the guest, the terminal, a cancellation.
+        return new Promise((resolve) => setImmediate(resolve));
+      },
+    });
+    fsyncSync(descriptor);
+    closeSync(descriptor);
+    renameSync(temporary, path);
+    syncDirectory(path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** A file as a source; throws `UsageError` when it can't be opened. */
+export function openSource(option: string, path: string): ByteSource {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, 'r');
+  } catch (error) {
+    throw new UsageError(`${option} ${path}: ${reasonOf(error)}; check the path`);
+  }
+  return {
+    read: (length) => {
+      const bytes = new Uint8Array(length);
+      const got = readSync(descriptor, bytes, 0, length, null);
+      if (got === 0) closeSync(descriptor);
+      return Promise.resolve(bytes.subarray(0, got));
+    },
+  };
+}
