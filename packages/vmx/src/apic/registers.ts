@@ -28,12 +28,38 @@ const row = (first: number, last: number): number[] => Array.from({ length: (las
 
 /** Registers that the guest reads from the virtual-APIC page under APIC-register virtualization. */
 export const readableRegisters = among(
-  ...[R.ID, R.VERSION, R.TPR, R.EOI, R.LDR, R.DFR, R.SVR, R.ESR, R.CMCI, R.ICR_LOW, R.ICR_HIGH, R.TIMER_INITIAL, R.TIMER_DIVIDE],
-  ...[...row(R.ISR, 0x170), ...row(R.TMR, 0x1f0), ...row(R.IRR, 0x270), ...row(R.LVT_TIMER, R.LVT_ERROR)],
+  R.ID,
+  R.VERSION,
+  R.TPR,
+  R.EOI,
+  R.LDR,
+  R.DFR,
+  R.SVR,
+  R.ESR,
+  R.CMCI,
+  R.ICR_LOW,
+  R.ICR_HIGH,
+  R.TIMER_INITIAL,
+  R.TIMER_DIVIDE,
+  ...row(R.ISR, 0x170),
+  ...row(R.TMR, 0x1f0),
+  ...row(R.IRR, 0x270),
+  ...row(R.LVT_TIMER, R.LVT_ERROR),
 );
 
 /** Registers that it writes there. */
 export const writableRegisters = among(
-  ...[R.ID, R.TPR, R.EOI, R.LDR, R.DFR, R.SVR, R.ESR, R.CMCI, R.ICR_LOW, R.ICR_HIGH, R.TIMER_INITIAL, R.TIMER_DIVIDE],
+  R.ID,
+  R.TPR,
+  R.EOI,
+  R.LDR,
+  R.DFR,
+  R.SVR,
+  R.ESR,
+  R.CMCI,
+  R.ICR_LOW,
+  R.ICR_HIGH,
+  R.TIMER_INITIAL,
+  R.TIMER_DIVIDE,
   ...row(R.LVT_TIMER, R.LVT_ERROR),
 );

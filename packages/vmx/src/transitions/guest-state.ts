@@ -37,24 +37,29 @@ const DR7 = DR + 14;
 const RSP = GPR + 8;
 
 /** Fields that are copied as 64 bits, and where they live in the state. */
-const quads = Int32Array.from([
-  ...[F.GUEST_CR3, CR3, F.GUEST_RSP, RSP, F.GUEST_RIP, RIP],
-  ...[F.GUEST_GDTR_BASE, GDTR_BASE, F.GUEST_IDTR_BASE, IDTR_BASE],
-  ...[F.GUEST_SYSENTER_ESP, word('sysenterEsp'), F.GUEST_SYSENTER_EIP, word('sysenterEip'), F.GUEST_SYSENTER_CS, word('sysenterCs')],
-]);
+const quads = Int32Array.from(
+  [
+    [F.GUEST_CR3, CR3],
+    [F.GUEST_RSP, RSP],
+    [F.GUEST_RIP, RIP],
+    [F.GUEST_GDTR_BASE, GDTR_BASE],
+    [F.GUEST_IDTR_BASE, IDTR_BASE],
+    [F.GUEST_SYSENTER_ESP, word('sysenterEsp')],
+    [F.GUEST_SYSENTER_EIP, word('sysenterEip')],
+    [F.GUEST_SYSENTER_CS, word('sysenterCs')],
+  ].flat(),
+);
 /** 32-bit fields. */
 const words = Int32Array.from([F.GUEST_GDTR_LIMIT, GDTR_LIMIT, F.GUEST_IDTR_LIMIT, IDTR_LIMIT]);
 /** Fields of each segment register: selector, base, limit, access rights; by number of the segment. */
-const segments = Int32Array.from([
-  ...[F.GUEST_ES_SELECTOR, F.GUEST_ES_BASE, F.GUEST_ES_LIMIT, F.GUEST_ES_ACCESS_RIGHTS],
-  ...[F.GUEST_CS_SELECTOR, F.GUEST_CS_BASE, F.GUEST_CS_LIMIT, F.GUEST_CS_ACCESS_RIGHTS],
-  ...[F.GUEST_SS_SELECTOR, F.GUEST_SS_BASE, F.GUEST_SS_LIMIT, F.GUEST_SS_ACCESS_RIGHTS],
-  ...[F.GUEST_DS_SELECTOR, F.GUEST_DS_BASE, F.GUEST_DS_LIMIT, F.GUEST_DS_ACCESS_RIGHTS],
-  ...[F.GUEST_FS_SELECTOR, F.GUEST_FS_BASE, F.GUEST_FS_LIMIT, F.GUEST_FS_ACCESS_RIGHTS],
-  ...[F.GUEST_GS_SELECTOR, F.GUEST_GS_BASE, F.GUEST_GS_LIMIT, F.GUEST_GS_ACCESS_RIGHTS],
-  ...[F.GUEST_LDTR_SELECTOR, F.GUEST_LDTR_BASE, F.GUEST_LDTR_LIMIT, F.GUEST_LDTR_ACCESS_RIGHTS],
-  ...[F.GUEST_TR_SELECTOR, F.GUEST_TR_BASE, F.GUEST_TR_LIMIT, F.GUEST_TR_ACCESS_RIGHTS],
-]);
+const segments = Int32Array.from(
+  (['ES', 'CS', 'SS', 'DS', 'FS', 'GS', 'LDTR', 'TR'] as const).flatMap((name) => [
+    F[`GUEST_${name}_SELECTOR`],
+    F[`GUEST_${name}_BASE`],
+    F[`GUEST_${name}_LIMIT`],
+    F[`GUEST_${name}_ACCESS_RIGHTS`],
+  ]),
+);
 const f = {
   cr0: F.GUEST_CR0,
   cr4: F.GUEST_CR4,

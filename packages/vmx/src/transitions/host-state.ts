@@ -35,15 +35,24 @@ const SPEC_CTRL = word('specCtrl');
 const RSP = GPR + 8;
 
 /** Host fields that are copied as 64 bits, and where they go. */
-const quads = Int32Array.from([
-  ...[F.HOST_CR3, CR3, F.HOST_RSP, RSP, F.HOST_RIP, RIP, F.HOST_GDTR_BASE, GDTR_BASE, F.HOST_IDTR_BASE, IDTR_BASE],
-  ...[F.HOST_SYSENTER_ESP, word('sysenterEsp'), F.HOST_SYSENTER_EIP, word('sysenterEip'), F.HOST_SYSENTER_CS, word('sysenterCs')],
-  ...[F.HOST_FS_BASE, SEG_BASE + 2 * Segment.FS, F.HOST_GS_BASE, SEG_BASE + 2 * Segment.GS, F.HOST_TR_BASE, SEG_BASE + 2 * Segment.TR],
-]);
-const selectors = Int32Array.from([
-  ...[F.HOST_ES_SELECTOR, Segment.ES, F.HOST_CS_SELECTOR, Segment.CS, F.HOST_SS_SELECTOR, Segment.SS, F.HOST_DS_SELECTOR, Segment.DS],
-  ...[F.HOST_FS_SELECTOR, Segment.FS, F.HOST_GS_SELECTOR, Segment.GS, F.HOST_TR_SELECTOR, Segment.TR],
-]);
+const quads = Int32Array.from(
+  [
+    [F.HOST_CR3, CR3],
+    [F.HOST_RSP, RSP],
+    [F.HOST_RIP, RIP],
+    [F.HOST_GDTR_BASE, GDTR_BASE],
+    [F.HOST_IDTR_BASE, IDTR_BASE],
+    [F.HOST_SYSENTER_ESP, word('sysenterEsp')],
+    [F.HOST_SYSENTER_EIP, word('sysenterEip')],
+    [F.HOST_SYSENTER_CS, word('sysenterCs')],
+    [F.HOST_FS_BASE, SEG_BASE + 2 * Segment.FS],
+    [F.HOST_GS_BASE, SEG_BASE + 2 * Segment.GS],
+    [F.HOST_TR_BASE, SEG_BASE + 2 * Segment.TR],
+  ].flat(),
+);
+const selectors = Int32Array.from(
+  (['ES', 'CS', 'SS', 'DS', 'FS', 'GS', 'TR'] as const).flatMap((name) => [F[`HOST_${name}_SELECTOR`], Segment[name]]),
+);
 const f = {
   cr0: F.HOST_CR0,
   cr4: F.HOST_CR4,
