@@ -404,3 +404,26 @@ it('virtual VMLOAD and VMSAVE go through the nested tables', () => {
   expect(board.get(EXIT_INFO2)).toBe(0x300000);
   expect(board.get(RIP)).toBe(At.GUEST + 13);
 });
+
+describe('faults while an exception is delivered', () => {
+  it('exit as themselves before they make a double fault', () => {
+    board.gdt();
+    board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 14);
+    // The IDT is not mapped: delivering #PF faults again.
+    board.set(Vmcb.IDTR + 2, 0x400000);
+    board.set(Vmcb.EVENT_INJECTION, 0x80000b0e | 0, 2);
+    expect(board.run([0xf4])).toBe(ExitCode.EXCEPTION + 14);
+    expect(board.get(EXIT_INT_INFO)).toBe((0x80000b0e | 0) >>> 0);
+    expect(board.get(EXIT_INFO2)).toBe(0x4000e0);
+  });
+
+  it('exit for the nested tables also behind a double fault', () => {
+    board.gdt();
+    board.view.setUint32(At.TABLES + 0x2010, 0x400083, true);
+    board.set(Vmcb.IDTR + 2, 0x400000);
+    board.set(Vmcb.EVENT_INJECTION, 0x80000b08 | 0, 0);
+    expect(board.run([0xf4])).toBe(ExitCode.NPF);
+    expect(board.get(EXIT_INFO2)).toBe(0x400080);
+    expect(board.get(EXIT_INT_INFO)).toBe((0x80000b08 | 0) >>> 0);
+  });
+});

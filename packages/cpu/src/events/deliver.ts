@@ -79,6 +79,21 @@ export function writeCr2(w: Int32Array): void {
 }
 
 /**
+ * A fault during the delivery of an exception, which the two would turn into a double fault or a shutdown: in guest mode the hypervisor sees it as itself
+ * first (and hypervisors with shadow page tables must). True: it made the VM exit.
+ */
+function takenAsSecond(cpu: Vcpu): boolean {
+  const { w, virtualization } = cpu;
+  if (w[GUEST_MODE] === 0 || virtualization === null) return false;
+  const vector = w[FAULT_VECTOR]!;
+  if (vector === SECOND_STAGE_VECTOR) {
+    virtualization.secondStageFault(cpu);
+    return true;
+  }
+  return virtualization.interceptException(cpu, vector, w[FAULT_ERROR]!, w[FAULT_HAS_ERROR] !== 0, EventKind.EXCEPTION);
+}
+
+/**
  * Delivers the fault that `raise` recorded, with RIP at the faulting instruction; faults on the way become #DF or follow as the manual's
  * table says, and a fault while delivering #DF shuts the CPU down.
  */
@@ -97,11 +112,12 @@ export function deliverFault(cpu: Vcpu): void {
     else if (vector === Vector.DB) enterDebugException(cpu);
     if (deliverOnce(cpu, vector, EventKind.EXCEPTION, error, hasError, w[RIP]!, w[RIP + 1]!)) return;
     if (vector === Vector.DF) {
-      shutDown(cpu);
+      if (!takenAsSecond(cpu)) shutDown(cpu);
       return;
     }
     const second = w[FAULT_VECTOR]!;
     if (isDoubleFault(vector, second)) {
+      if (takenAsSecond(cpu)) return;
       if (second === Vector.PF) writeCr2(w);
       vector = Vector.DF;
       error = 0;
@@ -131,8 +147,12 @@ export function injectEvent(cpu: Vcpu, vector: number, kind: EventKind, error: n
   const hi = (w[RIP + 1]! + (lo >>> 0 < length ? 1 : 0)) | 0;
   if (deliverOnce(cpu, vector, kind, error, hasError, lo, hi)) return;
   if (kind === EventKind.EXCEPTION) {
-    if (vector === Vector.DF) return shutDown(cpu);
-    if (isDoubleFault(vector, w[FAULT_VECTOR]!)) cpu.raise(Vector.DF, 0);
+    if (vector === Vector.DF || isDoubleFault(vector, w[FAULT_VECTOR]!)) {
+      if (takenAsSecond(cpu)) return;
+      if (vector === Vector.DF) return shutDown(cpu);
+      if (w[FAULT_VECTOR] === Vector.PF) writeCr2(w);
+      cpu.raise(Vector.DF, 0);
+    }
   }
   deliverFault(cpu);
 }
