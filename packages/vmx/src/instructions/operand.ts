@@ -10,7 +10,7 @@ const RIP_REGISTER = 17;
 export const addressSizeCode = (insn: Readonly<Instruction>): number => insn.addressSize >>> 5;
 
 /** Scaling, address size, segment, index and base of a memory operand, where all formats of instruction information have them. */
-export function memoryInformation(insn: Readonly<Instruction>): number {
+function memoryInformation(insn: Readonly<Instruction>): number {
   let bits = (addressSizeCode(insn) << 7) | (insn.segment << 15);
   bits |= insn.index < NO_REGISTER ? insn.scale | (insn.index << 18) : 1 << 22;
   bits |= insn.base < NO_REGISTER ? insn.base << 23 : 1 << 27;
