@@ -5,10 +5,10 @@ const PRESENT = 0x80;
 const UNUSABLE = 0x10000;
 
 /** From the vCPU state's access rights to the 12 bits of a VMCB; what is unusable is not present there. */
-export const packAttributes = (rights: number): number => ((rights & 0xff) | ((rights >>> 4) & 0xf00)) & ((rights & UNUSABLE) !== 0 ? ~PRESENT : -1);
+const packAttributes = (rights: number): number => ((rights & 0xff) | ((rights >>> 4) & 0xf00)) & ((rights & UNUSABLE) !== 0 ? ~PRESENT : -1);
 
 /** The way back. */
-export const unpackAttributes = (packed: number): number => (packed & 0xff) | ((packed & 0xf00) << 4) | ((packed & PRESENT) === 0 ? UNUSABLE : 0);
+const unpackAttributes = (packed: number): number => (packed & 0xff) | ((packed & 0xf00) << 4) | ((packed & PRESENT) === 0 ? UNUSABLE : 0);
 
 /** Stores a segment register with its hidden part at word `at` of the arena. */
 export function storeSegment(svm: SvmContext, at: number, segment: number): void {
