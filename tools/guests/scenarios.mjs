@@ -28,7 +28,8 @@ function levels(name, tier, cpu, { depth = 2, words = [], memory = '640M', initr
     name,
     tier,
     initramfs,
-    arguments: ['--nested', '-M', machine, '-cpu', cpu, '-m', memory],
+    // One nanosecond for each instruction: the same run at any speed of the host.
+    arguments: ['--nested', '-M', machine, '-cpu', cpu, '-m', memory, '-icount', 'shift=0,sleep=off'],
     append: linux('nestvm.run=levels', `nestvm.levels=${depth}`, ...words),
     expect: [
       ...Array.from({ length: depth }, (_, i) => `hello from L${i + 1}`),

@@ -150,6 +150,31 @@ static void *read_input(void *unused) {
   return NULL;
 }
 
+/* ---- MC146818: the time, for kernels that wait for the end of an update ---- */
+
+static uint8_t cmos_index;
+
+static uint8_t bcd(int value) { return (uint8_t)(value / 10 << 4 | value % 10); }
+
+static uint8_t cmos_read(void) {
+  time_t now = time(NULL);
+  struct tm *utc = gmtime(&now);
+  switch (cmos_index) {
+    case 0: return bcd(utc->tm_sec);
+    case 2: return bcd(utc->tm_min);
+    case 4: return bcd(utc->tm_hour);
+    case 6: return (uint8_t)(utc->tm_wday + 1);
+    case 7: return bcd(utc->tm_mday);
+    case 8: return bcd(utc->tm_mon + 1);
+    case 9: return bcd(utc->tm_year % 100);
+    case 10: return 0x26;
+    case 11: return 0x02;
+    case 13: return 0x80;
+    case 0x32: return bcd(19 + utc->tm_year / 100);
+    default: return 0;
+  }
+}
+
 /* ---- machine ---- */
 
 static void create_machine(int huge_pages, int with_irqchip) {
@@ -271,6 +296,10 @@ static void port_access(void) {
   for (unsigned i = 0; i < run->io.count; i++, data += size) {
     if (port >= 0x3f8 && port <= 0x3ff && size == 1) {
       uart_access(out, port - 0x3f8, data);
+    } else if (port == 0x70 && out) {
+      cmos_index = *data & 0x7f;
+    } else if (port == 0x71 && !out && size == 1) {
+      *data = cmos_read();
     } else if (out && ((port == 0x64 && *data == 0xfe) || (port == 0xcf9 && (*data & 4)))) {
       exit(0);
     } else if (!out) {
