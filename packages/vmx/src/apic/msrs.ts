@@ -2,7 +2,7 @@ import { deliverFault, GPR } from '@nestvm/cpu/extension';
 import { Vector } from '@nestvm/isa';
 import { Proc2 } from '../controls/controls.js';
 import { skip } from '../intercepts/control-registers.js';
-import { endInstruction } from '../transitions/exit.js';
+import { endInstruction, exitGuest } from '../transitions/exit.js';
 import type { Vmx } from '../vmx.js';
 import { ApicRegister } from './registers.js';
 
@@ -53,7 +53,11 @@ export function writeApicMsr(vmx: Vmx, index: number, length: number): boolean {
     if ((hi | lo) !== 0) return protection(vmx);
     skip(vmx, length);
     // The exit for an EOI is trap-like: RIP is past the instruction already.
-    if (apic.endOfInterrupt()) return true;
+    const reason = apic.endOfInterrupt();
+    if (reason >= 0) {
+      exitGuest(vmx, reason);
+      return true;
+    }
   } else {
     if (hi !== 0 || (lo & ~0xff) !== 0) return protection(vmx);
     skip(vmx, length);

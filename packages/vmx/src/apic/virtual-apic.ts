@@ -113,7 +113,7 @@ export class VirtualApic {
     const { controls, cpu } = this.vmx;
     const requesting = this.status & 0xff;
     this.recognized = !controls.hasProc1(Proc1.INTERRUPT_WINDOW_EXITING) && requesting >>> 4 > ((this.read(ApicRegister.PPR) >>> 4) & 15);
-    if (this.recognized) cpu.requestAttention();
+    if (this.recognized) cpu.attention = 1;
   }
 
   private setBit(base: number, vector: number, on: boolean): void {
@@ -140,8 +140,8 @@ export class VirtualApic {
     this.evaluate();
   }
 
-  /** EOI virtualization; true: it made an exit. */
-  endOfInterrupt(): boolean {
+  /** EOI virtualization; gives the exit that it demands, or -1. */
+  endOfInterrupt(): number {
     const { i32, region } = this.vmx;
     const vector = this.status >>> 8;
     this.write(ApicRegister.EOI, 0);
@@ -149,13 +149,18 @@ export class VirtualApic {
     this.status = (this.status & 0xff) | (this.highest(ApicRegister.ISR) << 8);
     this.updatePpr();
     const word = i32[region + f.eoiExit + (vector >>> 5)]!;
-    if (((word >>> (vector & 31)) & 1) !== 0) {
-      this.vmx.exitRecord.qualify(vector);
-      exitGuest(this.vmx, ExitReason.VIRTUALIZED_EOI);
-      return true;
-    }
+    if (((word >>> (vector & 31)) & 1) !== 0) return this.demand(ExitReason.VIRTUALIZED_EOI, vector);
     this.evaluate();
-    return false;
+    return -1;
+  }
+
+  /** An exit with this qualification, in place of whatever else was about to become one. */
+  private demand(reason: number, qualification: number): number {
+    const { exitRecord, cpu } = this.vmx;
+    exitRecord.clear();
+    exitRecord.qualify(qualification);
+    cpu.vectoring = 0;
+    return reason;
   }
 
   /** Delivers a recognized virtual interrupt; the caller has found that interrupts may be taken. */
@@ -201,43 +206,43 @@ export class VirtualApic {
 
   /** What follows a write to the virtual-APIC page, and the exit for a TPR below its threshold; true when an exit was made. */
   service(): boolean {
-    const register = this.written;
-    if (register >= 0) {
-      this.written = -1;
-      if (this.emulateWrite(register)) return true;
-    }
-    if (!this.belowThreshold) return false;
-    exitGuest(this.vmx, ExitReason.TPR_BELOW_THRESHOLD);
+    let reason = this.settle(-1);
+    if (reason < 0 && this.belowThreshold) reason = ExitReason.TPR_BELOW_THRESHOLD;
+    if (reason < 0) return false;
+    exitGuest(this.vmx, reason);
     return true;
   }
 
-  /** APIC-write emulation; true when it made an exit. */
-  private emulateWrite(register: number): boolean {
+  /** Emulates a write that still waits; gives the exit that comes of it, else `reason`. */
+  settle(reason: number): number {
+    const register = this.written;
+    if (register < 0) return reason;
+    this.written = -1;
+    const demanded = this.emulateWrite(register);
+    return demanded < 0 ? reason : demanded;
+  }
+
+  /** APIC-write emulation; gives the exit that it demands, or -1. */
+  private emulateWrite(register: number): number {
     switch (register) {
       case ApicRegister.TPR:
         this.write(ApicRegister.TPR, this.read(ApicRegister.TPR) & 0xff);
         this.tprChanged();
-        return false;
+        return -1;
       case ApicRegister.EOI:
-        return this.delivers ? this.endOfInterrupt() : this.writeExit(register);
+        return this.delivers ? this.endOfInterrupt() : this.demand(ExitReason.APIC_WRITE, register);
       case ApicRegister.ICR_HIGH:
         this.write(ApicRegister.ICR_HIGH, this.read(ApicRegister.ICR_HIGH) & 0xff000000);
-        return false;
+        return -1;
       case ApicRegister.ICR_LOW: {
         const command = this.read(ApicRegister.ICR_LOW);
-        if (!this.delivers || !isSelfIpi(command)) return this.writeExit(register);
+        if (!this.delivers || !isSelfIpi(command)) return this.demand(ExitReason.APIC_WRITE, register);
         this.request(command & 0xff);
-        return false;
+        return -1;
       }
       default:
-        return this.writeExit(register);
+        return this.demand(ExitReason.APIC_WRITE, register);
     }
-  }
-
-  private writeExit(register: number): true {
-    this.vmx.exitRecord.qualify(register);
-    exitGuest(this.vmx, ExitReason.APIC_WRITE);
-    return true;
   }
 }
 

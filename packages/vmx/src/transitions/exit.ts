@@ -88,8 +88,10 @@ function enterHost(vmx: Vmx, nmi: boolean): void {
   if (count !== 0 && loadMsrList(vmx, addressAt(i32, region + f.loadAddress), count >>> 0) !== 0) abort(vmx, Abort.LOADING_MSRS);
 }
 
-/** The VM exit: `reason` is a basic exit reason, the exit record has been filled in by the caller. Afterwards the vCPU is in root operation, in the host's state. */
-export function exitGuest(vmx: Vmx, reason: number): void {
+/** The VM exit: `cause` is a basic exit reason, the exit record has been filled in by the caller. Afterwards the vCPU is in root operation, in the host's state. */
+export function exitGuest(vmx: Vmx, cause: number): void {
+  // A write to the virtual APIC just before has not been emulated yet: its exit comes first.
+  const reason = vmx.apic.settle(cause);
   const { cpu, i32, region, exitRecord, controls, counters } = vmx;
   vmx.touch(region);
   recordExit(vmx, reason);
