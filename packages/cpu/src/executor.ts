@@ -278,7 +278,11 @@ export class Interpreter implements Executor {
       return -1;
     }
     // Nothing but memory can be executed: devices and holes read as invalid code.
-    if (mmu.arenaOffset < 0) cpu.raise(UD);
+    if (mmu.arenaOffset < 0) {
+      const refused = mmu.apicAccess === true && cpu.virtualization?.apicAccess?.(cpu, 1, Access.EXECUTE) === false;
+      cpu.raise(refused ? SECOND_STAGE_VECTOR : UD);
+      return -1;
+    }
     return mmu.arenaOffset;
   }
 
