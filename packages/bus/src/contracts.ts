@@ -52,6 +52,11 @@ export interface Clock {
 export interface GuestMemory {
   read(address: number, target: Uint8Array): void;
   write(address: number, source: Uint8Array): void;
+  /**
+   * The bytes themselves, to be read, or with `writing` to be written at once; undefined unless all of them are RAM in one piece.
+   * A memory without it is read and written by copies, holes included.
+   */
+  view?(address: number, length: number, writing: boolean): Uint8Array | undefined;
 }
 
 /** What a device is given when it is plugged in. */

@@ -198,6 +198,22 @@ export class PhysicalMemory implements GuestMemory {
     }
   }
 
+  /** RAM as a view, after what writes owe to `CODE`, `WATCHED` and the dirty log when `writing`; undefined for what is not RAM in one piece. */
+  view(address: number, length: number, writing: boolean): Uint8Array | undefined {
+    const range = this.mapped.find(({ kind, base, size }) => kind === 'ram' && address >= base && address + length <= base + size);
+    if (range === undefined) return undefined;
+    const from = range.arenaOffset + (address - range.base);
+    const end = from + length;
+    if (writing) {
+      for (let at = from; at < end; ) {
+        const next = Math.min(end, (Math.floor(at / PAGE_BYTES) + 1) * PAGE_BYTES);
+        this.beforeWrite(at, next - at);
+        at = next;
+      }
+    }
+    return this.arena.u8.subarray(from, end);
+  }
+
   /** Sets `PageFlag` bits of an arena page; TLBs lose write access when the page becomes one that traps writes. */
   setFlag(arenaPage: number, flags: number): void {
     const before = this.pageFlags[arenaPage]!;

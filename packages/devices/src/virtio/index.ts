@@ -1,0 +1,28 @@
+/**
+ * Virtio: rings, transports, devices.
+ *
+ * @packageDocumentation
+ */
+export { VirtioFeature, VirtioStatus, VirtioType } from './registers.js';
+export { clauses, formatViolation } from './clauses.js';
+export type { Clause, ClauseName, Violation } from './clauses.js';
+export { Chain } from './ring/chain.js';
+export type { Visitor } from './ring/chain.js';
+export { SplitRing } from './ring/split-ring.js';
+export { PackedRing } from './ring/packed-ring.js';
+export type { Ring, RingOptions, RingPosition } from './ring/ring.js';
+export { Virtqueue } from './queue.js';
+export type { QueueOwner } from './queue.js';
+export { VirtioDevice } from './device.js';
+export type { VirtioCarrier, VirtioIdentity } from './device.js';
+export { VirtioPci } from './transports/pci/device.js';
+export type { VirtioPciOptions } from './transports/pci/device.js';
+export { VirtioMmio } from './transports/mmio/device.js';
+export type { VirtioMmioOptions } from './transports/mmio/device.js';
+export { VirtioBlock } from './block/device.js';
+export type { VirtioBlockOptions } from './block/device.js';
+export { MemoryDisk, OverlayDisk } from './block/backend.js';
+export type { BlockBackend, Pending } from './block/backend.js';
+export { VirtioEntropy } from './entropy/device.js';
+export type { VirtioEntropyOptions } from './entropy/device.js';
+export type { SavedVirtio, SavedVirtioMmio, SavedVirtioPci } from './state.js';

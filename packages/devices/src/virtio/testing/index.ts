@@ -1,0 +1,6 @@
+/**
+ * A driver for virtio devices: what a guest does, for tests.
+ *
+ * @packageDocumentation
+ */
+export {};
