@@ -9,6 +9,7 @@ export type { Board, BoardName, BoardPart, RamLayout } from './boards.js';
 export type { ByteSink, ClockConfig, HostServices, ImageConfig, MachineConfig, MachineOptions, MachineOutcome } from './config.js';
 export { createEventLoopHost, createMemoryHost } from './host.js';
 export type { EventLoop } from './host.js';
+export type { MachineInspector } from './inspector.js';
 export type { ExitCount, LevelCounts } from './levels.js';
 export type { TlbConfig } from './tlb-debug.js';
 export type { MachineTrace } from './trace.js';

@@ -10,6 +10,7 @@ import { applyWrites, enterPlan } from './entry.js';
 import { MachineError } from './errors.js';
 import { mapFirmware } from './firmware.js';
 import { createMemoryHost } from './host.js';
+import { MachineInspector } from './inspector.js';
 import { type LevelCounts, levelCounts } from './levels.js';
 import { attachExtension, resolveNesting } from './nested.js';
 import { cpuCount, Platform } from './platform.js';
@@ -44,6 +45,10 @@ export class Machine {
   private readonly random: DeterministicRandom;
   private readonly mmus: Mmu[] = [];
   private onReset: (() => void) | undefined;
+  /** Told after a reset that the guest or somebody else has asked for, when the machine starts again. */
+  onRestart: (() => void) | null = null;
+  /** Looks into memory and page tables, for monitors. */
+  readonly inspector: MachineInspector;
 
   constructor(readonly config: MachineConfig) {
     this.board = boards[config.board];
@@ -75,6 +80,7 @@ export class Machine {
     this.random = createDeterministicRandom(config.seed ?? 1);
     this.cpus = this.createCpus(count);
     this.engine = new Engine(this.arena, this.memory);
+    this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
     this.executors = this.cpus.map((cpu) => new Interpreter(cpu, this.engine));
     this.loop = new RunLoop({
       executors: this.executors,
@@ -84,7 +90,10 @@ export class Machine {
       selectCpu: (index) => {
         this.platform.current = index;
       },
-      reset: () => this.reset(),
+      reset: () => {
+        this.reset();
+        this.onRestart?.();
+      },
       halted: () => this.cpus.every(isHaltedForGood),
       rebootAllowed: config.reboot ?? true,
     });
@@ -113,6 +122,20 @@ export class Machine {
   }
 
   /** Bytes for a serial port (0 is COM1). Returns how many were taken. */
+  /** A non-maskable interrupt to every CPU, as from a front-panel button. */
+  nmi(): void {
+    this.platform.nonMaskableInterrupt();
+    this.loop.wake();
+  }
+
+  /** A key of the PS/2 keyboard goes down or up (names of `KeyboardEvent.code`); false when there is no keyboard, or no such key on it. */
+  key(name: string, down: boolean): boolean {
+    const keyboard = this.platform.keyboard?.keyboard;
+    const taken = keyboard !== undefined && (down ? keyboard.press(name) : keyboard.release(name));
+    this.loop.wake();
+    return taken;
+  }
+
   receiveSerial(port: number, bytes: Uint8Array): number {
     const taken = this.platform.serial[port]?.receive(bytes) ?? 0;
     this.loop.wake();

@@ -62,6 +62,9 @@ const PCI_WINDOWS = {
 /** The devices of a machine, wired by the board's table. */
 export class Platform {
   readonly devices: Device[] = [];
+/** Delivery mode NMI of interrupt messages (SDM Vol. 3, "Local Vector Table"). */
+const NMI_DELIVERY = 4;
+
   readonly serial: (Uart | undefined)[] = [];
   readonly localApics: LocalApic[] = [];
   readonly apicBus: ApicBus | undefined;
@@ -188,6 +191,12 @@ export class Platform {
     this.apicBus?.setNmi(level);
     if (level === 1) this.picSource?.nmi();
   }
+  /** An NMI to every CPU, whatever its LINT1 says. */
+  nonMaskableInterrupt(): void {
+    for (const apic of this.localApics) apic.accept(NMI_DELIVERY, 0, false);
+    this.picSource?.nmi();
+  }
+
 
   private smi(): void {
     this.apicBus?.smi();
