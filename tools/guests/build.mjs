@@ -22,6 +22,9 @@ export const defaultOutput = resolve(here, '../../build/guests');
 
 function busyboxApplets(busybox) {
   try {
+/** Drivers in virtio.cpio, whose `disks` program loads them. */
+const VIRTIO_MODULES = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_rng', 'virtio_console'];
+
     return execFileSync(busybox, ['--list'], { encoding: 'utf8' })
       .split('\n')
       .filter((name) => name && name !== 'busybox');
@@ -45,6 +48,7 @@ export function buildInitramfs({ busybox, programs, modules = [], guest, files =
   archive.file('bin/levels', readFileSync(join(here, 'levels.sh')), 0o755);
   for (const { name, path } of modules) archive.file(`lib/modules/${name}`, readFileSync(path));
   if (modules.length > 0) archive.file('lib/modules/order', `${modules.map(({ name }) => name).join('\n')}\n`);
+  archive.file('bin/disks', readFileSync(join(here, 'disks.sh')), 0o755);
   for (const { name, path, mode = 0o644 } of files) archive.file(name, readFileSync(path), mode);
   if (guest) archive.file('guest/vmlinuz', readFileSync(guest.kernel)).file('guest/initrd.cpio', guest.initramfs);
   return archive.finish();
@@ -74,6 +78,8 @@ export function buildGuests({ output = defaultOutput, kernelPackage = 'linux-ima
   writeFileSync(initramfs, buildInitramfs({ busybox, programs, modules: moduleFiles(join(kernelTree, 'lib/modules', version), modules) }));
   const nested = join(output, 'nested.cpio');
   const kvm = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd']);
+  const virtio = moduleFiles(join(kernelTree, 'lib/modules', version), VIRTIO_MODULES);
+  writeFileSync(join(output, 'virtio.cpio'), buildInitramfs({ busybox, programs, modules: virtio }));
   const levels = { kernel, busybox, programs, modules: kvm };
   writeFileSync(nested, buildLevels({ ...levels, depth: 3 }));
   if (qemu) writeFileSync(join(output, 'nested-qemu.cpio'), buildLevels({ ...levels, files: emulatorFiles(output, log), depth: 2 }));

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { BootError, type BootFile } from '@nestvm/boot';
+import { DeviceError } from '@nestvm/devices';
 import { type ByteSink, createEventLoopHost, createMachine, type ImageConfig, type Machine, type MachineConfig, MachineError } from '@nestvm/machine';
 import { UsageError } from './errors.js';
 import { OutputFile, readInput } from './files.js';
@@ -10,6 +11,7 @@ import { configure, type RunOptions } from './options/config.js';
 import { parseOptions } from './options/parse.js';
 import type { RtcSpec } from './options/time.js';
 import { Session } from './session.js';
+import { VirtioParts } from './virtio.js';
 
 /** `nestvm run …`: the result is the status for the process. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -17,8 +19,10 @@ export async function run(args: readonly string[]): Promise<number> {
   for (const warning of options.warnings) process.stderr.write(`nestvm: warning: ${warning}\n`);
   const session = new Session(options);
   const outputs = new Outputs(session);
+  const virtio = new VirtioParts();
   try {
-    const machine = createFrom(options, outputs);
+    virtio.create(options);
+    const machine = createFrom(options, outputs, virtio);
     if (options.log.length > 0) startLog(options, machine, outputs);
     const watch = options.levels ? new LevelWatch(machine, levelLine, () => performance.now()) : undefined;
     const status = await session.run(machine);
@@ -26,6 +30,7 @@ export async function run(args: readonly string[]): Promise<number> {
     return status;
   } finally {
     outputs.close();
+    virtio.close();
   }
 }
 
@@ -40,12 +45,12 @@ function startLog({ log, logFile }: RunOptions, machine: Machine, outputs: Outpu
 const levelLine = (line: string): void => void process.stderr.write(`[levels] ${line}\r\n`);
 
 /** Makes the machine, turning what it cannot accept into one line for the user. */
-function createFrom(options: RunOptions, outputs: Outputs): Machine {
-  const config = machineConfig(options, outputs);
+function createFrom(options: RunOptions, outputs: Outputs, virtio: VirtioParts): Machine {
+  const config = { ...machineConfig(options, outputs), virtio: virtio.configs };
   try {
     return createMachine(config);
   } catch (error) {
-    if (error instanceof BootError || error instanceof MachineError) throw new UsageError(error.message);
+    if (error instanceof BootError || error instanceof MachineError || error instanceof DeviceError) throw new UsageError(error.message);
     throw error;
   }
 }

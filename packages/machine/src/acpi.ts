@@ -3,6 +3,7 @@ import { ACPI_PM_CHIPS, COM_PORTS, Q35_ECAM_BASE, SleepType, SMI_COMMAND_PORT } 
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { MachineConfig } from './config.js';
 import { cpuCount } from './platform.js';
+import { virtioMmioPlaces } from './virtio.js';
 
 const IO_APIC = 0xfec00000;
 const HPET = 0xfed00000;
@@ -44,6 +45,7 @@ export function machineAcpi(config: MachineConfig, board: Board, ram: RamLayout,
       keyboard: parts.has('i8042'),
       pit: parts.has('pit'),
     },
+    virtioMmio: virtioMmioPlaces(config.virtio ?? [], board.chipset !== 'none'),
     pciHole: { base: holeBase, end: PCI_MEMORY_END },
   });
 }

@@ -2,6 +2,7 @@ import type { BootFile, BootModule } from '@nestvm/boot';
 import type { CpuModel } from '@nestvm/isa/models';
 import type { BoardName, BoardPart } from './boards.js';
 import type { TlbConfig } from './tlb-debug.js';
+import type { VirtioConfig } from './virtio.js';
 
 /** What the host gives to a machine. The defaults are deterministic, so that a run repeats and works anywhere. */
 export interface HostServices {
@@ -58,6 +59,8 @@ export interface MachineConfig {
   readonly testDevice?: boolean;
   readonly clock?: ClockConfig;
   /** Seconds since 1970 that the RTC shows at power-on (default 0). */
+  /** Virtio devices, in the order of their slots. A device belongs to one machine. */
+  readonly virtio?: readonly VirtioConfig[];
   readonly rtcSeconds?: number;
   /** Seed of RDRAND and RDSEED (default 1). */
   readonly seed?: number;

@@ -13,5 +13,6 @@ export type { MachineInspector } from './inspector.js';
 export type { ExitCount, LevelCounts } from './levels.js';
 export type { TlbConfig } from './tlb-debug.js';
 export type { MachineTrace } from './trace.js';
+export type { VirtioConfig } from './virtio.js';
 export { MachineError } from './errors.js';
 export type { MachineErrorCode } from './errors.js';

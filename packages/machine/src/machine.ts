@@ -75,6 +75,7 @@ export class Machine {
         powerOff: () => this.loop.finish({ kind: 'poweroff' }),
         exit: (status) => this.loop.finish({ kind: 'exit', status }),
         a20: (open) => this.setA20(open),
+        wake: () => this.loop.wake(),
       },
     });
     this.random = createDeterministicRandom(config.seed ?? 1);

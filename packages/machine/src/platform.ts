@@ -30,6 +30,7 @@ import {
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { MachineConfig } from './config.js';
+import { addVirtio } from './virtio.js';
 
 /** Lines of the board that are not interrupts. */
 export interface BoardLines {
@@ -38,6 +39,8 @@ export interface BoardLines {
   readonly powerOff: () => void;
   readonly exit: (status: number) => void;
   readonly a20: (open: boolean) => void;
+  /** Something happened outside of the vCPUs. */
+  readonly wake: () => void;
 }
 
 /** What a platform is made from. */
@@ -129,6 +132,7 @@ const NMI_DELIVERY = 4;
     if (config.debugConsole) add(new DebugConsole({ base: config.debugConsole.port, write: (byte) => config.debugConsole!.sink.write(byte) }));
     if (config.debugExit) add(new DebugExit({ base: config.debugExit.iobase, size: config.debugExit.iosize, exit: lines.exit }));
     if (config.testDevice) add(new TestDevice());
+    addVirtio(config.virtio ?? [], { host: this.pci, parts, add, wake: lines.wake });
   }
 
   private addLocalApics(present: boolean): void {

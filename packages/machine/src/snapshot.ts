@@ -75,6 +75,9 @@ function machineUnits(parts: SnapshotParts): ReadonlyMap<string, Migratable> {
     ['random', randomUnit(parts)],
   ]);
   const rank = ({ name }: { readonly name: string }): number => CONTROLLERS.indexOf(name);
+  platform.pci?.functions.forEach(
+    (fn, devfn) => fn && units.set(`pci/00:${(devfn >> 3).toString(16).padStart(2, '0')}.${devfn & 7}`, deviceUnit(fn)),
+  );
   for (const device of platform.devices.toSorted((a, b) => rank(a) - rank(b))) units.set(device.name, deviceUnit(device));
   if (platform.picSource) units.set('pic-pins', deviceUnit(Object.assign(platform.picSource, { name: 'pic-pins' })));
   for (const cpu of cpus) {
@@ -115,6 +118,9 @@ function describeMachine(config: MachineConfig, parts: ReadonlySet<string>): { r
     parts: [...parts].toSorted().join(' '),
     '-serial': (config.serial ?? []).map((port) => port !== null),
     firmware: config.firmware ? byteHash(config.firmware.bytes) : null,
+    virtio: (config.virtio ?? [])
+      .map(({ device, bus, mode, slot }) => [device.name, device.type, bus ?? '', mode ?? '', slot ?? ''].join(' '))
+      .join(', '),
     devices: [config.debugConsole ? 'debug-console' : '', config.debugExit ? 'isa-debug-exit' : '', config.testDevice ? 'pc-testdev' : ''].join(' '),
   };
 }

@@ -5,6 +5,7 @@ import { acceptAccelerator, parseMachine } from './board.js';
 import { type CharacterSpec, parseCharacterDevice } from './character.js';
 import { parseMemory, parseModel, parseSmp } from './cpu.js';
 import { type DeviceSpecs, parseDevices } from './devices.js';
+import { type DriveSpec, parseDrives } from './drives.js';
 import { type LogItem, parseLog } from './log.js';
 import { parseNesting } from './nesting.js';
 import { last, type RawOptions } from './parse.js';
@@ -32,6 +33,7 @@ export interface RunOptions {
   readonly serial: readonly CharacterSpec[];
   readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec };
   readonly devices: DeviceSpecs;
+  readonly drives: readonly DriveSpec[];
   readonly clock: ClockSpec;
   readonly rtc: RtcSpec;
   readonly reboot: boolean;
@@ -85,6 +87,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     serial: parseSerial(raw, characters, devices),
     ...(debugConsole ? { debugConsole } : {}),
     devices,
+    drives: parseDrives(raw),
     clock: parseIcount(last(raw, 'icount')),
     rtc: parseRtc(last(raw, 'rtc')),
     reboot: !raw.has('no-reboot'),

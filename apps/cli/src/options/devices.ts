@@ -2,6 +2,7 @@ import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
 import { type CharacterSpec, namedCharacterDevice } from './character.js';
 import { assertKeys, parseInteger, parseProperties } from './text.js';
+import { parseVirtio, type VirtioSpec, virtioDevices } from './virtio.js';
 
 /** A raw image of `-device loader`; `entry` when a CPU starts at it. */
 export interface ImageSpec {
@@ -18,9 +19,14 @@ export interface DeviceSpecs {
   readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec };
   readonly serial: readonly CharacterSpec[];
   readonly images: readonly ImageSpec[];
+  readonly virtio: readonly VirtioSpec[];
 }
 
-type Draft = { -readonly [K in keyof DeviceSpecs]: DeviceSpecs[K] } & { serial: CharacterSpec[]; images: ImageSpec[] };
+type Draft = { -readonly [K in keyof DeviceSpecs]: DeviceSpecs[K] } & {
+  serial: CharacterSpec[];
+  images: ImageSpec[];
+  virtio: VirtioSpec[];
+};
 
 interface DeviceRow {
   readonly properties: readonly string[];
@@ -86,11 +92,17 @@ export const deviceRows: Readonly<Record<string, DeviceRow>> = {
       });
     },
   },
+  ...Object.fromEntries(
+    Object.entries(virtioDevices).map(([name, { properties, help }]): [string, DeviceRow] => [
+      name,
+      { properties, help, apply: (draft, values, characters) => void draft.virtio.push(parseVirtio(name, values, characters)) },
+    ]),
+  ),
 };
 
 /** Parses all `-device` options; throws `UsageError`, naming the nearest device or property. */
 export function parseDevices(texts: readonly string[], characters: ReadonlyMap<string, CharacterSpec>): DeviceSpecs {
-  const draft: Draft = { testDevice: false, serial: [], images: [] };
+  const draft: Draft = { testDevice: false, serial: [], images: [], virtio: [] };
   for (const text of texts) {
     const { head, values } = parseProperties(text);
     const name = head || (values.get('driver') ?? '');
@@ -101,7 +113,7 @@ export function parseDevices(texts: readonly string[], characters: ReadonlyMap<s
         `-device ${name}: no such device; ${near ? `the nearest is '${near}'` : `there are ${Object.keys(deviceRows).join(', ')}`}`,
       );
     }
-    const rest = new Map([...values].filter(([key]) => key !== 'id' && key !== 'driver'));
+    const rest = new Map([...values].filter(([key]) => key !== 'driver' && (key !== 'id' || row.properties.includes('id'))));
     assertKeys(`-device ${name}`, rest, row.properties);
     row.apply(draft, rest, characters);
   }

@@ -16,6 +16,8 @@ export interface AcpiConfig {
     readonly keyboard: boolean;
     readonly pit: boolean;
   };
+  /** Virtio devices on the MMIO transport. */
+  readonly virtioMmio?: readonly { readonly base: number; readonly gsi: number }[];
   /** First byte above RAM below 4 GiB: PCI windows start there or later. */
   readonly pciHole: { readonly base: number; readonly end: number };
 }

@@ -159,7 +159,15 @@ export function dsdtBody(config: AcpiConfig): Uint8Array {
   const cpus = config.apicIds.map((_, i) =>
     device(`C${i.toString(16).toUpperCase().padStart(3, '0')}`, name('_HID', string('ACPI0007')), name('_UID', integer(i))),
   );
-  const system = scope('\\_SB', ...(config.chipset === 'none' ? legacyDevices(config) : hostBridge(config)), ...hpet, ...cpus);
+  const virtio = (config.virtioMmio ?? []).map(({ base, gsi }, i) =>
+    device(
+      `VR${i.toString(16).toUpperCase().padStart(2, '0')}`,
+      name('_HID', string('LNRO0005')),
+      name('_UID', integer(i)),
+      crs(resources.memory32(base, 0x200), resources.interrupt(gsi)),
+    ),
+  );
+  const system = scope('\\_SB', ...(config.chipset === 'none' ? legacyDevices(config) : hostBridge(config)), ...hpet, ...cpus, ...virtio);
   return Uint8Array.from([
     ...name('\\PICF', integer(0)),
     ...method('\\_PIC', 1, store(argument(0), reference('\\PICF'))),

@@ -1,0 +1,68 @@
+import type { Device } from '@nestvm/bus';
+import type { PciHost } from '@nestvm/devices/platform';
+import { type VirtioDevice, VirtioMmio, VirtioPci } from '@nestvm/devices/virtio';
+import type { BoardPart } from './boards.js';
+import { MachineError } from './errors.js';
+
+/** A virtio device and how the guest reaches it. */
+export interface VirtioConfig {
+  /** The device, with its backend; its name is that of its unit in snapshots. */
+  readonly device: VirtioDevice;
+  /** Transport (default PCI where the board has it). */
+  readonly bus?: 'pci' | 'mmio';
+  /** PCI: interfaces (default both where the type has both). */
+  readonly mode?: 'transitional' | 'modern' | 'legacy';
+  /** PCI: MSI-X vectors (default one for each queue and one more). */
+  readonly vectors?: number;
+  /** PCI: slot (default the first free one). */
+  readonly slot?: number;
+}
+
+/** Where a device on the MMIO transport is. */
+export interface VirtioMmioPlace {
+  readonly base: number;
+  readonly gsi: number;
+}
+
+const MMIO_BASE = 0xfec1_0000;
+const MMIO_STRIDE = 0x1000;
+const MMIO_DEVICES = 64;
+const FIRST_GSI = 16;
+
+/** Where the devices on the MMIO transport are: the first half of the I/O APIC's free pins, which no board gives to PCI slots in use. */
+export const virtioMmioPlaces = (configs: readonly VirtioConfig[], pci: boolean): VirtioMmioPlace[] =>
+  configs
+    .filter(({ bus }) => (bus ?? (pci ? 'pci' : 'mmio')) === 'mmio')
+    .map((_, i) => ({ base: MMIO_BASE + i * MMIO_STRIDE, gsi: FIRST_GSI + (i % 4) }));
+
+/** What devices are plugged into. */
+export interface VirtioSockets {
+  readonly host: PciHost | undefined;
+  readonly parts: ReadonlySet<BoardPart>;
+  readonly add: (device: Device) => unknown;
+  /** Something happened outside of the vCPUs: ends a sleep. */
+  readonly wake: () => void;
+}
+
+/** Plugs virtio devices in; throws `MachineError` (`bad-option`) for what the board lacks, and `DeviceError` for slots that are taken. */
+export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, wake }: VirtioSockets): void {
+  const places = virtioMmioPlaces(configs, host !== undefined);
+  if (places.length > MMIO_DEVICES) throw new MachineError('bad-option', `machine: ${places.length} virtio-mmio devices; at most ${MMIO_DEVICES}`);
+  const names = new Set<string>();
+  for (const { device, bus, mode, vectors, slot } of configs) {
+    if (names.has(device.name)) throw new MachineError('bad-option', `machine: two devices are named '${device.name}'; give one another name (id=)`);
+    names.add(device.name);
+    device.onActivity = wake;
+    if ((bus ?? (host ? 'pci' : 'mmio')) === 'pci') {
+      if (host === undefined)
+        throw new MachineError('bad-option', `machine: the board has no PCI for '${device.name}'; put it on the MMIO transport`);
+      const card = new VirtioPci({ device, ...(mode ? { mode } : {}), ...(vectors === undefined ? {} : { vectors }) });
+      add(card);
+      host.add(slot ?? host.freeSlot(2), card.pci);
+      continue;
+    }
+    if (!parts.has('ioapic')) throw new MachineError('bad-option', `machine: the board has no I/O APIC for '${device.name}'; use another board`);
+    const { base, gsi } = places.shift()!;
+    add(new VirtioMmio({ device, base, line: `gsi:${gsi}` }));
+  }
+}
