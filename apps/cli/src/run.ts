@@ -120,7 +120,7 @@ function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
     testDevice: devices.testDevice,
     clock: options.clock,
     rtcSeconds: rtcSeconds(options.rtc),
-    seed: options.seed ?? (options.clock.kind === 'host' ? randomInt(1, 2 ** 31) : 1),
+    seed: options.seed ?? (options.clock.kind === 'virtual' ? 1 : randomInt(1, 2 ** 31)),
     host: createEventLoopHost(globalThis),
     reboot: options.reboot,
     incoming: options.loadSnapshot !== undefined || options.incoming !== undefined,

@@ -86,6 +86,8 @@ describe('every option', () => {
     ['-no-reboot -no-shutdown -S', { reboot: false, shutdown: false, paused: true }],
     ['-echr 2', { escape: 2 }],
     ['-icount 4', { clock: { kind: 'virtual', shift: 4, sleep: true } }],
+    ['-icount shift=auto', { clock: { kind: 'adaptive' } }],
+    ['-icount auto', { clock: { kind: 'adaptive' } }],
     ['-icount shift=auto,sleep=off', { clock: { kind: 'virtual', shift: 3, sleep: false } }],
     ['-rtc base=2006-06-17T16:01:21,clock=vm', { rtc: { base: Date.UTC(2006, 5, 17, 16, 1, 21), guestClock: true } }],
     ['-rtc base=localtime', { rtc: { base: 'localtime', guestClock: false } }],

@@ -23,8 +23,10 @@ export interface ByteSink {
 
 /** How guest time passes. */
 export type ClockConfig =
-  /** With the host's monotonic clock. */
+  /** With the host's monotonic clock, but never faster than the vCPUs execute; a guest that fell behind catches up while it idles. */
   | { readonly kind: 'host' }
+  /** As `virtual`, with a shift that follows the host's clock: even, but not repeatable. */
+  | { readonly kind: 'adaptive' }
   /** 2^shift ns for each instruction; halted CPUs jump to the next deadline, after as much host time when `sleep` is on. */
   | { readonly kind: 'virtual'; readonly shift: number; readonly sleep: boolean };
 
@@ -57,10 +59,10 @@ export interface MachineConfig {
   readonly debugConsole?: { readonly port: number; readonly sink: ByteSink };
   readonly debugExit?: { readonly iobase: number; readonly iosize: number };
   readonly testDevice?: boolean;
-  readonly clock?: ClockConfig;
-  /** Seconds since 1970 that the RTC shows at power-on (default 0). */
   /** Virtio devices, in the order of their slots. A device belongs to one machine. */
   readonly virtio?: readonly VirtioConfig[];
+  readonly clock?: ClockConfig;
+  /** Seconds since 1970 that the RTC shows at power-on (default 0). */
   readonly rtcSeconds?: number;
   /** Seed of RDRAND and RDSEED (default 1). */
   readonly seed?: number;

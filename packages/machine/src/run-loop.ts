@@ -1,6 +1,7 @@
 import type { VirtualClock } from '@nestvm/bus';
 import type { Stop } from '@nestvm/cpu';
 import type { ClockConfig, HostServices, MachineOutcome } from './config.js';
+import { createGuestTime, type GuestTime } from './guest-time.js';
 
 /** An executor as the loop drives it. */
 export interface LoopExecutor {
@@ -30,37 +31,21 @@ const SHARED_SLICE = 50_000;
 const TURN_NS = 8_000_000;
 /** … and after so many rounds on a host whose time stands still. */
 const MOST_ROUNDS = 64;
-/** A guess to start from; measured while running. */
-const FIRST_RATE = 0.1;
 
 /** Runs vCPUs in turns, moves guest time, sleeps when all of them wait. */
 export class RunLoop {
   private outcome: MachineOutcome | undefined;
   private resetCause: 'guest' | 'triple-fault' | undefined;
-  /** Host time that is guest time 0. */
-  private hostOrigin: number;
-  /** Guest time of the virtual clock at the start of the running slice, and the executor's count then. */
-  private sliceStartNs = 0;
-  private sliceStartRetired = 0;
   private runningIndex = 0;
   private running = false;
-  /** Inside of `run`: guest time stands still outside of it. */
-  private active = false;
   private lastTurn = 0;
   private rounds = 0;
-  /** Instructions per host nanosecond, smoothed. */
-  private rate = FIRST_RATE;
+  private readonly time: GuestTime;
 
   constructor(private readonly options: RunLoopOptions) {
     const { clock, host, clockConfig } = options;
-    this.hostOrigin = host.nowNs();
-    if (clockConfig.kind === 'host') clock.setSource(() => (this.active ? Math.floor(host.nowNs() - this.hostOrigin) : 0));
-    else {
-      const scale = 2 ** clockConfig.shift;
-      clock.setSource(
-        () => this.sliceStartNs + (this.running ? (options.executors[this.runningIndex]!.retired - this.sliceStartRetired) * scale : 0),
-      );
-    }
+    this.time = createGuestTime({ config: clockConfig, host, nextDeadlineNs: () => clock.nextDeadlineNs(), onDeadline: () => this.interrupt() });
+    clock.setSource(() => this.time.now());
     clock.setEarlierDeadlineListener(() => this.interrupt());
   }
 
@@ -79,8 +64,8 @@ export class RunLoop {
 
   /** Guest time was set to that of a snapshot, while nothing runs. */
   timeRestored(): void {
-    this.sliceStartNs = 0;
-    this.sliceStartNs = this.options.clock.nowNs();
+    this.time.restore(0);
+    this.time.restore(this.options.clock.nowNs());
     this.outcome = undefined;
     this.resetCause = undefined;
   }
@@ -90,18 +75,10 @@ export class RunLoop {
     this.options.host.wake();
   }
 
-  async run(): Promise<MachineOutcome> {
-    const { host, clock } = this.options;
-    this.hostOrigin = host.nowNs() - clock.nowNs();
-    this.lastTurn = host.nowNs();
-    this.active = true;
-    try {
-      return await this.loop();
-    } finally {
-      // The last reading stays.
-      clock.nowNs();
-      this.active = false;
-    }
+  run(): Promise<MachineOutcome> {
+    this.time.start();
+    this.lastTurn = this.options.host.nowNs();
+    return this.loop();
   }
 
   private async loop(): Promise<MachineOutcome> {
@@ -147,6 +124,7 @@ export class RunLoop {
   private round(): boolean {
     const { executors } = this.options;
     let idle = true;
+    this.time.beginRound();
     for (let index = 0; index < executors.length; index++) {
       if (this.advance() && index > 0) idle = false;
       if (this.isEnding) return false;
@@ -164,31 +142,26 @@ export class RunLoop {
   }
 
   private slice(index: number): Stop {
-    const { executors, clock, host, selectCpu, clockConfig } = this.options;
+    const { executors, selectCpu } = this.options;
     const executor = executors[index]!;
     const budget = this.budget();
     selectCpu(index);
     this.runningIndex = index;
-    this.sliceStartNs = clock.nowNs();
-    this.sliceStartRetired = executor.retired;
+    this.time.beginSlice(executor);
     this.running = true;
-    const start = clockConfig.kind === 'host' ? host.nowNs() : 0;
     const stop = executor.run(budget);
-    const done = executor.retired - this.sliceStartRetired;
-    if (clockConfig.kind === 'virtual') this.sliceStartNs += done * 2 ** clockConfig.shift;
-    else if (done > 10_000) this.rate = 0.8 * this.rate + 0.2 * (done / Math.max(1, host.nowNs() - start));
     this.running = false;
+    this.time.endSlice();
     return stop;
   }
 
   /** Instructions until the next deadline, within the bounds of a slice. */
   private budget(): number {
-    const { clock, executors, clockConfig } = this.options;
+    const { clock, executors } = this.options;
     const longest = executors.length > 1 ? SHARED_SLICE : SLICE;
     const untilNs = clock.nextDeadlineNs() - clock.nowNs();
     if (untilNs <= 0) return 1;
-    const instructions = clockConfig.kind === 'virtual' ? Math.ceil(untilNs / 2 ** clockConfig.shift) : Math.ceil(untilNs * this.rate);
-    return Math.max(1, Math.min(longest, instructions));
+    return Math.max(1, Math.min(longest, this.time.instructionsIn(untilNs)));
   }
 
   /** Lets timers fire that are due by now; true when there were any. */
@@ -202,17 +175,13 @@ export class RunLoop {
 
   /** All vCPUs wait: until the next deadline, or for input. False when neither can come. */
   private async rest(): Promise<boolean> {
-    const { clock, host, clockConfig } = this.options;
+    const { clock, host } = this.options;
     const deadline = clock.nextDeadlineNs();
-    const waitNs = deadline - clock.nowNs();
-    if (waitNs <= 0) return true;
-    if (clockConfig.kind === 'virtual' && deadline !== Infinity) {
-      if (clockConfig.sleep) await host.sleep(waitNs);
-      this.sliceStartNs = Math.max(this.sliceStartNs, deadline);
-      return true;
-    }
-    const woken = await host.sleep(waitNs);
-    this.lastTurn = host.nowNs();
+    if (deadline <= clock.nowNs()) return true;
+    const waitNs = this.time.beginRest(deadline);
+    const woken = waitNs <= 0 || (await host.sleep(waitNs));
+    this.time.endRest();
+    if (waitNs > 0) this.lastTurn = host.nowNs();
     return woken;
   }
 }

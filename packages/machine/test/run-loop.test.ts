@@ -183,6 +183,7 @@ describe('ends', () => {
     const { executors, clock, loop } = setUp(1, { kind: 'host' }, { host });
     executors[0]!.onRun = () => {
       now += 500;
+      executors[0]!.retired += 1000;
       loop.finish({ kind: 'stopped' });
     };
     await loop.run();

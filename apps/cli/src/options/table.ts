@@ -92,7 +92,7 @@ export const optionRows: readonly OptionRow[] = [
     name: 'icount',
     argument: 'shift=N|auto[,sleep=on|off]',
     group: 'Time',
-    help: 'virtual clock: one instruction takes 2^N ns (auto: N=3), so that runs repeat exactly; sleep=off: halted CPUs jump to the next timer at once',
+    help: "virtual clock: one instruction takes 2^N ns, so that runs repeat exactly (auto: N follows the host's pace, and they do not); sleep=off: halted CPUs jump to the next timer at once",
   },
   {
     name: 'rtc',

@@ -1,8 +1,11 @@
 import { UsageError } from '../errors.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch } from './text.js';
 
-/** The guest's clock: the host's, or the count of instructions. */
-export type ClockSpec = { readonly kind: 'host' } | { readonly kind: 'virtual'; readonly shift: number; readonly sleep: boolean };
+/** The guest's clock: the host's, the count of instructions, or that count at the host's pace. */
+export type ClockSpec =
+  | { readonly kind: 'host' }
+  | { readonly kind: 'adaptive' }
+  | { readonly kind: 'virtual'; readonly shift: number; readonly sleep: boolean };
 
 /** `base`: 'utc', 'localtime', or milliseconds since 1970 (UTC fields); `guestClock`: runs with the virtual clock. */
 export interface RtcSpec {
@@ -10,7 +13,7 @@ export interface RtcSpec {
   readonly guestClock: boolean;
 }
 
-/** `shift=auto`: 8 ns for an instruction, about the engine's own pace. Fixed, so that runs repeat on any host. */
+/** `shift=auto,sleep=off`, which follows no host's pace: 8 ns for an instruction, about the engine's own. */
 const AUTO_SHIFT = 3;
 
 /** Parses `-icount`; throws `UsageError`. */
@@ -21,11 +24,9 @@ export function parseIcount(text: string | undefined): ClockSpec {
   if (values.has('rr') && values.get('rr') !== 'off')
     throw new UsageError('-icount rr: record and replay are not needed: runs with -icount repeat exactly; leave rr out');
   const shift = head || (values.get('shift') ?? 'auto');
-  return {
-    kind: 'virtual',
-    shift: shift === 'auto' ? AUTO_SHIFT : parseInteger('-icount shift', shift, 0, 10),
-    sleep: parseSwitch('-icount sleep', values.get('sleep') ?? 'on'),
-  };
+  const sleep = parseSwitch('-icount sleep', values.get('sleep') ?? 'on');
+  if (shift === 'auto') return sleep ? { kind: 'adaptive' } : { kind: 'virtual', shift: AUTO_SHIFT, sleep };
+  return { kind: 'virtual', shift: parseInteger('-icount shift', shift, 0, 10), sleep };
 }
 
 /** Parses `-rtc`; throws `UsageError`. */
