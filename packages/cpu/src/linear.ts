@@ -138,12 +138,17 @@ export class LinearMemory {
   private transfer(lo: number, hi: number, bytes: Uint8Array, access: number, user: boolean): boolean {
     if (!this.locate(lo, hi, bytes.length, access, user)) return false;
     const inFirst = 0x1000 - (lo & 0xfff);
-    for (let i = 0; i < bytes.length; i++) {
-      const address = i < inFirst ? this.first + i : this.second + i - inFirst;
-      if (access === Access.WRITE) this.memory.write8(address, bytes[i]!);
-      else bytes[i] = this.memory.read8(address);
+    if (bytes.length <= inFirst) this.move(this.first, bytes, access);
+    else {
+      this.move(this.first, bytes.subarray(0, inFirst), access);
+      this.move(this.second, bytes.subarray(inFirst), access);
     }
     return true;
+  }
+
+  private move(address: number, bytes: Uint8Array, access: number): void {
+    if (access === Access.WRITE) this.memory.write(address, bytes);
+    else this.memory.read(address, bytes);
   }
 
   /** Translates the one or two pages of an access of at most 4096 bytes into `first` and `second`. */

@@ -39,4 +39,8 @@ export interface PhysicalAccess {
   write8(address: number, value: number): void;
   write16(address: number, value: number): void;
   write32(address: number, value: number): void;
+  /** Fills `target`; bytes of devices are read one by one. */
+  read(address: number, target: Uint8Array): void;
+  /** Stores `source`, likewise. */
+  write(address: number, source: Uint8Array): void;
 }

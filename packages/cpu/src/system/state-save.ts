@@ -15,21 +15,28 @@ const FCS = word('fcs');
 const FDS = word('fds');
 const FIP = word('fip');
 const FDP = word('fdp');
-const FPR_BYTE = word('fpr') * 4;
-const VEC_BYTE = word('vec') * 4;
+const FPR = word('fpr');
+const VEC = word('vec');
 const MXCSR_MASK = 0x0002ffff;
 const LEGACY_BYTES = 512;
 const HEADER_BYTES = 64;
 const AREA_BYTES = 4096;
 const FFXSR = 1 << 14;
+/** Layouts of XSAVE areas that are remembered at most. */
+const LAYOUTS = 64;
 
 /** The area being built or read: never holds anything between two instructions. */
 const area = new Uint8Array(AREA_BYTES);
 const view = new DataView(area.buffer);
+/** The same as words; byte offsets into it are multiples of 4. */
+const words = new Int32Array(area.buffer);
+/** What FXSAVE writes, and what XRSTOR reads first: parts of the area, made once. */
+const legacy = area.subarray(0, LEGACY_BYTES);
+const legacyAndHeader = area.subarray(0, LEGACY_BYTES + HEADER_BYTES);
 
 /** Writes the x87 part of the legacy region (bytes 0-23 and 32-159). */
 function putX87(cpu: Vcpu, wide: boolean): void {
-  const { w, b } = cpu;
+  const { w } = cpu;
   view.setUint16(0, w[FCW]!, true);
   view.setUint16(2, (w[FSW]! & ~0x3800) | (w[FTOP]! << 11), true);
   area[4] = w[FTAG]!;
@@ -40,14 +47,17 @@ function putX87(cpu: Vcpu, wide: boolean): void {
   view.setInt32(16, w[FDP]!, true);
   view.setInt32(20, wide ? w[FDP + 1]! : cpu.features.noFcsFds ? 0 : w[FDS]! & 0xffff, true);
   for (let i = 0; i < 8; i++) {
-    const from = FPR_BYTE + 16 * ((w[FTOP]! + i) & 7);
-    area.set(b.subarray(from, from + 10), 32 + 16 * i);
-    area.fill(0, 42 + 16 * i, 48 + 16 * i);
+    const from = FPR + 4 * ((w[FTOP]! + i) & 7);
+    const to = 8 + 4 * i;
+    words[to] = w[from]!;
+    words[to + 1] = w[from + 1]!;
+    words[to + 2] = w[from + 2]! & 0xffff;
+    words[to + 3] = 0;
   }
 }
 
 function takeX87(cpu: Vcpu, wide: boolean): void {
-  const { w, b } = cpu;
+  const { w } = cpu;
   w[FCW] = view.getUint16(0, true) | 0x40;
   const status = view.getUint16(2, true);
   w[FTOP] = (status >>> 11) & 7;
@@ -62,32 +72,46 @@ function takeX87(cpu: Vcpu, wide: boolean): void {
   w[FDP] = view.getInt32(16, true);
   w[FDP + 1] = wide ? view.getInt32(20, true) : 0;
   w[FDS] = wide ? 0 : view.getUint16(20, true);
-  for (let i = 0; i < 8; i++) b.set(area.subarray(32 + 16 * i, 42 + 16 * i), FPR_BYTE + 16 * ((w[FTOP]! + i) & 7));
+  for (let i = 0; i < 8; i++) {
+    const to = FPR + 4 * ((w[FTOP]! + i) & 7);
+    w[to] = words[8 + 4 * i]!;
+    w[to + 1] = words[9 + 4 * i]!;
+    w[to + 2] = (w[to + 2]! & ~0xffff) | (words[10 + 4 * i]! & 0xffff);
+  }
 }
 
+/** Words of the x87 state that are zero in its initial configuration. */
+const CLEAR_X87 = [FSW, FTOP, FTAG, FOP, FCS, FDS, FIP, FIP + 1, FDP, FDP + 1];
+
 function clearX87(cpu: Vcpu): void {
-  const { w, b } = cpu;
+  const { w } = cpu;
   w[FCW] = 0x37f;
-  for (const at of [FSW, FTOP, FTAG, FOP, FCS, FDS, FIP, FIP + 1, FDP, FDP + 1]) w[at] = 0;
-  b.fill(0, FPR_BYTE, FPR_BYTE + 128);
+  for (let i = 0; i < CLEAR_X87.length; i++) w[CLEAR_X87[i]!] = 0;
+  w.fill(0, FPR, FPR + 32);
 }
 
 /** Vector registers 0-15 (0-7 outside of 64-bit mode): bytes `from`-`from+16` of each slot. */
 const vectorCount = (cpu: Vcpu): number => ((cpu.w[MODE]! & Mode.LONG) !== 0 ? 16 : 8);
 
 function putVectors(cpu: Vcpu, at: number, from: number): void {
-  for (let i = 0; i < vectorCount(cpu); i++) {
-    const source = VEC_BYTE + 64 * i + from;
-    area.set(cpu.b.subarray(source, source + 16), at + 16 * i);
-  }
+  const { w } = cpu;
+  const count = 4 * vectorCount(cpu);
+  const [to, source] = [at >>> 2, VEC + (from >>> 2)];
+  for (let i = 0; i < count; i++) words[to + i] = w[source + 4 * (i & ~3) + (i & 3)]!;
 }
 
 function takeVectors(cpu: Vcpu, at: number, from: number): void {
-  for (let i = 0; i < vectorCount(cpu); i++) cpu.b.set(area.subarray(at + 16 * i, at + 16 * i + 16), VEC_BYTE + 64 * i + from);
+  const { w } = cpu;
+  const count = 4 * vectorCount(cpu);
+  const [source, to] = [at >>> 2, VEC + (from >>> 2)];
+  for (let i = 0; i < count; i++) w[to + 4 * (i & ~3) + (i & 3)] = words[source + i]!;
 }
 
 function clearVectors(cpu: Vcpu, from: number): void {
-  for (let i = 0; i < vectorCount(cpu); i++) cpu.b.fill(0, VEC_BYTE + 64 * i + from, VEC_BYTE + 64 * i + from + 16);
+  const { w } = cpu;
+  const count = 4 * vectorCount(cpu);
+  const to = VEC + (from >>> 2);
+  for (let i = 0; i < count; i++) w[to + 4 * (i & ~3) + (i & 3)] = 0;
 }
 
 /** The operand's linear address, aligned as asked; false when a fault was recorded. */
@@ -114,12 +138,12 @@ export function FXSAVE(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if (!locate(cpu, insn, LEGACY_BYTES, true, 16)) return Outcome.FAULT;
   const { lo, hi } = cpu;
   // Bytes that are not written keep what memory has.
-  if (!cpu.linear.readBytes(lo, hi, area.subarray(0, LEGACY_BYTES), isUser(cpu))) return Outcome.FAULT;
+  if (!cpu.linear.readBytes(lo, hi, legacy, isUser(cpu))) return Outcome.FAULT;
   putX87(cpu, insn.operandSize === 64);
   view.setInt32(24, cpu.w[MXCSR]!, true);
   view.setInt32(28, MXCSR_MASK, true);
   if ((cpu.w[CR4]! & Cr4.OSFXSR) !== 0 && !skipsXmm(cpu)) putVectors(cpu, 160, 0);
-  return cpu.linear.writeBytes(lo, hi, area.subarray(0, LEGACY_BYTES), isUser(cpu)) ? Outcome.NEXT : Outcome.FAULT;
+  return cpu.linear.writeBytes(lo, hi, legacy, isUser(cpu)) ? Outcome.NEXT : Outcome.FAULT;
 }
 
 /** Loads what FXSAVE saved. */
@@ -127,7 +151,7 @@ export function FXRSTOR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const refused = fxUnavailable(cpu);
   if (refused !== null) return refused;
   if (!locate(cpu, insn, LEGACY_BYTES, false, 16)) return Outcome.FAULT;
-  if (!cpu.linear.readBytes(cpu.lo, cpu.hi, area.subarray(0, LEGACY_BYTES), isUser(cpu))) return Outcome.FAULT;
+  if (!cpu.linear.readBytes(cpu.lo, cpu.hi, legacy, isUser(cpu))) return Outcome.FAULT;
   const sse = (cpu.w[CR4]! & Cr4.OSFXSR) !== 0;
   const mxcsr = view.getInt32(24, true);
   if (sse && (mxcsr & ~MXCSR_MASK) !== 0) return cpu.raise(Vector.GP, 0);
@@ -145,28 +169,50 @@ function xUnavailable(cpu: Vcpu): Outcome | null {
 
 /** Components not in their initial configuration (SDM Vol. 1, "Processor Tracking of XSAVE-Managed State"). */
 function inUse(cpu: Vcpu): number {
-  const { w, b } = cpu;
-  let used = 0;
-  const x87Clear =
-    w[FCW] === 0x37f && [FSW, FTOP, FTAG, FOP, FCS, FDS, FIP, FIP + 1, FDP, FDP + 1].every((at) => w[at] === 0) && isZero(b, FPR_BYTE, 128);
-  if (!x87Clear) used |= 1;
-  for (let i = 0; i < vectorCount(cpu); i++) {
-    if (!isZero(b, VEC_BYTE + 64 * i, 16)) used |= 2;
-    if (!isZero(b, VEC_BYTE + 64 * i + 16, 16)) used |= 4;
+  const { w } = cpu;
+  let used = w[FCW] === 0x37f && isZero(w, FPR, 32) ? 0 : 1;
+  for (let i = 0; i < CLEAR_X87.length; i++) if (w[CLEAR_X87[i]!] !== 0) used |= 1;
+  const count = vectorCount(cpu);
+  for (let i = 0; i < count && (used & 6) !== 6; i++) {
+    if (!isZero(w, VEC + 16 * i, 4)) used |= 2;
+    if (!isZero(w, VEC + 16 * i + 4, 4)) used |= 4;
   }
   if (w[PKRU] !== 0) used |= Xstate.PKRU;
   return used;
 }
 
-function isZero(b: Uint8Array, from: number, length: number): boolean {
-  for (let i = from; i < from + length; i++) if (b[i] !== 0) return false;
+function isZero(w: Int32Array, from: number, length: number): boolean {
+  for (let i = from; i < from + length; i++) if (w[i] !== 0) return false;
   return true;
 }
 
 const requested = (cpu: Vcpu, mask: number): number => cpu.w[GPR]! & mask;
 
+/** Where components are in an area: byte offsets by number, and the size of it all with the bytes themselves. */
+interface Layout {
+  readonly places: ReadonlyMap<number, number>;
+  readonly bytes: number;
+  /** All of the area, and the part behind the header. */
+  readonly all: Uint8Array;
+  readonly extended: Uint8Array;
+}
+
+/** Remembers the layouts of the few masks that a guest uses. */
+function remembered(make: (mask: number) => { readonly places: ReadonlyMap<number, number>; readonly bytes: number }): (mask: number) => Layout {
+  const known = new Map<number, Layout>();
+  return (mask) => {
+    const old = known.get(mask);
+    if (old !== undefined) return old;
+    const { places, bytes } = make(mask);
+    const layout = { places, bytes, all: area.subarray(0, bytes), extended: area.subarray(LEGACY_BYTES + HEADER_BYTES, bytes) };
+    if (known.size >= LAYOUTS) known.clear();
+    known.set(mask, layout);
+    return layout;
+  };
+}
+
 /** Places of the components of a compacted area; the total size is at the end. */
-function compactedPlaces(xcomp: number): { readonly places: ReadonlyMap<number, number>; readonly bytes: number } {
+const compactedPlaces = remembered((xcomp) => {
   const places = new Map<number, number>();
   let at = LEGACY_BYTES + HEADER_BYTES;
   for (const { bit, bytes } of xsaveComponents) {
@@ -175,9 +221,9 @@ function compactedPlaces(xcomp: number): { readonly places: ReadonlyMap<number, 
     at += bytes;
   }
   return { places, bytes: at };
-}
+});
 
-function standardPlaces(mask: number): { readonly places: ReadonlyMap<number, number>; readonly bytes: number } {
+const standardPlaces = remembered((mask) => {
   const places = new Map<number, number>();
   let end = LEGACY_BYTES + HEADER_BYTES;
   for (const { bit, offset, bytes } of xsaveComponents) {
@@ -186,7 +232,7 @@ function standardPlaces(mask: number): { readonly places: ReadonlyMap<number, nu
     end = offset + bytes;
   }
   return { places, bytes: end };
-}
+});
 
 function putComponents(cpu: Vcpu, mask: number, places: ReadonlyMap<number, number>, wide: boolean): void {
   if ((mask & 1) !== 0) putX87(cpu, wide);
@@ -208,7 +254,7 @@ function save(cpu: Vcpu, insn: Readonly<Instruction>, optimize: boolean, compact
   const layout = compact ? compactedPlaces(mask) : standardPlaces(mask);
   if (!locate(cpu, insn, layout.bytes, true, 64)) return Outcome.FAULT;
   const { lo, hi } = cpu;
-  const bytes = area.subarray(0, layout.bytes);
+  const bytes = layout.all;
   if (!cpu.linear.readBytes(lo, hi, bytes, isUser(cpu))) return Outcome.FAULT;
   // XSAVEC and XSAVES write MXCSR with SSE state only, which therefore is in use when MXCSR is not what it begins with.
   const used = inUse(cpu) | (compact && w[MXCSR] !== 0x1f80 ? 2 : 0);
@@ -273,7 +319,7 @@ function restore(cpu: Vcpu, insn: Readonly<Instruction>, supervisor: boolean): O
   const mask = requested(cpu, allowed);
   if (!locate(cpu, insn, LEGACY_BYTES + HEADER_BYTES, false, 64)) return Outcome.FAULT;
   const { lo, hi } = cpu;
-  if (!cpu.linear.readBytes(lo, hi, area.subarray(0, 576), isUser(cpu))) return Outcome.FAULT;
+  if (!cpu.linear.readBytes(lo, hi, legacyAndHeader, isUser(cpu))) return Outcome.FAULT;
   const xstate = view.getInt32(512, true);
   const xcomp = view.getInt32(520, true);
   const compacted = (view.getInt32(524, true) & 0x80000000) !== 0;
@@ -282,7 +328,7 @@ function restore(cpu: Vcpu, insn: Readonly<Instruction>, supervisor: boolean): O
   const layout = compacted ? compactedPlaces(xcomp) : standardPlaces(mask & xstate);
   if (layout.bytes > 576) {
     const at = (lo + 576) | 0;
-    if (!cpu.linear.readBytes(at, (hi + (at >>> 0 < 576 ? 1 : 0)) | 0, area.subarray(576, layout.bytes), isUser(cpu))) return Outcome.FAULT;
+    if (!cpu.linear.readBytes(at, (hi + (at >>> 0 < 576 ? 1 : 0)) | 0, layout.extended, isUser(cpu))) return Outcome.FAULT;
   }
   const loadsMxcsr = compacted ? (mask & xstate & 2) !== 0 : (mask & 6) !== 0;
   const mxcsr = view.getInt32(24, true);
