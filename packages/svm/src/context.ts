@@ -1,6 +1,7 @@
 import { NestedLedger, type TransitionCounters, type Vcpu } from '@nestvm/cpu';
 import type { PhysicalMemory } from '@nestvm/memory';
 import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
+import { Avic } from './avic/avic.js';
 import { EXIT_INDICES } from './exits/codes.js';
 import type { SvmFeatures } from './features.js';
 
@@ -16,6 +17,7 @@ export class SvmContext {
   readonly space: GuestSpace = createGuestSpace();
   /** First word of the VMCB in force in `i32`; valid in guest mode. */
   vmcb = 0;
+  readonly avic = new Avic(this);
   tscOffsetLo = 0;
   tscOffsetHi = 0;
   readonly counters: TransitionCounters = { entries: 0, failedEntries: 0, exits: new Float64Array(EXIT_INDICES) };
@@ -23,7 +25,14 @@ export class SvmContext {
   /** Called with a line for each exit and entry, for `-d svm`; null: silent. */
   trace: ((line: string) => void) | null = null;
 
-  constructor(cpu: Vcpu, memory: PhysicalMemory, mmu: Mmu, features: SvmFeatures) {
+  constructor(
+    cpu: Vcpu,
+    memory: PhysicalMemory,
+    mmu: Mmu,
+    features: SvmFeatures,
+    /** All vCPUs of the machine, for doorbells. */
+    readonly vcpus: () => readonly Vcpu[],
+  ) {
     this.cpu = cpu;
     this.memory = memory;
     this.mmu = mmu;

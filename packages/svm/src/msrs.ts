@@ -1,4 +1,6 @@
+import type { Vcpu } from '@nestvm/cpu';
 import { INTERRUPTIBILITY, Shadow } from '@nestvm/cpu/extension';
+import { ringDoorbell } from './avic/ipi.js';
 import type { SvmContext } from './context.js';
 import { HSAVE, TSC_RATIO, VM_CR } from './words.js';
 
@@ -6,7 +8,7 @@ import { HSAVE, TSC_RATIO, VM_CR } from './words.js';
 export const VmCr = { DPD: 1 << 0, R_INIT: 1 << 1, DIS_A20M: 1 << 2, LOCK: 1 << 3, SVMDIS: 1 << 4 } as const;
 
 const EFER_SVME = 1 << 12;
-const MSR = { TSC_RATIO: 0xc0000104, VM_CR: 0xc0010114, IGNNE: 0xc0010115, SMM_CTL: 0xc0010116, HSAVE_PA: 0xc0010117 } as const;
+const MSR = { TSC_RATIO: 0xc0000104, VM_CR: 0xc0010114, IGNNE: 0xc0010115, SMM_CTL: 0xc0010116, HSAVE_PA: 0xc0010117, DOORBELL: 0xc001011b } as const;
 
 /** VM_CR: LOCK and SVMDIS stay once LOCK is set; SVMDIS cannot be set while SVM is in use. */
 function writeVmCr(svm: SvmContext, lo: number, hi: number): boolean {
@@ -45,6 +47,13 @@ export function installMsrs(svm: SvmContext): void {
   cpu.msrs.define({ index: MSR.IGNNE, name: 'IGNNE', mask: [1, 0] });
   // SMM_CTL may be written only; what it asks for (leaving SMM by hand) the emulator's SMM has no use for.
   cpu.msrs.define({ index: MSR.SMM_CTL, name: 'SMM_CTL', read: () => false, write: (_cpu, lo, hi) => hi === 0 && (lo & ~0x1f) === 0 });
+  if (svm.features.avic) {
+    const write = (_cpu: Vcpu, lo: number, hi: number): boolean => {
+      if (hi === 0) ringDoorbell(svm, lo >>> 0);
+      return hi === 0;
+    };
+    cpu.msrs.define({ index: MSR.DOORBELL, name: 'AVIC_DOORBELL', read: () => false, write });
+  }
   if (svm.features.tscScale) {
     defineWord(svm, MSR.TSC_RATIO, 'TSC_RATIO', TSC_RATIO, (lo, hi) => {
       if ((hi & ~0xff) !== 0) return false;

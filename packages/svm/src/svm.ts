@@ -4,6 +4,7 @@ import type { SensitiveEvent } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
 import { inspectActivity } from './activity.js';
+import { apicAccess, refusedAccess, serviceWrite } from './avic/accesses.js';
 import type { VmrunView } from './checks/view.js';
 import { SvmContext } from './context.js';
 import { exitIndexName } from './exits/codes.js';
@@ -30,6 +31,8 @@ export interface SvmOptions {
   readonly memory: PhysicalMemory;
   /** The MMU of the vCPU. */
   readonly mmu: Mmu;
+  /** All vCPUs of the machine: AVIC sends them doorbells. Default: this one alone. */
+  readonly vcpus?: () => readonly Vcpu[];
 }
 
 /** AMD SVM on one vCPU. */
@@ -40,7 +43,7 @@ export class Svm implements Virtualization {
   onFailedEntry: ((cpu: Vcpu) => void) | null = null;
 
   constructor(cpu: Vcpu, options: SvmOptions) {
-    this.context = new SvmContext(cpu, options.memory, options.mmu, createSvmFeatures(cpu));
+    this.context = new SvmContext(cpu, options.memory, options.mmu, createSvmFeatures(cpu), options.vcpus ?? (() => [cpu]));
     this.view = { cpu, svm: this.context, i32: this.context.i32, v: 0 };
     installMsrs(this.context);
     installInstructions(this.context, this.view);
@@ -72,7 +75,8 @@ export class Svm implements Virtualization {
   }
 
   secondStageFault(): void {
-    nestedPageFault(this.context);
+    if (this.context.avic.refusedOffset >= 0) refusedAccess(this.context);
+    else nestedPageFault(this.context);
   }
 
   interceptEvent(_cpu: Vcpu, event: 'INTR' | 'NMI' | 'SMI' | 'INIT' | 'SIPI' | 'SHUTDOWN' | 'TASK_SWITCH', detail: number): boolean {
@@ -84,6 +88,7 @@ export class Svm implements Virtualization {
   }
 
   service(_cpu: Vcpu, place: Place): boolean {
+    if (place === Place.BEFORE_TRAPS) return serviceWrite(this.context);
     return place === Place.BEFORE_NMI && serviceVirtualNmi(this.context);
   }
 
@@ -91,13 +96,22 @@ export class Svm implements Virtualization {
     return serviceVirtualInterrupt(this.context, held);
   }
 
+  apicAccess(_cpu: Vcpu, bytes: number, access: number): boolean {
+    return apicAccess(this.context, bytes, access);
+  }
+
   readVirtualTpr(): number {
+    if (this.context.avic.on) return this.context.avic.readTpr();
     const control = this.context.i32[this.context.vmcb + Vmcb.INT_CONTROL]!;
     return (control & IntControl.V_INTR_MASKING) !== 0 ? control & 15 : -1;
   }
 
   writeVirtualTpr(cpu: Vcpu, value: number): boolean {
-    const { i32, vmcb } = this.context;
+    const { i32, vmcb, avic } = this.context;
+    if (avic.on) {
+      avic.writeTpr(value << 4);
+      return true;
+    }
     const control = i32[vmcb + Vmcb.INT_CONTROL]!;
     if ((control & IntControl.V_INTR_MASKING) === 0) return false;
     i32[vmcb + Vmcb.INT_CONTROL] = (control & ~IntControl.V_TPR) | value;

@@ -12,6 +12,7 @@ import {
   Shadow,
 } from '@nestvm/cpu/extension';
 import { Rflags, Vector } from '@nestvm/isa';
+import { serviceWrite } from '../avic/accesses.js';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { VmCr } from '../msrs.js';
@@ -56,8 +57,18 @@ function initInGuest(svm: SvmContext): false {
   return false;
 }
 
+/** SMI and INIT come before the effect of a write to the virtual APIC is looked at; when that effect is an exit, they wait. */
+function leavesForWrite(svm: SvmContext, event: string): boolean {
+  if (!serviceWrite(svm)) return false;
+  const { w } = svm.cpu;
+  if (event === 'SMI') w[PENDING_EVENTS] = w[PENDING_EVENTS]! | Pending.SMI;
+  if (event === 'INIT') w[PENDING_EVENTS] = w[PENDING_EVENTS]! | Pending.INIT;
+  return true;
+}
+
 /** Asked at an instruction boundary, or before a shutdown or task switch; see `Virtualization.interceptEvent`. */
 export function interceptEvent(svm: SvmContext, event: string, detail: number): boolean {
+  if (svm.avic.written >= 0 && leavesForWrite(svm, event)) return true;
   switch (event) {
     case 'INTR':
       return isIntercepted(svm, ExitCode.INTR) && vmexit(svm, ExitCode.INTR);
@@ -111,6 +122,7 @@ export function serviceVirtualNmi(svm: SvmContext): boolean {
 export function serviceVirtualInterrupt(svm: SvmContext, held: boolean): boolean {
   const { cpu } = svm;
   const bits = control(svm);
+  if (svm.avic.on) return !held && virtualGif(svm, bits) && svm.avic.deliver();
   if ((bits & IntControl.V_IRQ) === 0 || held || (cpu.w[RFLAGS]! & Rflags.IF) === 0 || !virtualGif(svm, bits)) return false;
   const priority = (bits >>> IntControl.V_PRIORITY_SHIFT) & 15;
   if ((bits & IntControl.V_IGNORE_TPR) === 0 && priority <= (bits & 15)) return false;

@@ -1,5 +1,6 @@
 import { GPR, MODE, readHostTsc, word } from '@nestvm/cpu/extension';
 import { Cr0, Mode, type SensitiveEvent } from '@nestvm/isa';
+import { accessApicMsr } from '../avic/accesses.js';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { vmexit } from '../transitions/vmexit.js';
@@ -102,7 +103,8 @@ function interceptByRule(
     case Rule.IO:
       return interceptIo(svm, length, number, write, extra);
     case Rule.MSR:
-      return isIntercepted(svm, ExitCode.MSR) && isMsrIntercepted(svm, number, write) && vmexit(svm, ExitCode.MSR, length, write ? 1 : 0);
+      if (isIntercepted(svm, ExitCode.MSR) && isMsrIntercepted(svm, number, write)) return vmexit(svm, ExitCode.MSR, length, write ? 1 : 0);
+      return accessApicMsr(svm, number, write, length);
     case Rule.PAUSE:
       return isIntercepted(svm, ExitCode.PAUSE) && !passesPauseFilter(svm) && vmexit(svm, ExitCode.PAUSE, length);
     case Rule.MWAIT:

@@ -1,5 +1,6 @@
 import { ACTIVITY, EventKind, GUEST_MODE, INTERRUPTIBILITY, MODE, RIP, Shadow } from '@nestvm/cpu/extension';
 import { Mode } from '@nestvm/isa';
+import { serviceWrite } from '../avic/accesses.js';
 import type { SvmContext } from '../context.js';
 import { ExitCode, exitCodeName, exitIndex } from '../exits/codes.js';
 import { NestedControl, VMCB_BYTES, Vmcb } from '../vmcb/layout.js';
@@ -83,6 +84,8 @@ function leave(svm: SvmContext, code: number): void {
  * the exit is not one of an instruction. Always true, as the answer of an intercept.
  */
 export function vmexit(svm: SvmContext, code: number, length = 0, info1Lo = 0, info1Hi = 0, info2Lo = 0, info2Hi = 0): true {
+  // An exit for a write to the virtual APIC just before comes first; what wanted to exit now happens again.
+  if (svm.avic.written >= 0 && serviceWrite(svm)) return true;
   const { cpu, i32, vmcb } = svm;
   const nested = (i32[vmcb + Vmcb.NESTED_CONTROL]! & NestedControl.NP_ENABLE) !== 0;
   if (svm.trace !== null)
@@ -92,6 +95,7 @@ export function vmexit(svm: SvmContext, code: number, length = 0, info1Lo = 0, i
   if (svm.memory.beforeWrite(vmcb * 4, VMCB_BYTES)) {
     storeExit(svm, code, length, info1Lo, info1Hi, info2Lo, info2Hi);
     storeGuest(svm, vmcb);
+    svm.avic.leave();
   }
   cpu.w[ACTIVITY] = 0;
   leave(svm, code);

@@ -107,6 +107,7 @@ export function enterGuest(svm: SvmContext, view: VmrunView, v: number, lo: numb
     return;
   }
   describeSpace(svm, v);
+  svm.avic.enter(v);
   loadControls(svm, v);
   loadGuest(svm, v);
   w[GUEST_MODE] = 1;
