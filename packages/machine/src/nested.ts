@@ -4,7 +4,7 @@ import { parseCpu } from '@nestvm/isa/models';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
 import { attachSvm, explainEntry as explainVmrun } from '@nestvm/svm';
-import { attachVmx, explainEntry as explainVmEntry, type Vmx } from '@nestvm/vmx';
+import { attachVmx, explainEntry as explainVmEntry, type VmxExtension } from '@nestvm/vmx';
 import type { MachineConfig, MachineOptions } from './config.js';
 import { MachineError } from './errors.js';
 
@@ -29,16 +29,16 @@ export function resolveNesting({ cpu, nested = false, ...rest }: MachineOptions)
   return { ...rest, cpu: model, nested: nested !== false };
 }
 
-/** Gives a vCPU the hypervisor extension that its model offers, if any. */
-export function attachExtension(cpu: Vcpu, memory: PhysicalMemory, mmu: Mmu, clock: VirtualClock): void {
+/** Gives a vCPU the hypervisor extension that its model offers, if any; `vcpus` gives all of the machine. */
+export function attachExtension(cpu: Vcpu, memory: PhysicalMemory, mmu: Mmu, clock: VirtualClock, vcpus: () => readonly Vcpu[]): void {
   if (cpu.model.has('vmx')) attachVmx(cpu, { memory, mmu, clock });
-  if (cpu.model.has('svm')) attachSvm(cpu, { memory, mmu });
+  if (cpu.model.has('svm')) attachSvm(cpu, { memory, mmu, vcpus });
 }
 
 /** Why the VM entry that a vCPU tried last has failed, a line for each check; call it while the VMCS or VMCB is as it was. */
 export function explainFailedEntry(cpu: Vcpu): readonly string[] {
   if (cpu.model.has('svm')) return explainVmrun(cpu);
   const lines: string[] = [];
-  if (cpu.model.has('vmx')) explainVmEntry((cpu.virtualization as Vmx).entryContext, (line) => void lines.push(line));
+  if (cpu.model.has('vmx')) explainVmEntry((cpu.virtualization as VmxExtension).entryContext, (line) => void lines.push(line));
   return lines;
 }

@@ -3,9 +3,10 @@ import { SYSTEM_INSTRUCTIONS, word } from '@nestvm/cpu/extension';
 import { Vector } from '@nestvm/isa';
 import { capabilityMsrs } from './capabilities/msrs.js';
 import { Proc2 } from './controls/controls.js';
+import { VmxExtension } from './extension.js';
 import { inNonRoot } from './instructions/exits.js';
 import { vmxInstructions } from './instructions/index.js';
-import { Vmx, type VmxOptions } from './vmx.js';
+import type { Vmx, VmxOptions } from './vmx.js';
 
 const FEATURE_CONTROL = word('featureControl');
 const LOCK = 1;
@@ -24,8 +25,8 @@ function allows(vmx: Vmx, register: 0 | 4, value: number): boolean {
 }
 
 /** Plugs VMX into a vCPU: MSRs, instructions, guards of CR0 and CR4, and the port through which non-root operation is entered and left. */
-export function attachVmx(cpu: Vcpu, options: VmxOptions): Vmx {
-  const vmx = new Vmx(cpu, options);
+export function attachVmx(cpu: Vcpu, options: VmxOptions): VmxExtension {
+  const vmx = new VmxExtension(cpu, options);
   cpu.virtualization = vmx;
   cpu.controlGuard = (register, value) => allows(vmx, register, value);
   cpu.msrs.define({

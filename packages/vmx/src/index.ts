@@ -28,4 +28,6 @@ export type { Remark } from './lint/lint.js';
 export { VmxError } from './errors.js';
 export type { VmxErrorCode } from './errors.js';
 export { attachVmx } from './attach.js';
-export type { Vmx, VmxClock, VmxOptions } from './vmx.js';
+export type { VmxExtension } from './extension.js';
+export type { VmxClock } from './transitions/preemption-timer.js';
+export type { Vmx, VmxOptions } from './vmx.js';

@@ -1,35 +1,18 @@
-import type { NestedContext, NestedReport, TransitionCounters, Vcpu, Virtualization } from '@nestvm/cpu';
+import type { NestedContext, TransitionCounters, Vcpu } from '@nestvm/cpu';
 import { NestedLedger } from '@nestvm/cpu';
-import { type EventKind, type Place, RFLAGS, Shadow } from '@nestvm/cpu/extension';
-import { Rflags, type SensitiveEvent } from '@nestvm/isa';
+import { Shadow } from '@nestvm/cpu/extension';
 import { PageFlag, type PhysicalMemory } from '@nestvm/memory';
 import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
-import { inspectActivity } from './activity.js';
-import { apicAccess } from './apic/accesses.js';
 import { VirtualApic } from './apic/virtual-apic.js';
 import type { VmxCapabilities } from './capabilities/capabilities.js';
 import { createCapabilities, generationOf } from './capabilities/capabilities.js';
 import { EntryContext } from './checks/context.js';
 import { ControlsInForce } from './controls-in-force.js';
 import { exitReasonName } from './exits/qualification.js';
-import { mergedControl, visibleControl } from './intercepts/control-registers.js';
-import { interceptEvent } from './intercepts/events.js';
-import { interceptException } from './intercepts/exceptions.js';
-import { intercept } from './intercepts/instructions.js';
-import { secondStageFault } from './intercepts/pages.js';
-import type { PauseLoop } from './intercepts/pause.js';
-import { serviceOwnEvents } from './intercepts/windows.js';
 import { addressAt, VmxWord } from './state.js';
 import { ExitRecord } from './transitions/exit-record.js';
-import { PreemptionTimer } from './transitions/preemption-timer.js';
-import { enterSmm, leaveSmm } from './transitions/smm.js';
-import { scaleTsc } from './transitions/time.js';
-
-/** A clock whose timers reach the machine's run loop: `VirtualClock` of `@nestvm/bus` has this shape. */
-export interface VmxClock {
-  nowNs(): number;
-  createTimer(name: string, callback: () => void): { arm(deadlineNs: number): void; cancel(): void };
-}
+import { PreemptionTimer, type VmxClock } from './transitions/preemption-timer.js';
+import { EXIT_REASONS } from './transitions/reasons.js';
 
 /** What {@link attachVmx} needs beside the vCPU. */
 export interface VmxOptions {
@@ -44,16 +27,20 @@ export interface VmxOptions {
   readonly locked?: boolean;
 }
 
-/** Number of exit reasons that are counted; higher ones, which do not exist, count as the last. */
-export const EXIT_REASONS = 80;
+/** When the PAUSE loop in progress began and went on, in guest nanoseconds. */
+export interface PauseLoop {
+  first: number;
+  last: number;
+}
 
 const CR4_VMXE = 0x2000;
 
 /**
- * Intel VMX on one vCPU. Everything that must survive is in guest memory (the VMCS) or in the `extension` area of the vCPU state; the rest is what the
+ * The state of Intel VMX on one vCPU. Everything that must survive is in guest memory (the VMCS) or in the `extension` area of the vCPU state; the rest is what the
  * processor keeps while it is in non-root operation, loaded at every VM entry.
+ * What it does with it is in `extension.ts`.
  */
-export class Vmx implements Virtualization {
+export class Vmx {
   readonly cpu: Vcpu;
   readonly memory: PhysicalMemory;
   readonly mmu: Mmu;
@@ -176,76 +163,6 @@ export class Vmx implements Virtualization {
     this.context = null;
     if (this.mmu.inGuest) this.mmu.leaveGuest();
     this.locateRegion();
-  }
-
-  enterSmm(): void {
-    enterSmm(this);
-  }
-
-  leaveSmm(): void {
-    leaveSmm(this);
-  }
-
-  intercept(_cpu: Vcpu, event: SensitiveEvent, length: number, number: number, write: boolean, extra: number): boolean {
-    return intercept(this, event, length, number, write, extra);
-  }
-
-  interceptException(_cpu: Vcpu, vector: number, error: number, hasError: boolean, kind: EventKind): boolean {
-    return interceptException(this, vector, error, hasError, kind);
-  }
-
-  secondStageFault(): void {
-    secondStageFault(this);
-  }
-
-  interceptEvent(_cpu: Vcpu, event: 'INTR' | 'NMI' | 'SMI' | 'INIT' | 'SIPI' | 'SHUTDOWN' | 'TASK_SWITCH', detail: number): boolean {
-    return interceptEvent(this, event, detail);
-  }
-
-  interruptsAllowed(): boolean {
-    return this.controls.externalInterruptExiting || (this.cpu.w[RFLAGS]! & Rflags.IF) !== 0;
-  }
-
-  service(_cpu: Vcpu, place: Place): boolean {
-    return serviceOwnEvents(this, place);
-  }
-
-  completed(): void {
-    // VMLAUNCH and VMRESUME that L1 itself steps complete in the guest's world, and are no instruction of the guest.
-    if (this.enteredByStep) {
-      this.enteredByStep = false;
-      return;
-    }
-    this.trapPending = true;
-    this.cpu.attention = 1;
-  }
-
-  apicAccess(_cpu: Vcpu, bytes: number, access: number): boolean {
-    return apicAccess(this, bytes, access);
-  }
-
-  readVirtualTpr(): number {
-    return this.apic.readTpr();
-  }
-
-  writeVirtualTpr(_cpu: Vcpu, value: number): boolean {
-    return this.apic.writeTpr(value);
-  }
-
-  visibleControl(_cpu: Vcpu, register: 0 | 4): void {
-    visibleControl(this, register);
-  }
-
-  mergedControl(_cpu: Vcpu, register: 0 | 4, value: number): number {
-    return mergedControl(this, register, value);
-  }
-
-  scaleTsc(): void {
-    scaleTsc(this);
-  }
-
-  inspect(): readonly NestedReport[] {
-    return inspectActivity(this);
   }
 
   exitName(reason: number): string {

@@ -49,7 +49,8 @@ export function refusedAccess(vmx: Vmx): void {
   const offset = vmx.refusedOffset;
   vmx.refusedOffset = -1;
   if (apic.written >= 0) {
-    apic.service();
+    const reason = apic.service();
+    if (reason >= 0) exitGuest(vmx, reason);
     return;
   }
   const type = cpu.vectoring !== 0 ? AccessType.EVENT_DELIVERY : vmx.refusedType;

@@ -1,10 +1,12 @@
+import type { Vcpu } from '@nestvm/cpu';
 import { ACTIVITY, Activity, deliverInterrupt, EventKind } from '@nestvm/cpu/extension';
+import type { PhysicalMemory } from '@nestvm/memory';
 import { Pin, Proc1, Proc2 } from '../controls/controls.js';
+import type { ControlsInForce } from '../controls-in-force.js';
 import { F } from '../fields/layout.js';
 import { addressAt } from '../state.js';
-import { exitGuest } from '../transitions/exit.js';
+import type { ExitRecord } from '../transitions/exit-record.js';
 import { ExitReason } from '../transitions/reasons.js';
-import type { Vmx } from '../vmx.js';
 import { endPhysicalInterrupt } from './physical.js';
 import { ApicRegister } from './registers.js';
 
@@ -20,6 +22,17 @@ const f = {
 const VECTORS_WORDS = 8;
 /** Bit 256 of a posted-interrupt descriptor, as a bit of its byte 32: outstanding notification. */
 const OUTSTANDING = 1;
+
+/** What the virtual APIC works on: VMX of one vCPU has this shape. */
+interface VirtualApicHost {
+  readonly cpu: Vcpu;
+  readonly memory: PhysicalMemory;
+  readonly controls: ControlsInForce;
+  readonly exitRecord: ExitRecord;
+  /** The arena in words, and the first word of the current VMCS. */
+  readonly i32: Int32Array;
+  readonly region: number;
+}
 
 /**
  * The virtual APIC of non-root operation (SDM Vol. 3, "APIC Virtualization and Virtual Interrupts"): TPR shadow, virtual interrupts, posted interrupts. Its
@@ -38,7 +51,7 @@ export class VirtualApic {
   /** A virtual interrupt is recognized. */
   private recognized = false;
 
-  constructor(private readonly vmx: Vmx) {}
+  constructor(private readonly vmx: VirtualApicHost) {}
 
   /** VM entry: takes over what the VMCS says. */
   enter(): void {
@@ -204,13 +217,10 @@ export class VirtualApic {
     this.evaluate();
   }
 
-  /** What follows a write to the virtual-APIC page, and the exit for a TPR below its threshold; true when an exit was made. */
-  service(): boolean {
-    let reason = this.settle(-1);
-    if (reason < 0 && this.belowThreshold) reason = ExitReason.TPR_BELOW_THRESHOLD;
-    if (reason < 0) return false;
-    exitGuest(this.vmx, reason);
-    return true;
+  /** What follows a write to the virtual-APIC page, or a TPR below its threshold; gives the exit that comes of it, or -1. */
+  service(): number {
+    const reason = this.settle(-1);
+    return reason < 0 && this.belowThreshold ? ExitReason.TPR_BELOW_THRESHOLD : reason;
   }
 
   /** Emulates a write that still waits; gives the exit that comes of it, else `reason`. */

@@ -24,9 +24,3 @@ export function pause(vmx: Vmx, length: number): boolean {
   if (!continues) loop.first = now;
   return now - loop.first > window && exitForInstruction(vmx, ExitReason.PAUSE, length);
 }
-
-/** When the PAUSE loop in progress began and went on, in guest nanoseconds. */
-export interface PauseLoop {
-  first: number;
-  last: number;
-}

@@ -12,7 +12,8 @@ function leave(vmx: Vmx, reason: number): true {
 
 /** Exits that come before debug traps: APIC writes, TPR below threshold, monitor trap flag. */
 function beforeTraps(vmx: Vmx): boolean {
-  if (vmx.apic.service()) return true;
+  const reason = vmx.apic.service();
+  if (reason >= 0) return leave(vmx, reason);
   return vmx.trapPending && leave(vmx, ExitReason.MONITOR_TRAP_FLAG);
 }
 

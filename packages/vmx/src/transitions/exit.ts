@@ -3,11 +3,11 @@ import { ACTIVITY, Activity, GUEST_MODE, updateMode } from '@nestvm/cpu/extensio
 import { Proc2 } from '../controls/controls.js';
 import { F, VmcsHeader } from '../fields/layout.js';
 import { addressAt } from '../state.js';
-import { EXIT_REASONS, type Vmx } from '../vmx.js';
+import type { Vmx } from '../vmx.js';
 import { saveGuestState, usesPdptes } from './guest-state.js';
 import { loadHostState } from './host-state.js';
 import { loadMsrList, storeMsrList } from './msr-lists.js';
-import { ENTRY_FAILURE, ExitReason } from './reasons.js';
+import { ENTRY_FAILURE, EXIT_REASONS, ExitReason } from './reasons.js';
 
 const f = {
   reason: F.EXIT_REASON,

@@ -1,6 +1,11 @@
 import type { Vcpu } from '@nestvm/cpu';
 import { MISC } from '../capabilities/tables.js';
-import type { VmxClock } from '../vmx.js';
+
+/** A clock whose timers reach the machine's run loop: `VirtualClock` of `@nestvm/bus` has this shape. */
+export interface VmxClock {
+  nowNs(): number;
+  createTimer(name: string, callback: () => void): { arm(deadlineNs: number): void; cancel(): void };
+}
 
 /** Guest nanoseconds (TSC ticks) per count. */
 const TICK_NS = 2 ** MISC.TIMER_SHIFT;

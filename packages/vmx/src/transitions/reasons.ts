@@ -69,3 +69,6 @@ export const ExitReason = {
 
 /** Bit 31 of the exit reason: VM entry failed. */
 export const ENTRY_FAILURE = 1 << 31;
+
+/** Number of exit reasons that are counted; higher ones, which do not exist, count as the last. */
+export const EXIT_REASONS = 80;

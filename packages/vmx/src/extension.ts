@@ -1,0 +1,87 @@
+import type { NestedReport, Vcpu, Virtualization } from '@nestvm/cpu';
+import { type EventKind, type Place, RFLAGS } from '@nestvm/cpu/extension';
+import { Rflags, type SensitiveEvent } from '@nestvm/isa';
+import { inspectActivity } from './activity.js';
+import { apicAccess } from './apic/accesses.js';
+import { mergedControl, visibleControl } from './intercepts/control-registers.js';
+import { interceptEvent } from './intercepts/events.js';
+import { interceptException } from './intercepts/exceptions.js';
+import { intercept } from './intercepts/instructions.js';
+import { secondStageFault } from './intercepts/pages.js';
+import { serviceOwnEvents } from './intercepts/windows.js';
+import { enterSmm, leaveSmm } from './transitions/smm.js';
+import { scaleTsc } from './transitions/time.js';
+import { Vmx } from './vmx.js';
+
+/** Intel VMX behind the port of the vCPU: each question of the port goes to the file that answers it. */
+export class VmxExtension extends Vmx implements Virtualization {
+  enterSmm(): void {
+    enterSmm(this);
+  }
+
+  leaveSmm(): void {
+    leaveSmm(this);
+  }
+
+  intercept(_cpu: Vcpu, event: SensitiveEvent, length: number, number: number, write: boolean, extra: number): boolean {
+    return intercept(this, event, length, number, write, extra);
+  }
+
+  interceptException(_cpu: Vcpu, vector: number, error: number, hasError: boolean, kind: EventKind): boolean {
+    return interceptException(this, vector, error, hasError, kind);
+  }
+
+  secondStageFault(): void {
+    secondStageFault(this);
+  }
+
+  interceptEvent(_cpu: Vcpu, event: 'INTR' | 'NMI' | 'SMI' | 'INIT' | 'SIPI' | 'SHUTDOWN' | 'TASK_SWITCH', detail: number): boolean {
+    return interceptEvent(this, event, detail);
+  }
+
+  interruptsAllowed(): boolean {
+    return this.controls.externalInterruptExiting || (this.cpu.w[RFLAGS]! & Rflags.IF) !== 0;
+  }
+
+  service(_cpu: Vcpu, place: Place): boolean {
+    return serviceOwnEvents(this, place);
+  }
+
+  completed(): void {
+    // VMLAUNCH and VMRESUME that L1 itself steps complete in the guest's world, and are no instruction of the guest.
+    if (this.enteredByStep) {
+      this.enteredByStep = false;
+      return;
+    }
+    this.trapPending = true;
+    this.cpu.attention = 1;
+  }
+
+  apicAccess(_cpu: Vcpu, bytes: number, access: number): boolean {
+    return apicAccess(this, bytes, access);
+  }
+
+  readVirtualTpr(): number {
+    return this.apic.readTpr();
+  }
+
+  writeVirtualTpr(_cpu: Vcpu, value: number): boolean {
+    return this.apic.writeTpr(value);
+  }
+
+  visibleControl(_cpu: Vcpu, register: 0 | 4): void {
+    visibleControl(this, register);
+  }
+
+  mergedControl(_cpu: Vcpu, register: 0 | 4, value: number): number {
+    return mergedControl(this, register, value);
+  }
+
+  scaleTsc(): void {
+    scaleTsc(this);
+  }
+
+  inspect(): readonly NestedReport[] {
+    return inspectActivity(this);
+  }
+}
