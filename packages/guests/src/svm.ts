@@ -127,39 +127,8 @@ const handlers = (shadow: boolean): readonly (readonly [code: number, label: str
     : []),
 ];
 
-const run = (shadow: boolean): string => `
-hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit code in rbx
-enter:
-  clgi
-  call offer_tick
-  mov rax, [${Variable.CURRENT}]
-  sti                             ; interrupts of the machine exit the guest
-  vmload
-  ${loadRegisters('rax')}
-  vmrun
-  ${storeRegisters('rax')}
-  vmsave
-  stgi                            ; an interrupt that waits comes here, to on_tick
-  cli
-  mov rbx, rax
-  mov rax, [rbx+${Vmcb.RAX}]
-  mov [${saved('rax')}], rax
-  mov rcx, [rbx+${Vmcb.EXIT_CODE}]
-  cmp qword ptr [${Variable.NESTED}], 0
-  jne reflect
-  ${handlers(shadow)
-    .map(([code, label]) => `cmp rcx, ${code}\n je ${label}`)
-    .join('\n')}
-  mov rbx, rcx
-  mov eax, 1
-  ret
-resume:                           ; rcx: bytes of the instruction that exited
-  add [rbx+${Vmcb.RIP}], rcx
-  mov rax, [${saved('rax')}]
-  mov [rbx+${Vmcb.RAX}], rax
-  mov byte ptr [rbx+${Vmcb.TLB_CONTROL}], 0
-  jmp enter
-on_cpuid:
+/** What is done about each exit of the guest that is not for a deeper level. */
+const onExits = `on_cpuid:
   ${count('cpuid')}
   push rbx
   call answer_cpuid
@@ -237,6 +206,40 @@ offer_tick:                       ; the guest (not its guest) gets a tick as a v
 .no:
   ret
 `;
+
+const run = (shadow: boolean): string => `
+hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit code in rbx
+enter:
+  clgi
+  call offer_tick
+  mov rax, [${Variable.CURRENT}]
+  sti                             ; interrupts of the machine exit the guest
+  vmload
+  ${loadRegisters('rax')}
+  vmrun
+  ${storeRegisters('rax')}
+  vmsave
+  stgi                            ; an interrupt that waits comes here, to on_tick
+  cli
+  mov rbx, rax
+  mov rax, [rbx+${Vmcb.RAX}]
+  mov [${saved('rax')}], rax
+  mov rcx, [rbx+${Vmcb.EXIT_CODE}]
+  cmp qword ptr [${Variable.NESTED}], 0
+  jne reflect
+  ${handlers(shadow)
+    .map(([code, label]) => `cmp rcx, ${code}\n je ${label}`)
+    .join('\n')}
+  mov rbx, rcx
+  mov eax, 1
+  ret
+resume:                           ; rcx: bytes of the instruction that exited
+  add [rbx+${Vmcb.RIP}], rcx
+  mov rax, [${saved('rax')}]
+  mov [rbx+${Vmcb.RAX}], rax
+  mov byte ptr [rbx+${Vmcb.TLB_CONTROL}], 0
+  jmp enter
+${onExits}`;
 
 /** The guest sees its own CR3 while ours is in force. It moves it through RAX only: without decode assists the exit does not say the register. */
 const onCr3 = `

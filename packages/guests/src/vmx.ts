@@ -182,53 +182,8 @@ const handlers = (shadow: boolean): readonly (readonly [reason: number, label: s
   ...(shadow ? ([[Exit.CR_ACCESS, 'on_cr3']] as const) : []),
 ];
 
-const run = (shadow: boolean): string => `
-hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit reason in rbx
-enter:
-  call offer_tick
-  mov edx, ${Field.HOST_RSP}
-  vmwrite rdx, rsp
-  mov rax, [${Variable.NESTED}]
-  cmp qword ptr [rax*8+${Variable.LAUNCHED}], 0   ; by the current VMCS; the loads keep the flag
-  ${loadRegisters()}
-  jne .again
-  vmlaunch
-  jmp .failed
-.again:
-  vmresume
-.failed:
-  mov edx, ${Field.INSTRUCTION_ERROR}
-  vmread rbx, rdx
-  mov eax, 1
-  ret
-vmx_exit:
-  ${storeRegisters()}
-  mov rax, [${Variable.NESTED}]
-  mov qword ptr [rax*8+${Variable.LAUNCHED}], 1
-  mov edx, ${Field.EXIT_REASON}
-  vmread rbx, rdx
-  cmp ebx, ${Exit.INTERRUPT}
-  jne .taken
-  sti                             ; the interrupt that waits comes here, to on_tick
-  nop
-  cli
-.taken:
-  cmp qword ptr [${Variable.NESTED}], 0
-  jne reflect
-  ${handlers(shadow)
-    .map(([reason, label]) => `cmp ebx, ${reason}\n je ${label}`)
-    .join('\n')}
-  mov eax, 1
-  ret
-resume:                           ; goes on after the instruction that exited
-  mov edx, ${Field.EXIT_LENGTH}
-  vmread rax, rdx
-  mov edx, ${Field.GUEST_RIP}
-  vmread rcx, rdx
-  add rcx, rax
-  vmwrite rdx, rcx
-  jmp enter
-on_cpuid:
+/** What is done about each exit of the guest that is not for a deeper level. */
+const onExits = `on_cpuid:
   ${count('cpuid')}
   call answer_cpuid
   jmp resume
@@ -307,6 +262,54 @@ on_call:
   xor eax, eax
   ret
 `;
+
+const run = (shadow: boolean): string => `
+hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit reason in rbx
+enter:
+  call offer_tick
+  mov edx, ${Field.HOST_RSP}
+  vmwrite rdx, rsp
+  mov rax, [${Variable.NESTED}]
+  cmp qword ptr [rax*8+${Variable.LAUNCHED}], 0   ; by the current VMCS; the loads keep the flag
+  ${loadRegisters()}
+  jne .again
+  vmlaunch
+  jmp .failed
+.again:
+  vmresume
+.failed:
+  mov edx, ${Field.INSTRUCTION_ERROR}
+  vmread rbx, rdx
+  mov eax, 1
+  ret
+vmx_exit:
+  ${storeRegisters()}
+  mov rax, [${Variable.NESTED}]
+  mov qword ptr [rax*8+${Variable.LAUNCHED}], 1
+  mov edx, ${Field.EXIT_REASON}
+  vmread rbx, rdx
+  cmp ebx, ${Exit.INTERRUPT}
+  jne .taken
+  sti                             ; the interrupt that waits comes here, to on_tick
+  nop
+  cli
+.taken:
+  cmp qword ptr [${Variable.NESTED}], 0
+  jne reflect
+  ${handlers(shadow)
+    .map(([reason, label]) => `cmp ebx, ${reason}\n je ${label}`)
+    .join('\n')}
+  mov eax, 1
+  ret
+resume:                           ; goes on after the instruction that exited
+  mov edx, ${Field.EXIT_LENGTH}
+  vmread rax, rdx
+  mov edx, ${Field.GUEST_RIP}
+  vmread rcx, rdx
+  add rcx, rax
+  vmwrite rdx, rcx
+  jmp enter
+${onExits}`;
 
 /** The guest sees its own CR3 while ours is in force; it writes always the same value. */
 const onCr3 = `
