@@ -3,7 +3,7 @@
  * line of `expect` in this order and the emulator ends with `status` (0).
  */
 
-const linux = (/** @type {string} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
+const linux = (/** @type {string[]} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
 
 /** Typed at the shell of a booted guest. */
 const shell = { at: 'nestvm# ', type: 'echo sum-$((6*7)) cpus-$(nproc); poweroff -f\n' };
@@ -41,6 +41,22 @@ function levels(name, tier, cpu, { depth = 2, words = [], memory = '640M', initr
 
 const qemu = (/** @type {string} */ board) => ({ words: [`nestvm.vmm=qemu-${board}`], memory: '768M', initramfs: 'nested-qemu.cpio' });
 
+/** Debian's Xen as L1: its dom0, then by xl a PVH guest with the cloud kernel as L2. */
+function xen(name, tier, cpu) {
+  return {
+    name,
+    tier,
+    kernel: 'xen',
+    initrd: (/** @type {(file: string) => string} */ path) =>
+      `${path('vmlinuz-dom0')} ${linux('nestvm.run=xen').replace('ttyS0', 'hvc0')},${path('xen.cpio')}`,
+    arguments: ['--nested', '-M', 'q35', '-cpu', cpu, '-m', '1024M', '-icount', 'shift=0,sleep=off'],
+    // There is no BIOS to call: the machine starts at the multiboot entry.
+    append: 'console=com1 com1=115200,8n1 dom0_mem=512M noreboot no-real-mode',
+    expect: ['Building a PV Dom0', 'hello from dom0', 'hello from L2', 'dom0: L2 ended'],
+    timeoutMinutes: 60,
+  };
+}
+
 export const scenarios = [
   boot('boot-pc', 'ci', 'pc', 'max'),
   boot('boot-q35-epyc', 'ci', 'q35', 'EPYC'),
@@ -65,4 +81,7 @@ export const scenarios = [
   levels('kvm-amd-nonpt-l2', 'nightly', 'EPYC,svm=on', { words: ['nestvm.kvm=npt=0'] }),
   levels('kvm-intel-l3', 'nightly', 'host', { depth: 3, timeoutMinutes: 40 }),
   levels('kvm-amd-l3', 'nightly', 'EPYC,svm=on', { depth: 3, timeoutMinutes: 40 }),
+
+  xen('xen-amd', 'nightly', 'EPYC,svm=on'),
+  xen('xen-intel', 'nightly', 'Skylake-Server,vmx=on'),
 ];
