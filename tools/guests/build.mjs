@@ -3,8 +3,9 @@
  * Builds the guests that the tests, the demo and the benchmarks boot: the kernel of Debian's cloud package as it is, and an initramfs of
  * our own with Debian's static busybox. Outputs go to build/guests; the packages are cached there by checksum.
  *
- * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu]
+ * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--xen]
  *   --qemu   also makes nested-qemu.cpio, in which Debian's QEMU starts the levels (some 90 packages)
+ *   --xen    also makes xen, vmlinuz-dom0 and xen.cpio: Debian's Xen, a dom0 and in it a guest
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -16,15 +17,16 @@ import { emulatorFiles } from './emulator.mjs';
 import { moduleFiles } from './modules.mjs';
 import { fetchPackages } from './packages.mjs';
 import { buildPrograms } from './programs/build.mjs';
+import { buildXen } from './xen.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 export const defaultOutput = resolve(here, '../../build/guests');
 
-function busyboxApplets(busybox) {
-  try {
 /** Drivers in virtio.cpio, whose `disks` program loads them. */
 const VIRTIO_MODULES = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_rng', 'virtio_console'];
 
+function busyboxApplets(busybox) {
+  try {
     return execFileSync(busybox, ['--list'], { encoding: 'utf8' })
       .split('\n')
       .filter((name) => name && name !== 'busybox');
@@ -46,9 +48,9 @@ export function buildInitramfs({ busybox, programs, modules = [], guest, files =
   for (const applet of busyboxApplets(busybox)) archive.symlink(`bin/${applet}`, 'busybox');
   for (const { name, path } of programs) archive.file(`bin/${name}`, readFileSync(path), 0o755);
   archive.file('bin/levels', readFileSync(join(here, 'levels.sh')), 0o755);
+  archive.file('bin/disks', readFileSync(join(here, 'disks.sh')), 0o755);
   for (const { name, path } of modules) archive.file(`lib/modules/${name}`, readFileSync(path));
   if (modules.length > 0) archive.file('lib/modules/order', `${modules.map(({ name }) => name).join('\n')}\n`);
-  archive.file('bin/disks', readFileSync(join(here, 'disks.sh')), 0o755);
   for (const { name, path, mode = 0o644 } of files) archive.file(name, readFileSync(path), mode);
   if (guest) archive.file('guest/vmlinuz', readFileSync(guest.kernel)).file('guest/initrd.cpio', guest.initramfs);
   return archive.finish();
@@ -65,7 +67,14 @@ function buildLevels({ kernel, modules, files, depth, ...parts }) {
  * Fetches, unpacks and builds everything.
  * @returns paths: `kernel` (a bzImage), `initramfs` (an uncompressed cpio archive), `nested` (an initramfs that starts levels below itself); `version` of the kernel; `hasPrograms` tells whether the C benchmark programs are in it.
  */
-export function buildGuests({ output = defaultOutput, kernelPackage = 'linux-image-cloud-amd64', modules = [], qemu = false, log = () => {} } = {}) {
+export function buildGuests({
+  output = defaultOutput,
+  kernelPackage = 'linux-image-cloud-amd64',
+  modules = [],
+  qemu = false,
+  xen = false,
+  log = () => {},
+} = {}) {
   mkdirSync(output, { recursive: true });
   const [kernelTree, busyboxTree] = fetchPackages(output, [kernelPackage, 'busybox-static'], log);
   const kernelName = readdirSync(join(kernelTree, 'boot')).find((name) => name.startsWith('vmlinuz-'));
@@ -76,24 +85,35 @@ export function buildGuests({ output = defaultOutput, kernelPackage = 'linux-ima
   const programs = buildPrograms(join(output, 'programs'), log);
   const initramfs = join(output, 'initrd.cpio');
   writeFileSync(initramfs, buildInitramfs({ busybox, programs, modules: moduleFiles(join(kernelTree, 'lib/modules', version), modules) }));
-  const nested = join(output, 'nested.cpio');
-  const kvm = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd']);
   const virtio = moduleFiles(join(kernelTree, 'lib/modules', version), VIRTIO_MODULES);
   writeFileSync(join(output, 'virtio.cpio'), buildInitramfs({ busybox, programs, modules: virtio }));
+  const nested = join(output, 'nested.cpio');
+  const kvm = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd']);
   const levels = { kernel, busybox, programs, modules: kvm };
   writeFileSync(nested, buildLevels({ ...levels, depth: 3 }));
   if (qemu) writeFileSync(join(output, 'nested-qemu.cpio'), buildLevels({ ...levels, files: emulatorFiles(output, log), depth: 2 }));
+  if (xen) {
+    const guest = { kernel, initramfs: readFileSync(initramfs) };
+    buildXen(output, (parts) => buildInitramfs({ busybox, programs, guest, ...parts }), log);
+  }
   return { kernel, initramfs, nested, version, hasPrograms: programs.length > 0 };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
-    options: { out: { type: 'string' }, kernel: { type: 'string' }, modules: { type: 'string' }, qemu: { type: 'boolean' } },
+    options: {
+      out: { type: 'string' },
+      kernel: { type: 'string' },
+      modules: { type: 'string' },
+      qemu: { type: 'boolean' },
+      xen: { type: 'boolean' },
+    },
   });
   const options = {
     output: resolve(values.out ?? defaultOutput),
     modules: values.modules?.split(',') ?? [],
     qemu: values.qemu ?? false,
+    xen: values.xen ?? false,
     log: (line) => console.log(line),
   };
   if (values.kernel) options.kernelPackage = values.kernel;

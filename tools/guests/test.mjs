@@ -29,7 +29,9 @@ function firstMissing(console_, expect) {
 
 /** Runs one scenario; resolves to what went wrong, or undefined. */
 function run(scenario) {
-  const args = [...scenario.arguments, '-kernel', join(defaultOutput, 'vmlinuz'), '-initrd', join(defaultOutput, scenario.initramfs)];
+  const path = (file) => join(defaultOutput, file);
+  const initrd = scenario.initrd ? scenario.initrd(path) : path(scenario.initramfs);
+  const args = [...scenario.arguments, '-kernel', path(scenario.kernel ?? 'vmlinuz'), '-initrd', initrd];
   args.push('-append', scenario.append, '-nographic', '-no-reboot');
   const child = spawn(process.execPath, [join(root, 'tools/workspace/nestvm.mjs'), 'run', ...args], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
   const log = createWriteStream(join(logs, `${scenario.name}.log`));
@@ -93,7 +95,7 @@ async function main() {
   }
   const queue = chosen(values);
   const log = (line) => console.log(line);
-  buildGuests({ qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'), log });
+  buildGuests({ qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'), xen: queue.some(({ kernel }) => kernel === 'xen'), log });
   mkdirSync(logs, { recursive: true });
   const results = [];
   const worker = async () => {
