@@ -39,9 +39,9 @@ export interface GuestTime {
  * Longest time that an instruction takes on the host clock. An engine that is slower, or a host that is busy with something else, makes guest time fall behind
  * host time instead of making timers fire faster than the guest can serve them; the guest catches up while it idles.
  */
-const MOST_NS_PER_INSTRUCTION = 16;
+const MOST_NS_PER_INSTRUCTION = 10;
 /** What a look at the clock from inside of a slice may take: a device access or RDTSC, which cost more than an instruction. */
-const READING_NS = 250;
+const READING_NS = 100;
 /** A guest that is further behind than this never makes up for the rest: the host slept, or the guest never idles. */
 const LONGEST_LAG_NS = 60e9;
 /** Instructions per host nanosecond: a guess to start from; measured while running. */
