@@ -209,7 +209,7 @@ export class Machine {
         model: config.cpu,
         random,
       });
-      attachExtension(cpu, memory, mmu, this.clock);
+      attachExtension(cpu, memory, mmu, this.clock, () => this.cpus);
       const source = platform.localApics[index] ?? (index === 0 ? platform.picSource : undefined);
       if (source) cpu.connectInterrupts(source);
       cpu.onPlatformEvent = (event) => {

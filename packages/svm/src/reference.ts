@@ -5,6 +5,7 @@ import { interceptMap } from './intercepts/map.js';
 
 const TEST = {
   exits: 'packages/svm/test/exits.test.ts',
+  avic: 'packages/svm/test/avic.test.ts',
   checks: 'packages/svm/test/checks.test.ts',
   fuzz: 'packages/svm/test/fuzz.test.ts',
   guests: 'packages/guests/test/guests.test.ts',
@@ -102,7 +103,8 @@ export const svmFeatures: readonly NestedFeature[] = [
     ['clean bits', 'P', 'accepted; every field is read at each VMRUN'],
     ['paged real mode', 'P', 'by kvm-amd'],
     ['LBR virtualization', 'N', 'the CPU records no branches'],
-    ['AVIC, x2AVIC', 'N', 'not yet'],
+    ['AVIC: registers, virtual interrupts, IPIs, doorbells', 'Y', TEST.avic],
+    ['x2AVIC', 'Y', TEST.avic],
     ['SEV, SEV-ES, SEV-SNP', 'N', 'out of scope'],
     ['CET state in the VMCB', 'N', 'no CPU model here has CET'],
     ['bus-lock threshold, idle HLT, IBS, PMC and SPEC_CTRL virtualization', 'N', 'no CPU model here has them'],

@@ -216,6 +216,7 @@ export const cpuidFeatureRows = [
   ['avic', 0x8000000a, 0, 'edx', 13],
   ['v-vmsave-vmload', 0x8000000a, 0, 'edx', 15],
   ['vgif', 0x8000000a, 0, 'edx', 16],
+  ['x2avic', 0x8000000a, 0, 'edx', 18],
   ['vnmi', 0x8000000a, 0, 'edx', 25],
   ['svme-addr-chk', 0x8000000a, 0, 'edx', 28],
   ['no-nested-data-bp', 0x80000021, 0, 'eax', 0],

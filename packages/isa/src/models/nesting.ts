@@ -13,7 +13,7 @@ export const nestingOff: Nesting = { intel: false, amd: false };
 export const nestingOn: Nesting = { intel: true, amd: true };
 
 /**
- * What nesting adds to the features that a CPU of each vendor may have. Left out because they do not work: lbrv (the CPU records no branches), avic and x2avic.
+ * What nesting adds to the features that a CPU of each vendor may have. Left out because they do not work: lbrv (the CPU records no branches).
  */
 export const virtualizationFeatures: Readonly<Record<'intel' | 'amd', ReadonlySet<CpuFeature>>> = {
   intel: new Set<CpuFeature>(['vmx']),
@@ -31,6 +31,8 @@ export const virtualizationFeatures: Readonly<Record<'intel' | 'amd', ReadonlySe
     'vgif',
     'vnmi',
     'svme-addr-chk',
+    'avic',
+    'x2avic',
   ]),
 };
 
