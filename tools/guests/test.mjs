@@ -2,11 +2,12 @@
 /**
  * Runs real guests on the emulator and looks at their consoles: `pnpm test:guests`.
  *
- * Usage: pnpm test:guests [--tier ci|nightly|all] [--only name,name] [--list] [--jobs N]
- * Each console is kept in build/guests/logs/NAME.log. Ends with a line `N passed, N failed`.
+ * Usage: pnpm test:guests [--tier ci|nightly|all] [--only name,name] [--list] [--jobs N] [--label NAME]
+ * Each console is kept in build/guests/logs/NAME.log. `--label` writes the counts to build/reports/summary-NAME.json, for tools/workspace/sum-reports.mjs.
+ * Ends with a line `N passed, N failed`; guests that cannot be built count as one failure.
  */
 import { spawn } from 'node:child_process';
-import { createWriteStream, mkdirSync } from 'node:fs';
+import { createWriteStream, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -84,27 +85,52 @@ function chosen(values) {
   });
 }
 
-async function main() {
-  const { values } = parseArgs({
-    options: { tier: { type: 'string', default: 'ci' }, only: { type: 'string' }, list: { type: 'boolean' }, jobs: { type: 'string', default: '1' } },
-    args: process.argv.slice(2).filter((argument) => argument !== '--'),
-  });
-  if (values.list) {
-    for (const { name, tier } of scenarios) console.log(`${tier.padEnd(8)} ${name}`);
-    return;
+/** Builds what the runs need; false, after saying why, when that is impossible here. */
+function built(queue) {
+  try {
+    const log = (line) => console.log(line);
+    buildGuests({ qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'), xen: queue.some(({ kernel }) => kernel === 'xen'), log });
+    return true;
+  } catch (error) {
+    console.log(`✗ the guests cannot be built on this machine (gcc and apt-get, with package lists, are needed): ${error.message}`);
+    return false;
   }
-  const queue = chosen(values);
-  const log = (line) => console.log(line);
-  buildGuests({ qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'), xen: queue.some(({ kernel }) => kernel === 'xen'), log });
+}
+
+/** Runs the scenarios, `jobs` at a time; resolves to the counts. */
+async function runAll(queue, jobs) {
   mkdirSync(logs, { recursive: true });
   const results = [];
   const worker = async () => {
     for (let next = queue.shift(); next; next = queue.shift()) results.push(await report(next));
   };
-  await Promise.all(Array.from({ length: Math.max(1, Number(values.jobs) || 1) }, worker));
+  await Promise.all(Array.from({ length: Math.max(1, jobs) }, worker));
   const failed = results.filter((passed) => !passed).length;
-  console.log(`${results.length - failed} passed, ${failed} failed`);
-  process.exitCode = failed === 0 ? 0 : 1;
+  return { passed: results.length - failed, failed };
+}
+
+const options = {
+  tier: { type: 'string', default: 'ci' },
+  only: { type: 'string' },
+  list: { type: 'boolean' },
+  jobs: { type: 'string', default: '1' },
+  label: { type: 'string' },
+};
+
+async function main() {
+  const { values } = parseArgs({ options, args: process.argv.slice(2).filter((argument) => argument !== '--') });
+  if (values.list) {
+    for (const { name, tier } of scenarios) console.log(`${tier.padEnd(8)} ${name}`);
+    return;
+  }
+  const queue = chosen(values);
+  const counts = built(queue) ? await runAll(queue, Number(values.jobs) || 1) : { passed: 0, failed: 1 };
+  if (values.label) {
+    mkdirSync(join(root, 'build/reports'), { recursive: true });
+    writeFileSync(join(root, `build/reports/summary-${values.label}.json`), JSON.stringify(counts));
+  }
+  console.log(`${counts.passed} passed, ${counts.failed} failed`);
+  process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
 }
 
 await main();
