@@ -73,6 +73,13 @@ describe('every row in every form', () => {
   });
 });
 
+describe('rows that end their block', () => {
+  it('go on by themselves, since no record follows them', () => {
+    const fallOff = forms.filter((form) => form.row.endsBlock && !writeForm(new Code(SIGNATURE), form, meanings[form.row.mnemonic]!).ended);
+    expect([...new Set(fallOff.map(({ row }) => row.mnemonic))]).toEqual([]);
+  });
+});
+
 describe('the effects suite can fail', () => {
   const wrongPush: Emitter = (x: Context) => {
     const moved = stackPointer(x).sub(8);

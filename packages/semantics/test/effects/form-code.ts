@@ -82,7 +82,9 @@ function fieldsOf(code: Code, form: Form): Fields {
   };
 }
 
-/** Writes the code of a form for the marked engine. */
-export function writeForm(code: Code, form: Form, emitter: Emitter): void {
-  emitter(new Context(code, code.param(0, 32), form.facts, fieldsOf(code, form), markedEngine));
+/** Writes the code of a form for the marked engine; gives the context as its emitter left it. */
+export function writeForm(code: Code, form: Form, emitter: Emitter): Context {
+  const x = new Context(code, code.param(0, 32), form.facts, fieldsOf(code, form), markedEngine);
+  emitter(x);
+  return x;
 }
