@@ -1,1 +1,11 @@
-export {};
+/**
+ * Networks for virtual machines: user mode (DHCP, DNS, NAT), a cable over a socket, hubs, dumps.
+ * @packageDocumentation
+ */
+export type { Network, Offload, Receiver } from './network.js';
+export { UserNetwork, type HostForward, type UserNetworkOptions } from './user/user-network.js';
+export type { NetworkHost, TcpEvents, TcpSocket, UdpSocket } from './user/host.js';
+export { SocketLink, type LinkStream } from './socket-link.js';
+export { Hub } from './hub.js';
+export { DumpedNetwork, type DumpOptions } from './dump.js';
+export { NetworkError, type NetworkErrorCode } from './errors.js';

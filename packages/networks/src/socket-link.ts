@@ -1,0 +1,74 @@
+import { NetworkError } from './errors.js';
+import type { Network, Receiver } from './network.js';
+
+/** A stream of bytes to another machine. */
+export interface LinkStream {
+  write(bytes: Uint8Array): void;
+  /** Bytes that were written and wait in memory. */
+  readonly waitingBytes: number;
+  close(): void;
+}
+
+const LENGTH_BYTES = 4;
+const LONGEST_FRAME = 65_536 + 64;
+/** What may wait for a slow peer; more is lost, as on a wire. */
+const MOST_WAITING = 4 * 2 ** 20;
+
+/**
+ * A cable to another machine over a stream: each frame follows its length in four bytes, highest first, as QEMU's `-netdev socket` does it.
+ * The caller gives what arrives to `take`.
+ */
+export class SocketLink implements Network {
+  readonly offloads = false;
+  receiver: Receiver | undefined;
+  #stream: LinkStream | undefined;
+  #held = new Uint8Array(0);
+
+  /** Plugs a stream in, in place of the one before. */
+  attach(stream: LinkStream): void {
+    this.#stream?.close();
+    this.#stream = stream;
+    this.#held = new Uint8Array(0);
+  }
+
+  /** The stream has ended. */
+  detach(): void {
+    this.#stream = undefined;
+  }
+
+  send(frame: Uint8Array): void {
+    const stream = this.#stream;
+    if (!stream || stream.waitingBytes > MOST_WAITING) return;
+    const bytes = new Uint8Array(LENGTH_BYTES + frame.length);
+    new DataView(bytes.buffer).setUint32(0, frame.length);
+    bytes.set(frame, LENGTH_BYTES);
+    stream.write(bytes);
+  }
+
+  /** Bytes from the stream. Throws `NetworkError` (`bad-peer`) for a length that no frame has; the link is cut then. */
+  take(bytes: Uint8Array): void {
+    let rest = bytes;
+    if (this.#held.length > 0) {
+      rest = new Uint8Array(this.#held.length + bytes.length);
+      rest.set(this.#held);
+      rest.set(bytes, this.#held.length);
+    }
+    while (rest.length >= LENGTH_BYTES) {
+      const length = new DataView(rest.buffer, rest.byteOffset).getUint32(0);
+      if (length > LONGEST_FRAME) {
+        this.#stream?.close();
+        this.detach();
+        throw new NetworkError('bad-peer', `socket: the peer announces a frame of ${length} bytes; is it really a -netdev socket?`);
+      }
+      if (rest.length < LENGTH_BYTES + length) break;
+      if (length > 0) this.receiver?.(rest.subarray(LENGTH_BYTES, LENGTH_BYTES + length));
+      rest = rest.subarray(LENGTH_BYTES + length);
+    }
+    this.#held = rest.slice();
+  }
+
+  close(): void {
+    this.#stream?.close();
+    this.detach();
+  }
+}

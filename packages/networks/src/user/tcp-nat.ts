@@ -1,0 +1,94 @@
+import { type IpPacket, TcpFlag } from '../packets.js';
+import type { Routes } from './routes.js';
+import { TcpConnection, type TcpPeer } from './tcp-connection.js';
+import { createTcpFrame, type OutgoingSegment, readSegment, resetFor, type TcpEnds } from './tcp-segment.js';
+
+/** Connections of one network at a time. */
+const MOST_CONNECTIONS = 4096;
+/** Payload of the longest segment for a guest that takes those: an IP packet has 65,535 bytes at most. */
+const LONGEST_SEGMENT = 65_000;
+
+/** NAT for TCP: each connection of the guest ends here and goes on as one of the host. */
+export class TcpNat implements TcpPeer {
+  readonly #connections = new Map<string, TcpConnection>();
+  #nextPort = 49_152;
+  #sequence = 1;
+
+  constructor(
+    private readonly routes: Routes,
+    private readonly guest: () => { readonly checksum: boolean; readonly segments: boolean },
+    private readonly hostAddress: number,
+  ) {}
+
+  receive(packet: IpPacket): void {
+    const segment = readSegment(packet.payload);
+    if (!segment) return;
+    const ends = { guestAddress: packet.source, guestPort: segment.sourcePort, address: packet.target, port: segment.targetPort };
+    const known = this.#connections.get(keyOf(ends));
+    if (known) return known.receive(segment);
+    if (segment.flags & TcpFlag.RST) return;
+    const address = this.routes.outside(ends.address, ends.port);
+    const opening = (segment.flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN;
+    if (!opening || address === undefined || this.#connections.size >= MOST_CONNECTIONS) return this.#send(ends, resetFor(segment));
+    const connection = this.#add(ends, false);
+    connection.receive(segment);
+    connection.socket = this.routes.host.connectTcp(address, ends.port, connection);
+  }
+
+  /** Lets connections to a port of the host go to one of the guest. */
+  forward(address: string, port: number, guestAddress: number, guestPort: number): Promise<{ close(): void }> {
+    return this.routes.host.listenTcp(address, port, (socket) => {
+      const connection = this.#add({ guestAddress, guestPort, address: this.hostAddress, port: this.#freePort(guestAddress, guestPort) }, true);
+      connection.socket = socket;
+      connection.open();
+      return connection;
+    });
+  }
+
+  close(): void {
+    for (const connection of this.#connections.values()) {
+      connection.socket?.destroy();
+      connection.abort();
+    }
+  }
+
+  transmit(connection: TcpConnection, segment: OutgoingSegment): void {
+    this.#send(connection.ends, segment);
+  }
+
+  longest(mss: number): number {
+    return this.guest().segments ? Math.floor(LONGEST_SEGMENT / mss) * mss : mss;
+  }
+
+  after(milliseconds: number, call: () => void): () => void {
+    return this.routes.host.after(milliseconds, call);
+  }
+
+  gone(connection: TcpConnection): void {
+    this.#connections.delete(keyOf(connection.ends));
+  }
+
+  #add(ends: TcpEnds, incoming: boolean): TcpConnection {
+    // Successive connections of one pair of ports are told apart by their first numbers; nobody else is on this link.
+    this.#sequence = (this.#sequence + 0x10001) | 0;
+    const connection = new TcpConnection(ends, this, this.#sequence, incoming);
+    this.#connections.set(keyOf(ends), connection);
+    return connection;
+  }
+
+  #freePort(guestAddress: number, guestPort: number): number {
+    for (let tries = 0; tries < 16_384; tries++) {
+      const port = this.#nextPort;
+      this.#nextPort = port === 65_535 ? 49_152 : port + 1;
+      if (!this.#connections.has(keyOf({ guestAddress, guestPort, address: this.hostAddress, port }))) return port;
+    }
+    return this.#nextPort;
+  }
+
+  #send(ends: TcpEnds, segment: OutgoingSegment): void {
+    const { frame, offload } = createTcpFrame(this.routes.ourMac, this.routes.macs(ends.guestAddress), ends, segment, this.guest());
+    this.routes.deliver(frame, offload);
+  }
+}
+
+const keyOf = ({ guestAddress, guestPort, address, port }: TcpEnds): string => `${guestAddress}:${guestPort}>${address}:${port}`;
