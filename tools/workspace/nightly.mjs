@@ -1,0 +1,34 @@
+// @ts-check
+/**
+ * The long tests: `pnpm test:nightly`. Everything that `npm test` does with a sample is done in full here: all captured vectors, a million random VMCSs and
+ * VMCBs each, every opcode-map prefix and ten million byte strings a mode against iced-x86, then all guests. Takes hours; the last line is `N passed, N failed`.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { childEnvironment, root } from './bootstrap.mjs';
+
+/** Sizes of the suites, as their test files read them. */
+const FULL = { NESTVM_VECTORS: 'full', NESTVM_FUZZ_OPERATIONS: '5000000', VMX_FUZZ: '1000000', SVM_FUZZ: '1000000' };
+
+/** Node scripts and their arguments, by the label of their summary in build/reports. */
+const STEPS = {
+  'nightly-tests': ['tools/workspace/verify.mjs', '--only', 'tests', '--label', 'nightly-tests', '--testTimeout=3600000'],
+  'nightly-sweep': ['node_modules/tsx/dist/cli.mjs', '--conditions=@nestvm/source', 'packages/decoder/test/full-sweep.ts'],
+  'nightly-guests': ['tools/guests/test.mjs', '--tier', 'all', '--jobs', '2', '--label', 'nightly-guests'],
+};
+/** A step that keeps no count of its own counts as one. */
+const COUNTED_AS_ONE = 'nightly-sweep';
+
+mkdirSync(join(root, 'build', 'reports'), { recursive: true });
+for (const [label, command] of Object.entries(STEPS)) {
+  process.stdout.write(`… ${label}: node ${command.join(' ')}\n`);
+  const { status } = spawnSync(process.execPath, command, { cwd: root, env: { ...childEnvironment(), ...FULL }, stdio: 'inherit' });
+  if (label !== COUNTED_AS_ONE) continue;
+  writeFileSync(
+    join(root, 'build', 'reports', `summary-${label}.json`),
+    JSON.stringify(status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 }),
+  );
+}
+const sum = spawnSync(process.execPath, ['tools/workspace/sum-reports.mjs', ...Object.keys(STEPS)], { cwd: root, stdio: 'inherit' });
+process.exitCode = sum.status ?? 1;
