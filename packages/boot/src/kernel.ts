@@ -18,11 +18,14 @@ export interface KernelOptions extends BootMemory {
 /** The formats that `loadKernel` recognises. */
 export type KernelFormat = 'linux' | 'multiboot' | 'multiboot2' | 'pvh' | 'elf';
 
-/** What a file is, by its contents; undefined when it is none of them. Linux comes first: a bzImage may contain anything. */
+/**
+ * What a file is, by its contents; undefined when it is none of them. Linux comes first: a bzImage may contain anything. Multiboot 1 comes before 2, as
+ * `-kernel` of QEMU knows no other: of a kernel with both headers, such as Xen, the command lines then begin with the file's name.
+ */
 export function kernelFormat(file: BootFile): KernelFormat | undefined {
   if (isLinux(file.bytes)) return 'linux';
-  if (findMultiboot2(file.bytes) >= 0) return 'multiboot2';
   if (findMultiboot(file.bytes) >= 0) return 'multiboot';
+  if (findMultiboot2(file.bytes) >= 0) return 'multiboot2';
   if (isElf(file.bytes)) return pvhEntry(file) === undefined ? 'elf' : 'pvh';
   return undefined;
 }

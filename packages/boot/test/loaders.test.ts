@@ -236,6 +236,13 @@ describe('multiboot 2', () => {
     expect(codeOf(() => load(multiboot2Header([[2, 0, [0x100000, 0x100000, 0, 0]]])))).toBe('entry-missing');
   });
 
+  it('gives way to multiboot 1 where a kernel has both headers', () => {
+    const contents = [...multibootHeader(3), 0, 0, 0, 0, ...multiboot2Header([])];
+    const plan = load(elf({ contents: Uint8Array.from(contents), entry: 0x100020 }), { commandLine: 'x y' });
+    expect(plan.format).toBe('multiboot');
+    expect(text(plan, read(plan, plan.entry.registers.rbx! + 16, 4))).toBe('kernel x y');
+  });
+
   it('refuses what it cannot supply, unless optional', () => {
     expect(codeOf(() => load(elf({ contents: multiboot2Header([[1, 0, [7]]]) })))).toBe('unsupported');
     expect(codeOf(() => load(elf({ contents: multiboot2Header([[1, 1, [7]]]) })))).toBe('none');
