@@ -3,8 +3,9 @@
  * Builds the guests that the tests, the demo and the benchmarks boot: the kernel of Debian's cloud package as it is, and an initramfs of
  * our own with Debian's static busybox. Outputs go to build/guests; the packages are cached there by checksum.
  *
- * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--xen]
+ * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--xen] [--virtio]
  *   --qemu   also makes nested-qemu.cpio, in which Debian's QEMU starts the levels (some 90 packages)
+ *   --virtio also makes virtio.cpio, with the drivers of virtio devices and Debian's mkfs.ext4 (run it with nestvm.run=disks)
  *   --xen    also makes xen, vmlinuz-dom0 and xen.cpio: Debian's Xen, a dom0 and in it a guest
  */
 import { execFileSync } from 'node:child_process';
@@ -14,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { CpioArchive } from './cpio.mjs';
 import { emulatorFiles } from './emulator.mjs';
+import { fileSystemFiles } from './filesystem.mjs';
 import { moduleFiles } from './modules.mjs';
 import { fetchPackages } from './packages.mjs';
 import { buildPrograms } from './programs/build.mjs';
@@ -23,7 +25,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 export const defaultOutput = resolve(here, '../../build/guests');
 
 /** Drivers in virtio.cpio, whose `disks` program loads them. */
-const VIRTIO_MODULES = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_rng', 'virtio_console'];
+const VIRTIO_MODULES = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio-rng', 'virtio_console'];
 
 function busyboxApplets(busybox) {
   try {
@@ -73,6 +75,7 @@ export function buildGuests({
   modules = [],
   qemu = false,
   xen = false,
+  virtio = false,
   log = () => {},
 } = {}) {
   mkdirSync(output, { recursive: true });
@@ -85,8 +88,10 @@ export function buildGuests({
   const programs = buildPrograms(join(output, 'programs'), log);
   const initramfs = join(output, 'initrd.cpio');
   writeFileSync(initramfs, buildInitramfs({ busybox, programs, modules: moduleFiles(join(kernelTree, 'lib/modules', version), modules) }));
-  const virtio = moduleFiles(join(kernelTree, 'lib/modules', version), VIRTIO_MODULES);
-  writeFileSync(join(output, 'virtio.cpio'), buildInitramfs({ busybox, programs, modules: virtio }));
+  if (virtio) {
+    const drivers = moduleFiles(join(kernelTree, 'lib/modules', version), VIRTIO_MODULES);
+    writeFileSync(join(output, 'virtio.cpio'), buildInitramfs({ busybox, programs, modules: drivers, files: fileSystemFiles(output, log) }));
+  }
   const nested = join(output, 'nested.cpio');
   const kvm = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd']);
   const levels = { kernel, busybox, programs, modules: kvm };
@@ -107,6 +112,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       modules: { type: 'string' },
       qemu: { type: 'boolean' },
       xen: { type: 'boolean' },
+      virtio: { type: 'boolean' },
     },
   });
   const options = {
@@ -114,6 +120,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     modules: values.modules?.split(',') ?? [],
     qemu: values.qemu ?? false,
     xen: values.xen ?? false,
+    virtio: values.virtio ?? false,
     log: (line) => console.log(line),
   };
   if (values.kernel) options.kernelPackage = values.kernel;

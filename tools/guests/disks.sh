@@ -1,11 +1,12 @@
 #!/bin/sh
 # Uses the disks, the random source and the console that virtio brings: loads the drivers, writes a file system, starts again, compares.
-#   nestvm.disk=vda   the disk, which has a file system      nestvm.count=N   files to write (default 20)
-disk=vda count=20
+#   nestvm.disk=vda   the disk      nestvm.count=N   files to write (default 20)      nestvm.mkfs=yes   make the file system if there is none
+disk=vda count=20 mkfs=
 for word in $(cat /proc/cmdline); do
   case $word in
     nestvm.disk=*) disk=${word#*=} ;;
     nestvm.count=*) count=${word#*=} ;;
+    nestvm.mkfs=*) mkfs=${word#*=} ;;
   esac
 done
 
@@ -23,6 +24,13 @@ for device in /sys/bus/virtio/devices/*; do
   echo "disks: ${device##*/} type $(cat "$device/device") features $(cat "$device/features")"
 done
 grep virtio /proc/interrupts
+if [ -n "$mkfs" ]; then
+  if [ -z "$(dd if="/dev/$disk" bs=1k skip=1 count=1 2>/dev/null | tr -d '\0')" ]; then
+    mkfs.ext4 -q "/dev/$disk" || echo "disks: mkfs.ext4 failed"
+  else
+    fsck.ext4 -fn "/dev/$disk" >/tmp/fsck && echo "disks: the file system is clean"
+  fi
+fi
 mkdir -p /mnt
 mount -t ext4 "/dev/$disk" /mnt || { echo "disks: mount failed"; dmesg | tail -20; exit 1; }
 if [ -f /mnt/sums ]; then

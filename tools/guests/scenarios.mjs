@@ -57,6 +57,21 @@ function xen(name, tier, cpu) {
   };
 }
 
+/** Debian makes a file system on a blank disk with its own drivers, writes files, starts again and compares. `devices` use the drive `disk`. */
+function disks(name, tier, machine, devices, { smp = 1 } = {}) {
+  return {
+    name,
+    tier,
+    initramfs: 'virtio.cpio',
+    arguments: ['-M', machine, '-m', '256M', '-smp', String(smp), ...devices.flatMap((device) => ['-device', device])],
+    disk: { file: `${name}.img`, mebibytes: 64 },
+    reboots: true,
+    append: linux('nestvm.run=disks', 'nestvm.mkfs=yes'),
+    expect: ['disks: 20 files written', 'disks: the file system is clean', 'disks: 20 files are as they were written', 'disks: random bytes 1024'],
+    timeoutMinutes: 5,
+  };
+}
+
 export const scenarios = [
   boot('boot-pc', 'ci', 'pc', 'max'),
   boot('boot-q35-epyc', 'ci', 'q35', 'EPYC'),
@@ -81,6 +96,13 @@ export const scenarios = [
   levels('kvm-amd-nonpt-l2', 'nightly', 'EPYC,svm=on', { words: ['nestvm.kvm=npt=0'] }),
   levels('kvm-intel-l3', 'nightly', 'host', { depth: 3, timeoutMinutes: 40 }),
   levels('kvm-amd-l3', 'nightly', 'EPYC,svm=on', { depth: 3, timeoutMinutes: 40 }),
+
+  disks('virtio-pci', 'ci', 'pc', ['virtio-blk-pci,drive=disk', 'virtio-rng-pci']),
+  disks('virtio-mmio', 'ci', 'microvm', ['virtio-blk-device,drive=disk', 'virtio-rng-device']),
+  disks('virtio-packed', 'ci', 'q35', ['virtio-blk-pci,drive=disk,packed=on,num-queues=2', 'virtio-rng-pci,packed=on,vectors=0'], { smp: 2 }),
+  disks('virtio-legacy', 'nightly', 'pc', ['virtio-blk-pci,drive=disk,disable-modern=on', 'virtio-rng-pci,disable-modern=on']),
+  disks('virtio-modern', 'nightly', 'q35', ['virtio-blk-pci-non-transitional,drive=disk', 'virtio-rng-pci-non-transitional']),
+  disks('virtio-mmio-packed', 'nightly', 'pc', ['virtio-blk-device,drive=disk,packed=on', 'virtio-rng-device,packed=on']),
 
   xen('xen-amd', 'nightly', 'EPYC,svm=on'),
   xen('xen-intel', 'nightly', 'Skylake-Server,vmx=on'),

@@ -7,7 +7,7 @@
  * Ends with a line `N passed, N failed`; guests that cannot be built count as one failure.
  */
 import { spawn } from 'node:child_process';
-import { createWriteStream, mkdirSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -33,7 +33,13 @@ function run(scenario) {
   const path = (file) => join(defaultOutput, file);
   const initrd = scenario.initrd ? scenario.initrd(path) : path(scenario.initramfs);
   const args = [...scenario.arguments, '-kernel', path(scenario.kernel ?? 'vmlinuz'), '-initrd', initrd];
-  args.push('-append', scenario.append, '-nographic', '-no-reboot');
+  args.push('-append', scenario.append, '-nographic');
+  if (!scenario.reboots) args.push('-no-reboot');
+  if (scenario.disk) {
+    writeFileSync(path(scenario.disk.file), '');
+    truncateSync(path(scenario.disk.file), scenario.disk.mebibytes * 2 ** 20);
+    args.push('-drive', `file=${path(scenario.disk.file)},format=raw,if=none,id=disk`);
+  }
   const child = spawn(process.execPath, [join(root, 'tools/workspace/nestvm.mjs'), 'run', ...args], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
   const log = createWriteStream(join(logs, `${scenario.name}.log`));
   return new Promise((done) => {
@@ -89,7 +95,12 @@ function chosen(values) {
 function built(queue) {
   try {
     const log = (line) => console.log(line);
-    buildGuests({ qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'), xen: queue.some(({ kernel }) => kernel === 'xen'), log });
+    buildGuests({
+      qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'),
+      xen: queue.some(({ kernel }) => kernel === 'xen'),
+      virtio: queue.some(({ initramfs }) => initramfs === 'virtio.cpio'),
+      log,
+    });
     return true;
   } catch (error) {
     console.log(`✗ the guests cannot be built on this machine (gcc and apt-get, with package lists, are needed): ${error.message}`);
