@@ -31,6 +31,6 @@ export const svmState = struct('svm', 1, {
   lastPause: u64,
   hostRflags: u32,
   pauseCount: u32,
-  /** 1 while an SMM handler runs that interrupted guest mode. */
+  /** `guestMode` of the guest that an SMM handler has interrupted, while that runs. */
   smmGuest: u32,
 });

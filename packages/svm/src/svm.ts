@@ -161,8 +161,8 @@ export class Svm implements Virtualization {
   leaveSmm(cpu: Vcpu): void {
     const { w } = cpu;
     if (w[SMM_GUEST] === 0) return;
+    w[GUEST_MODE] = w[SMM_GUEST]!;
     w[SMM_GUEST] = 0;
-    w[GUEST_MODE] = 1;
     this.context.mmu.enterGuest(this.context.space);
   }
 

@@ -1,3 +1,4 @@
+import type { Instruction } from '@nestvm/decoder';
 import { Cr0, Segment, Vector } from '@nestvm/isa';
 import { Shadow, updateMode } from '../mode.js';
 import { Outcome } from '../outcome.js';
@@ -121,8 +122,10 @@ export function enterSmm(cpu: Vcpu): void {
 }
 
 /** Returns from system-management mode: everything comes from the map; an impossible state shuts the CPU down as #UD-less hardware does. */
-export function leaveSmm(cpu: Vcpu): Outcome {
+export function leaveSmm(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const { w, h, memory } = cpu;
+  // A hypervisor that emulates SMM for its guest lives on this: the intercept comes before #UD.
+  if (cpu.intercepted('RSM', insn.length)) return Outcome.JUMPED;
   if (w[SMM] === 0) return cpu.raise(Vector.UD);
   const map = mapAddress(cpu);
   for (const [offset, at] of QUADS) {
