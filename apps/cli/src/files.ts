@@ -3,6 +3,9 @@ import { UsageError } from './errors.js';
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',
+  EADDRINUSE: 'the port is in use',
+  EADDRNOTAVAIL: 'no such address here',
+  ECONNREFUSED: 'nobody listens there',
   EACCES: 'permission denied',
   EISDIR: 'a directory, not a file',
   ENOTDIR: 'a part of the path is not a directory',
@@ -52,6 +55,12 @@ export class OutputFile {
 
   flush(): void {
     for (let at = 0; at < this.used; ) at += writeSync(this.descriptor, this.pending, at, this.used - at);
+  /** Writes through, without waiting for the end of a line. */
+  append(bytes: Uint8Array): void {
+    this.flush();
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.descriptor, bytes, at, bytes.length - at);
+  }
+
     this.used = 0;
   }
 

@@ -1,25 +1,35 @@
 import { randomFillSync } from 'node:crypto';
-import { type BlockBackend, OverlayDisk, VirtioBlock, type VirtioDevice, VirtioEntropy } from '@nestvm/devices/virtio';
+import { VirtioBlock, type VirtioDevice, VirtioEntropy, VirtioNetwork } from '@nestvm/devices/virtio';
+import type { Disk } from '@nestvm/disks';
 import type { VirtioConfig } from '@nestvm/machine';
-import { FileDisk } from './disk.js';
+import { openDisk } from './disk.js';
 import { UsageError } from './errors.js';
+import { NetworkParts } from './networks/parts.js';
 import type { RunOptions } from './options/config.js';
 import type { DriveSpec } from './options/drives.js';
+import { assertNetwork } from './options/networks.js';
 import type { VirtioSpec } from './options/virtio.js';
 
 /** The virtio devices of a run, and the files under them. */
 export class VirtioParts {
   readonly configs: VirtioConfig[] = [];
-  private readonly files: FileDisk[] = [];
+  private readonly disks: Disk[] = [];
+  private readonly networks = new NetworkParts();
+  private cards = 0;
   private options!: RunOptions;
 
   /** Opens what the options name; throws `UsageError`. What is open by then stays so until `close`. */
   create(options: RunOptions): void {
     this.options = options;
+    this.networks.create(options.networks);
     const used = new Set<string>();
     for (const spec of options.devices.virtio) {
       if (spec.kind === 'block') used.add(spec.drive);
       this.plug(spec);
+    }
+    for (const { netdev, mac } of options.networks.nics) {
+      const bus = this.defaultBus;
+      this.plug({ kind: 'network', netdev, bus, packed: false, multiqueue: false, queueSize: 256, ...(mac === undefined ? {} : { mac }) });
     }
     for (const drive of options.drives) {
       if (drive.plugged && !used.has(drive.id))
@@ -27,8 +37,14 @@ export class VirtioParts {
     }
   }
 
+  /** Opens the sockets of networks; rejects with `UsageError`. */
+  open(): Promise<void> {
+    return this.networks.open();
+  }
+
   close(): void {
-    for (const file of this.files) file.close();
+    for (const disk of this.disks) disk.close();
+    this.networks.close();
   }
 
   private get defaultBus(): 'pci' | 'mmio' {
@@ -49,6 +65,7 @@ export class VirtioParts {
   private createDevice(spec: VirtioSpec, name: string): VirtioDevice {
     const { packed } = spec;
     if (spec.kind === 'entropy') return new VirtioEntropy({ name, packed, fill: this.fill });
+    if (spec.kind === 'network') return this.createCard(spec, name);
     const drive = this.options.drives.find(({ id }) => id === spec.drive);
     if (drive === undefined)
       throw new UsageError(`-device virtio-blk,drive=${spec.drive}: no such drive; add -drive file=F,if=none,id=${spec.drive}`);
@@ -64,10 +81,29 @@ export class VirtioParts {
     });
   }
 
-  private openDisk({ option, path, readOnly, snapshot }: DriveSpec): BlockBackend {
-    const file = new FileDisk(option, path, readOnly || snapshot);
-    this.files.push(file);
-    return snapshot && !readOnly ? new OverlayDisk(file) : file;
+  private openDisk(drive: DriveSpec): Disk {
+    const disk = openDisk(drive);
+    this.disks.push(disk);
+    return disk;
+  }
+
+  private createCard(spec: Extract<VirtioSpec, { kind: 'network' }>, name: string): VirtioNetwork {
+    const { netdev, mtu, multiqueue, queueSize, packed } = spec;
+    const option = `-device virtio-net,netdev=${netdev}`;
+    assertNetwork(option, netdev, this.options.networks.networks);
+    const backend = this.networks.take(netdev);
+    if (!backend) throw new UsageError(`${option}: another card or a hub has this network; give each its own -netdev`);
+    const { sockets, cores, threads } = this.options.topology;
+    const mac = spec.mac === undefined ? Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56 + this.cards++) : parseMac(option, spec.mac);
+    return new VirtioNetwork({
+      name,
+      backend,
+      mac,
+      packed,
+      queueSize,
+      pairs: multiqueue ? Math.min(8, sockets * cores * threads) : 1,
+      ...(mtu === undefined ? {} : { mtu }),
+    });
   }
 
   /** Random bytes of the host; of a small generator while runs are to repeat. */
@@ -84,4 +120,11 @@ export class VirtioParts {
       }
     };
   }
+}
+
+function parseMac(option: string, text: string): Uint8Array {
+  const bytes = text.split(/[:-]/).map((part) => (/^[0-9a-f]{1,2}$/i.test(part) ? parseInt(part, 16) : 256));
+  if (bytes.length !== 6 || bytes.some((byte) => byte > 255) || bytes[0]! & 1)
+    throw new UsageError(`${option},mac=${text}: not the address of one card; write 52:54:00:12:34:56`);
+  return Uint8Array.from(bytes);
 }

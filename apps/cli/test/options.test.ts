@@ -97,6 +97,30 @@ describe('every option', () => {
     ['-name guest,process=x', { name: 'guest' }],
     ['-display none -vga none -net none -nic none -parallel none -monitor none -boot c -no-user-config -accel tcg', { warnings: [] }],
     ['-enable-kvm', { warnings: [expect.stringContaining('-enable-kvm')] }],
+    [
+      '-netdev user,id=n0,hostfwd=tcp::8080-:80,hostfwd=udp:127.0.0.1:53-10.0.2.15:53,net=10.1.0.0/16 -device virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01,mq=on',
+      {
+        networks: {
+          networks: [
+            {
+              kind: 'user',
+              id: 'n0',
+              net: '10.1.0.0/16',
+              forwards: [
+                { protocol: 'tcp', hostPort: 8080, guestPort: 80 },
+                { protocol: 'udp', hostAddress: '127.0.0.1', hostPort: 53, guestAddress: '10.0.2.15', guestPort: 53 },
+              ],
+            },
+          ],
+        },
+        devices: { virtio: [{ kind: 'network', netdev: 'n0', mac: '52:54:00:00:00:01', multiqueue: true }] },
+      },
+    ],
+    [
+      '-nic socket,listen=:1234,mac=52:54:00:00:00:02',
+      { networks: { networks: [{ kind: 'socket', end: 'listen', address: '127.0.0.1', port: 1234 }], nics: [{ netdev: 'nic0' }] } },
+    ],
+    ['-nic user -object filter-dump,id=f,netdev=nic0,file=x.pcap', { networks: { dumps: [{ netdev: 'nic0', path: 'x.pcap', mostBytes: 65_536 }] } }],
     ['-loadvm f', { loadSnapshot: 'f' }],
     ['-incoming tcp:0:4444', { incoming: 'tcp:0:4444' }],
     ['-monitor unix:m,server,nowait', { monitorSocket: 'unix:m' }],

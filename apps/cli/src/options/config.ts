@@ -9,6 +9,7 @@ import { type DriveSpec, parseDrives } from './drives.js';
 import { type LogItem, parseLog } from './log.js';
 import { parseNesting } from './nesting.js';
 import { last, type RawOptions } from './parse.js';
+import { type NetworkSpecs, parseNetworks } from './networks.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
 import { type ClockSpec, parseIcount, parseRtc, type RtcSpec } from './time.js';
 
@@ -35,6 +36,7 @@ export interface RunOptions {
   readonly devices: DeviceSpecs;
   readonly drives: readonly DriveSpec[];
   readonly clock: ClockSpec;
+  readonly networks: NetworkSpecs;
   readonly rtc: RtcSpec;
   readonly reboot: boolean;
   readonly shutdown: boolean;
@@ -88,6 +90,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     ...(debugConsole ? { debugConsole } : {}),
     devices,
     drives: parseDrives(raw),
+    networks: parseNetworks(raw),
     clock: parseIcount(last(raw, 'icount')),
     rtc: parseRtc(last(raw, 'rtc')),
     reboot: !raw.has('no-reboot'),
@@ -132,8 +135,7 @@ function acceptNone(raw: RawOptions, warnings: string[]): void {
   for (const [option, meaning] of [
     ['display', 'there is no display'],
     ['vga', 'there is no display'],
-    ['net', 'there is no network yet'],
-    ['nic', 'there is no network yet'],
+    ['net', 'networks are made with -netdev or -nic'],
     ['parallel', 'there is no parallel port'],
   ] as const) {
     const value = (raw.get(option) ?? []).find((v) => v !== 'none');

@@ -9,6 +9,8 @@ export interface DriveSpec {
   /** What names it on the command line, for messages. */
   readonly option: string;
   readonly path: string;
+  /** Absent: by its first bytes. */
+  readonly format?: 'raw' | 'qcow2';
   /** Plugged in by itself, as a virtio disk; else a `-device` names it. */
   readonly plugged: boolean;
   readonly readOnly: boolean;
@@ -44,8 +46,9 @@ function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec 
   assertKeys('-drive', values, KEYS);
   const path = values.get('file') ?? head;
   if (path === '') throw new UsageError(`${option}: a file is missing; write -drive file=FILE,format=raw,if=virtio`);
-  const format = values.get('format') ?? 'raw';
-  if (format !== 'raw') throw new UsageError(`${option}: format ${format} is not known; there is raw ('qemu-img convert -O raw' makes it)`);
+  const format = values.get('format');
+  if (format !== undefined && format !== 'raw' && format !== 'qcow2')
+    throw new UsageError(`${option}: format ${format} is not known; there are raw and qcow2 ('qemu-img convert -O qcow2' makes it)`);
   const bus = values.get('if') ?? 'virtio';
   if (bus !== 'virtio' && bus !== 'none') throw new UsageError(`${option}: if=${bus}: there are virtio and none`);
   if ((values.get('media') ?? 'disk') !== 'disk') throw new UsageError(`${option}: media=${values.get('media')}: there are only disks`);
@@ -57,6 +60,7 @@ function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec 
     id: values.get('id') ?? `drive${number}`,
     option,
     path,
+    ...(format === undefined ? {} : { format }),
     plugged: bus === 'virtio',
     readOnly: isOn('readonly') || isOn('read-only'),
     snapshot: snapshot || isOn('snapshot'),
@@ -67,9 +71,7 @@ function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec 
 
 /** Parses `-drive`, `-hda`, `-hdb` and `-snapshot`; throws `UsageError`. */
 export function parseDrives(raw: RawOptions): DriveSpec[] {
-  const short = ['hda', 'hdb'].flatMap((name) =>
-    (raw.get(name) ?? []).slice(-1).map((path) => `file=${path.replaceAll(',', ',,')},format=raw,if=virtio`),
-  );
+  const short = ['hda', 'hdb'].flatMap((name) => (raw.get(name) ?? []).slice(-1).map((path) => `file=${path.replaceAll(',', ',,')},if=virtio`));
   const drives = [...short, ...(raw.get('drive') ?? [])].map((text, number) => parseDrive(text, number, raw.has('snapshot')));
   drives.forEach(({ id }, i) => {
     if (drives.findIndex((drive) => drive.id === id) !== i) throw new UsageError(`-drive id=${id}: two disks have this name; give one another id`);

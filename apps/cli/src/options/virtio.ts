@@ -24,6 +24,7 @@ export type VirtioSpec = VirtioTransport &
         readonly writeCache?: boolean;
       }
     | { readonly kind: 'entropy' }
+    | CardSpec
   );
 
 interface VirtioRow {
@@ -47,9 +48,10 @@ const PCI_KEYS = [
 const MMIO_KEYS = ['id', 'packed'];
 const OWN_KEYS: Readonly<Record<string, readonly string[]>> = {
   blk: ['drive', 'serial', 'num-queues', 'queue-size', 'write-cache', 'bootindex', 'logical_block_size', 'physical_block_size'],
+  net: ['netdev', 'mac', 'mq', 'host_mtu', 'rx_queue_size', 'tx_queue_size', 'bootindex', 'mrg_rxbuf', 'csum', 'gso'],
   rng: ['rng', 'max-bytes', 'period'],
 };
-const WHAT: Readonly<Record<string, string>> = { blk: 'a disk on a -drive', rng: 'random bytes' };
+const WHAT: Readonly<Record<string, string>> = { blk: 'a disk on a -drive', net: 'a network card on a -netdev', rng: 'random bytes' };
 
 /** Virtio devices by name, with what may be said of them. */
 export const virtioDevices: Readonly<Record<string, VirtioRow>> = Object.fromEntries(
@@ -82,10 +84,38 @@ function parseTransport(name: string, values: Values): VirtioTransport {
   };
 }
 
+/** What a network card is told. */
+interface CardSpec {
+  readonly kind: 'network';
+  /** Id of its network. */
+  readonly netdev: string;
+  /** Ethernet address as text (default: one by the number of the card). */
+  readonly mac?: string;
+  readonly multiqueue: boolean;
+  readonly queueSize: number;
+  readonly mtu?: number;
+}
+
+function parseCard(name: string, values: Values): CardSpec {
+  const netdev = values.get('netdev');
+  if (netdev === undefined) throw new UsageError(`-device ${name}: netdev= is missing; write -netdev user,id=n0 -device ${name},netdev=n0`);
+  const mac = values.get('mac');
+  const mtu = values.get('host_mtu');
+  return {
+    kind: 'network',
+    netdev,
+    multiqueue: values.has('mq') && parseSwitch(`-device ${name},mq`, values.get('mq')!),
+    queueSize: parseInteger(`-device ${name},rx_queue_size`, values.get('rx_queue_size') ?? '256', 64, 1024),
+    ...(mac === undefined ? {} : { mac }),
+    ...(mtu === undefined ? {} : { mtu: parseInteger(`-device ${name},host_mtu`, mtu, 68, 65_535) }),
+  };
+}
+
 /** Parses a virtio device; throws `UsageError`. */
 export function parseVirtio(name: string, values: Values, _characters: ReadonlyMap<string, CharacterSpec>): VirtioSpec {
   const transport = parseTransport(name, values);
   if (name.startsWith('virtio-rng-')) return { ...transport, kind: 'entropy' };
+  if (name.startsWith('virtio-net-')) return { ...transport, ...parseCard(name, values) };
   const drive = values.get('drive');
   if (drive === undefined) throw new UsageError(`-device ${name}: drive= is missing; write -drive file=F,if=none,id=d0 -device ${name},drive=d0`);
   const serial = values.get('serial');

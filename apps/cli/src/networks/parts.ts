@@ -1,0 +1,87 @@
+import { DumpedNetwork, Hub, type Network, NetworkError, UserNetwork } from '@nestvm/networks';
+import { UsageError } from '../errors.js';
+import { OutputFile, reasonOf } from '../files.js';
+import type { NetworkSpec, NetworkSpecs } from '../options/networks.js';
+import { createNetworkHost } from './node-host.js';
+import { SocketCable } from './socket-cable.js';
+
+/** The networks of a run, by their ids. */
+export class NetworkParts {
+  private readonly networks = new Map<string, Network>();
+  private readonly openers: (() => Promise<void>)[] = [];
+  private readonly files: OutputFile[] = [];
+  private readonly hubs = new Map<number, Hub>();
+
+  /** Makes the networks; throws `UsageError`. Their sockets are opened by `open`. */
+  create(specs: NetworkSpecs): void {
+    for (const spec of specs.networks) this.networks.set(spec.id, this.dumped(spec, specs));
+    for (const spec of specs.networks) {
+      if (spec.kind !== 'hubport' || spec.netdev === undefined) continue;
+      this.hub(spec.hub).connect(this.networks.get(spec.netdev)!);
+      this.networks.delete(spec.netdev);
+    }
+  }
+
+  /** Takes a network for a card; undefined when there is none, or another card has it. */
+  take(id: string): Network | undefined {
+    const network = this.networks.get(id);
+    this.networks.delete(id);
+    if (network) this.taken.push(network);
+    return network;
+  }
+
+  /** Opens sockets; rejects with `UsageError`. */
+  async open(): Promise<void> {
+    for (const open of this.openers) await open();
+  }
+
+  close(): void {
+    for (const network of [...this.networks.values(), ...this.taken]) network.close();
+    for (const file of this.files) file.close();
+  }
+
+  private readonly taken: Network[] = [];
+
+  private dumped(spec: NetworkSpec, specs: NetworkSpecs): Network {
+    let network = this.plain(spec);
+    for (const { netdev, path, mostBytes } of specs.dumps) {
+      if (netdev !== spec.id) continue;
+      const file = new OutputFile('-object filter-dump', path);
+      this.files.push(file);
+      network = new DumpedNetwork(network, { write: (bytes) => file.append(bytes), now: () => Date.now() * 1000, mostBytes });
+    }
+    return network;
+  }
+
+  private plain(spec: NetworkSpec): Network {
+    if (spec.kind === 'hubport') return this.hub(spec.hub).port();
+    if (spec.kind === 'socket') {
+      const cable = new SocketCable(spec.option, { kind: spec.end, address: spec.address, port: spec.port });
+      this.openers.push(() => cable.open());
+      return cable;
+    }
+    try {
+      const network = new UserNetwork({ ...spec, host: createNetworkHost() });
+      this.openers.push(() => openUser(network, spec.option));
+      return network;
+    } catch (error) {
+      if (error instanceof NetworkError) throw new UsageError(`${spec.option}: ${error.message}`);
+      throw error;
+    }
+  }
+
+  private hub(number: number): Hub {
+    let hub = this.hubs.get(number);
+    if (!hub) this.hubs.set(number, (hub = new Hub()));
+    return hub;
+  }
+}
+
+async function openUser(network: UserNetwork, option: string): Promise<void> {
+  try {
+    await network.open();
+  } catch (error) {
+    const { port } = error as { port?: number };
+    throw new UsageError(`${option}: hostfwd${port === undefined ? '' : ` on port ${port}`}: ${reasonOf(error)}; choose another port`);
+  }
+}

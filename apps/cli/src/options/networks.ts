@@ -1,0 +1,138 @@
+import type { HostForward } from '@nestvm/networks';
+import { UsageError } from '../errors.js';
+import type { RawOptions } from './parse.js';
+import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
+
+/** A network of `-netdev` or `-nic`. */
+export type NetworkSpec = { readonly id: string; readonly option: string } & (
+  | {
+      readonly kind: 'user';
+      readonly net?: string;
+      readonly restrict: boolean;
+      readonly hostName?: string;
+      readonly forwards: readonly HostForward[];
+    }
+  | { readonly kind: 'socket'; readonly end: 'listen' | 'connect'; readonly address: string; readonly port: number }
+  | { readonly kind: 'hubport'; readonly hub: number; readonly netdev?: string }
+);
+
+/** `-object filter-dump`. */
+export interface DumpSpec {
+  readonly id: string;
+  readonly netdev: string;
+  readonly path: string;
+  readonly mostBytes: number;
+}
+
+/** A card that `-nic` plugs in. */
+export interface NicSpec {
+  readonly netdev: string;
+  readonly mac?: string;
+}
+
+/** All about networks on the command line. */
+export interface NetworkSpecs {
+  readonly networks: readonly NetworkSpec[];
+  readonly nics: readonly NicSpec[];
+  readonly dumps: readonly DumpSpec[];
+}
+
+type Values = ReadonlyMap<string, string>;
+
+/** `tcp:[hostaddr]:hostport-[guestaddr]:guestport`. */
+function parseForward(text: string): HostForward {
+  const match = /^(?:(tcp|udp):)?([\d.]*):(\d+)-([\d.]*):(\d+)$/.exec(text);
+  if (!match) throw new UsageError(`hostfwd=${text}: not a rule; write hostfwd=tcp::8080-:80 (tcp|udp:[HOST-ADDRESS]:PORT-[GUEST-ADDRESS]:PORT)`);
+  const [, protocol = 'tcp', hostAddress, hostPort, guestAddress, guestPort] = match;
+  return {
+    protocol: protocol as 'tcp' | 'udp',
+    ...(hostAddress ? { hostAddress } : {}),
+    hostPort: parseInteger('hostfwd', hostPort!, 0, 65_535),
+    ...(guestAddress ? { guestAddress } : {}),
+    guestPort: parseInteger('hostfwd', guestPort!, 1, 65_535),
+  };
+}
+
+function parseSocket(option: string, values: Values): { end: 'listen' | 'connect'; address: string; port: number } {
+  const end = values.has('listen') ? 'listen' : 'connect';
+  const place = values.get(end);
+  const match = /^([^:]*):(\d+)$/.exec(place ?? '');
+  if (!match || values.has('listen') === values.has('connect'))
+    throw new UsageError(`${option}: which end of the cable is missing; write listen=:1234 or connect=127.0.0.1:1234`);
+  return { end, address: match[1] || '127.0.0.1', port: parseInteger(option, match[2]!, 0, 65_535) };
+}
+
+function parseNetwork(kind: string, id: string, option: string, text: string, values: Values): NetworkSpec {
+  const without = new Map([...values].filter(([key]) => key !== 'id' && key !== 'model' && key !== 'mac' && key !== 'netdev'));
+  switch (kind) {
+    case 'user': {
+      assertKeys(option, without, ['net', 'restrict', 'hostname', 'hostfwd', 'host', 'dns', 'ipv4', 'ipv6', 'dhcpstart']);
+      for (const key of ['host', 'dns', 'dhcpstart'])
+        if (values.has(key)) throw new UsageError(`${option}: ${key}= cannot be chosen: the host is address 2 of net=, DNS 3, guests start at 15`);
+      const net = values.get('net');
+      const hostName = values.get('hostname');
+      const forwards = splitCommas(text).flatMap((part) => (part.startsWith('hostfwd=') ? [parseForward(part.slice('hostfwd='.length))] : []));
+      const restrict = values.has('restrict') && parseSwitch(`${option} restrict`, values.get('restrict')!);
+      return { kind, id, option, restrict, forwards, ...(net === undefined ? {} : { net }), ...(hostName === undefined ? {} : { hostName }) };
+    }
+    case 'socket':
+      assertKeys(option, without, ['listen', 'connect']);
+      return { kind, id, option, ...parseSocket(option, values) };
+    case 'hubport': {
+      assertKeys(option, without, ['hubid']);
+      const netdev = values.get('netdev');
+      return { kind, id, option, hub: parseInteger(`${option} hubid`, values.get('hubid') ?? '0', 0, 255), ...(netdev ? { netdev } : {}) };
+    }
+    default:
+      throw new UsageError(`${option}: no such network; there are user, socket, hubport`);
+  }
+}
+
+function parseNic(text: string, number: number): { network: NetworkSpec; nic: NicSpec } {
+  const { head, values } = parseProperties(text);
+  const model = values.get('model') ?? 'virtio-net-pci';
+  if (!/^virtio(-net-pci)?$/.test(model)) throw new UsageError(`-nic model=${model}: there is virtio-net-pci`);
+  const id = values.get('id') ?? `nic${number}`;
+  const mac = values.get('mac');
+  return { network: parseNetwork(head || 'user', id, `-nic ${head}`, text, values), nic: { netdev: id, ...(mac === undefined ? {} : { mac }) } };
+}
+
+function parseNetdev(text: string): NetworkSpec {
+  const { head, values } = parseProperties(text);
+  const id = values.get('id');
+  if (id === undefined) throw new UsageError(`-netdev ${text}: an id is missing; write -netdev ${head || 'user'},id=n0`);
+  return parseNetwork(head, id, `-netdev ${head},id=${id}`, text, values);
+}
+
+function parseDump(text: string): DumpSpec | undefined {
+  const { head, values } = parseProperties(text);
+  // Where random bytes come from is not chosen here.
+  if (/^rng-(random|builtin|egd)$/.test(head)) return undefined;
+  if (head !== 'filter-dump') throw new UsageError(`-object ${head}: no such object; there is filter-dump`);
+  assertKeys('-object filter-dump', values, ['id', 'netdev', 'file', 'maxlen', 'queue', 'status']);
+  const [id, netdev, path] = [values.get('id'), values.get('netdev'), values.get('file')];
+  if (!id || !netdev || !path) throw new UsageError(`-object ${text}: write -object filter-dump,id=f0,netdev=n0,file=F.pcap`);
+  return { id, netdev, path, mostBytes: parseInteger('-object filter-dump,maxlen', values.get('maxlen') ?? '65536', 64, 2 ** 20) };
+}
+
+/** Parses `-netdev`, `-nic` and `-object`; throws `UsageError`. */
+export function parseNetworks(raw: RawOptions): NetworkSpecs {
+  const nics = [...(raw.get('nic') ?? [])].filter((text) => text !== 'none').map((text, number) => parseNic(text, number));
+  const networks = [...(raw.get('netdev') ?? []).map((text) => parseNetdev(text)), ...nics.map(({ network }) => network)];
+  const dumps = (raw.get('object') ?? []).flatMap((text) => parseDump(text) ?? []);
+  const ids = networks.map(({ id }) => id);
+  const twice = ids.find((id, i) => ids.indexOf(id) !== i);
+  if (twice !== undefined) throw new UsageError(`-netdev id=${twice}: two networks have this name; give one another id`);
+  for (const { id, netdev } of dumps) assertNetwork(`-object filter-dump,id=${id}`, netdev, networks);
+  for (const network of networks) if (network.kind === 'hubport' && network.netdev) assertNetwork(network.option, network.netdev, networks);
+  return { networks, dumps, nics: nics.map(({ nic }) => nic) };
+}
+
+/** Throws unless a network has this name. */
+export function assertNetwork(option: string, id: string, networks: readonly NetworkSpec[]): void {
+  if (networks.some((network) => network.id === id)) return;
+  const known = networks.map((network) => network.id);
+  throw new UsageError(
+    `${option}: no -netdev has the id '${id}'; ${known.length > 0 ? `there are ${known.join(', ')}` : `add -netdev user,id=${id}`}`,
+  );
+}
