@@ -22,6 +22,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const virtio = new VirtioParts();
   try {
     virtio.create(options);
+    await virtio.open();
     const machine = createFrom(options, outputs, virtio);
     if (options.log.length > 0) startLog(options, machine, outputs);
     const watch = options.levels ? new LevelWatch(machine, levelLine, () => performance.now()) : undefined;
