@@ -25,7 +25,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 export const defaultOutput = resolve(here, '../../build/guests');
 
 /** Drivers in virtio.cpio, whose `disks` program loads them. */
-const VIRTIO_MODULES = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio-rng', 'virtio_console'];
+const VIRTIO_MODULES = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_net', 'virtio-rng', 'virtio_console'];
 
 function busyboxApplets(busybox) {
   try {
@@ -51,6 +51,7 @@ export function buildInitramfs({ busybox, programs, modules = [], guest, files =
   for (const { name, path } of programs) archive.file(`bin/${name}`, readFileSync(path), 0o755);
   archive.file('bin/levels', readFileSync(join(here, 'levels.sh')), 0o755);
   archive.file('bin/disks', readFileSync(join(here, 'disks.sh')), 0o755);
+  archive.file('bin/net', readFileSync(join(here, 'net.sh')), 0o755);
   for (const { name, path } of modules) archive.file(`lib/modules/${name}`, readFileSync(path));
   if (modules.length > 0) archive.file('lib/modules/order', `${modules.map(({ name }) => name).join('\n')}\n`);
   for (const { name, path, mode = 0o644 } of files) archive.file(name, readFileSync(path), mode);
