@@ -1,7 +1,7 @@
 import type { Texts } from './image.js';
 import { interruptsText } from './interrupts.js';
 import { Layout, Variable } from './layout.js';
-import { type Levels, programs } from './programs.js';
+import { countText, type Levels, programs } from './programs.js';
 
 /** What a program of levels is told apart by: CPUID leaf 0x40000000, "NestvmEmbed" in EBX, ECX, EDX. */
 const SIGNATURE = { ebx: 0x7473654e, ecx: 0x6d456d76, edx: 0x00646562 } as const;
@@ -197,7 +197,19 @@ report:
 `;
 }
 
-function main(texts: Texts, { last, call }: Levels): string {
+/** After its guest the first level, now without a guest, counts on. */
+const countOn = (texts: Texts): string => `
+  cmp qword ptr [${Variable.LEVEL}], 1
+  jne .over
+  call hv_off
+  call prefix
+  ${texts.say('hypervisor: off')}
+  call newline
+  ${countText(texts)}
+.over:
+`;
+
+function main(texts: Texts, { last, call, program }: Levels): string {
   return `
 main:
   call find_level
@@ -231,9 +243,10 @@ main:
   ${texts.say(' has ended')}
   call newline
   inc qword ptr [${Variable.STARTS}]
-  cmp qword ptr [${Variable.STARTS}], 2
+  cmp qword ptr [${Variable.STARTS}], ${program === 'count' ? 1 : 2}
   jb .again
   call report
+  ${program === 'count' ? countOn(texts) : ''}
   xor eax, eax
 .finish:
   cmp qword ptr [${Variable.LEVEL}], 1

@@ -1,8 +1,11 @@
 import type { Texts } from './image.js';
 import { Variable } from './layout.js';
 
-/** What the last level does: print and end; or cause so many exits of two kinds, for timing. */
-export type ProgramName = 'hello' | 'exits';
+/**
+ * What the last level does: print and end; or cause so many exits of two kinds, for timing; or count timer interrupts and end, after which the first level
+ * turns its extension off and counts on.
+ */
+export type ProgramName = 'hello' | 'exits' | 'count';
 
 /** How levels are made. */
 export interface LevelOptions {
@@ -103,5 +106,41 @@ leaf:
 `;
 }
 
+/** Every so many timer interrupts `count` prints a line; a power of two. */
+const TICKS_A_LINE = 4;
+const LINES = 12;
+
+/** Prints a line for each TICKS_A_LINE timer interrupts, LINES of them, and goes on with interrupts off. */
+export const countText = (texts: Texts): string => `
+  xor r13d, r13d
+  mov qword ptr [${Variable.TICKS}], 0
+  sti
+.tick:
+  hlt
+  mov rax, [${Variable.TICKS}]
+  shr rax, ${Math.log2(TICKS_A_LINE)}
+  cmp rax, r13
+  je .tick
+  mov r13, rax
+  call prefix
+  ${texts.say('counts ')}
+  mov rax, r13
+  call putdec
+  call newline
+  cmp r13d, ${LINES}
+  jb .tick
+  cli
+`;
+
+function counting(texts: Texts, { call }: Levels): string {
+  return `
+leaf:
+  call set_up_ticks
+  ${countText(texts)}
+  mov eax, 1
+  ${call}
+`;
+}
+
 /** The programs by name: each begins at the label `leaf`. */
-export const programs: Readonly<Record<ProgramName, (texts: Texts, levels: Levels) => string>> = { hello, exits };
+export const programs: Readonly<Record<ProgramName, (texts: Texts, levels: Levels) => string>> = { hello, exits, count: counting };

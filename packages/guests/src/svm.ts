@@ -50,6 +50,12 @@ hv_init:                          ; eax: 0, or 1 where there is no SVM with nest
 .absent:
   mov eax, 1
   ret
+hv_off:
+  mov ecx, ${Msr.EFER}
+  rdmsr
+  and eax, ${~EFER_SVME}
+  wrmsr
+  ret
 `;
 
 const segment = (at: number, selector: number, attributes: number, limit: number): string =>

@@ -96,6 +96,19 @@ hv_init:                          ; eax: 0, or 1 where there is no VMX with EPT
 .absent:
   mov eax, 1
   ret
+hv_off:                           ; gives the guest's memory up, and leaves VMX operation
+  mov rdi, ${Layout.NESTED_01}
+  mov ecx, 512
+  xor eax, eax
+  rep stosq
+  push ${Layout.CONTROL_01}
+  vmclear qword ptr [rsp]
+  pop rax
+  vmxoff
+  mov rax, cr4
+  and rax, ${~CR4_VMXE}
+  mov cr4, rax
+  ret
 adjust:                           ; ecx: capability MSR, eax: what is wanted → eax: with the bits that must be set, without those that must not
   push rdx
   mov r8d, eax

@@ -50,6 +50,21 @@ describe.each(vendors)('$name', ({ image, cpus }) => {
     expect(reported(lines, 2)).toMatchObject({ cpuid: 6, call: 2 });
   });
 
+  it('counts in L2, turns its extension off, and counts in L1', { timeout: TIMEOUT }, async () => {
+    const { outcome, lines, failedEntries } = await runGuest(image({ levels: 2, program: 'count' }), cpus[0] as string);
+    const counts = (level: number): string[] => Array.from({ length: 12 }, (_, i) => `[L${level}] counts ${i + 1}`);
+    expect(shape(lines)).toEqual([
+      '[L1] hypervisor: on',
+      '[L1] starts L2',
+      ...counts(2),
+      '[L1] L2 has ended',
+      '[L1] exits',
+      '[L1] hypervisor: off',
+      ...counts(1),
+    ]);
+    expect([outcome, failedEntries]).toEqual([SUCCESS, 0]);
+  });
+
   it.each([8, 10, 11, 12])('timer interrupts at other places: 2^%i ns for an instruction', { timeout: TIMEOUT }, async (shift) => {
     const { outcome, lines } = await runGuest(image(), cpus[0] as string, { shift });
     expect(shape(lines)).toEqual(levelLines(1, 3));
