@@ -26,15 +26,17 @@ export interface DemoOutput {
 }
 
 /** Status that isa-debug-exit makes of the guest's 0. */
-const SUCCESS = 1;
+export const SUCCESS = 1;
 const COLOURS = ['', '\x1b[36m', '\x1b[33m', '\x1b[32m', '\x1b[35m'];
 const LINE = /^\[L(\d)\] (.*)$/;
 
 /** Puts a guest's lines on the terminal as they come: time, VM entries so far, and the text indented by its level. */
-class LiveLines {
+export class LiveLines {
   private line = '';
   private readonly startMs = performance.now();
   machine: Machine | undefined;
+  /** Told each line as the guest printed it. */
+  onLine: (line: string) => void = () => {};
 
   constructor(private readonly output: DemoOutput) {}
 
@@ -48,6 +50,7 @@ class LiveLines {
   }
 
   private end(): void {
+    this.onLine(this.line);
     const match = LINE.exec(this.line);
     const level = match === null ? 0 : Number(match[1]);
     const text = match === null ? this.line : `${'    '.repeat(level - 1)}L${level}  ${match[2]}`;

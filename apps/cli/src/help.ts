@@ -8,7 +8,7 @@ import { optionRows } from './options/table.js';
 export const overview = `nestvm: an x86-64 machine in TypeScript
 
   nestvm run OPTIONS       start a guest; 'nestvm run -help' lists the options
-  nestvm demo [NAME]       show nested guests on VMX and SVM; 'demo debian' boots a Debian kernel to a shell
+  nestvm demo [NAME]       show nested guests on VMX and SVM, and snapshots; 'demo debian' boots a Debian kernel to a shell
   nestvm models            list CPU models; 'nestvm models MODEL' shows one
   nestvm machines          list boards
   nestvm version           print the version

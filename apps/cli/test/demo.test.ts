@@ -15,6 +15,15 @@ it('demo shows three levels on both vendors, and ends with status 0', { timeout:
   expect(status).toBe(0);
 });
 
+it('demo snapshot: refused while L2 runs, then saved, and a second process goes on', { timeout: TIMEOUT }, async () => {
+  const { status, out, err } = await nestvm('demo', 'snapshot');
+  expect(err).toBe('');
+  expect(out).toMatch(/L2 {2}counts 4\n {2}savevm: cannot save this machine: a nested guest \(L2\) is active[^]*resident[^]*VMRESUME/);
+  expect(out.indexOf('L2 has ended')).toBeLessThan(out.indexOf('savevm: saved'));
+  expect(out.slice(out.indexOf('savevm: saved'))).toMatch(/L1 {2}counts 5\n[^]*L1 {2}counts 12\n {2}the second process counted to the end/);
+  expect(status).toBe(0);
+});
+
 it('demo kernel runs without nesting', { timeout: TIMEOUT }, async () => {
   const { status, out } = await nestvm('demo', 'kernel');
   expect(out).toContain('timer ticks: 20');
