@@ -1,0 +1,132 @@
+/** Plays for `pnpm test:guests`: snapshots and migrations of real guests, and when they are refused. */
+import { createHash } from 'node:crypto';
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { check, debian, Guest, pause, scratch } from './player.mjs';
+
+const PROMPT = 'nestvm# ';
+/** Guest time by instructions and no sleeping: the same run on a busy host, and L2's boot at the engine's full speed. */
+const COUNTED = ['-icount', 'shift=0,sleep=off'];
+const LOAD_KVM =
+  'for m in $(cat /lib/modules/order); do case $m in kvm_intel.ko) grep -qw vmx /proc/cpuinfo || continue;; kvm_amd.ko) grep -qw svm /proc/cpuinfo || continue;; esac; insmod /lib/modules/$m; done';
+/** L2's console is a pipe and a file, so that L1's shell stays free. */
+const START_L2 =
+  'rm -f /tmp/in /tmp/out; mkfifo /tmp/in; (tkvm -m 96 -k /guest/vmlinuz -i /guest/initrd.cpio -a "console=ttyS0 quiet cryptomgr.notests nestvm.fin=reset" </tmp/in >/tmp/out 2>&1; echo "status $?" >/tmp/status) & exec 3>/tmp/in';
+
+async function refused(guest, file, count) {
+  for (let i = 0; i < count; i++) {
+    await pause(Math.random() * 60);
+    const answer = await guest.ask(`savevm ${file}`);
+    check(
+      /cannot save this machine: a nested guest \(L2\) is active[^]*(executing|resident|parked)/.test(answer),
+      `attempt ${i} was not refused: ${answer}`,
+    );
+    check(!existsSync(file), `attempt ${i} left a file`);
+  }
+  const answer = await guest.ask(`migrate unix:${file}.socket`);
+  check(/a nested guest \(L2\) is active/.test(answer), `migrate was not refused: ${answer}`);
+}
+
+/** Saves, and lets a second process go on with it. */
+async function saveAndContinue(guest, name, folder, args) {
+  const file = join(folder, `${name}.snapshot`);
+  await guest.shell('n=$((n+1)); echo saved-here');
+  const answer = await guest.ask(`savevm ${file}`);
+  check(answer.includes('saved to'), `savevm was refused: ${answer}`);
+  const second = new Guest(`${name}-loaded`, folder, [...args, '-loadvm', file]);
+  const seen = await second.shell('echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8');
+  const same = await guest.shell('echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8');
+  const facts = (text) =>
+    text
+      .split('\n')
+      .filter((line) => /^(n=\d|[0-9a-f]{8}$)/.test(line))
+      .join(' ');
+  check(facts(seen).length > 10 && facts(seen) === facts(same), `the loaded machine says "${facts(seen)}", the saved one "${facts(same)}"`);
+  rmSync(file);
+  return second;
+}
+
+/** An L1 with KVM: saved before any L2, refused while one runs or idles, saved when it has ended or its monitor was killed. */
+export async function rule(name, cpu, { attempts, report }) {
+  const folder = scratch();
+  const args = debian('nested.cpio', 'nestvm.fin=poweroff', '--nested', '-cpu', cpu, '-m', '512M', ...COUNTED);
+  const guest = new Guest(name, folder, args);
+  const file = join(folder, 'refused.snapshot');
+  const others = [];
+  try {
+    await guest.waitFor(PROMPT);
+    const loaded = await guest.shell(LOAD_KVM);
+    check(!/can't insert|failed/.test(loaded), `KVM was not loaded: ${loaded}`);
+    others.push(await saveAndContinue(guest, `${name}-configured`, folder, args));
+    report('KVM loaded, no L2: saved, and goes on in a second process');
+    await others[0].kill();
+    await guest.shell(START_L2);
+    await guest.shell('until grep -q Linux /tmp/out || grep -q NESTVM /tmp/out || [ -s /tmp/out ]; do sleep 0.05; done');
+    await refused(guest, file, Math.ceil(attempts / 2));
+    report(`L2 boots: refused ${Math.ceil(attempts / 2)} times`);
+    await guest.shell('until grep -q NESTVM-GUEST-READY /tmp/out; do sleep 0.2; done', { minutes: 30 });
+    await refused(guest, file, Math.ceil(attempts / 2));
+    report(`L2 idles: refused ${Math.ceil(attempts / 2)} times: ${(await guest.ask('info nested')).split('\n').slice(1, 3).join(' ')}`);
+    await guest.shell("echo 'reboot -f' >&3; until [ -e /tmp/status ]; do sleep 0.05; done; cat /tmp/status", { minutes: 30 });
+    await guest.shell('sleep 1.2');
+    others.push(await saveAndContinue(guest, `${name}-ended`, folder, args));
+    report('L2 has ended: saved, and goes on in a second process');
+    await others[1].kill();
+    await guest.shell(`rm -f /tmp/status; ${START_L2}`);
+    await guest.shell('until [ -s /tmp/out ]; do sleep 0.05; done');
+    await refused(guest, file, 3);
+    await guest.shell('kill -9 $(pidof tkvm); until [ -e /tmp/status ]; do sleep 0.05; done; sleep 1.2');
+    others.push(await saveAndContinue(guest, `${name}-killed`, folder, args));
+    report('the monitor of L2 was killed: saved, and goes on in a second process');
+  } finally {
+    await Promise.all([guest, ...others].map((one) => one.kill()));
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Counts on the console and into a file, ten times a second. */
+const COUNT =
+  '(i=0; while :; do echo "tick $i"; echo $i >>/tmp/file; i=$((i+1)); sleep 0.1; done) & (while :; do sha256sum /tmp/file >/dev/null; done) & true';
+
+const ticksOf = (text) => [...text.matchAll(/tick (\d+)\r?$/gm)].map((match) => Number(match[1]));
+
+/** A guest under load moves from process to process: no tick and no byte is lost. */
+export async function moves(name, machine, { hops, report }) {
+  const folder = scratch();
+  const args = debian('initrd.cpio', '', ...machine);
+  let here = new Guest(name, folder, args);
+  let console_ = '';
+  const downtimes = [];
+  try {
+    await here.waitFor(PROMPT);
+    await here.shell(COUNT);
+    for (let hop = 1; hop <= hops; hop++) {
+      const address = `unix:${join(folder, `hop${hop}`)}`;
+      const there = new Guest(`${name}-${hop}`, folder, [...args, '-incoming', address]);
+      await there.ask('info status');
+      const answer = await here.ask(`migrate ${address}`);
+      check(answer.includes('migrated to'), `hop ${hop}: ${answer}`);
+      downtimes.push(Number(/downtime: (\d+) ms/.exec(answer)?.[1]));
+      await there.waitFor(/tick \d+/);
+      await here.kill();
+      console_ += here.output;
+      here = there;
+    }
+    const last = await here.shell('kill %1 %2; sha256sum /tmp/file; wc -l </tmp/file');
+    console_ += here.output;
+    const ticks = ticksOf(console_);
+    const wrong = ticks.findIndex((tick, i) => tick !== i);
+    check(ticks.length > hops && wrong < 0, `tick ${wrong} of ${ticks.length} on the console is ${ticks[wrong]}`);
+    const lines = Number(/^\s*(\d+)$/m.exec(last.slice(last.indexOf('/tmp/file\n', last.indexOf('  /tmp/file'))))?.[1]);
+    const expected = createHash('sha256')
+      .update(Array.from({ length: lines }, (_, i) => `${i}\n`).join(''))
+      .digest('hex');
+    check(lines >= ticks.length - 1 && last.includes(expected), `the file of ${lines} lines has another hash than ${expected}: ${last}`);
+    report(
+      `${hops} hops, ${ticks.length} ticks without a gap, downtime ${downtimes.toSorted((a, b) => a - b)[hops >> 1]} ms (median), ${Math.max(...downtimes)} ms (most)`,
+    );
+  } finally {
+    await here.kill();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,170 @@
+/** A guest on the emulator that a script plays with: types on its console, waits for lines, talks to the monitor. */
+import { spawn } from 'node:child_process';
+import { createWriteStream, mkdirSync, mkdtempSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { defaultOutput } from './build.mjs';
+
+const root = resolve(fileURLToPath(new URL('../../', import.meta.url)));
+export const logs = join(defaultOutput, 'logs');
+const PROMPT = '(nestvm) ';
+
+export const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+/** A folder for sockets and snapshots of one scenario. */
+export const scratch = () => mkdtempSync(join(tmpdir(), 'nestvm-guests-'));
+
+/** A monitor on a unix socket: `ask(line)` resolves to what is printed up to the next prompt. */
+export class Monitor {
+  #text = '';
+  #told = () => {};
+
+  static open(path) {
+    return new Promise((done, fail) => {
+      const socket = connect(path);
+      socket.once('error', fail);
+      socket.once('connect', () => {
+        const monitor = new Monitor(socket);
+        void monitor.#prompt().then(() => done(monitor), fail);
+      });
+    });
+  }
+
+  constructor(socket) {
+    this.socket = socket;
+    socket.on('data', (data) => {
+      this.#text += String(data);
+      this.#told();
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.closed = true;
+      this.#told();
+    });
+  }
+
+  ask(line) {
+    this.socket.write(`${line}\n`);
+    return this.#prompt();
+  }
+
+  async #prompt() {
+    while (!this.#text.endsWith(PROMPT)) {
+      if (this.closed) throw new Error(`the monitor has gone after: ${this.#text}`);
+      await new Promise((told) => {
+        this.#told = told;
+      });
+    }
+    const answer = this.#text.slice(0, -PROMPT.length).replaceAll('\r', '');
+    this.#text = '';
+    return answer;
+  }
+}
+
+/** One process of the emulator. */
+export class Guest {
+  /** What runs a guest: the launcher of the checkout, or a bundle of it. */
+  static program = join(root, 'tools/workspace/nestvm.mjs');
+  output = '';
+  ending = undefined;
+  #told = new Set();
+
+  /** `name` names the log; `folder` is where the monitor's socket is made. */
+  constructor(name, folder, args) {
+    this.name = name;
+    this.path = join(folder, `${name}.monitor`);
+    mkdirSync(logs, { recursive: true });
+    const log = createWriteStream(join(logs, `${name}.log`));
+    const command = [Guest.program, 'run', ...args, '-monitor', `unix:${this.path}`, '-serial', 'stdio', '-display', 'none'];
+    // Detached: a group of its own, so that a kill takes the launcher and the emulator together.
+    this.child = spawn(process.execPath, [...command, '-no-reboot'], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    this.child.stdin.on('error', () => {});
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream.on('data', (data) => {
+        this.output += data;
+        log.write(data);
+        this.#tell();
+      });
+    }
+    this.ended = new Promise((done) =>
+      this.child.on('close', (status, signal) => {
+        this.ending = signal ?? status;
+        log.end();
+        this.#tell();
+        done(this.ending);
+      }),
+    );
+  }
+
+  #tell() {
+    for (const look of this.#told) look();
+  }
+
+  /** Resolves to the match, once the console has `pattern` after the place `from`. */
+  waitFor(pattern, { minutes = 10, from = 0 } = {}) {
+    return new Promise((done, fail) => {
+      const finish = (settle, value) => {
+        clearTimeout(timer);
+        this.#told.delete(look);
+        settle(value);
+      };
+      const look = () => {
+        const rest = this.output.slice(from);
+        const match = typeof pattern === 'string' ? (rest.includes(pattern) ? [pattern] : null) : pattern.exec(rest);
+        if (match) finish(done, match);
+        else if (this.ending !== undefined) finish(fail, new Error(`${this.name} ended (${this.ending}) before ${pattern}`));
+      };
+      const timer = setTimeout(() => finish(fail, new Error(`${this.name}: no ${pattern} in ${minutes} minutes`)), minutes * 60_000);
+      this.#told.add(look);
+      look();
+    });
+  }
+
+  type(text) {
+    this.child.stdin.write(text);
+  }
+
+  /** Types a line at the shell, and resolves to what it has printed when the shell is back. */
+  async shell(line, { minutes = 10 } = {}) {
+    const mark = `done-${Math.floor(performance.now() * 1000)}`;
+    const from = this.output.length;
+    // The quotes keep the echo of the line from matching.
+    this.type(`${line}; echo ${mark.slice(0, 4)}''${mark.slice(4)}\n`);
+    await this.waitFor(mark, { minutes, from });
+    return this.output.slice(from).replaceAll('\r', '');
+  }
+
+  /** One command on a monitor connection that stays open. */
+  async ask(line) {
+    while (!this.monitor) {
+      this.monitor = await Monitor.open(this.path).catch(() => undefined);
+      if (this.ending !== undefined) throw new Error(`${this.name} ended (${this.ending}): ${this.output.slice(-500)}`);
+      if (!this.monitor) await pause(50);
+    }
+    return this.monitor.ask(line);
+  }
+
+  /** kill -9, whole. */
+  async kill() {
+    if (this.ending !== undefined) return;
+    process.kill(-this.child.pid, 'SIGKILL');
+    await this.ended;
+  }
+}
+
+/** Options that start Debian's kernel with an initramfs of ours. */
+export const debian = (initramfs, append, ...args) => [
+  ...args,
+  '-kernel',
+  join(defaultOutput, 'vmlinuz'),
+  '-initrd',
+  join(defaultOutput, initramfs),
+  '-append',
+  ['console=ttyS0 quiet cryptomgr.notests', append].join(' '),
+];
+
+export function check(condition, message) {
+  if (!condition) throw new Error(message);
+}
