@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { UsageError } from './errors.js';
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -24,6 +24,15 @@ export function readInput(option: string, path: string): Uint8Array {
     return readFileSync(path);
   } catch (error) {
     throw new UsageError(`${option} ${path}: ${reasonOf(error)}; check the path`);
+  }
+}
+
+/** Writes a whole file; throws `UsageError`. */
+export function writeBytes(option: string, path: string, bytes: Uint8Array): void {
+  try {
+    writeFileSync(path, bytes);
+  } catch (error) {
+    throw new UsageError(`${option} ${path}: ${reasonOf(error)}; choose another file`);
   }
 }
 

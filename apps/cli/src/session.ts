@@ -1,11 +1,10 @@
-import type { Server } from 'node:net';
 import type { Machine, MachineOutcome } from '@nestvm/machine';
-import { describe } from './info.js';
-import { runMigrationCommand } from './migration/commands.js';
-import { explainFailure, MigrationController, type SessionControl } from './migration/controller.js';
-import { listen, parseAddress } from './migration/socket.js';
-import { Monitor, type MonitorTarget } from './monitor.js';
+import { MigrationController, type SessionControl } from './migration/controller.js';
+import { createConsole, type MonitorConsole, MonitorServers } from './monitor/servers.js';
+import type { MonitorTarget, RunState, SessionEvent } from './monitor/target.js';
 import type { RunOptions } from './options/config.js';
+import type { MonitorSpec } from './options/monitors.js';
+import { qmpPhase } from './qmp/phases.js';
 import { Terminal } from './terminal.js';
 
 /** Status of a process that a signal ends, as shells count. */
@@ -15,8 +14,9 @@ const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 export class Session {
   readonly terminal: Terminal;
   private machine!: Machine;
-  private readonly monitor: Monitor;
-  private inMonitor = false;
+  private readonly monitor: MonitorConsole;
+  /** The monitor has the terminal, for now or (`-monitor stdio`) for good. */
+  private inMonitor: boolean;
   private status: number | undefined;
   private stopped = false;
   private resumed: (() => void) | undefined;
@@ -24,7 +24,12 @@ export class Session {
   private active = false;
   private pausers: (() => void)[] = [];
   readonly migration: MigrationController;
-  private server: Server | undefined;
+  private readonly servers: MonitorServers;
+  private readonly listeners = new Set<(event: SessionEvent) => void>();
+  /** What `query-status` says while the CPUs stand still. */
+  private rest: RunState = 'paused';
+  /** The next reset was asked for from outside. */
+  private resetFromHost = false;
   /** Port that the terminal is connected to, or -1. */
   private readonly serialPort: number;
 
@@ -36,26 +41,47 @@ export class Session {
       { monitor, escape: options.escape },
       {
         input: (bytes) => this.input(bytes),
-        quit: () => this.end(0),
+        quit: () => this.end(0, 'host-ui'),
         monitor: () => this.toggleMonitor(),
-        interrupt: () => this.end(SIGNAL_STATUS.SIGINT),
+        interrupt: () => this.end(SIGNAL_STATUS.SIGINT, 'host-signal'),
       },
     );
-    this.monitor = new Monitor(this.target(), (text) => this.terminal.print(text));
     this.migration = new MigrationController(this.control());
+    const own = options.monitors.find(({ place }) => place.kind === 'stdio');
+    const ofKeys: MonitorSpec = { protocol: 'monitor', option: '-serial', place: { kind: 'stdio' } };
+    this.inMonitor = own !== undefined;
+    const target = this.target();
+    this.monitor = createConsole(own ?? ofKeys, target, (text) => this.terminal.print(text));
+    this.servers = new MonitorServers(target);
   }
 
   /** What monitors may do. */
   private target(): MonitorTarget {
     return {
+      name: this.options.name,
+      migration: this.migration,
+      machine: () => this.machine,
+      state: () => (this.migration.moved ? 'postmigrate' : this.stopped ? this.rest : 'running'),
       stop: () => this.stop(),
       resume: () => this.resume(),
-      reset: () => this.machine.requestReset(),
-      powerButton: () => this.machine.powerButton(),
-      quit: () => this.end(0),
-      info: (what) => this.info(what),
-      migration: (command, args, print) => this.migrationCommand(command, args, print),
+      reset: () => {
+        this.resetFromHost = true;
+        this.machine.requestReset();
+      },
+      powerButton: () => {
+        this.machine.powerButton();
+        this.tell({ event: 'POWERDOWN' });
+      },
+      quit: () => this.end(0, 'host-qmp-quit'),
+      listen: (listener) => {
+        this.listeners.add(listener);
+        return () => void this.listeners.delete(listener);
+      },
     };
+  }
+
+  private tell(event: SessionEvent): void {
+    for (const listener of this.listeners) listener(event);
   }
 
   private control(): SessionControl {
@@ -67,51 +93,34 @@ export class Session {
     };
   }
 
-  private info(what: string): string | undefined {
-    if (what === 'nested') return this.migration.describeNested();
-    if (what === 'migrate') return this.migration.describeMigration();
-    return describe(this.machine, what, !this.stopped);
-  }
-
-  private async migrationCommand(command: string, args: readonly string[], print: (text: string) => void): Promise<string> {
-    try {
-      return await runMigrationCommand(this.migration, command, args, print);
-    } catch (error) {
-      const known = explainFailure(error);
-      if (!known) throw error;
-      return `${command}: ${known.message}\n`;
-    }
-  }
-
   /** Runs to the end; the result is the status for the process. */
   async run(machine: Machine): Promise<number> {
     this.machine = machine;
-    const handlers = Object.entries(SIGNAL_STATUS).map(([signal, status]) => [signal, () => this.end(status)] as const);
+    const handlers = Object.entries(SIGNAL_STATUS).map(([signal, status]) => [signal, () => this.end(status, 'host-signal')] as const);
     for (const [signal, handler] of handlers) process.on(signal, handler);
-    if (this.serialPort >= 0) this.terminal.open();
-    if (this.options.paused) this.stop();
+    this.watch(machine);
+    if (this.options.paused) this.stop('prelaunch');
+    if (this.serialPort >= 0 || this.inMonitor) this.terminal.open();
+    if (this.inMonitor) this.monitor.enter();
     try {
-      await this.openMonitorSocket();
+      await this.servers.open(this.options.monitors);
       await this.receiveState();
       return await this.loop();
     } finally {
-      this.server?.close();
+      await this.servers.close();
       this.terminal.restore();
       for (const [signal, handler] of handlers) process.off(signal, handler);
     }
   }
 
-  /** `-monitor tcp:…` and `unix:…`: a monitor for each connection. */
-  private async openMonitorSocket(): Promise<void> {
-    const { monitorSocket } = this.options;
-    if (monitorSocket === undefined) return;
-    this.server = await listen('-monitor', parseAddress('-monitor', monitorSocket), (socket) => {
-      const monitor = new Monitor(this.target(), (text) => void socket.write(text));
-      socket.on('data', (bytes) => monitor.receive(bytes));
-      socket.on('error', () => {});
-      monitor.enter();
-    });
-    this.server.unref();
+  /** Tells of what the machine and its migration do by themselves. */
+  private watch(machine: Machine): void {
+    machine.onRestart = () => {
+      const guest = !this.resetFromHost;
+      this.resetFromHost = false;
+      this.tell({ event: 'RESET', data: { guest, reason: guest ? 'guest-reset' : 'host-qmp-system-reset' } });
+    };
+    this.migration.onPhase = (phase) => this.tell({ event: 'MIGRATION', data: { status: qmpPhase(phase) } });
   }
 
   /** `-loadvm` and `-incoming`. */
@@ -119,7 +128,13 @@ export class Session {
     const { loadSnapshot, incoming } = this.options;
     if (loadSnapshot !== undefined) await this.migration.load(loadSnapshot, '-loadvm');
     if (incoming === undefined) return;
+    const { rest } = this;
+    this.rest = 'inmigrate';
+    const stopped = this.stopped;
+    this.stopped = true;
     const arrival = await this.migration.receive(incoming);
+    this.stopped = stopped;
+    this.rest = rest === 'prelaunch' ? 'paused' : rest;
     void arrival.confirm();
   }
 
@@ -141,12 +156,14 @@ export class Session {
   private statusOf(outcome: MachineOutcome): number | undefined {
     switch (outcome.kind) {
       case 'exit':
+        this.tell({ event: 'SHUTDOWN', data: { guest: true, reason: 'guest-shutdown' } });
         return outcome.status;
       case 'poweroff':
       case 'reset':
       case 'halted':
+        this.tell({ event: 'SHUTDOWN', data: { guest: true, reason: outcome.kind === 'reset' ? 'guest-reset' : 'guest-shutdown' } });
         if (this.options.shutdown) return 0;
-        this.stop();
+        this.stop('shutdown');
         return undefined;
       case 'stuck':
         return 0;
@@ -166,10 +183,12 @@ export class Session {
     else this.terminal.print('\r\n');
   }
 
-  private stop(): void {
+  private stop(state: RunState = 'paused'): void {
     if (this.stopped) return;
     this.stopped = true;
+    this.rest = state;
     this.machine.stop();
+    if (state !== 'prelaunch') this.tell({ event: 'STOP' });
   }
 
   /** Stops the vCPUs; resolves when none runs any more. */
@@ -187,9 +206,11 @@ export class Session {
     }
     this.stopped = false;
     this.resumed?.();
+    this.tell({ event: 'RESUME' });
   }
 
-  private end(status: number): void {
+  private end(status: number, reason: string): void {
+    if (this.status === undefined) this.tell({ event: 'SHUTDOWN', data: { guest: false, reason } });
     this.status ??= status;
     this.machine?.stop();
     this.resumed?.();

@@ -4,10 +4,12 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { boardNames, boards } from '@nestvm/machine';
-import { monitorCommands } from '../src/monitor.js';
+import { monitorCommands } from '../src/monitor/commands.js';
+import { infoRows } from '../src/monitor/info.js';
 import { deviceRows } from '../src/options/devices.js';
 import { logItems } from '../src/options/log.js';
 import { optionRows } from '../src/options/table.js';
+import { qmpCommands } from '../src/qmp/commands.js';
 
 /** Where the page is. */
 export const cliReferenceFile = fileURLToPath(new URL('../../../docs/reference/cli.md', import.meta.url));
@@ -87,7 +89,22 @@ On \`-serial stdio\` there are no such keys, and Ctrl-C ends Nestvm.
 
 ${table(
   ['Command', 'Meaning'],
-  Object.entries(monitorCommands).map(([name, help]) => [code(name), help]),
+  [
+    ...Object.entries(monitorCommands).map(([name, { help }]) => [code(name), help]),
+    ...Object.entries(infoRows).map(([name, { help }]) => [code(`info ${name}`), help]),
+  ],
+)}
+
+Expressions know \`+ - * / % & | ^ << >> ~\`, parentheses and registers (\`$rip\`, \`$rsp\`, \`$cr3\`). Only RAM and ROM are read: a device would notice.
+
+## QMP (\`-qmp\`, \`-mon mode=control\`)
+
+The protocol of QEMU 7.2, without out-of-band commands. While an L2 is active, \`migrate\`, \`x-savevm\` and \`x-loadvm\` fail with the class \`L2Active\` and with
+\`data.contexts\`: each VMCS or VMCB with its class, why it counts and what clears it. Events: STOP, RESUME, RESET, SHUTDOWN, POWERDOWN, MIGRATION.
+
+${table(
+  ['Command', 'Arguments'],
+  Object.entries(qmpCommands).map(([name, row]) => [code(name), (row.arguments ?? []).map(code).join(' ')]),
 )}
 
 ## Exit status

@@ -123,7 +123,19 @@ describe('every option', () => {
     ['-nic user -object filter-dump,id=f,netdev=nic0,file=x.pcap', { networks: { dumps: [{ netdev: 'nic0', path: 'x.pcap', mostBytes: 65_536 }] } }],
     ['-loadvm f', { loadSnapshot: 'f' }],
     ['-incoming tcp:0:4444', { incoming: 'tcp:0:4444' }],
-    ['-monitor unix:m,server,nowait', { monitorSocket: 'unix:m' }],
+    [
+      '-monitor unix:m,server,nowait',
+      { monitors: [{ protocol: 'monitor', place: { kind: 'socket', address: { path: 'm' }, server: true, wait: false } }] },
+    ],
+    ['-monitor tcp:h:1,server', { monitors: [{ place: { address: { host: 'h', port: 1 }, server: true, wait: true } }] }],
+    [
+      '-qmp tcp::4444 -monitor stdio',
+      { monitors: [{ protocol: 'monitor' }, { protocol: 'qmp', place: { wait: false } }], serial: [{ kind: 'null' }] },
+    ],
+    [
+      '-chardev socket,id=c,path=p -mon chardev=c,mode=control',
+      { monitors: [{ protocol: 'qmp', place: { kind: 'socket', address: { path: 'p' }, server: false, wait: false } }] },
+    ],
     ['--nested', { nesting: { intel: true, amd: true } }],
   ])('%s', (text, expected) => {
     expect(run(text)).toMatchObject(expected);
@@ -188,6 +200,12 @@ describe('what cannot be followed', () => {
     ['-rtc base=yesterday -kernel k', /write utc, localtime/],
     ['-d intt -kernel k', /the nearest is 'int'/],
     ['-display gtk -kernel k', /there is no display/],
+    ['-kernel k -monitor pipe:x', /not one of stdio, tcp/],
+    ['-kernel k -monitor stdio -qmp stdio', /only one monitor can be on the terminal/],
+    ['-kernel k -monitor stdio -serial stdio', /the terminal belongs to a serial port/],
+    ['-kernel k -mon chardev=c', /no -chardev socket or stdio has the id 'c'/],
+    ['-kernel k -chardev socket,id=c -mon c', /write path=PATH/],
+    ['-kernel k -chardev socket,id=c,path=p -mon c,mode=x', /there are readline, control/],
     ['-append x', /without a kernel/],
     ['-initrd x', /without a kernel/],
     ['-m 64M', /nothing to run/],

@@ -1,8 +1,9 @@
 import type { Vcpu } from '@nestvm/cpu';
 import type { PhysicalMemory } from '@nestvm/memory';
-import { formatShadow, type Mmu, type Shadow } from '@nestvm/mmu';
+import { formatShadow, type Mmu, pagingMode, type Shadow } from '@nestvm/mmu';
 
 const PAGE_BYTES = 4096;
+const PAGING = ['none', '32-bit', 'PAE', '4-level', '5-level'] as const;
 const low = (address: bigint): number => Number(BigInt.asIntN(32, address));
 const high = (address: bigint): number => Number(BigInt.asIntN(32, address >> 32n));
 
@@ -13,6 +14,12 @@ export class MachineInspector {
     private readonly mmus: readonly Mmu[],
     private readonly memory: PhysicalMemory,
   ) {}
+
+  /** Paging of a vCPU. */
+  paging(cpu: number): (typeof PAGING)[number] {
+    const state = this.cpus[cpu]!;
+    return PAGING[pagingMode(state.get32('cr0'), state.get32('cr4'), state.get32('efer'))]!;
+  }
 
   /** Physical address that a linear one leads to on a vCPU, through both stages in guest mode; undefined when unmapped. */
   translate(cpu: number, linear: bigint): number | undefined {
@@ -27,7 +34,8 @@ export class MachineInspector {
 
   /** The same as text, a line for each step. */
   explainTranslation(cpu: number, linear: bigint): string[] {
-    const world = this.cpus[cpu]!.get32('guestMode') === 0 ? 'tables of the host mode' : 'tables of the nested guest, and under them those of its hypervisor';
+    const world =
+      this.cpus[cpu]!.get32('guestMode') === 0 ? 'tables of the host mode' : 'tables of the nested guest, and under them those of its hypervisor';
     return [world, ...formatShadow(this.shadow(cpu, linear))];
   }
 

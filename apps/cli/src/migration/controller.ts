@@ -55,10 +55,19 @@ export class MigrationController {
   private cancel: AbortController | undefined;
   /** After a completed migration: the machine must never run here again. */
   moved = false;
+  /** Why the last migration failed; undefined when it has not. */
+  lastError: string | undefined;
+  /** Told of each new phase. */
+  onPhase: (phase: MigrationStatus['phase']) => void = () => {};
   bandwidth: number | undefined;
   downtimeLimitMs = 100;
 
   constructor(private readonly session: SessionControl) {}
+
+  /** How the migration is going, or went; undefined before the first. */
+  get progress(): MigrationStatus | undefined {
+    return this.status;
+  }
 
   /** `info migrate` and `info nested`. */
   describeMigration(): string {
@@ -97,6 +106,7 @@ export class MigrationController {
     if (this.moved) throw new UsageError('migrate: the machine has been migrated already; it runs at the target');
     if (this.cancel) throw new UsageError("migrate: a migration is under way; 'info migrate' shows it, 'migrate_cancel' ends it");
     this.cancel = new AbortController();
+    this.lastError = undefined;
     try {
       if (wait) await this.waitForL2(onProgress);
       const file = /^file:(.+)$/.exec(uri);
@@ -106,6 +116,9 @@ export class MigrationController {
       await this.migrateOver(link);
       this.moved = true;
       return `migrated to ${formatAddress(address)}; the machine runs there now, and stays stopped here. ${this.describeMigration().split('\n')[2]}\n`;
+    } catch (error) {
+      this.lastError = error instanceof Error ? error.message : String(error);
+      throw error;
     } finally {
       this.cancel = undefined;
     }
@@ -140,7 +153,9 @@ export class MigrationController {
       ...(this.bandwidth === undefined ? {} : { bandwidth: this.bandwidth }),
       ...(this.cancel ? { signal: this.cancel.signal } : {}),
       onStatus: (status) => {
+        const news = this.status?.phase !== status.phase;
         this.status = status;
+        if (news) this.onPhase(status.phase);
       },
     });
   }

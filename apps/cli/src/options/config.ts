@@ -7,9 +7,10 @@ import { parseMemory, parseModel, parseSmp } from './cpu.js';
 import { type DeviceSpecs, parseDevices } from './devices.js';
 import { type DriveSpec, parseDrives } from './drives.js';
 import { type LogItem, parseLog } from './log.js';
+import { isMonitorChardev, type MonitorSpec, parseMonitors } from './monitors.js';
 import { parseNesting } from './nesting.js';
-import { last, type RawOptions } from './parse.js';
 import { type NetworkSpecs, parseNetworks } from './networks.js';
+import { last, type RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
 import { type ClockSpec, parseIcount, parseRtc, type RtcSpec } from './time.js';
 
@@ -35,8 +36,8 @@ export interface RunOptions {
   readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec };
   readonly devices: DeviceSpecs;
   readonly drives: readonly DriveSpec[];
-  readonly clock: ClockSpec;
   readonly networks: NetworkSpecs;
+  readonly clock: ClockSpec;
   readonly rtc: RtcSpec;
   readonly reboot: boolean;
   readonly shutdown: boolean;
@@ -47,8 +48,7 @@ export interface RunOptions {
   readonly nesting: Nesting;
   /** Whether to print which level runs, and exit counts at the end. */
   readonly levels: boolean;
-  /** Where a monitor listens: `tcp:HOST:PORT` or `unix:PATH`. */
-  readonly monitorSocket?: string;
+  readonly monitors: readonly MonitorSpec[];
   /** The snapshot to start from, or whence a machine comes. */
   readonly loadSnapshot?: string;
   readonly incoming?: string;
@@ -65,7 +65,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const files = (raw.get('modprobe') ?? []).map((path) => ({ path, text: readText('--modprobe', path) }));
   const nesting = parseNesting(raw.has('nested'), files, warnings);
   const cpu = parseModel(last(raw, 'cpu') ?? 'max', topology, nesting, warnings);
-  const characters = new Map((raw.get('chardev') ?? []).map((text) => parseChardev(text)));
+  const characters = new Map((raw.get('chardev') ?? []).filter((text) => !isMonitorChardev(text)).map((text) => parseChardev(text)));
   const devices = parseDevices(raw.get('device') ?? [], characters);
   const debugcon = last(raw, 'debugcon');
   const debugConsole =
@@ -74,7 +74,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
       : devices.debugConsole;
   const loadSnapshot = last(raw, 'loadvm');
   const incoming = last(raw, 'incoming');
-  const monitorSocket = parseMonitorSocket(last(raw, 'monitor'));
+  const monitors = parseMonitors(raw);
   const seed = last(raw, 'seed');
   const logFile = last(raw, 'D');
   acceptNone(raw, warnings);
@@ -86,7 +86,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     topology,
     memoryBytes: parseMemory(last(raw, 'm')),
     ...parseBoot(raw, devices),
-    serial: parseSerial(raw, characters, devices),
+    serial: parseSerial(raw, characters, devices, monitors),
     ...(debugConsole ? { debugConsole } : {}),
     devices,
     drives: parseDrives(raw),
@@ -102,7 +102,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     levels: raw.has('levels'),
     ...(loadSnapshot === undefined ? {} : { loadSnapshot }),
     ...(incoming === undefined ? {} : { incoming }),
-    ...(monitorSocket === undefined ? {} : { monitorSocket }),
+    monitors,
     log: parseLog(last(raw, 'd')),
     ...(logFile === undefined ? {} : { logFile }),
     warnings,
@@ -143,12 +143,6 @@ function acceptNone(raw: RawOptions, warnings: string[]): void {
   }
 }
 
-/** `-monitor tcp:HOST:PORT[,server][,nowait]`: QEMU's words for what always happens here. */
-function parseMonitorSocket(text: string | undefined): string | undefined {
-  if (text === undefined || !/^(tcp|unix|telnet):/.test(text)) return undefined;
-  return text.replace(/^telnet:/, 'tcp:').replace(/,(server|nowait|server=on|wait=off|nodelay)(?=,|$)/g, '');
-}
-
 function parseInitrd(text: string | undefined): ModuleSpec[] {
   if (text === undefined) return [];
   return splitCommas(text).map((part) => {
@@ -173,11 +167,19 @@ function parseChardev(text: string): readonly [string, CharacterSpec] {
   throw new UsageError(`-chardev ${head}: no such character device; there are stdio, file, null`);
 }
 
-function parseSerial(raw: RawOptions, characters: ReadonlyMap<string, CharacterSpec>, devices: DeviceSpecs): CharacterSpec[] {
+function parseSerial(
+  raw: RawOptions,
+  characters: ReadonlyMap<string, CharacterSpec>,
+  devices: DeviceSpecs,
+  monitors: readonly MonitorSpec[],
+): CharacterSpec[] {
+  const taken = monitors.find(({ place }) => place.kind === 'stdio');
   const given = [...(raw.get('serial') ?? []).map((text): CharacterSpec => parseCharacterDevice('-serial', text, characters)), ...devices.serial];
   if (given.length > 4) throw new UsageError(`-serial: ${given.length} ports; a machine has 4`);
-  if (given.length === 0 && (!raw.has('nodefaults') || raw.has('nographic'))) return [{ kind: 'stdio', monitor: true }];
+  if (given.length === 0 && (!raw.has('nodefaults') || raw.has('nographic'))) return [taken ? { kind: 'null' } : { kind: 'stdio', monitor: true }];
   const terminals = given.filter((spec) => spec.kind === 'stdio').length;
+  if (taken && terminals > 0)
+    throw new UsageError(`${taken.option} stdio: the terminal belongs to a serial port; write -serial file:F or null beside it`);
   if (terminals > 1) throw new UsageError('-serial: only one port can be on the terminal; send the others to file:F or null');
   return given;
 }

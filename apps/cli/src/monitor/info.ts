@@ -1,0 +1,59 @@
+import type { Machine } from '@nestvm/machine';
+import { UsageError } from '../errors.js';
+import { describe } from '../info.js';
+import { evaluate } from './expression.js';
+import { memoryTree, pciDevices } from './maps.js';
+import { mappedPages, mappedRanges } from './page-tables.js';
+import { registerLines } from './registers.js';
+import type { MonitorTarget, RunState } from './target.js';
+
+/** One `info WHAT`: its help, and its text from the current vCPU and the words after it. */
+interface InfoRow {
+  readonly help: string;
+  readonly show: (target: MonitorTarget, cpu: number, args: readonly string[]) => string | readonly string[];
+}
+
+const STATES: Readonly<Record<RunState, string>> = {
+  running: 'running',
+  paused: 'paused',
+  prelaunch: 'paused (prelaunch)',
+  inmigrate: 'paused (inmigrate)',
+  postmigrate: 'paused (postmigrate)',
+  shutdown: 'paused (shutdown)',
+};
+
+const allRegisters = (machine: Machine, cpu: number, args: readonly string[]): string[] =>
+  args[0] === '-a' ? machine.cpus.flatMap((each) => registerLines(each)) : registerLines(machine.cpus[cpu]!);
+
+function walk(machine: Machine, cpu: number, expression: string): string[] {
+  if (expression === '') throw new UsageError('write info shadow ADDR; for example info shadow $rip');
+  return machine.inspector.explainTranslation(cpu, evaluate(expression, machine.cpus[cpu]!));
+}
+
+const of =
+  (what: string): InfoRow['show'] =>
+  (target) =>
+    describe(target.machine(), what, target.state() === 'running') ?? '';
+
+/** What `info` can show. */
+export const infoRows: Readonly<Record<string, InfoRow>> = {
+  status: { help: 'whether the machine runs', show: (target) => [`VM status: ${STATES[target.state()]}`] },
+  name: { help: 'name of the machine', show: (target) => [target.name] },
+  version: { help: 'version of Nestvm', show: of('version') },
+  registers: { help: 'registers of the current CPU; -a: of all', show: (target, cpu, args) => allRegisters(target.machine(), cpu, args) },
+  cpus: { help: 'the CPUs and where they are', show: of('cpus') },
+  mem: { help: 'what is mapped, by rights', show: (target, cpu) => mappedRanges(target.machine(), cpu) },
+  tlb: { help: 'every mapped page and where it leads', show: (target, cpu) => mappedPages(target.machine(), cpu) },
+  shadow: {
+    help: 'shadow ADDR: the walk of a linear address through all stages',
+    show: (target, cpu, args) => walk(target.machine(), cpu, args.join(' ')),
+  },
+  mtree: { help: 'what answers at each address and port', show: (target) => memoryTree(target.machine()) },
+  pci: { help: 'functions on the PCI bus', show: (target) => pciDevices(target.machine()) },
+  nested: { help: 'nested guests, and whether one is active', show: (target) => target.migration.describeNested() },
+  levels: { help: 'VM entries and exits by reason', show: of('levels') },
+  migrate: { help: 'the migration that is under way', show: (target) => target.migration.describeMigration() },
+  memory: { help: 'what the arena holds', show: of('memory') },
+  timers: { help: 'armed timers', show: of('timers') },
+  devices: { help: 'state of every device', show: of('devices') },
+};

@@ -1,0 +1,27 @@
+import type { Machine } from '@nestvm/machine';
+import type { MigrationController } from '../migration/controller.js';
+
+/** What happens to a machine, as QMP's events tell it. */
+export type SessionEvent =
+  | { readonly event: 'STOP' | 'RESUME' | 'POWERDOWN' }
+  /** `guest`: the guest asked for it, not its owner. */
+  | { readonly event: 'RESET' | 'SHUTDOWN'; readonly data: { readonly guest: boolean; readonly reason: string } }
+  | { readonly event: 'MIGRATION'; readonly data: { readonly status: string } };
+
+/** States of a machine under QMP's names. */
+export type RunState = 'running' | 'paused' | 'prelaunch' | 'inmigrate' | 'postmigrate' | 'shutdown';
+
+/** What monitors, QMP included, may do to a session's machine. */
+export interface MonitorTarget {
+  readonly name: string;
+  readonly migration: MigrationController;
+  machine(): Machine;
+  state(): RunState;
+  stop(): void;
+  resume(): void;
+  reset(): void;
+  powerButton(): void;
+  quit(): void;
+  /** Hears of events until the function that it returns is called. */
+  listen(listener: (event: SessionEvent) => void): () => void;
+}

@@ -1,0 +1,35 @@
+import type { QmpArguments } from './connection.js';
+import { QmpError } from './errors.js';
+
+const wrong = (name: string, type: string): QmpError => new QmpError('GenericError', `Invalid parameter type for '${name}', expected: ${type}`);
+const missing = (name: string): QmpError => new QmpError('GenericError', `Parameter '${name}' is missing`);
+
+/** A text that must be there. */
+export function textOf(given: QmpArguments, name: string): string {
+  const value = given[name];
+  if (value === undefined) throw missing(name);
+  if (typeof value !== 'string') throw wrong(name, 'string');
+  return value;
+}
+
+/** A switch, false when it is absent. */
+export function flagOf(given: QmpArguments, name: string): boolean {
+  const value = given[name] ?? false;
+  if (typeof value !== 'boolean') throw wrong(name, 'boolean');
+  return value;
+}
+
+/** A number from 0 on, undefined when it is absent. */
+export function optionalNumber(given: QmpArguments, name: string): number | undefined {
+  const value = given[name];
+  if (value === undefined) return undefined;
+  if (typeof value !== 'number' || !(value >= 0)) throw wrong(name, 'number');
+  return value;
+}
+
+/** A number from 0 on that must be there. */
+export function numberOf(given: QmpArguments, name: string): number {
+  const value = optionalNumber(given, name);
+  if (value === undefined) throw missing(name);
+  return value;
+}

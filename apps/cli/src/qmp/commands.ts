@@ -1,0 +1,88 @@
+import { assertMigratable } from '@nestvm/migration';
+import { writeBytes } from '../files.js';
+import { createMonitorMemory, execute, type MonitorMemory, sendKeys } from '../monitor/commands.js';
+import type { MonitorTarget } from '../monitor/target.js';
+import { flagOf, numberOf, optionalNumber, textOf } from './arguments.js';
+import type { QmpArguments } from './connection.js';
+import { QmpError } from './errors.js';
+import { type QmpQuery, queries } from './queries.js';
+
+/** A command: the arguments that it takes, and what it returns (nothing: an empty object). */
+export interface QmpCommand {
+  readonly arguments?: readonly string[];
+  readonly run: (target: MonitorTarget, given: QmpArguments) => unknown;
+}
+
+/** `migrate`: says no at once while an L2 is active, unless it is to wait; from then on `query-migrate` and events tell how it goes. */
+function migrate(target: MonitorTarget, given: QmpArguments): void {
+  const uri = textOf(given, 'uri');
+  const wait = flagOf(given, 'x-wait-for-l2');
+  if (!wait) assertMigratable(target.machine().migratable, 'migrate this machine');
+  // The failure is kept for query-migrate.
+  target.migration.migrate(uri, wait).catch(() => {});
+}
+
+function setParameters(target: MonitorTarget, given: QmpArguments): void {
+  const bandwidth = optionalNumber(given, 'max-bandwidth');
+  const downtime = optionalNumber(given, 'downtime-limit');
+  if (bandwidth !== undefined) target.migration.bandwidth = bandwidth || undefined;
+  if (downtime !== undefined) target.migration.downtimeLimitMs = downtime;
+}
+
+async function monitorLine(target: MonitorTarget, given: QmpArguments): Promise<string> {
+  const memory: MonitorMemory = createMonitorMemory();
+  memory.cpu = optionalNumber(given, 'cpu-index') ?? 0;
+  if (memory.cpu >= target.machine().cpus.length) throw new QmpError('GenericError', "Parameter 'cpu-index' expects a CPU number");
+  let said = '';
+  const answer = await execute(target, memory, textOf(given, 'command-line'), (text) => {
+    said += text;
+  });
+  return (said + answer).replaceAll('\n', '\r\n');
+}
+
+function keys(target: MonitorTarget, given: QmpArguments): void {
+  const list = given['keys'];
+  if (!Array.isArray(list)) throw new QmpError('GenericError', "Invalid parameter type for 'keys', expected: array");
+  const names = list.map((key: unknown) => {
+    const { type, data } = (key ?? {}) as { type?: unknown; data?: unknown };
+    if (type !== 'qcode' || typeof data !== 'string') throw new QmpError('GenericError', "keys: write {'type': 'qcode', 'data': NAME}");
+    return data;
+  });
+  sendKeys(target, names, optionalNumber(given, 'hold-time'));
+}
+
+function saveMemory(target: MonitorTarget, given: QmpArguments, physical: boolean): void {
+  const { inspector, config } = target.machine();
+  const address = numberOf(given, 'val');
+  const size = numberOf(given, 'size');
+  if (size > config.memoryBytes) throw new QmpError('GenericError', `size: ${size} bytes are more than the machine's memory`);
+  const bytes = new Uint8Array(size);
+  const done = physical
+    ? inspector.readPhysical(address, bytes)
+    : inspector.readLinear(optionalNumber(given, 'cpu-index') ?? 0, BigInt(address), bytes);
+  if (done < size) throw new QmpError('GenericError', `Invalid addr 0x${address.toString(16)}/size ${size} specified: ${done} bytes can be read`);
+  writeBytes(physical ? 'pmemsave' : 'memsave', textOf(given, 'filename'), bytes);
+}
+
+const query = (run: QmpQuery): QmpCommand => ({ run });
+
+/** Every command of QMP that there is here. Names with `x-` are ours. */
+export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
+  stop: { run: (target) => target.stop() },
+  cont: { run: (target) => target.resume() },
+  quit: { run: (target) => target.quit() },
+  system_reset: { run: (target) => target.reset() },
+  system_powerdown: { run: (target) => target.powerButton() },
+  'inject-nmi': { run: (target) => target.machine().nmi() },
+  'send-key': { arguments: ['keys', 'hold-time'], run: keys },
+  'human-monitor-command': { arguments: ['command-line', 'cpu-index'], run: monitorLine },
+  memsave: { arguments: ['val', 'size', 'filename', 'cpu-index'], run: (target, given) => saveMemory(target, given, false) },
+  pmemsave: { arguments: ['val', 'size', 'filename'], run: (target, given) => saveMemory(target, given, true) },
+  migrate: { arguments: ['uri', 'blk', 'inc', 'detach', 'resume', 'x-wait-for-l2'], run: migrate },
+  migrate_cancel: { run: (target) => void target.migration.cancelMigration() },
+  'migrate-set-parameters': { arguments: ['max-bandwidth', 'downtime-limit'], run: setParameters },
+  'x-savevm': { arguments: ['path'], run: (target, given) => target.migration.save(textOf(given, 'path')).then(() => {}) },
+  'x-loadvm': { arguments: ['path'], run: (target, given) => target.migration.load(textOf(given, 'path')).then(() => {}) },
+  ...Object.fromEntries(Object.entries(queries).map(([name, run]) => [name, query(run)])),
+  'query-commands': { run: () => [...Object.keys(qmpCommands), 'qmp_capabilities'].sort().map((name) => ({ name })) },
+};

@@ -1,0 +1,127 @@
+import { cpuModelNames, parseCpu } from '@nestvm/isa/models';
+import { boardNames } from '@nestvm/machine';
+import { isActive, strongestClass } from '@nestvm/migration';
+import type { MonitorTarget } from '../monitor/target.js';
+import { qmpPhase } from './phases.js';
+import { qmpVersion } from './version.js';
+
+/** A command that only tells something. */
+export type QmpQuery = (target: MonitorTarget) => unknown;
+
+const HALTED = 1;
+const PAGE_BYTES = 4096;
+const EVENTS = ['STOP', 'RESUME', 'RESET', 'SHUTDOWN', 'POWERDOWN', 'MIGRATION'];
+
+function cpus(target: MonitorTarget): unknown {
+  const { topology } = target.machine().config.cpu;
+  return target.machine().cpus.map((cpu) => ({
+    'cpu-index': cpu.index,
+    'qom-path': `/machine/unattached/cpu[${cpu.index}]`,
+    'thread-id': process.pid,
+    target: 'x86_64',
+    props: {
+      'socket-id': Math.floor(cpu.index / (topology.cores * topology.threads)),
+      'core-id': Math.floor(cpu.index / topology.threads) % topology.cores,
+      'thread-id': cpu.index % topology.threads,
+    },
+    'x-halted': cpu.get32('activity') === HALTED,
+    'x-guest-mode': cpu.get32('guestMode') !== 0,
+  }));
+}
+
+/** `query-migrate`: times in ms, sizes in bytes. */
+function migration({ migration }: MonitorTarget): unknown {
+  const { progress, lastError } = migration;
+  const failed = lastError === undefined ? {} : { status: 'failed', 'error-desc': lastError };
+  if (progress === undefined) return failed;
+  const { phase, elapsedMs, transferredBytes, remainingBytes, totalBytes, throughput, dirtyRate, passes, downtimeMs, expectedDowntimeMs } = progress;
+  return {
+    status: qmpPhase(phase),
+    'total-time': Math.round(elapsedMs),
+    ...(downtimeMs === null ? { 'expected-downtime': Math.round(expectedDowntimeMs) } : { downtime: Math.round(downtimeMs) }),
+    ram: {
+      transferred: transferredBytes,
+      remaining: remainingBytes,
+      total: totalBytes,
+      mbps: (throughput * 8) / 1e6,
+      'dirty-sync-count': passes,
+      'dirty-pages-rate': Math.round(dirtyRate / PAGE_BYTES),
+      'page-size': PAGE_BYTES,
+    },
+    ...failed,
+  };
+}
+
+/** `x-query-nested`: whether a nested guest forbids a snapshot, and every VMCS or VMCB that was entered. */
+function nested(target: MonitorTarget): unknown {
+  const contexts = target.machine().migratable.nested.inspect();
+  const { entries, failedEntries, exits } = target.machine().levels();
+  return {
+    class: strongestClass(contexts),
+    migratable: !contexts.some(isActive),
+    contexts: contexts.map((context) => ({ ...context, active: isActive(context) })),
+    entries,
+    'failed-entries': failedEntries,
+    exits,
+  };
+}
+
+function pci(target: MonitorTarget): unknown {
+  const functions = target.machine().platform.pci?.functions ?? [];
+  const devices = functions.flatMap((pciFunction, devfn) =>
+    pciFunction === undefined
+      ? []
+      : [
+          {
+            bus: 0,
+            slot: devfn >> 3,
+            function: devfn & 7,
+            qdev_id: pciFunction.name,
+            class_info: { class: pciFunction.get16(10) },
+            id: { vendor: pciFunction.get16(0), device: pciFunction.get16(2) },
+            regions: pciFunction.bars.map(({ options }) => ({
+              bar: options.index,
+              type: options.kind === 'io' ? 'io' : 'memory',
+              address: pciFunction.barBase(options),
+              size: options.size,
+            })),
+          },
+        ],
+  );
+  return functions.length === 0 ? [] : [{ bus: 0, devices }];
+}
+
+const definition = (name: string): unknown => {
+  const { missing } = parseCpu(name);
+  return {
+    name,
+    typename: `${name}-x86_64-cpu`,
+    static: false,
+    'migration-safe': name !== 'max' && name !== 'host',
+    'unavailable-features': missing,
+  };
+};
+
+/** The commands that change nothing. */
+export const queries: Readonly<Record<string, QmpQuery>> = {
+  'query-version': () => qmpVersion,
+  'query-status': (target) => ({ status: target.state(), running: target.state() === 'running', singlestep: false }),
+  'query-name': ({ name }) => ({ name }),
+  'query-target': () => ({ arch: 'x86_64' }),
+  'query-kvm': () => ({ enabled: false, present: false }),
+  'query-uuid': () => ({ UUID: '00000000-0000-0000-0000-000000000000' }),
+  'query-events': () => EVENTS.map((name) => ({ name })),
+  'query-machines': () =>
+    boardNames.map((name) => ({ name, 'cpu-max': 255, 'hotpluggable-cpus': false, ...(name === 'pc' ? { 'is-default': true } : {}) })),
+  'query-cpu-definitions': () => cpuModelNames.map(definition),
+  'query-cpus-fast': cpus,
+  'query-memory-size-summary': (target) => ({ 'base-memory': target.machine().config.memoryBytes }),
+  'query-migrate': migration,
+  'query-migrate-parameters': ({ migration: { bandwidth, downtimeLimitMs } }) => ({
+    'max-bandwidth': bandwidth ?? 0,
+    'downtime-limit': downtimeLimitMs,
+  }),
+  'query-migrate-capabilities': () => [],
+  'query-pci': pci,
+  'x-query-nested': nested,
+};

@@ -1,0 +1,231 @@
+import { connect, type Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { JsonStream } from '../src/qmp/json-stream.js';
+import { fileOf, guest, pathFor, type Running, start } from './spawn.js';
+
+const TIMEOUT = 120_000;
+type Message = Record<string, unknown> & { error?: { class: string; desc: string; data?: unknown }; return?: unknown; event?: string; id?: unknown };
+
+/** A QMP client: answers by their order, events apart. */
+class Client {
+  readonly events: Message[] = [];
+  private readonly answers: Message[] = [];
+  private readonly stream = new JsonStream();
+  private told: () => void = () => {};
+  closed = false;
+
+  constructor(readonly socket: Socket) {
+    socket.on('data', (bytes) => {
+      for (const item of this.stream.push(bytes)) {
+        if ('error' in item) throw new Error(item.error);
+        const message = item.value as Message;
+        (message.event === undefined ? this.answers : this.events).push(message);
+      }
+      this.told();
+    });
+    socket.on('close', () => {
+      this.closed = true;
+      this.told();
+    });
+    socket.on('error', () => {});
+  }
+
+  async next(): Promise<Message> {
+    await this.until(() => this.answers.length > 0);
+    return this.answers.shift()!;
+  }
+
+  async event(name: string): Promise<Message> {
+    await this.until(() => this.events.some(({ event }) => event === name));
+    return this.events.find(({ event }) => event === name)!;
+  }
+
+  call(execute: string, args?: unknown, id?: unknown): Promise<Message> {
+    this.socket.write(JSON.stringify({ execute, ...(args === undefined ? {} : { arguments: args }), ...(id === undefined ? {} : { id }) }));
+    return this.next();
+  }
+
+  private async until(check: () => boolean): Promise<void> {
+    while (!check()) {
+      if (this.closed) throw new Error('the connection was closed');
+      await new Promise<void>((resolve) => {
+        this.told = resolve;
+      });
+    }
+  }
+}
+
+async function client(running: Running, path: string): Promise<Client> {
+  for (;;) {
+    const socket = await new Promise<Socket | undefined>((resolve) => {
+      const attempt = connect(path, () => resolve(attempt));
+      attempt.once('error', () => resolve(undefined));
+    });
+    if (socket) return new Client(socket);
+    await Promise.race([new Promise((resolve) => setTimeout(resolve, 50)), running.ended.then((ended) => Promise.reject(new Error(ended.err)))]);
+  }
+}
+
+/** hlt; jmp to it, with interrupts on. */
+const IDLE = [0xfb, 0xf4, 0xeb, 0xfd];
+let sockets = 0;
+
+async function session(bytes: readonly number[], ...more: string[]): Promise<{ running: Running; qmp: Client }> {
+  const path = pathFor(`qmp${sockets++}`);
+  const running = start('run', ...guest(...bytes), '-serial', 'null', '-qmp', `unix:${path},server=on,wait=off`, ...more);
+  return { running, qmp: await client(running, path) };
+}
+
+async function negotiated(bytes: readonly number[], ...more: string[]): Promise<{ running: Running; qmp: Client }> {
+  const both = await session(bytes, ...more);
+  expect(await both.qmp.next()).toMatchObject({ QMP: { version: { qemu: { major: 7 } }, capabilities: [] } });
+  expect(await both.qmp.call('qmp_capabilities')).toEqual({ return: {} });
+  return both;
+}
+
+describe('the stream of values', () => {
+  const all = (text: string | Uint8Array): unknown[] => [...new JsonStream().push(typeof text === 'string' ? Buffer.from(text) : text)];
+
+  it('needs nothing between objects, and takes them in any pieces', () => {
+    const text = '{"a":"}\\"{"}{"b":[{}]}\n [1]';
+    const whole = [{ value: { a: '}"{' } }, { value: { b: [{}] } }, { value: [1] }];
+    expect(all(text)).toEqual(whole);
+    const stream = new JsonStream();
+    expect([...Buffer.from(text)].flatMap((byte) => [...stream.push(Uint8Array.of(byte))])).toEqual(whole);
+  });
+
+  it('skips what is no JSON, up to the end of its line', () => {
+    expect(all('what?\n{"a":1}')).toEqual([{ error: expect.any(String) as string }, { value: { a: 1 } }]);
+    expect(all('}{"a":1}')).toEqual([{ error: expect.any(String) as string }, { value: { a: 1 } }]);
+    expect(all(Buffer.concat([Buffer.from('{"a":"'), Uint8Array.of(0xff), Buffer.from('{"b":2}')]))).toEqual([{ value: { b: 2 } }]);
+  });
+});
+
+describe('QMP', () => {
+  it(
+    'greets, wants the handshake first, and names what it does not know',
+    async () => {
+      const { running, qmp } = await session(IDLE);
+      expect(await qmp.next()).toHaveProperty('QMP');
+      expect((await qmp.call('query-status')).error).toMatchObject({ class: 'CommandNotFound', desc: expect.stringContaining('qmp_capabilities') });
+      await qmp.call('qmp_capabilities');
+      expect((await qmp.call('qmp_capabilities')).error?.class).toBe('CommandNotFound');
+      expect(await qmp.call('bogus', undefined, 7)).toMatchObject({ error: { class: 'CommandNotFound' }, id: 7 });
+      expect((await qmp.call('query-status', { x: 1 })).error?.desc).toBe("Parameter 'x' is unexpected");
+      expect((await qmp.call('migrate')).error?.desc).toBe("Parameter 'uri' is missing");
+      expect((await qmp.call('migrate', { uri: 3 })).error?.desc).toMatch(/expected: string/);
+      for (const nonsense of ['{"execute":3}', '[]', '3\n', '"x"\n', '{"exec":"stop"}', '{]', '\n{"execute":"constructor"}']) {
+        qmp.socket.write(nonsense);
+        expect((await qmp.next()).error).toBeDefined();
+      }
+      expect((await qmp.call('query-status')).return).toEqual({ status: 'running', running: true, singlestep: false });
+      expect((await qmp.call('quit')).return).toEqual({});
+      expect((await running.ended).status).toBe(0);
+      expect(qmp.events.at(-1)).toMatchObject({ event: 'SHUTDOWN', data: { guest: false, reason: 'host-qmp-quit' } });
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'stops, goes on, resets, and tells of it',
+    async () => {
+      const { running, qmp } = await negotiated(IDLE, '-S', '-name', 'one');
+      expect((await qmp.call('query-status')).return).toMatchObject({ status: 'prelaunch', running: false });
+      await qmp.call('cont');
+      await qmp.event('RESUME');
+      await qmp.call('stop');
+      expect(await qmp.event('STOP')).toMatchObject({ timestamp: { seconds: expect.any(Number) as number } });
+      expect((await qmp.call('query-status')).return).toMatchObject({ status: 'paused' });
+      await qmp.call('cont');
+      await qmp.call('system_reset');
+      expect(await qmp.event('RESET')).toMatchObject({ data: { guest: false, reason: 'host-qmp-system-reset' } });
+      expect((await qmp.call('query-name')).return).toEqual({ name: 'one' });
+      expect((await qmp.call('query-cpus-fast')).return).toMatchObject([{ 'cpu-index': 0, target: 'x86_64' }]);
+      expect((await qmp.call('query-memory-size-summary')).return).toEqual({ 'base-memory': 4 << 20 });
+      expect((await qmp.call('x-query-nested')).return).toMatchObject({ class: 'off', migratable: true, contexts: [] });
+      const names = ((await qmp.call('query-commands')).return as { name: string }[]).map(({ name }) => name);
+      expect(names).toEqual(expect.arrayContaining(['qmp_capabilities', 'query-commands', 'migrate', 'human-monitor-command']));
+      await qmp.call('quit');
+      await running.ended;
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'says what a guest does by itself',
+    async () => {
+      // Port 0x92 bit 0 resets; under -no-reboot the machine ends.
+      const { running, qmp } = await negotiated([0xb0, 0x01, 0xe6, 0x92, 0xf4], '-S', '-no-reboot');
+      await qmp.call('cont');
+      expect(await qmp.event('SHUTDOWN')).toMatchObject({ data: { guest: true, reason: 'guest-reset' } });
+      expect((await running.ended).status).toBe(0);
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'runs lines of the monitor',
+    async () => {
+      const { running, qmp } = await negotiated(IDLE, '-S');
+      const line = async (text: string): Promise<unknown> => (await qmp.call('human-monitor-command', { 'command-line': text })).return;
+      expect(await line('x /2i $rip + 0x7c00 - $rip')).toBe(
+        '0x0000000000007c00: fb                             sti\r\n0x0000000000007c01: f4                             hlt\r\n',
+      );
+      expect(await line('xp/4xb 0x7c00')).toBe('0000000000007c00: 0xfb 0xf4 0xeb 0xfd\r\n');
+      expect(await line('x /1dh 0x7c02')).toBe('0000000000007c02: -533\r\n');
+      expect(await line('xp /2xg 0x3ffff8')).toBe(`00000000003ffff8: 0x${'0'.repeat(16)}\r\n0000000000400000: cannot access memory\r\n`);
+      expect(await line('p (2 + 3) * 4 - 1 << 2')).toBe('0x4c\r\n');
+      expect(await line('print /d 0 - 5')).toBe('-5\r\n');
+      expect(await line('p 1 / 0')).toBe('print: division by zero\r\n');
+      expect(await line('p $rxx')).toMatch(/no such register/);
+      expect(await line('gva2gpa 0x1234')).toBe('gpa: 0x1234\r\n');
+      expect(await line('info registers')).toMatch(/RIP=0000000000007c00 RFL=00000002/);
+      expect(await line('info mem')).toBe('paging is off\r\n');
+      expect(await line('info mtree')).toMatch(/0000000000000000-000000000009ffff ram[^]*00f4-00f7 /);
+      expect(await line('info pci')).toMatch(/Host bridge: PCI device 8086:1237/);
+      expect(await line('info bogus')).toMatch(/^info: bogus: unknown/);
+      expect(await line('sendkey ctrl-alt-delte')).toMatch(/'delte' is no key/);
+      expect(await line('sendkey ctrl-alt-delete')).toBe('');
+      expect(await line('nmi')).toBe('');
+      expect(await line('cpu 1')).toMatch(/CPUs 0 to 0/);
+      const file = fileOf('');
+      expect(await line(`pmemsave 0x7c00 4 ${file}`)).toBe('');
+      expect(await line('pmemsave 0x7c00 5000000 x')).toMatch(/more than the machine's memory/);
+      expect((await qmp.call('human-monitor-command', { 'command-line': 'x 0', 'cpu-index': 3 })).error).toBeDefined();
+      await qmp.call('quit');
+      await running.ended;
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'migrates into a file, and keeps the reason of a failure',
+    async () => {
+      const { running, qmp } = await negotiated(IDLE);
+      expect((await qmp.call('query-migrate')).return).toEqual({});
+      expect((await qmp.call('migrate', { uri: `unix:${pathFor('nobody')}` })).return).toEqual({});
+      for (;;) {
+        const state = (await qmp.call('query-migrate')).return as { status?: string; 'error-desc'?: string };
+        if (state.status === undefined) continue;
+        expect(state).toMatchObject({ status: 'failed', 'error-desc': expect.stringContaining('is somebody listening there?') });
+        break;
+      }
+      const target = pathFor('target');
+      const other = start('run', ...guest(...IDLE), '-serial', 'null', '-incoming', `unix:${target}`, '-qmp', `unix:${target}-qmp`);
+      const far = await client(other, `${target}-qmp`);
+      await far.next();
+      await far.call('qmp_capabilities');
+      expect((await far.call('query-status')).return).toMatchObject({ status: 'inmigrate' });
+      await qmp.call('migrate', { uri: `unix:${target}` });
+      while (!qmp.events.some(({ event, data }) => event === 'MIGRATION' && (data as { status: string }).status === 'completed'))
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      expect((await qmp.call('query-status')).return).toMatchObject({ status: 'postmigrate' });
+      expect((await qmp.call('query-migrate')).return).toMatchObject({ status: 'completed', ram: { total: expect.any(Number) as number } });
+      while (!((await far.call('query-status')).return as { running: boolean }).running) await new Promise((resolve) => setTimeout(resolve, 20));
+      await qmp.call('quit');
+      await far.call('quit');
+      await Promise.all([running.ended, other.ended]);
+    },
+    TIMEOUT,
+  );
+});
