@@ -8,7 +8,7 @@ import { createMemorySink, L2ActiveError, saveSnapshot } from '@nestvm/migration
 import { type DemoOutput, LiveLines, SUCCESS } from './demo-levels.js';
 import { writeWhole } from './migration/file.js';
 
-const CPU = 'Skylake-Server,vmx=on';
+const CPU = 'host';
 /** The options that make the machine of `createGuestMachine` on the command line. */
 const OPTIONS = ['-M', 'pc', '-cpu', CPU, '--nested', '-m', '16M', '-device', 'isa-debug-exit,iobase=0xf4,iosize=4'];
 const COUNTED = ['-icount', 'shift=0,sleep=off'];
