@@ -14,6 +14,9 @@ export interface SvmFeatures {
   readonly virtualVmload: boolean;
   readonly avic: boolean;
   readonly x2avic: boolean;
+  readonly pages1g: boolean;
+  /** By how many bits an address's high half is shifted to see whether it is canonical: 16, or 7 with 57-bit addresses. */
+  readonly canonicalShift: 16 | 7;
   /** CR4 and EFER bits that a guest may have set. */
   readonly cr4: number;
   readonly efer: number;
@@ -37,6 +40,8 @@ export function createSvmFeatures(cpu: Vcpu): SvmFeatures {
     virtualVmload: has('v-vmsave-vmload'),
     avic: has('avic'),
     x2avic: has('x2avic'),
+    pages1g: has('pdpe1gb'),
+    canonicalShift: has('la57') ? 7 : 16,
     cr4: cpu.features.cr4,
     efer: cpu.features.efer | LMA,
   };

@@ -20,7 +20,7 @@ const MOVED: readonly number[] = [
 export function loadHidden(svm: SvmContext, v: number): void {
   const { cpu, i32 } = svm;
   const { w } = cpu;
-  const shift = cpu.features.has('la57') ? 7 : 16;
+  const shift = svm.features.canonicalShift;
   loadSegment(svm, v + Vmcb.FS, Segment.FS, shift);
   loadSegment(svm, v + Vmcb.GS, Segment.GS, shift);
   loadSegment(svm, v + Vmcb.LDTR, Segment.LDTR, shift);

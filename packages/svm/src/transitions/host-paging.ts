@@ -10,10 +10,10 @@ export const hostPaging = (svm: SvmContext): number => pagingMode(svm.cpu.w[CR0]
 
 /** What of the host's registers changes the meaning of nested entries. */
 export function hostSpaceModes(svm: SvmContext): number {
-  const { w, features } = svm.cpu;
+  const { w } = svm.cpu;
   let modes = SpaceMode.ACCESSED_DIRTY;
   if ((w[EFER]! & Efer.NXE) !== 0) modes |= SpaceMode.NX;
   if ((w[CR4]! & Cr4.PSE) !== 0) modes |= SpaceMode.PSE;
-  if (features.has('pdpe1gb')) modes |= SpaceMode.PAGES_1G;
+  if (svm.features.pages1g) modes |= SpaceMode.PAGES_1G;
   return modes;
 }
