@@ -34,6 +34,7 @@ async function saveAndContinue(guest, name, folder, args) {
   const answer = await guest.ask(`savevm ${file}`);
   check(answer.includes('saved to'), `savevm was refused: ${answer}`);
   const second = new Guest(`${name}-loaded`, folder, [...args, '-loadvm', file]);
+  await second.awaken();
   const seen = await second.shell('echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8');
   const same = await guest.shell('echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8');
   const facts = (text) =>
@@ -127,6 +128,75 @@ export async function moves(name, machine, { hops, report }) {
     );
   } finally {
     await here.kill();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** True when a guest's console goes on. */
+async function runs(guest) {
+  if (guest.ending !== undefined) return false;
+  const from = guest.output.length;
+  return guest.waitFor(/tick \d+/, { minutes: 0.3, from }).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Kills the source or the target of a migration at a random moment; resolves to who runs the guest afterwards. */
+async function killOnce(here, name, folder, args) {
+  const address = `unix:${join(folder, name)}`;
+  const there = new Guest(name, folder, [...args, '-incoming', address]);
+  await there.ask('info status');
+  const started = performance.now();
+  const moving = here.ask(`migrate ${address}`).catch(() => '');
+  await Promise.race([moving, pause(Math.random() * 4000)]);
+  const victim = Math.random() < 0.5 ? here : there;
+  await victim.kill();
+  const answer = await Promise.race([moving, pause(20_000).then(() => 'no answer')]);
+  const after = Math.round(performance.now() - started);
+  if (victim === here) {
+    // The guest runs at the target if it had been handed over; else it died with its process, and the target says so and ends.
+    if (await runs(there)) return { survivor: there, told: 'the target has it' };
+    const ending = await Promise.race([there.ended, pause(20_000)]);
+    check(
+      ending === 1 && /the source has gone[^]*not started/.test(there.output),
+      `the source died after ${after} ms; the target: ${ending} ${there.output.slice(-300)}`,
+    );
+    return { survivor: undefined, told: 'the guest died with its process' };
+  }
+  // Handed over and confirmed: the source can't run it any more, and the guest died with the target. Handed over only: the source says what to do.
+  if (answer.includes('migrated to')) {
+    await here.kill();
+    return { survivor: undefined, told: 'the guest died with its process' };
+  }
+  if (/handed over[^]*continue here \(cont\)/.test(answer)) await here.ask('cont');
+  else check(/goes on as if nothing had been/.test(answer), `the target died after ${after} ms; the source: ${answer}`);
+  check(await runs(here), `the target died after ${after} ms, and the source does not go on: ${answer}`);
+  return { survivor: here, told: 'the source goes on' };
+}
+
+/** kill -9 of either side at random moments: never both run, and the one that is left runs the guest or says where it is. */
+export async function kills(name, machine, { tries, report }) {
+  const folder = scratch();
+  const args = debian('initrd.cpio', '', ...machine);
+  const counts = new Map();
+  let here;
+  const start = async () => {
+    here = new Guest(name, folder, args);
+    await here.waitFor(PROMPT);
+    await here.shell(COUNT);
+  };
+  try {
+    for (let i = 1; i <= tries; i++) {
+      if (!here) await start();
+      const { survivor, told } = await killOnce(here, `${name}-${i}`, folder, args);
+      counts.set(told, (counts.get(told) ?? 0) + 1);
+      if (survivor !== here) rmSync(join(folder, `${name}.monitor`), { force: true });
+      here = survivor;
+    }
+    report([...counts].map(([told, count]) => `${told} ${count} times`).join(', '));
+  } finally {
+    await here?.kill();
     rmSync(folder, { recursive: true, force: true });
   }
 }

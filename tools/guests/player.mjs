@@ -136,6 +136,17 @@ export class Guest {
     return this.output.slice(from).replaceAll('\r', '');
   }
 
+  /** Presses Enter until the shell answers: what is typed before a snapshot is loaded is lost. */
+  async awaken({ minutes = 10 } = {}) {
+    const from = this.output.length;
+    const pressing = setInterval(() => this.type('\n'), 1000);
+    try {
+      await this.waitFor('nestvm# ', { minutes, from });
+    } finally {
+      clearInterval(pressing);
+    }
+  }
+
   /** One command on a monitor connection that stays open. */
   async ask(line) {
     while (!this.monitor) {

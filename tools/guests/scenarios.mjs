@@ -1,7 +1,9 @@
 /**
  * The runs of real guests that `pnpm test:guests` makes. `tier` is `ci` (short, in .ci/run) or `nightly`. A run passes when the console shows every
- * line of `expect` in this order and the emulator ends with `status` (0).
+ * line of `expect` in this order and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
  */
+
+import { kills, moves, rule } from './migration.mjs';
 
 const linux = (/** @type {string[]} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
 
@@ -75,6 +77,9 @@ function disks(name, tier, machine, devices, { smp = 1 } = {}) {
 
 const avic = { words: ['nestvm.vmm=qemu-microvm,pit=off,pic=off', 'nestvm.kvm=avic=1'] };
 
+/** A script that plays with guests, from `migration.mjs`. */
+const played = (name, tier, play) => ({ name, tier, initramfs: 'nested.cpio', play: (report) => play(name, report) });
+
 export const scenarios = [
   boot('boot-pc', 'ci', 'pc', 'max'),
   boot('boot-q35-epyc', 'ci', 'q35', 'EPYC'),
@@ -111,4 +116,10 @@ export const scenarios = [
 
   xen('xen-amd', 'nightly', 'EPYC,svm=on'),
   xen('xen-intel', 'nightly', 'Skylake-Server,vmx=on'),
+
+  played('migrate-under-load', 'ci', (name, report) => moves(name, ['-m', '256M'], { hops: 10, report })),
+  played('migrate-under-load-100', 'nightly', (name, report) => moves(name, ['-M', 'q35', '-m', '256M'], { hops: 100, report })),
+  played('migrate-kill', 'nightly', (name, report) => kills(name, ['-m', '256M'], { tries: 100, report })),
+  played('l2-snapshot-rule-amd', 'nightly', (name, report) => rule(name, 'EPYC,svm=on', { attempts: 1000, report })),
+  played('l2-snapshot-rule-intel', 'nightly', (name, report) => rule(name, 'host', { attempts: 1000, report })),
 ];

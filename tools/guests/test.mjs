@@ -72,9 +72,19 @@ function run(scenario) {
   });
 }
 
+/** Runs one that is a script; resolves to what went wrong, or undefined. */
+async function play({ name, play }) {
+  try {
+    await play((line) => console.log(`  ${name}: ${line}`));
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 async function report(scenario) {
   const start = process.hrtime.bigint();
-  const problem = await run(scenario);
+  const problem = scenario.play ? await play(scenario) : await run(scenario);
   const seconds = (Number(process.hrtime.bigint() - start) / 1e9).toFixed(0);
   console.log(
     `${problem ? '✗' : '✓'} ${scenario.name} (${seconds} s)${problem ? `: ${problem}; console in ${join(logs, `${scenario.name}.log`)}` : ''}`,
