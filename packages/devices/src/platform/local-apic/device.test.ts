@@ -34,6 +34,28 @@ const wrmsr = (apic: LocalApic, index: number, lo: number, hi = 0) => {
 };
 const rdmsr = (apic: LocalApic, index: number) => (apic.readMsr(index) ? apic.msrLo >>> 0 : 'fault');
 
+it('an output of the PIC that rose behind a masked LINT0 is an interrupt as soon as that is unmasked', () => {
+  let wakes = 0;
+  write(0x350, 0x1_0700);
+  apics[0].setWake(() => wakes++);
+  // Edge-triggered, vectors from 20h on, cascade at 2, 8086 mode; IRQ 0 alone is unmasked.
+  for (const [port, value] of [
+    [0x20, 0x11],
+    [0x21, 0x20],
+    [0x21, 4],
+    [0x21, 1],
+    [0x21, 0xfe],
+  ] as const)
+    board.ports.write(port, 1, value);
+  pic.setInput(0, 1);
+  pic.setInput(0, 0);
+  pic.setInput(0, 1);
+  expect([apics[0].intr(), wakes]).toEqual([false, 0]);
+  write(0x350, 0x700);
+  expect([apics[0].intr(), wakes]).toEqual([true, 1]);
+  expect(apics[0].acknowledge()).toBe(0x20);
+});
+
 describe('interrupts', () => {
   it('go by priority, hold back their class, and end in order', () => {
     const apic = apics[0];
