@@ -55,4 +55,7 @@ case $vmm in
       -display none -nodefaults -serial stdio -no-reboot ;;
   *) echo "L$level: no VMM named $vmm"; exit 1 ;;
 esac
-echo "L$level: L$next ended with status $?"
+status=$?
+# What the kernel has to say of a monitor that did not end as it should.
+[ $status -eq 0 ] || dmesg | tail -n 20
+echo "L$level: L$next ended with status $status"
