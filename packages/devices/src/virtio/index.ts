@@ -26,6 +26,8 @@ export type { BlockBackend, Pending } from './block/backend.js';
 export { VirtioNetwork } from './net/device.js';
 export type { VirtioNetworkOptions } from './net/device.js';
 export type { FrameOffload, GuestOffloads, NetworkBackend } from './net/backend.js';
+export { VirtioConsole } from './console/device.js';
+export type { ConsolePort, VirtioConsoleOptions } from './console/device.js';
 export { VirtioEntropy } from './entropy/device.js';
 export type { VirtioEntropyOptions } from './entropy/device.js';
 export type { SavedVirtio, SavedVirtioMmio, SavedVirtioPci } from './state.js';

@@ -3,6 +3,9 @@ import type { GuestMemory } from '@nestvm/bus';
 /** Is given bytes of a buffer, and how many came before them. */
 export type Visitor = (bytes: Uint8Array, done: number) => void;
 
+/** Longest copy. */
+const COPY_BYTES = 0x10_0000;
+
 /** The buffers of one request: first what the device reads, then what it writes. Offsets count from the start of either part. */
 export class Chain {
   readonly addresses: number[] = [];
@@ -77,15 +80,19 @@ export class Chain {
     return done;
   }
 
+  /** Bytes that are not RAM (any more) are left out; a memory without views is copied in pieces. */
   private piece(address: number, length: number, writing: boolean, done: number, visit: Visitor): void {
-    const view = this.memory.view?.(address, length, writing);
-    if (view) {
-      visit(view, done);
+    const { memory } = this;
+    if (memory.view) {
+      const view = memory.view(address, length, writing);
+      if (view) visit(view, done);
       return;
     }
-    const copy = new Uint8Array(length);
-    if (!writing) this.memory.read(address, copy);
-    visit(copy, done);
-    if (writing) this.memory.write(address, copy);
+    for (let at = 0; at < length; at += COPY_BYTES) {
+      const copy = new Uint8Array(Math.min(COPY_BYTES, length - at));
+      if (!writing) memory.read(address + at, copy);
+      visit(copy, done + at);
+      if (writing) memory.write(address + at, copy);
+    }
   }
 }
