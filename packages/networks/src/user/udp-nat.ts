@@ -56,7 +56,7 @@ export class UdpNat {
   }
 
   close(): void {
-    for (const key of [...this.#flows.keys()]) this.#close(key);
+    for (const key of this.#flows.keys()) this.#close(key);
   }
 
   #open(key: string, source: number, port: number): Flow {
