@@ -1,5 +1,6 @@
 import type { Machine } from '@nestvm/machine';
 import {
+  assertMigratable,
   formatContext,
   isActive,
   L2ActiveError,
@@ -112,6 +113,8 @@ export class MigrationController {
       const file = /^file:(.+)$/.exec(uri);
       if (file) return await this.save(file[1]!);
       const address = parseAddress('migrate', uri);
+      // Refused before anybody is bothered.
+      assertMigratable(this.session.machine().migratable, 'migrate this machine');
       const link = linkOf(await connect('migrate', address));
       await this.migrateOver(link);
       this.moved = true;
