@@ -55,6 +55,12 @@ export class OutputFile {
     if (this.used === this.pending.length || byte === 10) this.flush();
   }
 
+  /** Writes through, without waiting for the end of a line. */
+  append(bytes: Uint8Array): void {
+    this.flush();
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.descriptor, bytes, at, bytes.length - at);
+  }
+
   print(text: string): void {
     for (const byte of Buffer.from(text)) {
       this.pending[this.used++] = byte;
@@ -64,12 +70,6 @@ export class OutputFile {
 
   flush(): void {
     for (let at = 0; at < this.used; ) at += writeSync(this.descriptor, this.pending, at, this.used - at);
-  /** Writes through, without waiting for the end of a line. */
-  append(bytes: Uint8Array): void {
-    this.flush();
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.descriptor, bytes, at, bytes.length - at);
-  }
-
     this.used = 0;
   }
 

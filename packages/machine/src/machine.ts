@@ -80,8 +80,8 @@ export class Machine {
     });
     this.random = createDeterministicRandom(config.seed ?? 1);
     this.cpus = this.createCpus(count);
-    this.engine = new Engine(this.arena, this.memory);
     this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
+    this.engine = new Engine(this.arena, this.memory);
     this.executors = this.cpus.map((cpu) => new Interpreter(cpu, this.engine));
     this.loop = new RunLoop({
       executors: this.executors,
@@ -122,7 +122,6 @@ export class Machine {
     this.loop.wake();
   }
 
-  /** Bytes for a serial port (0 is COM1). Returns how many were taken. */
   /** A non-maskable interrupt to every CPU, as from a front-panel button. */
   nmi(): void {
     this.platform.nonMaskableInterrupt();
@@ -137,6 +136,7 @@ export class Machine {
     return taken;
   }
 
+  /** Bytes for a serial port (0 is COM1). Returns how many were taken. */
   receiveSerial(port: number, bytes: Uint8Array): number {
     const taken = this.platform.serial[port]?.receive(bytes) ?? 0;
     this.loop.wake();

@@ -62,12 +62,12 @@ const PCI_WINDOWS = {
   q35: { ioBase: 0xc000, ioLimit: 0xffff, memoryBase: 0xc0000000, memoryLimit: 0xfebfffff },
 } as const;
 
-/** The devices of a machine, wired by the board's table. */
-export class Platform {
-  readonly devices: Device[] = [];
 /** Delivery mode NMI of interrupt messages (SDM Vol. 3, "Local Vector Table"). */
 const NMI_DELIVERY = 4;
 
+/** The devices of a machine, wired by the board's table. */
+export class Platform {
+  readonly devices: Device[] = [];
   readonly serial: (Uart | undefined)[] = [];
   readonly localApics: LocalApic[] = [];
   readonly apicBus: ApicBus | undefined;
@@ -191,16 +191,16 @@ const NMI_DELIVERY = 4;
     if (this.pci && board.chipset !== 'none') assignPciResources(this.pci, PCI_WINDOWS[board.chipset]);
   }
 
-  private nmi(level: 0 | 1): void {
-    this.apicBus?.setNmi(level);
-    if (level === 1) this.picSource?.nmi();
-  }
   /** An NMI to every CPU, whatever its LINT1 says. */
   nonMaskableInterrupt(): void {
     for (const apic of this.localApics) apic.accept(NMI_DELIVERY, 0, false);
     this.picSource?.nmi();
   }
 
+  private nmi(level: 0 | 1): void {
+    this.apicBus?.setNmi(level);
+    if (level === 1) this.picSource?.nmi();
+  }
 
   private smi(): void {
     this.apicBus?.smi();
