@@ -207,11 +207,11 @@ it('an overlay agrees with a plain array and leaves its base alone', () => {
     const offset = 512 * below(Math.floor((0x5_0000 - length) / 512) + 1);
     if (below(2) === 0) {
       const data = pattern(length, i);
-      overlay.write(offset, data);
+      void overlay.write(offset, data);
       model.set(data, offset);
     } else {
       const target = new Uint8Array(length);
-      overlay.read(offset, target);
+      void overlay.read(offset, target);
       expect(Buffer.compare(target, model.subarray(offset, offset + length))).toBe(0);
     }
   }

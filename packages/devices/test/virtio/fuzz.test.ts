@@ -130,7 +130,7 @@ class Hostile {
   private input(): void {
     this.count('host inputs');
     const { device } = this.bench;
-    if (device instanceof VirtioConsole) device.receive(this.below(2), new Uint8Array(this.below(100)));
+    if (device instanceof VirtioConsole) device.receive(this.below(2), new Uint8Array(this.below(6)));
     else device.configChanged();
   }
 }

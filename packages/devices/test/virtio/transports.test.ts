@@ -134,7 +134,7 @@ describe('PCI', () => {
     expect(bench.config.read(0, 4)).toBe(0x1001_1af4);
     expect(bench.config.read(8, 4) >>> 8).toBe(0x01_0000);
     expect(bench.config.read(0x2e, 2)).toBe(2);
-    expect([...port.structures.keys()].sort()).toEqual([1, 2, 3, 4, 5]);
+    expect([...port.structures.keys()].toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5]);
     expect(port.get(0x12, 2)).toBe(2);
     const entropy = new Bench(new VirtioEntropy({ fill: (bytes) => void bytes.fill(1) }), { transport: 'pci' });
     expect(entropy.config.read(2, 2)).toBe(0x1005);

@@ -90,4 +90,4 @@ export class DescriptorReader {
 }
 
 /** An address for a message. */
-export const hex = (address: number): string => (address === Infinity ? 'beyond 2^52' : `0x${address.toString(16)}`);
+const hex = (address: number): string => (address === Infinity ? 'beyond 2^52' : `0x${address.toString(16)}`);
