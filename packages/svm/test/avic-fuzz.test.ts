@@ -3,7 +3,6 @@ import { expect, it } from 'vitest';
 import { ExitCode, IntControl, Vmcb } from '../src/index.js';
 import { At, Board } from './support/board.js';
 
-// biome-ignore lint/complexity/useLiteralKeys: an index signature
 const ROUNDS = Number(process.env['SVM_FUZZ'] ?? 10_000);
 const APIC = 0x48000;
 const PAGE = 0x49000;
