@@ -148,7 +148,7 @@ async function main() {
   const counts = built(queue) ? await runAll(queue, Number(values.jobs) || 1) : { passed: 0, failed: 1 };
   if (values.label) {
     mkdirSync(join(root, 'build/reports'), { recursive: true });
-    writeFileSync(join(root, `build/reports/summary-${values.label}.json`), JSON.stringify(counts));
+    writeFileSync(join(root, `build/reports/summary-${String(values.label)}.json`), JSON.stringify(counts));
   }
   console.log(`${counts.passed} passed, ${counts.failed} failed`);
   process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
