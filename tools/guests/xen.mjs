@@ -14,10 +14,9 @@ const here = dirname(fileURLToPath(import.meta.url));
 const hypervisor = 'xen-hypervisor-4.17-amd64';
 const kernelPackage = 'linux-image-amd64';
 const utilities = 'xen-utils-4.17';
-const libraryPackages = [
-  ...['libc6', 'libxenmisc4.17', 'libxencall1', 'libxendevicemodel1', 'libxenevtchn1', 'libxenforeignmemory1', 'libxengnttab1', 'libxenhypfs1'],
-  ...['libxenstore4', 'libxentoolcore1', 'libxentoollog1', 'libyajl2', 'liblzma5', 'libuuid1', 'libzstd1', 'zlib1g', 'libgcc-s1'],
-];
+const xenLibraries = ['misc4.17', 'call1', 'devicemodel1', 'evtchn1', 'foreignmemory1', 'gnttab1', 'hypfs1', 'store4', 'toolcore1', 'toollog1'];
+const otherLibraries = ['libc6', 'libyajl2', 'liblzma5', 'libuuid1', 'libzstd1', 'zlib1g', 'libgcc-s1'];
+const libraryPackages = [...xenLibraries.map((name) => `libxen${name}`), ...otherLibraries];
 /** Where Debian's xl expects its helpers. */
 const folder = 'usr/lib/xen-4.17/bin';
 const programs = ['xl', 'xenstored', 'xenconsoled', 'xen-init-dom0'];
