@@ -10,6 +10,7 @@ import type { CharacterSpec } from './options/character.js';
 import { configure, type RunOptions } from './options/config.js';
 import { parseOptions } from './options/parse.js';
 import type { RtcSpec } from './options/time.js';
+import type { TlbSpec } from './options/tlb.js';
 import { Session } from './session.js';
 import { VirtioParts } from './virtio.js';
 
@@ -124,7 +125,15 @@ function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
     seed: options.seed ?? (options.clock.kind === 'virtual' ? 1 : randomInt(1, 2 ** 31)),
     host: createEventLoopHost(globalThis),
     reboot: options.reboot,
+    ...(options.tlb ? { tlb: tlbConfig(options.tlb) } : {}),
     incoming: options.loadSnapshot !== undefined || options.incoming !== undefined,
+  };
+}
+
+function tlbConfig({ evictSeed, sanitize }: TlbSpec): NonNullable<MachineConfig['tlb']> {
+  return {
+    ...(evictSeed === undefined ? {} : { evictSeed }),
+    ...(sanitize ? { onStale: (cpu: number, line: string) => void process.stderr.write(`cpu${cpu}: ${line}\r\n`) } : {}),
   };
 }
 

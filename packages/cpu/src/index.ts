@@ -25,6 +25,7 @@ export type { TransitionCounters, Virtualization } from './ports/virtualization.
 export { isEmptyRoot, NestedLedger, QUIET_NS } from './ports/ledger.js';
 export type { NestedClass, NestedContext, NestedReport } from './ports/ledger.js';
 export type { SystemInstruction } from './system/index.js';
+export { explainDecoded } from './explain.js';
 export { instructionAddress } from './instruction-address.js';
 export { Outcome } from './outcome.js';
 export { CpuError } from './errors.js';

@@ -13,6 +13,7 @@ import { type NetworkSpecs, parseNetworks } from './networks.js';
 import { last, type RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
 import { type ClockSpec, parseIcount, parseRtc, type RtcSpec } from './time.js';
+import { parseTlb, type TlbSpec } from './tlb.js';
 
 /** A file and the text that goes with it. */
 export interface ModuleSpec {
@@ -49,6 +50,7 @@ export interface RunOptions {
   /** Whether to print which level runs, and exit counts at the end. */
   readonly levels: boolean;
   readonly monitors: readonly MonitorSpec[];
+  readonly tlb?: TlbSpec;
   /** The snapshot to start from, or whence a machine comes. */
   readonly loadSnapshot?: string;
   readonly incoming?: string;
@@ -75,6 +77,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const loadSnapshot = last(raw, 'loadvm');
   const incoming = last(raw, 'incoming');
   const monitors = parseMonitors(raw);
+  const tlb = parseTlb(last(raw, 'tlb'));
   const seed = last(raw, 'seed');
   const logFile = last(raw, 'D');
   acceptNone(raw, warnings);
@@ -103,6 +106,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     ...(loadSnapshot === undefined ? {} : { loadSnapshot }),
     ...(incoming === undefined ? {} : { incoming }),
     monitors,
+    ...(tlb === undefined ? {} : { tlb }),
     log: parseLog(last(raw, 'd')),
     ...(logFile === undefined ? {} : { logFile }),
     warnings,

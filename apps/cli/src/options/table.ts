@@ -127,6 +127,12 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'seed', argument: 'N', group: 'Time', help: 'seed of RDRAND, RDSEED and setup_data randomness, for runs that repeat' },
   { name: 'S', group: 'Debugging', help: "wait for 'c' in the monitor before the first instruction" },
   { name: 'levels', group: 'Debugging', help: 'print which level runs (L1, L2 …), and the VM entries and exits by reason at the end' },
+  {
+    name: 'tlb',
+    argument: 'evict=SEED|sanitize',
+    group: 'Debugging',
+    help: 'test address translation: forget translations at random; compare each use of one with a fresh walk and print stale ones (slow)',
+  },
   { name: 'd', argument: 'ITEM[,ITEM]', group: 'Debugging', help: "log items; '-d help' lists them" },
   { name: 'D', argument: 'FILE', group: 'Debugging', help: 'log file (default: standard error)' },
   { name: 'version', alias: 'V', group: 'Debugging', help: 'print the version' },
