@@ -21,7 +21,7 @@ export function parseOptions(args: readonly string[]): RawOptions {
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
     if (!arg.startsWith('-') || arg === '-') {
-      throw new UsageError(`'${arg}': options start with a dash; disk images are not supported yet, a kernel is given with -kernel FILE`);
+      throw new UsageError(`'${arg}': options start with a dash: a disk image is given with -hda FILE, a kernel with -kernel FILE`);
     }
     const row = rowByName.get(arg.replace(/^--?/, ''));
     if (row === undefined) throw unknownOption(arg);
