@@ -17,6 +17,8 @@ export class Session {
   private readonly monitor: MonitorConsole;
   /** The monitor has the terminal, for now or (`-monitor stdio`) for good. */
   private inMonitor: boolean;
+  /** What is typed before the machine has its state, which a snapshot that is loaded would wipe out. */
+  private early: Uint8Array[] | undefined = [];
   private status: number | undefined;
   private stopped = false;
   private resumed: (() => void) | undefined;
@@ -105,6 +107,7 @@ export class Session {
     try {
       await this.servers.open(this.options.monitors);
       await this.receiveState();
+      this.deliverEarly();
       return await this.loop();
     } finally {
       await this.servers.close();
@@ -121,6 +124,12 @@ export class Session {
       this.tell({ event: 'RESET', data: { guest, reason: guest ? 'guest-reset' : 'host-qmp-system-reset' } });
     };
     this.migration.onPhase = (phase) => this.tell({ event: 'MIGRATION', data: { status: qmpPhase(phase) } });
+  }
+
+  private deliverEarly(): void {
+    const { early } = this;
+    this.early = undefined;
+    for (const bytes of early ?? []) this.input(bytes);
   }
 
   /** `-loadvm` and `-incoming`. */
@@ -174,6 +183,7 @@ export class Session {
 
   private input(bytes: Uint8Array): void {
     if (this.inMonitor) this.monitor.receive(bytes);
+    else if (this.early) this.early.push(bytes.slice());
     else this.machine.receiveSerial(this.serialPort, bytes);
   }
 
