@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { Cr0, Cr4, Dr6, Dr7, Efer, Rflags, Vector, Xstate } from './registers/control.js';
-export { Gpr, Mode, Segment, vcpuState } from './registers/vcpu-state.js';
+export { Gpr, GuestMode, Mode, Segment, vcpuState } from './registers/vcpu-state.js';
 export type { OpcodeRow, OperandSpec } from './maps/row.js';
 export { opcodeRows } from './maps/index.js';
 export type { LegacyOrVexMnemonic, Mnemonic } from './maps/index.js';

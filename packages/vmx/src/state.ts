@@ -1,4 +1,5 @@
 import { word } from '@nestvm/cpu/extension';
+import { GuestMode } from '@nestvm/isa';
 
 const EXTENSION = word('extension');
 
@@ -17,6 +18,9 @@ export const VmxWord = {
   /** What SMM interrupted: 1 VMX root operation, 2 non-root operation, 0 neither. */
   SMM_INTERRUPTED: EXTENSION + 6,
 } as const;
+
+/** The `guestMode` word in non-root operation: VMX has no exit for PUSHF. */
+export const NON_ROOT = GuestMode.ON | GuestMode.PLAIN_PUSHF;
 
 /** A physical address in two words of a view, as a number below 2^52, whatever the words hold. */
 export const addressAt = (words: Int32Array, at: number): number => (words[at + 1]! & 0xfffff) * 4294967296 + (words[at]! >>> 0);

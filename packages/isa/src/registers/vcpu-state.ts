@@ -72,7 +72,7 @@ export const vcpuState = struct('vcpu', 1, {
   interruptibility: u32,
   /** 0 active, 1 HLT, 2 shutdown, 3 wait-for-SIPI, 4 MWAIT. */
   activity: u32,
-  /** Nonzero in guest mode (VMX non-root or SVM guest): sensitive events ask the virtualization port first. */
+  /** Nonzero in guest mode (VMX non-root or SVM guest): sensitive events ask the virtualization port first. Bits: `GuestMode`. */
   guestMode: u32,
   /** Not 0 while an interrupt is pending that RFLAGS.IF holds back. */
   interruptHeld: derived(u32),
@@ -174,6 +174,14 @@ export const vcpuState = struct('vcpu', 1, {
   index: u32,
   reserved: array(u8, 12),
 });
+
+/** Bits of `vcpuState.guestMode`. */
+export const GuestMode = {
+  /** In guest mode. */
+  ON: 1 << 0,
+  /** PUSHF is not intercepted: generated code may execute it. */
+  PLAIN_PUSHF: 1 << 1,
+} as const;
 
 /** Bits of `vcpuState.mode`; a block of decoded code is valid only under the mode it was decoded in. */
 export const Mode = {

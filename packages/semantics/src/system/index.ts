@@ -1,5 +1,5 @@
 import type { IntWidth, Val } from '@nestvm/emit';
-import { Mode, Rflags, Segment, vcpuState } from '@nestvm/isa';
+import { GuestMode, Mode, Rflags, Segment, vcpuState } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter, Meanings } from '../emitter.js';
 import { integerOperand } from '../operand.js';
@@ -19,7 +19,7 @@ const CLI: Emitter = (x) => {
 
 /**
  * STI at level 0 while no interrupt is being held back. Then the shadow over the next instruction needs no other care than that both are in one block:
- * events are looked at between blocks.
+ * events are looked at between blocks. Not in guest mode: an exit of the next instruction tells of the shadow.
  */
 const STI: Emitter = (x) => {
   leaveIf(x, x.get32('cpl').or(x.get32('guestMode')).or(x.get32('interruptHeld')).or(x.engine.isLast(x)));
@@ -28,7 +28,11 @@ const STI: Emitter = (x) => {
 
 /** PUSHF outside of virtual-8086 mode. RF and VM are pushed as 0 (SDM Vol. 2, PUSHF). */
 const PUSHF: Emitter = (x) => {
-  leaveIf(x, x.get32('guestMode').or(x.get32('mode').and(Mode.V8086)));
+  const isIntercepted = x
+    .get32('guestMode')
+    .and(GuestMode.ON | GuestMode.PLAIN_PUSHF)
+    .eq(GuestMode.ON);
+  leaveIf(x, isIntercepted.or(x.get32('mode').and(Mode.V8086)));
   const image = x
     .get32('rflags')
     .and(~(Rflags.RF | Rflags.VM))

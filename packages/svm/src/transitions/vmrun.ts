@@ -1,5 +1,6 @@
 import { firstFailure } from '@nestvm/cpu';
 import { GUEST_MODE, INTERRUPTIBILITY, RIP, SECOND_STAGE_VECTOR, Shadow, updateModeBits, word } from '@nestvm/cpu/extension';
+import { GuestMode } from '@nestvm/isa';
 import { Stage } from '@nestvm/mmu';
 import { vmcbRows } from '../checks/rows.js';
 import type { VmrunView } from '../checks/view.js';
@@ -20,6 +21,16 @@ const CR0_PG = 1 << 31;
 const CR4_PAE = 1 << 5;
 const EFER_LMA = 1 << 10;
 const SECOND_STAGE_FAULT = 2;
+
+/** The PUSHF intercept in the word of intercepts 60h-7Fh. */
+const PUSHF_INTERCEPT = 1 << 16;
+
+/** The `guestMode` word: whether PUSHF is intercepted. */
+function guestMode(svm: SvmContext, v: number): number {
+  const { i32 } = svm;
+  const pushf = (i32[v + Vmcb.INTERCEPTS]! & PUSHF_INTERCEPT) === 0 ? GuestMode.PLAIN_PUSHF : 0;
+  return GuestMode.ON | pushf;
+}
 
 /** Describes the guest's address space to the MMU. Nested tables have the format of the host's own, so this looks at the host's registers. */
 function describeSpace(svm: SvmContext, v: number): void {
@@ -110,7 +121,7 @@ export function enterGuest(svm: SvmContext, view: VmrunView, v: number, lo: numb
   svm.avic.enter(v);
   loadControls(svm, v);
   loadGuest(svm, v);
-  w[GUEST_MODE] = 1;
+  w[GUEST_MODE] = guestMode(svm, v);
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~Shadow.GIF;
   updateModeBits(cpu);
   svm.mmu.enterGuest(svm.space);

@@ -1,7 +1,7 @@
 import { ACTIVITY, Activity, EventKind, GUEST_MODE, INTERRUPTIBILITY, injectEvent, Shadow, updateMode } from '@nestvm/cpu/extension';
 import { Pin, Proc1, Proc2 } from '../controls/controls.js';
 import { F, VmcsHeader } from '../fields/layout.js';
-import { addressAt } from '../state.js';
+import { addressAt, NON_ROOT } from '../state.js';
 import type { Vmx } from '../vmx.js';
 import { endInstruction, failEntry } from './exit.js';
 import { loadGuestState, loadPdptes, usesPdptes } from './guest-state.js';
@@ -78,7 +78,7 @@ function loadWorld(vmx: Vmx): boolean {
   if (!controls.hasProc2(Proc2.ENABLE_VPID)) mmu.invalidateTag(0);
   mmu.enterGuest(vmx.space);
   setRules(vmx);
-  cpu.w[GUEST_MODE] = 1;
+  cpu.w[GUEST_MODE] = NON_ROOT;
   const pdptes = usesPdptes(cpu.w);
   if (pdptes && controls.usesEpt) loadPdptes(vmx);
   updateMode(cpu);

@@ -1,5 +1,5 @@
 import { GUEST_MODE } from '@nestvm/cpu/extension';
-import { VmxWord } from '../state.js';
+import { NON_ROOT, VmxWord } from '../state.js';
 import type { Vmx } from '../vmx.js';
 
 /** What SMM has interrupted. */
@@ -23,6 +23,6 @@ export function leaveSmm(vmx: Vmx): void {
   if (interrupted === Interrupted.NOTHING) return;
   w[VmxWord.ON] = 1;
   if (interrupted !== Interrupted.NON_ROOT || vmx.region < 0) return;
-  w[GUEST_MODE] = 1;
+  w[GUEST_MODE] = NON_ROOT;
   vmx.mmu.enterGuest(vmx.space);
 }
