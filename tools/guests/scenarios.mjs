@@ -43,6 +43,24 @@ function levels(name, tier, cpu, { depth = 2, words = [], memory = '640M', initr
 
 const qemu = (/** @type {string} */ board) => ({ words: [`nestvm.vmm=qemu-${board}`], memory: '768M', initramfs: 'nested-qemu.cpio' });
 
+/** Debian's virtio_net: DHCP, a ping, and a file that leaves through NAT and comes back through a forwarded port of the host. */
+function network(name, tier, machine, device, port, { smp = 1 } = {}) {
+  return {
+    name,
+    tier,
+    initramfs: 'virtio.cpio',
+    arguments: ['-M', machine, '-m', '256M', '-smp', String(smp), '-netdev', `user,id=n0,hostfwd=tcp::${port}-:80`, '-device', `${device},netdev=n0`],
+    append: linux('nestvm.run=net', `nestvm.url=http://10.0.2.2:${port}/`),
+    expect: [
+      'net: eth0 has 10.0.2.15/24, router 10.0.2.2, dns 10.0.2.3',
+      'net: the host answers pings',
+      'net: fetched 1048576 bytes',
+      'net: what came is what was sent',
+    ],
+    timeoutMinutes: 5,
+  };
+}
+
 /** Debian's Xen as L1: its dom0, then by xl a PVH guest with the cloud kernel as L2. */
 function xen(name, tier, cpu) {
   return {
@@ -110,6 +128,10 @@ export const scenarios = [
   disks('virtio-pci', 'ci', 'pc', ['virtio-blk-pci,drive=disk', 'virtio-rng-pci']),
   disks('virtio-mmio', 'ci', 'microvm', ['virtio-blk-device,drive=disk', 'virtio-rng-device']),
   disks('virtio-packed', 'ci', 'q35', ['virtio-blk-pci,drive=disk,packed=on,num-queues=2', 'virtio-rng-pci,packed=on,vectors=0'], { smp: 2 }),
+  network('virtio-net-pci', 'ci', 'pc', 'virtio-net-pci', 18973),
+  network('virtio-net-packed', 'nightly', 'q35', 'virtio-net-pci,packed=on,disable-legacy=on,mq=on', 18974, { smp: 2 }),
+  network('virtio-net-mmio', 'nightly', 'microvm', 'virtio-net-device', 18975),
+  network('virtio-net-legacy', 'nightly', 'pc', 'virtio-net-pci,disable-modern=on', 18976),
   disks('virtio-legacy', 'nightly', 'pc', ['virtio-blk-pci,drive=disk,disable-modern=on', 'virtio-rng-pci,disable-modern=on']),
   disks('virtio-modern', 'nightly', 'q35', ['virtio-blk-pci-non-transitional,drive=disk', 'virtio-rng-pci-non-transitional']),
   disks('virtio-mmio-packed', 'nightly', 'pc', ['virtio-blk-device,drive=disk,packed=on', 'virtio-rng-device,packed=on']),
