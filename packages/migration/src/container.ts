@@ -8,9 +8,9 @@ import { decodeValue, encodeValue } from './value-codec.js';
  * The container: a header, then sections of `kind` (4 letters), length and CRC-32 of both and the payload, up to a section `END `. The same bytes are a file
  * and a migration stream.
  */
-export const MAGIC = 'NESTVMSN';
+const MAGIC = 'NESTVMSN';
 /** Version of the container; units have versions of their own. */
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 /** What a section holds. */
 export type SectionKind =
@@ -30,7 +30,7 @@ export type SectionKind =
 const KINDS: readonly string[] = ['CONF', 'UNIT', 'RAMB', 'PAGE', 'CTRL', 'END '] satisfies SectionKind[];
 
 /** No section is longer: what bounds the memory that a hostile snapshot can ask for. */
-export const MAX_SECTION_BYTES = 16 << 20;
+const MAX_SECTION_BYTES = 16 << 20;
 const HEADER_BYTES = 16;
 const SECTION_HEADER_BYTES = 12;
 const ascii = new TextEncoder();

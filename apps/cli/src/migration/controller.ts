@@ -34,7 +34,7 @@ const MEBIBYTE = 2 ** 20;
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** `info migrate`. */
-export function formatStatus(status: MigrationStatus): string {
+function formatStatus(status: MigrationStatus): string {
   const { phase, passes, transferredBytes, remainingBytes, totalBytes, elapsedMs, throughput, dirtyRate, expectedDowntimeMs, downtimeMs } = status;
   const mib = (bytes: number): string => (bytes / MEBIBYTE).toFixed(1);
   return [

@@ -89,7 +89,7 @@ function instructionLines(read: ReadBytes, start: bigint, count: number, bits: 1
 }
 
 /** Bits of the code segment that a vCPU runs in. */
-export const codeBits = (mode: number): 16 | 32 | 64 => ((mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16);
+const codeBits = (mode: number): 16 | 32 | 64 => ((mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16);
 
 /** `x` (linear addresses of a vCPU) and `xp` (physical): memory as text. Devices are not asked: what is no RAM or ROM cannot be accessed. */
 export function examine(machine: Machine, cpu: number, address: bigint, format: ExamineFormat, physical: boolean): string[] {

@@ -184,7 +184,7 @@ export class Refcounts {
 }
 
 /** Reads count `index` of a block. */
-export function readCount(view: DataView, index: number, order: number): number {
+function readCount(view: DataView, index: number, order: number): number {
   if (order === 4) return view.getUint16(index * 2);
   if (order === 5) return view.getUint32(index * 4);
   if (order === 6) return view.getUint32(index * 8) * 2 ** 32 + view.getUint32(index * 8 + 4);

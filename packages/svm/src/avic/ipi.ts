@@ -5,7 +5,7 @@ import { Vmcb } from '../vmcb/layout.js';
 import { ApicRegister } from './registers.js';
 
 /** Why an IPI is left to the hypervisor: high half of EXITINFO2 (APM Vol. 2, "AVIC IPI Delivery Not Completed"). */
-export const IpiFailure = { NONE: -1, TYPE: 0, NOT_RUNNING: 1, TARGET: 2, BACKING_PAGE: 3, VECTOR: 4 } as const;
+const IpiFailure = { NONE: -1, TYPE: 0, NOT_RUNNING: 1, TARGET: 2, BACKING_PAGE: 3, VECTOR: 4 } as const;
 
 const Shorthand = { DESTINATION: 0, SELF: 1, ALL: 2, OTHERS: 3 } as const;
 const LOGICAL = 1 << 11;

@@ -5,7 +5,7 @@ import type { SavableDevice } from '../../../saved-state.js';
 import type { VirtioDevice } from '../../device.js';
 import { InterruptStatus, NO_VECTOR } from '../../registers.js';
 import { type SavedVirtioPci, virtioPciSchema } from '../../state.js';
-import { type PciRegisters, readCommon, writeCommon } from './common.js';
+import { type PciRegisters, readCommon, writeCommon } from './configuration.js';
 import { VirtioFunction } from './function.js';
 import { readLegacy, writeLegacy } from './legacy.js';
 import { CommonConfig, MODERN_ID_BASE, ModernLayout, NOTIFY_STRIDE, PciStructure, pciClassOf, TRANSITIONAL_IDS, VIRTIO_VENDOR } from './registers.js';

@@ -1,7 +1,7 @@
 import type { Width } from '@nestvm/bus';
 import { QueuePart, type Virtqueue } from '../../queue.js';
 import { DESCRIPTOR_BYTES } from '../../registers.js';
-import { grantVector, type PciRegisters } from './common.js';
+import { grantVector, type PciRegisters } from './configuration.js';
 import { LegacyConfig as L, LEGACY_PAGE } from './registers.js';
 
 /** What the legacy interface asks of its transport. */
