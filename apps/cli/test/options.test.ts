@@ -184,6 +184,15 @@ describe('nesting', () => {
 
 describe('what cannot be followed', () => {
   it.each([
+    ['-kernel k -netdev user', /an id is missing; write -netdev user,id=n0/],
+    ['-kernel k -netdev tap,id=n0', /no such network; there are user, socket, hubport/],
+    ['-kernel k -netdev user,id=n0,hostfwd=8080:80', /hostfwd=8080:80: not a rule/],
+    ['-kernel k -netdev user,id=n0 -netdev user,id=n0', /two networks have this name/],
+    ['-kernel k -netdev socket,id=n0', /write listen=:1234 or connect=/],
+    ['-kernel k -device virtio-net-pci', /netdev= is missing/],
+    ['-kernel k -nic user,model=e1000', /there is virtio-net-pci/],
+    ['-kernel k -object filter-dump,id=f,netdev=n9,file=x', /no -netdev has the id 'n9'/],
+    ['-kernel k -drive file=x,format=vmdk', /there are raw and qcow2/],
     ['-kernal k', /no such option; the nearest is '-kernel'/],
     ['--kernel=k', /write '-kernel k'/],
     ['k', /options start with a dash/],
