@@ -105,6 +105,8 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'pse36',
   'clflush',
   'mmx',
+  // AMD's name for the part of SSE that works on MMX registers.
+  'mmxext',
   'fxsr',
   'sse',
   'sse2',
