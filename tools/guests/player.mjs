@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { defaultOutput } from './build.mjs';
 
 const root = resolve(fileURLToPath(new URL('../../', import.meta.url)));
-export const logs = join(defaultOutput, 'logs');
+const logs = join(defaultOutput, 'logs');
 const PROMPT = '(nestvm) ';
 
 export const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
@@ -17,7 +17,7 @@ export const pause = (milliseconds) => new Promise((done) => setTimeout(done, mi
 export const scratch = () => mkdtempSync(join(tmpdir(), 'nestvm-guests-'));
 
 /** A monitor on a unix socket: `ask(line)` resolves to what is printed up to the next prompt. */
-export class Monitor {
+class Monitor {
   #text = '';
   #told = () => {};
 
