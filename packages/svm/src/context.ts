@@ -17,7 +17,7 @@ export class SvmContext {
   readonly space: GuestSpace = createGuestSpace();
   /** First word of the VMCB in force in `i32`; valid in guest mode. */
   vmcb = 0;
-  readonly avic = new Avic(this);
+  readonly avic: Avic = new Avic(this);
   tscOffsetLo = 0;
   tscOffsetHi = 0;
   readonly counters: TransitionCounters = { entries: 0, failedEntries: 0, exits: new Float64Array(EXIT_INDICES) };

@@ -4,7 +4,7 @@ import type { SensitiveEvent } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
 import { inspectActivity } from './activity.js';
-import { apicAccess, refusedAccess, serviceWrite } from './avic/accesses.js';
+import { apicAccess, refusedAccess } from './avic/accesses.js';
 import type { VmrunView } from './checks/view.js';
 import { SvmContext } from './context.js';
 import { exitIndexName } from './exits/codes.js';
@@ -22,6 +22,7 @@ import { interceptException, nestedPageFault } from './intercepts/exceptions.js'
 import { interceptInstruction } from './intercepts/intercept.js';
 import { installMsrs, resetMsrs } from './msrs.js';
 import { scaleTsc } from './transitions/tsc.js';
+import { serviceWrite } from './transitions/vmexit.js';
 import { IntControl, Vmcb } from './vmcb/layout.js';
 import { SMM_GUEST, VMCB_ADDRESS } from './words.js';
 

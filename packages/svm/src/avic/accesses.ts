@@ -3,7 +3,7 @@ import { deliverFault, GPR, MODE, RIP } from '@nestvm/cpu/extension';
 import { Mode, Vector } from '@nestvm/isa';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
-import { changeWorld, vmexit } from '../transitions/vmexit.js';
+import { changeWorld, serviceWrite, vmexit } from '../transitions/vmexit.js';
 import { NOACCEL_WRITE } from './avic.js';
 import { ApicRegister, Rule, readRules, writeRules } from './registers.js';
 
@@ -52,15 +52,6 @@ export function refusedAccess(svm: SvmContext): void {
   avic.refusedOffset = -1;
   if (avic.written >= 0) serviceWrite(svm);
   else vmexit(svm, ExitCode.AVIC_NOACCEL, 0, register, avic.refusedWrite ? NOACCEL_WRITE : 0);
-}
-
-/** The effect of a register that was written just before; true when it made an exit. */
-export function serviceWrite(svm: SvmContext): boolean {
-  const { avic } = svm;
-  if (avic.written < 0 || !avic.settle()) return false;
-  const { code, info1Lo, info1Hi, info2Lo, info2Hi } = avic.demand;
-  svm.cpu.vectoring = 0;
-  return vmexit(svm, code, 0, info1Lo, info1Hi, info2Lo, info2Hi);
 }
 
 function protection(svm: SvmContext): true {

@@ -1,8 +1,8 @@
 import { ACTIVITY, Activity, deliverInterrupt, EventKind, RFLAGS } from '@nestvm/cpu/extension';
 import { Rflags } from '@nestvm/isa';
-import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { IntControl, Vmcb } from '../vmcb/layout.js';
+import type { AvicHost } from './host.js';
 import { sendIpi } from './ipi.js';
 import { ApicRegister, Rule, writeRules } from './registers.js';
 
@@ -11,7 +11,7 @@ export const NOACCEL_WRITE = 1;
 const WORDS = 8;
 
 /** The address in the fields of the VMCB that hold a page. */
-function pageAt(svm: SvmContext, word: number): number {
+function pageAt(svm: AvicHost, word: number): number {
   return (svm.i32[word + 1]! & 0xfffff) * 4294967296 + ((svm.i32[word]! & ~0xfff) >>> 0);
 }
 
@@ -41,7 +41,7 @@ export class Avic {
   refusedWrite = false;
   readonly demand: Demand = { code: 0, info1Lo: 0, info1Hi: 0, info2Lo: 0, info2Hi: 0 };
 
-  constructor(private readonly svm: SvmContext) {}
+  constructor(private readonly svm: AvicHost) {}
 
   /** VMRUN of the VMCB at word `v`; describes the guest's register page to the MMU. */
   enter(v: number): void {

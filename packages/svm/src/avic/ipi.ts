@@ -1,7 +1,7 @@
 import { GUEST_MODE } from '@nestvm/cpu/extension';
-import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { Vmcb } from '../vmcb/layout.js';
+import type { AvicHost } from './host.js';
 import { ApicRegister } from './registers.js';
 
 /** Why an IPI is left to the hypervisor: high half of EXITINFO2 (APM Vol. 2, "AVIC IPI Delivery Not Completed"). */
@@ -18,14 +18,14 @@ const FLAT = 15;
 
 /** Targets of an IPI one after the other; the worst failure stays. */
 class Delivery {
-  private svm!: SvmContext;
+  private svm!: AvicHost;
   private vector = 0;
   private table = 0;
   last = 0;
   failure: number = IpiFailure.NONE;
   index = 0;
 
-  begin(svm: SvmContext, vector: number): void {
+  begin(svm: AvicHost, vector: number): void {
     const { i32, vmcb } = svm;
     this.svm = svm;
     this.vector = vector;
@@ -66,7 +66,7 @@ class Delivery {
 const delivery = new Delivery();
 
 /** Tells the processor with this APIC id to look at its guest's backing page (APM Vol. 2, "Doorbell Mechanism"). */
-export function ringDoorbell(svm: SvmContext, apicId: number): void {
+export function ringDoorbell(svm: AvicHost, apicId: number): void {
   for (const cpu of svm.vcpus()) {
     if (cpu.apicId === apicId && cpu.w[GUEST_MODE] !== 0) cpu.requestAttention();
   }
@@ -77,7 +77,7 @@ function broadcast(own: number): void {
 }
 
 /** Flat and cluster model: each bit of the destination is an entry of the logical table. */
-function sendLogical(svm: SvmContext, destination: number): void {
+function sendLogical(svm: AvicHost, destination: number): void {
   const { i32, vmcb, memory, avic } = svm;
   const table = (i32[vmcb + Vmcb.AVIC_LOGICAL_TABLE + 1]! & 0xfffff) * 4294967296 + ((i32[vmcb + Vmcb.AVIC_LOGICAL_TABLE]! & ~0xfff) >>> 0);
   const flat = avic.read(ApicRegister.DFR) >>> 28 === FLAT;
@@ -96,7 +96,7 @@ function sendLogicalX2(destination: number): void {
   for (let i = 0; i < 16; i++) if (((destination >>> i) & 1) !== 0) delivery.to(((destination >>> 16) << 4) + i);
 }
 
-function sendToDestination(svm: SvmContext, low: number, high: number): void {
+function sendToDestination(svm: AvicHost, low: number, high: number): void {
   const { x2 } = svm.avic;
   const destination = x2 ? high >>> 0 : high >>> 24;
   if (destination === (x2 ? 0xffffffff : 0xff)) broadcast(-1);
@@ -106,7 +106,7 @@ function sendToDestination(svm: SvmContext, low: number, high: number): void {
 }
 
 /** Emulates a write of the interrupt command register; true: the hypervisor has to finish it, by the exit in `avic.demand`. */
-export function sendIpi(svm: SvmContext, low: number, high: number): boolean {
+export function sendIpi(svm: AvicHost, low: number, high: number): boolean {
   const { avic } = svm;
   const vector = low & 0xff;
   const shorthand = (low >>> 18) & 3;

@@ -12,11 +12,10 @@ import {
   Shadow,
 } from '@nestvm/cpu/extension';
 import { Rflags, Vector } from '@nestvm/isa';
-import { serviceWrite } from '../avic/accesses.js';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { VmCr } from '../msrs.js';
-import { vmexit } from '../transitions/vmexit.js';
+import { serviceWrite, vmexit } from '../transitions/vmexit.js';
 import { IntControl, Vmcb } from '../vmcb/layout.js';
 import { HOST_RFLAGS, VM_CR } from '../words.js';
 import { isIntercepted } from './intercept.js';

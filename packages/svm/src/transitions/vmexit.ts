@@ -1,6 +1,5 @@
 import { ACTIVITY, EventKind, GUEST_MODE, INTERRUPTIBILITY, MODE, RIP, Shadow } from '@nestvm/cpu/extension';
 import { Mode } from '@nestvm/isa';
-import { serviceWrite } from '../avic/accesses.js';
 import type { SvmContext } from '../context.js';
 import { ExitCode, exitCodeName, exitIndex } from '../exits/codes.js';
 import { NestedControl, VMCB_BYTES, Vmcb } from '../vmcb/layout.js';
@@ -104,6 +103,15 @@ export function vmexit(svm: SvmContext, code: number, length = 0, info1Lo = 0, i
     cpu.onPlatformEvent('shutdown');
   }
   return true;
+}
+
+/** The effect of a register that was written just before; true when it made an exit. */
+export function serviceWrite(svm: SvmContext): boolean {
+  const { avic } = svm;
+  if (avic.written < 0 || !avic.settle()) return false;
+  const { code, info1Lo, info1Hi, info2Lo, info2Hi } = avic.demand;
+  svm.cpu.vectoring = 0;
+  return vmexit(svm, code, 0, info1Lo, info1Hi, info2Lo, info2Hi);
 }
 
 /** A VMRUN whose VMCB is not consistent: the exit comes before any of the guest's state, which stays in the VMCB as it was. */
