@@ -1,7 +1,7 @@
 import { Segment } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import { Outcome } from '../src/outcome.js';
-import { CPL, INTERRUPTIBILITY, SEG_ATTRIBUTES } from '../src/words.js';
+import { CPL, INTERRUPTIBILITY, SEG_ATTRIBUTES, SEG_BASE, SEG_SELECTOR } from '../src/words.js';
 import { At, Board, Sel } from './support/board.js';
 
 const IRETQ = [0x48, 0xcf];
@@ -30,6 +30,18 @@ describe('IRETQ', () => {
     ]);
     expect(cpu.readRflags()).toBe(0x3a57);
     expect(cpu.attention).toBe(1);
+  });
+
+  it('keeps the base of FS, which a hypervisor has left usable with DPL 0 and a null selector', () => {
+    const board = new Board().long(0);
+    const { cpu } = board;
+    cpu.h[SEG_SELECTOR + Segment.FS] = 0;
+    cpu.w[SEG_ATTRIBUTES + Segment.FS] = 0xc093;
+    cpu.w[SEG_BASE + 2 * Segment.FS] = 0x7000;
+    frame(board, 0x12345n, Sel.LONG3, 0x202, 0x30008n, Sel.DATA3);
+    expect(board.execute(...IRETQ)).toBe(Outcome.JUMPED);
+    expect(cpu.w[SEG_BASE + 2 * Segment.FS]).toBe(0x7000);
+    expect(cpu.w[SEG_ATTRIBUTES + Segment.FS]! & 0x10000).toBe(0x10000);
   });
 
   it('keeps IOPL and IF of a program that must not change them', () => {

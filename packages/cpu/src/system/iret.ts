@@ -16,7 +16,7 @@ import {
 } from '../segments/descriptor.js';
 import { returnFromTask } from '../segments/task-switch.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, CR4, DR, GPR, GUEST_MODE, INTERRUPTIBILITY, MODE, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_LIMIT } from '../words.js';
+import { CPL, CR4, DR, GPR, GUEST_MODE, INTERRUPTIBILITY, MODE, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_LIMIT, SEG_SELECTOR } from '../words.js';
 
 const RSP = GPR + 8;
 const DATA_SEGMENTS = [Segment.ES, Segment.DS, Segment.FS, Segment.GS] as const;
@@ -141,7 +141,10 @@ export function readReturnStack(cpu: Vcpu, selector: number, cpl: number, toLong
   return markAccessed(cpu, stack) ? 1 : 0;
 }
 
-/** Data segments that the new privilege level must not use become null (SDM Vol. 2, IRET and RET, "RETURN-TO-OUTER-PRIVILEGE-LEVEL"). */
+/**
+ * Data segments that the new privilege level must not use become null (SDM Vol. 2, IRET and RET, "RETURN-TO-OUTER-PRIVILEGE-LEVEL"). Their bases stay: 64-bit code
+ * uses those of FS and GS under a null selector, and a hypervisor may have left such a segment marked usable with DPL 0.
+ */
 export function dropDataSegments(cpu: Vcpu, cpl: number): void {
   const w = cpu.w;
   for (let i = 0; i < 4; i++) {
@@ -149,7 +152,9 @@ export function dropDataSegments(cpu: Vcpu, cpl: number): void {
     const attributes = w[SEG_ATTRIBUTES + segment]!;
     if ((attributes & Attribute.UNUSABLE) !== 0) continue;
     const conforming = (attributes & 0x1c) === 0x1c;
-    if (!conforming && ((attributes >>> 5) & 3) < cpl) setNullSegment(cpu, segment, 0);
+    if (conforming || ((attributes >>> 5) & 3) >= cpl) continue;
+    cpu.h[SEG_SELECTOR + segment] = 0;
+    w[SEG_ATTRIBUTES + segment] = attributes | Attribute.UNUSABLE;
   }
 }
 
