@@ -68,6 +68,7 @@ export class Guest {
   /** What runs a guest: the launcher of the checkout, or a bundle of it. */
   static program = join(root, 'tools/workspace/nestvm.mjs');
   output = '';
+  /** @type {string | number | null | undefined} Signal or status, once it has ended. */
   ending = undefined;
   #told = new Set();
 
@@ -160,7 +161,7 @@ export class Guest {
   /** kill -9, whole. */
   async kill() {
     if (this.ending !== undefined) return;
-    process.kill(-this.child.pid, 'SIGKILL');
+    process.kill(-Number(this.child.pid), 'SIGKILL');
     await this.ended;
   }
 }

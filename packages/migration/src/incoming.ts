@@ -58,7 +58,11 @@ async function receive(machine: MigratableMachine, input: ContainerReader, optio
  * Receives a machine into one that was made with the same options and has not run. Resolves when the source has handed it over: the caller then runs it at once,
  * and calls `confirm` as soon as it does. Any failure throws, tells the source why where that is possible, and the machine here must not be run.
  */
-export async function migrateIn(machine: MigratableMachine, link: Link, options: IncomingOptions = {}): Promise<{ readonly confirm: () => Promise<void> }> {
+export async function migrateIn(
+  machine: MigratableMachine,
+  link: Link,
+  options: IncomingOptions = {},
+): Promise<{ readonly confirm: () => Promise<void> }> {
   const out = new ContainerWriter(link.sink);
   const input = new ContainerReader(link.source);
   try {

@@ -19,7 +19,7 @@ import { openSource, writeWhole } from './file.js';
 import { acceptOne, connect, formatAddress, linkOf, parseAddress } from './socket.js';
 
 /** Status of a process that was refused because an L2 is active. */
-export const L2_ACTIVE_STATUS = 3;
+const L2_ACTIVE_STATUS = 3;
 
 /** What the controller asks of the session around the machine. */
 export interface SessionControl {

@@ -1,5 +1,7 @@
-import type { QmpArguments } from './connection.js';
 import { QmpError } from './errors.js';
+
+/** Arguments of a command, as they came. */
+export type QmpArguments = Readonly<Record<string, unknown>>;
 
 const wrong = (name: string, type: string): QmpError => new QmpError('GenericError', `Invalid parameter type for '${name}', expected: ${type}`);
 const missing = (name: string): QmpError => new QmpError('GenericError', `Parameter '${name}' is missing`);

@@ -2,8 +2,7 @@ import { assertMigratable } from '@nestvm/migration';
 import { writeBytes } from '../files.js';
 import { createMonitorMemory, execute, type MonitorMemory, sendKeys } from '../monitor/commands.js';
 import type { MonitorTarget } from '../monitor/target.js';
-import { flagOf, numberOf, optionalNumber, textOf } from './arguments.js';
-import type { QmpArguments } from './connection.js';
+import { flagOf, numberOf, optionalNumber, type QmpArguments, textOf } from './arguments.js';
 import { QmpError } from './errors.js';
 import { type QmpQuery, queries } from './queries.js';
 

@@ -6,9 +6,6 @@ import { QmpError } from './errors.js';
 import { JsonStream } from './json-stream.js';
 import { qmpVersion } from './version.js';
 
-/** Arguments of a command, as they came. */
-export type QmpArguments = Readonly<Record<string, unknown>>;
-
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Host time as QMP writes it. */
