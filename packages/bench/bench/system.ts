@@ -91,7 +91,8 @@ function runMicro(file: string): string {
   const env = { ...process.env, NO_COLOR: '1', CI: '1' };
   const { stdout, stderr, status } = spawnSync('pnpm', ['exec', ...command], { cwd: root, encoding: 'utf8', timeout: 180_000, env });
   if (status !== 0) return `failed${status === null ? ' (180 s were not enough)' : ''}:\n${stderr.trim()}`;
-  return stdout.trim().replaceAll(root, '');
+  // Neither paths of this machine nor its name belong in a document.
+  return stdout.trim().replaceAll(root, '').replaceAll(root.replace(/\/$/, ''), '.');
 }
 
 /** Every `packages/X/bench/*.bench.ts`. */
