@@ -131,9 +131,8 @@ export class TlbPool {
   }
 
   /**
-   * Forgets the page of one linear address in all banks of a tag (-1: any) with `(key & mask) === match`. With `structures`, what INVLPG demands: also the
-   * rest of a large page it lies in, and all of the paging-structure caches. Without, what a fault does: the entry of this address, and the structures on its
-   * way; the other pieces of a large page, which are entries of their own here, forget themselves when they fault.
+   * Forgets the page of one linear address in all banks of a tag (-1: any) with `(key & mask) === match`, together with the rest of a large page it lies in,
+   * and the paging-structure caches: all of them (`structures`, what INVLPG demands) or those of this address (what a fault does).
    */
   invalidatePage(tag: number, lo: number, hi: number, mask: number, match: number, structures: boolean): void {
     this.onForget?.();
@@ -143,7 +142,6 @@ export class TlbPool {
       else this.structures.drop(bank, lo, hi);
       if (this.fills[bank] === 0) continue;
       this.dropSlot(bank, lo, hi);
-      if (!structures) continue;
       const word = this.largeFilter[bank * FILTER_WORDS + ((lo >>> 26) & 7)]!;
       // A 4 MiB page marks the filter at whichever half was touched, so both halves count.
       if (((word >>> ((lo >>> 21) & 30)) & 3) !== 0) this.dropRange(bank, lo, hi, -1 << 22);
@@ -270,14 +268,6 @@ export class TlbPool {
   /** Drops the entries whose address agrees with `lo` under `mask` and has the high half `hi`, in all tables. */
   private dropRange(bank: number, lo: number, hi: number, mask: number): void {
     const { i32 } = this;
-    const fills = this.fills[bank]!;
-    if (fills <= LOG) {
-      for (let i = 2 * bank * LOG; i < 2 * (bank * LOG + fills); i++) {
-        const at = this.log[i]!;
-        if (((i32[at]! ^ lo) & mask) === 0 && i32[at + 1] === hi) this.drop(at);
-      }
-      return;
-    }
     const start = this.offset(bank) / 4;
     const end = start + TLB_BANK_BYTES / 4;
     for (let at = start; at < end; at += ENTRY_WORDS) {
