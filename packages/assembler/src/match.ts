@@ -1,10 +1,12 @@
-import type { OpcodeRow, OperandSpec } from '@nestvm/isa';
+import { type OpcodeRow, type OperandSpec, typeBits } from '@nestvm/isa';
 import type { Expression, Resolve } from './expression.js';
 import { evaluate, hasLabel } from './expression.js';
 import type { Fields, Shape } from './fields.js';
 import { emptyFields } from './fields.js';
 import type { FarPointer, Memory, Operand, Register, RegisterFile, RelativeTarget } from './operand.js';
-import { typeBits, UNSIZED } from './width.js';
+
+/** Types whose memory operand has no size in text: the mnemonic says it. */
+export const UNSIZED: ReadonlySet<string> = new Set(['', 's', 'a', 'fe', 'fx', 'fxsave', 'xsave']);
 
 /** What matching an operand needs to know. */
 interface Context {

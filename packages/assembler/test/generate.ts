@@ -1,7 +1,7 @@
-import type { OpcodeRow, OperandSpec } from '@nestvm/isa';
+import { type OpcodeRow, type OperandSpec, typeBits } from '@nestvm/isa';
 import type { Memory, Operand, Register, Shape } from '../src/index.js';
 import { decorate, far, findRegister, memory } from '../src/index.js';
-import { typeBits, UNSIZED } from '../src/width.js';
+import { UNSIZED } from '../src/match.js';
 
 /** Random numbers below a bound, from a 32-bit xorshift. */
 export function createRandom(seed: number): (bound: number) => number {

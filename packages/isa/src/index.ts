@@ -3,9 +3,12 @@
  *
  * @packageDocumentation
  */
+export { ApicRegister } from './registers/apic.js';
 export { Cr0, Cr4, Dr6, Dr7, Efer, Rflags, Vector, Xstate } from './registers/control.js';
 export { Gpr, GuestMode, Mode, Segment, vcpuState } from './registers/vcpu-state.js';
 export type { OpcodeRow, OperandSpec } from './maps/row.js';
+export { typeBits } from './maps/type-bits.js';
+export type { OperandSizes } from './maps/type-bits.js';
 export { opcodeRows } from './maps/index.js';
 export type { LegacyOrVexMnemonic, Mnemonic } from './maps/index.js';
 export type { EvexProperties, EvexTuple, OpcodeEncoding, OpcodeMap } from './maps/row.js';

@@ -1,6 +1,6 @@
 import { GUEST_MODE } from '@nestvm/cpu/extension';
+import { ApicRegister } from '@nestvm/isa';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ApicRegister } from '../src/avic/registers.js';
 import { ExitCode, IntControl, Vmcb } from '../src/index.js';
 import { At, Board } from './support/board.js';
 

@@ -1,11 +1,11 @@
 import { Access } from '@nestvm/cpu';
 import { deliverFault, GPR, MODE, RIP } from '@nestvm/cpu/extension';
-import { Mode, Vector } from '@nestvm/isa';
+import { ApicRegister, Mode, Vector } from '@nestvm/isa';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { changeWorld, serviceWrite, vmexit } from '../transitions/vmexit.js';
 import { NOACCEL_WRITE } from './avic.js';
-import { ApicRegister, Rule, readRules, writeRules } from './registers.js';
+import { Rule, readRules, writeRules } from './registers.js';
 
 const RAX = GPR;
 const RDX = GPR + 4;

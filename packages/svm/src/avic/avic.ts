@@ -1,10 +1,10 @@
 import { ACTIVITY, Activity, deliverInterrupt, EventKind, RFLAGS } from '@nestvm/cpu/extension';
-import { Rflags } from '@nestvm/isa';
+import { ApicRegister, Rflags } from '@nestvm/isa';
 import { ExitCode } from '../exits/codes.js';
 import { IntControl, Vmcb } from '../vmcb/layout.js';
 import type { AvicHost } from './host.js';
 import { sendIpi } from './ipi.js';
-import { ApicRegister, Rule, writeRules } from './registers.js';
+import { Rule, writeRules } from './registers.js';
 
 /** Bit 32 of EXITINFO1 of an exit AVIC_NOACCEL, in its high half. */
 export const NOACCEL_WRITE = 1;

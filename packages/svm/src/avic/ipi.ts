@@ -1,8 +1,8 @@
 import { GUEST_MODE } from '@nestvm/cpu/extension';
+import { ApicRegister } from '@nestvm/isa';
 import { ExitCode } from '../exits/codes.js';
 import { Vmcb } from '../vmcb/layout.js';
 import type { AvicHost } from './host.js';
-import { ApicRegister } from './registers.js';
 
 /** Why an IPI is left to the hypervisor: high half of EXITINFO2 (APM Vol. 2, "AVIC IPI Delivery Not Completed"). */
 const IpiFailure = { NONE: -1, TYPE: 0, NOT_RUNNING: 1, TARGET: 2, BACKING_PAGE: 3, VECTOR: 4 } as const;

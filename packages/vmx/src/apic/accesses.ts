@@ -1,9 +1,10 @@
 import { Access } from '@nestvm/cpu';
+import { ApicRegister } from '@nestvm/isa';
 import { Proc2 } from '../controls/controls.js';
 import { exitGuest } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
-import { ApicRegister, readableRegisters, writableRegisters } from './registers.js';
+import { readableRegisters, writableRegisters } from './registers.js';
 
 /** Access types of the exit qualification, bits 15:12. */
 const AccessType = { READ: 0, WRITE: 1, FETCH: 2, EVENT_DELIVERY: 3 } as const;

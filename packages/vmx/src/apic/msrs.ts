@@ -1,10 +1,9 @@
 import { deliverFault, GPR } from '@nestvm/cpu/extension';
-import { Vector } from '@nestvm/isa';
+import { ApicRegister, Vector } from '@nestvm/isa';
 import { Proc2 } from '../controls/controls.js';
 import { skip } from '../intercepts/control-registers.js';
 import { endInstruction, exitGuest } from '../transitions/exit.js';
 import type { Vmx } from '../vmx.js';
-import { ApicRegister } from './registers.js';
 
 const RAX = GPR;
 const RDX = GPR + 4;

@@ -1,26 +1,4 @@
-/** Offsets of local-APIC registers in the virtual-APIC page (SDM Vol. 3, "Local APIC Register Address Map"). */
-export const ApicRegister = {
-  ID: 0x20,
-  VERSION: 0x30,
-  TPR: 0x80,
-  PPR: 0xa0,
-  EOI: 0xb0,
-  LDR: 0xd0,
-  DFR: 0xe0,
-  SVR: 0xf0,
-  ISR: 0x100,
-  TMR: 0x180,
-  IRR: 0x200,
-  ESR: 0x280,
-  CMCI: 0x2f0,
-  ICR_LOW: 0x300,
-  ICR_HIGH: 0x310,
-  LVT_TIMER: 0x320,
-  LVT_ERROR: 0x370,
-  TIMER_INITIAL: 0x380,
-  TIMER_DIVIDE: 0x3e0,
-  SELF_IPI: 0x3f0,
-} as const;
+import { ApicRegister } from '@nestvm/isa';
 
 const R = ApicRegister;
 const among = (...registers: readonly number[]): ReadonlySet<number> => new Set(registers);

@@ -1,5 +1,6 @@
 import type { Vcpu } from '@nestvm/cpu';
 import { ACTIVITY, Activity, deliverInterrupt, EventKind } from '@nestvm/cpu/extension';
+import { ApicRegister } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import { Pin, Proc1, Proc2 } from '../controls/controls.js';
 import type { ControlsInForce } from '../controls-in-force.js';
@@ -8,7 +9,6 @@ import { addressAt } from '../state.js';
 import type { ExitRecord } from '../transitions/exit-record.js';
 import { ExitReason } from '../transitions/reasons.js';
 import { endPhysicalInterrupt } from './physical.js';
-import { ApicRegister } from './registers.js';
 
 const f = {
   page: F.VIRTUAL_APIC_ADDRESS,

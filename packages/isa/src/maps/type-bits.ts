@@ -1,10 +1,12 @@
-/** What the size of an operand depends on. */
-export interface Sizes {
+/** What the size of an operand depends on, beside its type. */
+export interface OperandSizes {
+  /** Effective operand size in bits. */
   readonly operandSize: 16 | 32 | 64;
+  /** Vector length in bits; 0 without one. */
   readonly vectorLength: number;
 }
 
-const FIXED: Record<string, number> = {
+const FIXED: Readonly<Record<string, number>> = {
   b: 8,
   w: 16,
   d: 32,
@@ -21,11 +23,8 @@ const FIXED: Record<string, number> = {
   fb: 80,
 };
 
-/** Types whose memory operand has no size in text: the mnemonic says it. */
-export const UNSIZED: ReadonlySet<string> = new Set(['', 's', 'a', 'fe', 'fx', 'fxsave', 'xsave']);
-
-/** Bits of a type letter of the opcode maps (SDM Vol. 2, Appendix A.2), 0 where it has no fixed size. */
-export function typeBits(type: string, { operandSize, vectorLength }: Sizes): number {
+/** Bits of a type of the opcode maps (SDM Vol. 2, "Codes for Operand Type"); 0 when the type alone and these sizes do not say it. */
+export function typeBits(type: string, { operandSize, vectorLength }: OperandSizes): number {
   const fixed = FIXED[type];
   if (fixed !== undefined) return fixed;
   switch (type) {

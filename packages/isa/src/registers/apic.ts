@@ -1,0 +1,27 @@
+/** Offsets of the local APIC's registers in its page, the virtual ones of VMX and SVM included (SDM Vol. 3, "Local APIC Register Address Map"; APM Vol. 2, "APIC Registers"). */
+export const ApicRegister = {
+  ID: 0x20,
+  VERSION: 0x30,
+  TPR: 0x80,
+  APR: 0x90,
+  PPR: 0xa0,
+  EOI: 0xb0,
+  RRR: 0xc0,
+  LDR: 0xd0,
+  DFR: 0xe0,
+  SVR: 0xf0,
+  ISR: 0x100,
+  TMR: 0x180,
+  IRR: 0x200,
+  ESR: 0x280,
+  CMCI: 0x2f0,
+  ICR_LOW: 0x300,
+  ICR_HIGH: 0x310,
+  LVT_TIMER: 0x320,
+  LVT_ERROR: 0x370,
+  TIMER_INITIAL: 0x380,
+  TIMER_CURRENT: 0x390,
+  TIMER_DIVIDE: 0x3e0,
+  /** x2APIC mode only. */
+  SELF_IPI: 0x3f0,
+} as const;
