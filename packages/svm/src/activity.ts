@@ -1,5 +1,5 @@
-import type { NestedClass, NestedContext, NestedReport } from '@nestvm/cpu';
-import { isEmptyRoot, QUIET_NS } from '@nestvm/cpu';
+import type { NestedContext, NestedReport, NestedVerdict } from '@nestvm/cpu';
+import { isEmptyRoot, nestedGuestIsGone, QUIET_NS } from '@nestvm/cpu';
 import { EFER, GUEST_MODE } from '@nestvm/cpu/extension';
 import type { SvmContext } from './context.js';
 import { exitCodeName } from './exits/codes.js';
@@ -10,14 +10,6 @@ const SVME = 1 << 12;
 const PRESENT = 1;
 /** The VMRUN intercept, which every VMCB must have: bit 0 of the intercepts 80h-9Fh. */
 const VMRUN_INTERCEPT = 1;
-
-interface Verdict {
-  readonly class: NestedClass;
-  readonly why: string;
-  readonly clearsWhen: string;
-}
-
-const over = (why: string): Verdict => ({ class: 'configured', why, clearsWhen: '' });
 
 /** Why the page can't be a VMCB any more: VMRUN of it would fail. */
 function implausible(svm: SvmContext, context: NestedContext): string | null {
@@ -30,7 +22,7 @@ function implausible(svm: SvmContext, context: NestedContext): string | null {
   return null;
 }
 
-function judge(svm: SvmContext, context: NestedContext, nowNs: number): Verdict {
+function judge(svm: SvmContext, context: NestedContext, nowNs: number): NestedVerdict {
   const { cpu } = svm;
   const { w } = cpu;
   const current = (w[VMCB_ADDRESS + 1]! >>> 0) * 4294967296 + (w[VMCB_ADDRESS]! >>> 0) === context.pa;
@@ -38,10 +30,10 @@ function judge(svm: SvmContext, context: NestedContext, nowNs: number): Verdict 
     return { class: 'executing', why: `CPU ${cpu.index} is in guest mode: its L2 runs right now.`, clearsWhen: 'It ends when L2 shuts down.' };
   if ((w[EFER]! & SVME) === 0) return { class: 'off', why: `EFER.SVME is clear on CPU ${cpu.index}.`, clearsWhen: '' };
   const reason = implausible(svm, context);
-  if (reason !== null) return over(`VMRUN of it would fail: ${reason}, so its page was used for something else.`);
+  if (reason !== null) return nestedGuestIsGone(`VMRUN of it would fail: ${reason}, so its page was used for something else.`);
   const quiet = nowNs - context.lastExitNs >= QUIET_NS;
   if (quiet && isEmptyRoot((address) => svm.memory.read32(address), context.root, PRESENT))
-    return over('Its nested page table has had no entry for a second, so nothing can execute under it.');
+    return nestedGuestIsGone('Its nested page table has had no entry for a second, so nothing can execute under it.');
   return {
     class: 'resident',
     why: `It was entered on CPU ${context.activeOn} and SVM is still on, so VMRUN can continue it at any time.`,
@@ -53,14 +45,5 @@ function judge(svm: SvmContext, context: NestedContext, nowNs: number): Verdict 
 /** Judges every VMCB that this vCPU has entered. */
 export function inspectActivity(svm: SvmContext): readonly NestedReport[] {
   const nowNs = svm.cpu.clock.nowNs();
-  return svm.ledger.list().map((context) => ({
-    cpu: svm.cpu.index,
-    pa: context.pa,
-    kind: context.kind,
-    entries: context.entries,
-    lastEntryAgoNs: nowNs - context.lastEntryNs,
-    lastExit: context.lastExitReason < 0 ? '' : exitCodeName(context.lastExitReason),
-    root: context.root,
-    ...judge(svm, context, nowNs),
-  }));
+  return svm.ledger.report(svm.cpu.index, nowNs, exitCodeName, (context) => judge(svm, context, nowNs));
 }

@@ -1,5 +1,5 @@
-import type { NestedClass, NestedContext, NestedReport } from '@nestvm/cpu';
-import { isEmptyRoot, QUIET_NS } from '@nestvm/cpu';
+import type { NestedContext, NestedReport, NestedVerdict } from '@nestvm/cpu';
+import { isEmptyRoot, nestedGuestIsGone, QUIET_NS } from '@nestvm/cpu';
 import { GUEST_MODE, SMM } from '@nestvm/cpu/extension';
 import type { Vmx } from './vmx.js';
 
@@ -17,17 +17,9 @@ export function regionHash(vmx: Vmx, address: number): number {
   return hash;
 }
 
-interface Verdict {
-  readonly class: NestedClass;
-  readonly why: string;
-  readonly clearsWhen: string;
-}
-
-const over = (why: string): Verdict => ({ class: 'configured', why, clearsWhen: '' });
-
 /** A context that is launched on the CPU, which is in VMX operation. */
-function resident(context: NestedContext, emptyRoot: boolean, quietNs: number): Verdict {
-  if (emptyRoot && quietNs >= QUIET_NS) return over('Its EPT root has had no entry for a second, so nothing can execute under it.');
+function resident(context: NestedContext, emptyRoot: boolean, quietNs: number): NestedVerdict {
+  if (emptyRoot && quietNs >= QUIET_NS) return nestedGuestIsGone('Its EPT root has had no entry for a second, so nothing can execute under it.');
   return {
     class: 'resident',
     why: `It was launched on CPU ${context.activeOn}, which is in VMX operation, so VMRESUME can continue it at any time.`,
@@ -36,10 +28,10 @@ function resident(context: NestedContext, emptyRoot: boolean, quietNs: number): 
 }
 
 /** A context that VMCLEAR or VMXOFF has put aside. */
-function parked(vmx: Vmx, context: NestedContext, emptyRoot: boolean, nowNs: number): Verdict {
-  if (emptyRoot) return over('It was cleared, and its EPT root is empty: its guest is gone.');
+function parked(vmx: Vmx, context: NestedContext, emptyRoot: boolean, nowNs: number): NestedVerdict {
+  if (emptyRoot) return nestedGuestIsGone('It was cleared, and its EPT root is empty: its guest is gone.');
   if (context.clearedNs >= 0 && regionHash(vmx, context.pa) !== context.clearedHash)
-    return over('It was cleared, and its page has been overwritten since.');
+    return nestedGuestIsGone('It was cleared, and its page has been overwritten since.');
   if (!vmx.on) {
     if (nowNs - context.lastExitNs >= GRACE_NS) return { class: 'off', why: 'VMXOFF has ended VMX operation on its CPU.', clearsWhen: '' };
     return {
@@ -55,7 +47,7 @@ function parked(vmx: Vmx, context: NestedContext, emptyRoot: boolean, nowNs: num
   };
 }
 
-function judge(vmx: Vmx, context: NestedContext, nowNs: number): Verdict {
+function judge(vmx: Vmx, context: NestedContext, nowNs: number): NestedVerdict {
   const { cpu } = vmx;
   if (context === vmx.context && cpu.w[GUEST_MODE] !== 0) {
     const smm = cpu.w[SMM] !== 0 ? ' (in SMM)' : '';
@@ -73,14 +65,10 @@ function judge(vmx: Vmx, context: NestedContext, nowNs: number): Verdict {
 /** Judges every VMCS that this vCPU has entered. */
 export function inspectActivity(vmx: Vmx): readonly NestedReport[] {
   const nowNs = vmx.cpu.clock.nowNs();
-  return vmx.ledger.list().map((context) => ({
-    cpu: vmx.cpu.index,
-    pa: context.pa,
-    kind: context.kind,
-    entries: context.entries,
-    lastEntryAgoNs: nowNs - context.lastEntryNs,
-    lastExit: context.lastExitReason < 0 ? '' : `${vmx.exitName(context.lastExitReason)} (${context.lastExitReason})`,
-    root: context.root,
-    ...judge(vmx, context, nowNs),
-  }));
+  return vmx.ledger.report(
+    vmx.cpu.index,
+    nowNs,
+    (reason) => `${vmx.exitName(reason)} (${reason})`,
+    (context) => judge(vmx, context, nowNs),
+  );
 }

@@ -26,18 +26,25 @@ export interface NestedContext {
  */
 export type NestedClass = 'executing' | 'resident' | 'parked' | 'configured' | 'off';
 
+/** How an extension judges one context: why it counts as it does, and what would clear it (nothing where it does not forbid a snapshot), as sentences. */
+export interface NestedVerdict {
+  readonly class: NestedClass;
+  readonly why: string;
+  readonly clearsWhen: string;
+}
+
+/** The verdict on a context whose L2 is gone, by this evidence. */
+export const nestedGuestIsGone = (why: string): NestedVerdict => ({ class: 'configured', why, clearsWhen: '' });
+
 /** What an extension says of one VMCS or VMCB when it is asked whether its L2 is active: plain data for programs, sentences for people. */
-export interface NestedReport {
+export interface NestedReport extends NestedVerdict {
   readonly cpu: number;
   readonly pa: number;
   readonly kind: 'vmcs' | 'vmcb';
-  readonly class: NestedClass;
   readonly entries: number;
   readonly lastEntryAgoNs: number;
   readonly lastExit: string;
   readonly root: number;
-  readonly why: string;
-  readonly clearsWhen: string;
 }
 
 /** Guest time without an entry after which an empty nested root alone says that the L2 is over: a running one maps its code at its next entry. */
@@ -99,6 +106,25 @@ export class NestedLedger {
   forgetCpu(index: number): void {
     this.last = null;
     for (const [pa, context] of this.byAddress) if (context.activeOn === index) this.byAddress.delete(pa);
+  }
+
+  /** A report on every context, for a vCPU at a guest time: `exitName` names the last exit, `judge` says whether its L2 is active. */
+  report(
+    cpu: number,
+    nowNs: number,
+    exitName: (reason: number) => string,
+    judge: (context: NestedContext) => NestedVerdict,
+  ): readonly NestedReport[] {
+    return this.list().map((context) => ({
+      cpu,
+      pa: context.pa,
+      kind: context.kind,
+      entries: context.entries,
+      lastEntryAgoNs: nowNs - context.lastEntryNs,
+      lastExit: context.lastExitReason < 0 ? '' : exitName(context.lastExitReason),
+      root: context.root,
+      ...judge(context),
+    }));
   }
 
   /** All contexts, in the order of their first entries. */
