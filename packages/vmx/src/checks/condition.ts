@@ -105,3 +105,12 @@ export function given(
 ): Condition {
   return { text, reads, test, arrange, needs };
 }
+
+/** The entry is made in SMM, which is refused before a valid VMCS matters: the dual-monitor treatment is not offered. */
+export const inSmm: Condition = given(
+  'in SMM',
+  [],
+  (c) => c.inSmm,
+  (c) => void (c.inSmm = true),
+  'refused',
+);

@@ -1,7 +1,7 @@
 import { F, VmcsHeader } from '../../fields/layout.js';
 import type { VmxCheck } from '../check.js';
 import { check } from '../check.js';
-import { all, given, off } from '../condition.js';
+import { all, given, inSmm, off } from '../condition.js';
 import type { EntryContext } from '../context.js';
 import { EntryInstruction } from '../context.js';
 import { isPhysical } from '../rules.js';
@@ -113,16 +113,7 @@ export const beforeRows: readonly VmxCheck[] = [
   }),
 ];
 
-const returning = all(
-  given(
-    'in SMM',
-    [],
-    (c) => c.inSmm,
-    (c) => void (c.inSmm = true),
-    'refused',
-  ),
-  off('entry', 'ENTRY_TO_SMM'),
-);
+const returning = all(inSmm, off('entry', 'ENTRY_TO_SMM'));
 const word = F.EXECUTIVE_VMCS_POINTER;
 const pointer = (c: EntryContext): number => (c.lo(word) >>> 0) + (c.hi(word) >>> 0) * 0x1_0000_0000;
 const otherVmcs = all(
@@ -166,13 +157,7 @@ export const smmRows: readonly VmxCheck[] = [
   }),
   check('smm', 'smm.execvmxon', {
     when: all(
-      given(
-        'in SMM',
-        [],
-        (c) => c.inSmm,
-        (c) => void (c.inSmm = true),
-        'refused',
-      ),
+      inSmm,
       given(
         '“deactivate dual-monitor treatment” = 1',
         ['ENTRY_CONTROLS'],

@@ -5,7 +5,7 @@ import type { FieldName } from '../../fields/table.js';
 import type { CheckGroup, VmxCheck } from '../check.js';
 import { check } from '../check.js';
 import type { Condition } from '../condition.js';
-import { all, given, on } from '../condition.js';
+import { all, given, inSmm, on } from '../condition.js';
 import type { EntryContext } from '../context.js';
 import { aligned, lastWithinWidth, mayBeOne, mustBeOne, requires, withinWidth } from '../rules.js';
 
@@ -202,23 +202,7 @@ export const entryRows: readonly VmxCheck[] = [
   ...injection,
   requires('entry', 'entry.smm', outsideSmm, 'entry', 'ENTRY_TO_SMM', false, { status: 'not offered' }),
   requires('entry', 'entry.dualmon', outsideSmm, 'entry', 'DEACTIVATE_DUAL_MONITOR', false, { status: 'not offered' }),
-  requires(
-    'entry',
-    'entry.smmboth',
-    all(
-      given(
-        'in SMM',
-        [],
-        (c) => c.inSmm,
-        (c) => void (c.inSmm = true),
-        'refused',
-      ),
-      on('entry', 'ENTRY_TO_SMM'),
-    ),
-    'entry',
-    'DEACTIVATE_DUAL_MONITOR',
-    false,
-  ),
+  requires('entry', 'entry.smmboth', all(inSmm, on('entry', 'ENTRY_TO_SMM')), 'entry', 'DEACTIVATE_DUAL_MONITOR', false),
   requires(
     'entry',
     'entry.rtit',

@@ -3,7 +3,7 @@ import { F } from '../../fields/layout.js';
 import type { VmxCheck } from '../check.js';
 import { check } from '../check.js';
 import type { Condition } from '../condition.js';
-import { all, given, on } from '../condition.js';
+import { all, given, inSmm, on } from '../condition.js';
 import type { EntryContext } from '../context.js';
 import { aligned, canonical, isCanonical, zeroBits } from '../rules.js';
 import { arrangeRealMode, injectedType, injectedVector, injecting } from './exit-entry.js';
@@ -140,16 +140,7 @@ const blocked = (text: string, mask: number): Condition =>
     (c) => c.set(INTERRUPTIBILITY, MOV_SS),
   );
 const injectsEvent = (c: EntryContext): boolean => c.lo(INFO) < 0;
-const toSmm = all(
-  given(
-    'in SMM',
-    [],
-    (c) => c.inSmm,
-    (c) => void (c.inSmm = true),
-    'refused',
-  ),
-  on('entry', 'ENTRY_TO_SMM'),
-);
+const toSmm = all(inSmm, on('entry', 'ENTRY_TO_SMM'));
 
 /** Events that leave the HLT state: interrupts, NMI, monitor trap flag, #DB and #MC. */
 function leavesHlt(c: EntryContext): boolean {

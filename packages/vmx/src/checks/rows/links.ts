@@ -4,7 +4,7 @@ import { F } from '../../fields/layout.js';
 import type { FieldName } from '../../fields/table.js';
 import type { VmxCheck } from '../check.js';
 import { check } from '../check.js';
-import { all, given, off, on } from '../condition.js';
+import { all, given, inSmm, off, on } from '../condition.js';
 import type { EntryContext } from '../context.js';
 import { aligned, isPhysical, withinWidth } from '../rules.js';
 
@@ -67,17 +67,7 @@ export const linkRows: readonly VmxCheck[] = [
     breaks: (c) => c.set(LINK, c.currentVmcs),
   }),
   check('link', 'link.vmxon', {
-    when: all(
-      linked,
-      given(
-        'in SMM',
-        [],
-        (c) => c.inSmm,
-        (c) => void (c.inSmm = true),
-        'refused',
-      ),
-      off('entry', 'ENTRY_TO_SMM'),
-    ),
+    when: all(linked, inSmm, off('entry', 'ENTRY_TO_SMM')),
     fields: ['VMCS_LINK_POINTER'],
     rule: 'is not the VMXON pointer',
     volatile: true,
