@@ -2,7 +2,7 @@ import { ContainerWriter } from './container.js';
 import { MigrationError } from './errors.js';
 import { ControlReader, type Link, orAbort, sayTo } from './link.js';
 import type { LiveMachine, RamBlock } from './machine-port.js';
-import { encodeRun, isZeroPage, PAGE_BYTES, RUN_PAGES } from './ram-codec.js';
+import { encodeRun, PAGE_BYTES, pageSpans } from './ram-codec.js';
 import { assertMigratable, describeRam, saveUnits, writeRun } from './save.js';
 
 /** Host time, as the caller has it. */
@@ -56,7 +56,6 @@ class Outgoing {
   private readonly out: ContainerWriter;
   private readonly back: ControlReader;
   private readonly blocks: readonly RamBlock[];
-  private readonly words: readonly Int32Array[];
   private readonly startMs: number;
   private passes = 0;
   private dirtyRate = 0;
@@ -71,7 +70,6 @@ class Outgoing {
     this.out = new ContainerWriter(link.sink);
     this.back = new ControlReader(link.source);
     this.blocks = machine.ram();
-    this.words = this.blocks.map(({ bytes }) => new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));
     this.startMs = options.clock.nowMs();
   }
 
@@ -183,24 +181,9 @@ class Outgoing {
   /** Sends the pages of bitmaps; on the first pass pages of zeros are left out, since the target starts with zeros. */
   private async sendPages(pending: readonly Uint32Array[], first: boolean): Promise<void> {
     for (const [block, bitmap] of pending.entries()) {
-      const pages = this.blocks[block]!.bytes.length / PAGE_BYTES;
-      const isSet = (page: number): boolean => page < pages && ((bitmap[page >>> 5]! >>> (page & 31)) & 1) !== 0;
-      for (let page = 0; page < pages; ) {
-        if (bitmap[page >>> 5] === 0) {
-          page = ((page >>> 5) + 1) << 5;
-          continue;
-        }
-        if (!isSet(page)) {
-          page++;
-          continue;
-        }
-        const zero = isZeroPage(this.words[block]!, page);
-        let end = page + 1;
-        while (end - page < RUN_PAGES && isSet(end) && isZeroPage(this.words[block]!, end) === zero) end++;
-        if (!zero) await this.sendRun(block, page, end - page);
-        else if (!first)
-          await this.out.section('PAGE', encodeRun({ block, firstPage: page, pages: end - page, encoding: 'zero', data: new Uint8Array(0) }));
-        page = end;
+      for (const { firstPage, pages, zero } of pageSpans(this.blocks[block]!.bytes, bitmap)) {
+        if (!zero) await this.sendRun(block, firstPage, pages);
+        else if (!first) await this.out.section('PAGE', encodeRun({ block, firstPage, pages, encoding: 'zero', data: new Uint8Array(0) }));
       }
     }
   }

@@ -4,7 +4,7 @@ import type { RamBlock } from './machine-port.js';
 /** RAM goes in runs of pages: block number, first page, page count, encoding, then the data. */
 export const PAGE_BYTES = 4096;
 /** Pages in one run at most: 1 MiB. */
-export const RUN_PAGES = 256;
+const RUN_PAGES = 256;
 
 /** How the data of a run is encoded. */
 export type RunEncoding = 'zero' | 'raw' | 'deflate';
@@ -98,8 +98,36 @@ export async function expandRun(run: PageRun): Promise<Uint8Array> {
 }
 
 /** True when a page holds nothing but zeros. `words` views the same bytes. */
-export function isZeroPage(words: Int32Array, page: number): boolean {
+function isZeroPage(words: Int32Array, page: number): boolean {
   const start = page * (PAGE_BYTES / 4);
   for (let i = start; i < start + PAGE_BYTES / 4; i++) if (words[i] !== 0) return false;
   return true;
+}
+
+/** Neighbouring pages that go together: all zero, or none of them. */
+export interface PageSpan {
+  readonly firstPage: number;
+  readonly pages: number;
+  readonly zero: boolean;
+}
+
+/**
+ * The wanted pages of a block (bit `page & 31` of word `page >>> 5`; without a bitmap all of them) as spans of at most {@link RUN_PAGES}. Memory is looked at
+ * when a span is asked for, since a guest may be writing to it.
+ */
+export function* pageSpans(bytes: Uint8Array, wanted?: Uint32Array): Generator<PageSpan> {
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const pages = bytes.length / PAGE_BYTES;
+  const isWanted = (page: number): boolean => page < pages && (wanted === undefined || ((wanted[page >>> 5]! >>> (page & 31)) & 1) !== 0);
+  for (let page = 0; page < pages; ) {
+    if (!isWanted(page)) {
+      page = wanted![page >>> 5] === 0 ? ((page >>> 5) + 1) << 5 : page + 1;
+      continue;
+    }
+    const zero = isZeroPage(words, page);
+    let end = page + 1;
+    while (end - page < RUN_PAGES && isWanted(end) && isZeroPage(words, end) === zero) end++;
+    yield { firstPage: page, pages: end - page, zero };
+    page = end;
+  }
 }

@@ -4,7 +4,7 @@ import { ContainerWriter } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
-import { deflate, encodeRun, isZeroPage, PAGE_BYTES, RUN_PAGES } from './ram-codec.js';
+import { deflate, encodeRun, PAGE_BYTES, pageSpans } from './ram-codec.js';
 
 /** How a save is going. */
 export interface SaveProgress {
@@ -67,19 +67,10 @@ async function saveBlock(
   compress: boolean,
   onRun: (page: number) => void,
 ): Promise<void> {
-  const { bytes } = blocks[block]!;
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  const pages = bytes.length / PAGE_BYTES;
-  for (let page = 0; page < pages; ) {
-    if (isZeroPage(words, page)) {
-      page++;
-      continue;
-    }
-    let end = page + 1;
-    while (end < pages && end - page < RUN_PAGES && !isZeroPage(words, end)) end++;
-    await writeRun(out, blocks, block, page, end - page, compress);
-    page = end;
-    onRun(page);
+  for (const { firstPage, pages, zero } of pageSpans(blocks[block]!.bytes)) {
+    if (zero) continue;
+    await writeRun(out, blocks, block, firstPage, pages, compress);
+    onRun(firstPage + pages);
   }
 }
 
