@@ -36,9 +36,9 @@ interface Savable {
 
 const isSavable = (device: object): device is Savable => 'save' in device && 'load' in device;
 
-function deviceUnit(device: { readonly name: string }): Migratable {
+function deviceUnit(device: object, name = ''): Migratable {
   if (isSavable(device)) return stateful({ version: 1, save: () => device.save(), load: (saved) => device.load(saved) });
-  return STATELESS.has(device.name) ? stateless : nonMigratable('the device does not say what its state is');
+  return STATELESS.has(name) ? stateless : nonMigratable('the device does not say what its state is');
 }
 
 function clockUnit({ clock, onTime }: SnapshotParts): Migratable {
@@ -78,8 +78,8 @@ function machineUnits(parts: SnapshotParts): ReadonlyMap<string, Migratable> {
   platform.pci?.functions.forEach(
     (fn, devfn) => fn && units.set(`pci/00:${(devfn >> 3).toString(16).padStart(2, '0')}.${devfn & 7}`, deviceUnit(fn)),
   );
-  for (const device of platform.devices.toSorted((a, b) => rank(a) - rank(b))) units.set(device.name, deviceUnit(device));
-  if (platform.picSource) units.set('pic-pins', deviceUnit(Object.assign(platform.picSource, { name: 'pic-pins' })));
+  for (const device of platform.devices.toSorted((a, b) => rank(a) - rank(b))) units.set(device.name, deviceUnit(device, device.name));
+  if (platform.picSource) units.set('pic-pins', deviceUnit(platform.picSource));
   for (const cpu of cpus) {
     units.set(`cpu${cpu.index}/msrs`, msrState(cpu));
     units.set(`cpu${cpu.index}`, registerState(cpu));
