@@ -2,10 +2,10 @@ import { buildModule, type Code, defineFunction, type FunctionDefinition, type V
 import { type OpcodeRow, vcpuState } from '@nestvm/isa';
 import { Context } from '../src/context.js';
 import type { Emitter } from '../src/emitter.js';
-import type { Facts } from '../src/facts.js';
 import type { Fields } from '../src/fields.js';
 import { GuestHost, PageFault } from './support/guest-host.js';
 import { markedEngine } from './support/marked-engine.js';
+import { plainFacts } from './support/plain-facts.js';
 
 const { offset } = vcpuState;
 /** Arena offset of the vCPU state, and of the byte that RSI (memory operands) points to. */
@@ -66,22 +66,7 @@ function fieldsOf(code: Code, form: Form): Fields {
 
 /** The function that does one form. */
 function functionOf(form: Form, emitter: Emitter): FunctionDefinition {
-  const facts: Facts = {
-    row: form.row,
-    operandSize: form.operandSize,
-    addressSize: 64,
-    memory: form.memory,
-    rep: 0,
-    lock: false,
-    long: true,
-    stackSize: 64,
-    indexed: false,
-    segment: 'none',
-    stackSegment: 'none',
-    canonicalBits: 48,
-    aligned: false,
-    vectorLength: form.vectorLength,
-  };
+  const facts = plainFacts(form.row, form.memory, { operandSize: form.operandSize, vectorLength: form.vectorLength });
   return defineFunction(form.name, { params: ['i32'], results: [] }, (code) => {
     const x = new Context(code, code.constant(32, CPU), facts, fieldsOf(code, form), markedEngine);
     emitter(x);

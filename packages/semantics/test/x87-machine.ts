@@ -5,6 +5,7 @@ import type { Fields } from '../src/fields.js';
 import { x87Meanings } from '../src/x87/index.js';
 import { GuestHost } from './support/guest-host.js';
 import { markedEngine } from './support/marked-engine.js';
+import { plainFacts } from './support/plain-facts.js';
 
 const { offset } = vcpuState;
 const CPU = 0x1000;
@@ -48,23 +49,7 @@ function handler(name: string): FunctionDefinition {
       length: constant(2),
       targetOffset: constant(0),
     };
-    const facts = {
-      row,
-      operandSize: 32,
-      addressSize: 64,
-      memory,
-      rep: 0,
-      lock: false,
-      long: true,
-      stackSize: 64,
-      indexed: false,
-      segment: 'none',
-      stackSegment: 'none',
-      canonicalBits: 48,
-      aligned: false,
-      vectorLength: 0,
-    } as const;
-    x87Meanings[row.mnemonic]!(new Context(code, code.constant(32, CPU), facts, fields, markedEngine));
+    x87Meanings[row.mnemonic]!(new Context(code, code.constant(32, CPU), plainFacts(row, memory), fields, markedEngine));
   });
 }
 
