@@ -2,7 +2,7 @@ import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
 import { type CharacterSpec, namedCharacterDevice } from './character.js';
 import { assertKeys, parseInteger, parseProperties } from './text.js';
-import { parseVirtio, type VirtioSpec, virtioDevices } from './virtio.js';
+import { type VirtioSpec, virtioDevices } from './virtio.js';
 
 /** A raw image of `-device loader`; `entry` when a CPU starts at it. */
 export interface ImageSpec {
@@ -93,9 +93,9 @@ export const deviceRows: Readonly<Record<string, DeviceRow>> = {
     },
   },
   ...Object.fromEntries(
-    Object.entries(virtioDevices).map(([name, { properties, help }]): [string, DeviceRow] => [
+    Object.entries(virtioDevices).map(([name, { properties, help, parse }]): [string, DeviceRow] => [
       name,
-      { properties, help, apply: (draft, values, characters) => void draft.virtio.push(parseVirtio(name, values, characters)) },
+      { properties, help, apply: (draft, values, characters) => void draft.virtio.push(parse(values, characters)) },
     ]),
   ),
 };

@@ -1,0 +1,53 @@
+import { UsageError } from '../../errors.js';
+import { parseInteger, parseSwitch } from '../text.js';
+
+/** Properties of a device as they were written. */
+export type Values = ReadonlyMap<string, string>;
+
+/** What every virtio device is told about its transport. */
+export interface VirtioTransport {
+  readonly id?: string;
+  readonly bus: 'pci' | 'mmio';
+  readonly mode?: 'transitional' | 'modern' | 'legacy';
+  readonly vectors?: number;
+  readonly slot?: number;
+  readonly packed: boolean;
+}
+
+/** Properties of every virtio device on PCI. */
+export const PCI_KEYS: readonly string[] = [
+  'id',
+  'addr',
+  'bus',
+  'disable-legacy',
+  'disable-modern',
+  'vectors',
+  'packed',
+  'romfile',
+  'iommu_platform',
+  'event_idx',
+  'indirect_desc',
+];
+
+/** Properties of every virtio device on the MMIO transport. */
+export const MMIO_KEYS: readonly string[] = ['id', 'packed'];
+
+/** Parses what concerns the transport; throws `UsageError`. */
+export function parseTransport(name: string, values: Values): VirtioTransport {
+  const isOn = (key: string, fallback: boolean): boolean => (values.has(key) ? parseSwitch(`-device ${name},${key}`, values.get(key)!) : fallback);
+  const id = values.get('id');
+  const vectors = values.get('vectors');
+  const address = values.get('addr');
+  const legacy = !isOn('disable-legacy', name.endsWith('-non-transitional'));
+  const modern = !isOn('disable-modern', false);
+  if (!legacy && !modern) throw new UsageError(`-device ${name}: neither the legacy nor the modern interface is left; leave one on`);
+  const isPci = !name.endsWith('-device');
+  return {
+    bus: isPci ? 'pci' : 'mmio',
+    packed: isOn('packed', false),
+    ...(isPci && !(legacy && modern) ? { mode: legacy ? 'legacy' : 'modern' } : {}),
+    ...(id === undefined ? {} : { id }),
+    ...(vectors === undefined ? {} : { vectors: parseInteger(`-device ${name},vectors`, vectors, 0, 2048) }),
+    ...(address === undefined ? {} : { slot: parseInteger(`-device ${name},addr`, address.replace(/\.0$/, ''), 1, 31) }),
+  };
+}

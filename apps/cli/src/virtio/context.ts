@@ -1,0 +1,10 @@
+import type { RunOptions } from '../options/config.js';
+
+/** What the creators of devices get beside a device's own options. */
+export interface VirtioContext {
+  readonly options: RunOptions;
+  /** Carried out before the machine is made; rejects with `UsageError`. */
+  readonly onOpen: (open: () => Promise<void>) => void;
+  /** Carried out at the end, whatever has happened. */
+  readonly onClose: (close: () => void) => void;
+}
