@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { BenchError, compare, formatMarkdown, type Run, type Subject } from '../src/index.js';
+import { type BrowserBenchOptions, browserTable } from './browser/table.js';
 import { type Emulator, watch } from './emulator.js';
 import { calibrate, startUp } from './host.js';
 
@@ -20,7 +21,8 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 --no-peer     without QEMU
 --no-count    without the extra run that counts instructions (QEMU, -icount)
 --no-micro    without the packages' own benchmarks
---write       also writes docs/reference/bench.md
+--browser     Nestvm in headless Chromium against Nestvm in Node, by the wall clock, and nothing else
+--write       also writes docs/reference/bench.md (--browser: bench-browser.md)
 --help        this text
 `;
 
@@ -34,6 +36,7 @@ const { values: options } = parseArgs({
     'no-peer': { type: 'boolean' },
     'no-count': { type: 'boolean' },
     'no-micro': { type: 'boolean' },
+    browser: { type: 'boolean' },
     write: { type: 'boolean' },
     help: { type: 'boolean' },
   },
@@ -48,11 +51,15 @@ function guest(): { kernel: string; initramfs: string } {
   return paths;
 }
 
-function machineArguments(): string[] {
-  const { kernel, initramfs } = guest();
+function commandLine(): string {
   const words = ['console=ttyS0', 'quiet', 'cryptomgr.notests', 'nestvm.run=bench', `nestvm.scale=${options.scale}`];
   if (options.only) words.push(`nestvm.bench=${options.only}`);
-  return ['-M', options.machine, '-m', '512M', '-kernel', kernel, '-initrd', initramfs, '-append', words.join(' '), '-nographic', '-no-reboot'];
+  return words.join(' ');
+}
+
+function machineArguments(): string[] {
+  const { kernel, initramfs } = guest();
+  return ['-M', options.machine, '-m', '512M', '-kernel', kernel, '-initrd', initramfs, '-append', commandLine(), '-nographic', '-no-reboot'];
 }
 
 const nestvm: Emulator = { name: 'Nestvm', command: process.execPath, arguments: [join(root, 'tools/workspace/nestvm.mjs')] };
@@ -135,11 +142,26 @@ that of the emulator's whole process, wall time is the host's; each is the best 
 Printed by \`pnpm bench --write\`.
 `;
 
+const browserExplanation = `# Benchmarks in a browser
+
+The benchmark guest (\`tools/guests/programs/nbench.c\` on Debian's kernel) in a Worker of headless Chromium and in Node, in turns, each the best of its runs by the wall clock.
+Printed by \`pnpm bench --browser --write\`.
+`;
+
+async function browser(): Promise<void> {
+  const board = options.machine as BrowserBenchOptions['board'];
+  const numbers = { runs: Number(options.runs), timeoutMs: Number(options.timeout) * 1000 };
+  const text = await browserTable({ ...guest(), board, commandLine: commandLine(), ...numbers });
+  console.log(text);
+  if (options.write) writeFileSync(join(root, 'docs/reference/bench-browser.md'), `${browserExplanation}\n${text}`);
+}
+
 async function main(): Promise<void> {
   if (options.help) {
     console.log(HELP);
     return;
   }
+  if (options.browser) return browser();
   const before = calibrate();
   const machine = machineArguments();
   const peer = !options['no-peer'] && has('qemu-system-x86_64');

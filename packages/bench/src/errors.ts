@@ -1,5 +1,5 @@
 /** Why a benchmark run is worth nothing. */
-export type BenchErrorCode = 'checksum' | 'guest-failed' | 'no-guest';
+export type BenchErrorCode = 'checksum' | 'guest-failed' | 'no-browser' | 'no-guest';
 
 /** A benchmark run that cannot be reported. */
 export class BenchError extends Error {

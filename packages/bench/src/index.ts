@@ -5,4 +5,4 @@
  */
 export { BenchError, type BenchErrorCode } from './errors.js';
 export { ConsoleReader, type Measurement, type Run, type Usage } from './log.js';
-export { compare, formatMarkdown, geometricMean, type Best, type Comparison, type Row, type Subject } from './report.js';
+export { compare, formatMarkdown, formatWallTable, geometricMean, type Best, type Comparison, type Row, type Subject } from './report.js';

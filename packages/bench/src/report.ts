@@ -126,3 +126,34 @@ export function formatMarkdown(comparison: Comparison): string {
     );
   return `${lines.join('\n')}\n`;
 }
+
+/** The comparison by the wall clock alone, as a table in Markdown: for subjects whose CPU time cannot be told, as that of a page in a browser. */
+export function formatWallTable({ subjects, rows, boot }: Comparison): string {
+  const cells = (values: readonly string[]): string => `| ${values.join(' | ')} |`;
+  const ratios: number[] = [];
+  const row = (name: string, walls: readonly (number | undefined)[]): string => {
+    const [own, peer] = walls;
+    const ratio = own !== undefined && peer !== undefined ? own / Math.max(peer, 0.01) : undefined;
+    if (ratio !== undefined) ratios.push(ratio);
+    return cells([name, ...walls.map((wall) => (wall === undefined ? '–' : seconds(wall))), ratio?.toFixed(2) ?? '–']);
+  };
+  const head = ['test', ...subjects.map(({ name }) => `${name} wall s`), 'ratio'];
+  const lines = [cells(head), cells(head.map((_, i) => (i === 0 ? '---' : '---:')))];
+  for (const { test, results } of rows)
+    lines.push(
+      row(
+        test,
+        results.map((result) => result?.wallMs),
+      ),
+    );
+  const mean = geometricMean(ratios);
+  lines.push(
+    row(
+      'boot to the first process',
+      boot.map((usage) => usage?.wallMs),
+    ),
+  );
+  if (mean !== null)
+    lines.push('', `Geometric mean of the tests' ratios: **${mean.toFixed(2)}** (${subjects[0].name} ÷ ${subjects[1].name}; less is better).`);
+  return `${lines.join('\n')}\n`;
+}
