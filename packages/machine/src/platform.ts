@@ -1,5 +1,6 @@
 import type { Device } from '@nestvm/bus';
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
+import { type Display, isDisplay } from '@nestvm/devices/display';
 import {
   AcpiPm,
   ApicBus,
@@ -76,6 +77,8 @@ export class Platform {
   readonly pm: AcpiPm | undefined;
   readonly keyboard: I8042 | undefined;
   readonly pci: PciHost | undefined;
+  /** Graphics cards, in the order of the devices. */
+  readonly displays: Display[] = [];
   /** Whose accesses are under way: the number of the running vCPU. */
   current = 0;
 
@@ -105,6 +108,7 @@ export class Platform {
     const add = <T extends Device>(device: T): T => {
       device.attach(wiring);
       this.devices.push(device);
+      if (isDisplay(device)) this.displays.push(device);
       return device;
     };
     if (this.apicBus) add(this.apicBus);
@@ -132,7 +136,7 @@ export class Platform {
     if (config.debugConsole) add(new DebugConsole({ base: config.debugConsole.port, write: (byte) => config.debugConsole!.sink.write(byte) }));
     if (config.debugExit) add(new DebugExit({ base: config.debugExit.iobase, size: config.debugExit.iosize, exit: lines.exit }));
     if (config.testDevice) add(new TestDevice());
-    addVirtio(config.virtio ?? [], { host: this.pci, parts, add, wake: lines.wake });
+    addVirtio(config.virtio ?? [], { host: this.pci, parts, add, show: (display) => this.displays.push(display), wake: lines.wake });
   }
 
   private addLocalApics(present: boolean): void {

@@ -1,4 +1,5 @@
 import type { Device } from '@nestvm/bus';
+import { type Display, isDisplay } from '@nestvm/devices/display';
 import type { PciHost } from '@nestvm/devices/platform';
 import { type VirtioDevice, VirtioMmio, VirtioPci } from '@nestvm/devices/virtio';
 import type { BoardPart } from './boards.js';
@@ -40,12 +41,14 @@ export interface VirtioSockets {
   readonly host: PciHost | undefined;
   readonly parts: ReadonlySet<BoardPart>;
   readonly add: (device: Device) => unknown;
+  /** Told of devices that show a picture. */
+  readonly show: (display: Display) => unknown;
   /** Something happened outside of the vCPUs: ends a sleep. */
   readonly wake: () => void;
 }
 
 /** Plugs virtio devices in; throws `MachineError` (`bad-option`) for what the board lacks, and `DeviceError` for slots that are taken. */
-export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, wake }: VirtioSockets): void {
+export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, show, wake }: VirtioSockets): void {
   const places = virtioMmioPlaces(configs, host !== undefined);
   if (places.length > MMIO_DEVICES) throw new MachineError('bad-option', `machine: ${places.length} virtio-mmio devices; at most ${MMIO_DEVICES}`);
   const names = new Set<string>();
@@ -53,6 +56,7 @@ export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, 
     if (names.has(device.name)) throw new MachineError('bad-option', `machine: two devices are named '${device.name}'; give one another name (id=)`);
     names.add(device.name);
     device.onActivity = wake;
+    if (isDisplay(device)) show(device);
     if ((bus ?? (host ? 'pci' : 'mmio')) === 'pci') {
       if (host === undefined)
         throw new MachineError('bad-option', `machine: the board has no PCI for '${device.name}'; put it on the MMIO transport`);

@@ -3,6 +3,7 @@ import { UsageError } from '../errors.js';
 import { writeBytes } from '../files.js';
 import { runMigrationCommand } from '../migration/commands.js';
 import { explainFailure } from '../migration/controller.js';
+import { dumpScreen, parseScreenDump } from '../screendump.js';
 import { type ExamineFormat, examine, formatValue, parseFormat } from './examine.js';
 import { evaluate } from './expression.js';
 import { infoRows } from './info.js';
@@ -135,6 +136,10 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
   gva2gpa: { help: 'gva2gpa ADDR: where a linear address leads', run: toPhysical },
   memsave: { help: 'memsave ADDR SIZE FILE: memory at a linear address into a file', run: (call) => saveMemory(call, false) },
   pmemsave: { help: 'pmemsave ADDR SIZE FILE: memory at a physical address into a file', run: (call) => saveMemory(call, true) },
+  screendump: {
+    help: 'screendump FILE [-f png|ppm] [DEVICE]: what a display shows into a file',
+    run: ({ target, args }) => dumpScreen(target.machine(), parseScreenDump(args)),
+  },
   savevm: migration('savevm', 'savevm FILE: save the machine; refused while an L2 is active'),
   loadvm: migration('loadvm', 'loadvm FILE: go back to what savevm saved'),
   migrate: migration('migrate', 'migrate [-d] [-w] tcp:HOST:PORT|unix:PATH|file:F: move the machine (-w: wait until no L2 is active)'),

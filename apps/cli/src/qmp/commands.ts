@@ -2,6 +2,7 @@ import { assertMigratable } from '@nestvm/migration';
 import { writeBytes } from '../files.js';
 import { createMonitorMemory, execute, type MonitorMemory, sendKeys } from '../monitor/commands.js';
 import type { MonitorTarget } from '../monitor/target.js';
+import { dumpScreen } from '../screendump.js';
 import { flagOf, numberOf, optionalNumber, type QmpArguments, textOf } from './arguments.js';
 import { QmpError } from './errors.js';
 import { type QmpQuery, queries } from './queries.js';
@@ -63,6 +64,15 @@ function saveMemory(target: MonitorTarget, given: QmpArguments, physical: boolea
   writeBytes(physical ? 'pmemsave' : 'memsave', textOf(given, 'filename'), bytes);
 }
 
+function screenDump(target: MonitorTarget, given: QmpArguments): void {
+  const [format, device] = [given['format'], given['device']];
+  dumpScreen(target.machine(), {
+    path: textOf(given, 'filename'),
+    ...(format === undefined ? {} : { format: textOf(given, 'format') }),
+    ...(device === undefined ? {} : { device: textOf(given, 'device') }),
+  });
+}
+
 const query = (run: QmpQuery): QmpCommand => ({ run });
 
 /** Every command of QMP that there is here. Names with `x-` are ours. */
@@ -77,6 +87,7 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   'human-monitor-command': { arguments: ['command-line', 'cpu-index'], run: monitorLine },
   memsave: { arguments: ['val', 'size', 'filename', 'cpu-index'], run: (target, given) => saveMemory(target, given, false) },
   pmemsave: { arguments: ['val', 'size', 'filename'], run: (target, given) => saveMemory(target, given, true) },
+  screendump: { arguments: ['filename', 'device', 'head', 'format'], run: screenDump },
   migrate: { arguments: ['uri', 'blk', 'inc', 'detach', 'resume', 'x-wait-for-l2'], run: migrate },
   migrate_cancel: { run: (target) => void target.migration.cancelMigration() },
   'migrate-set-parameters': { arguments: ['max-bandwidth', 'downtime-limit'], run: setParameters },
