@@ -122,6 +122,7 @@ function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
     testDevice: devices.testDevice,
     clock: options.clock,
     rtcSeconds: rtcSeconds(options.rtc),
+    rtcClock: options.rtc.clock,
     seed: options.seed ?? (options.clock.kind === 'virtual' ? 1 : randomInt(1, 2 ** 31)),
     host: createEventLoopHost(globalThis),
     reboot: options.reboot,

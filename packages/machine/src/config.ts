@@ -8,6 +8,8 @@ import type { VirtioConfig } from './virtio.js';
 export interface HostServices {
   /** Monotonic nanoseconds (need not be whole). */
   nowNs(): number;
+  /** Nanoseconds since 1970 by the host's wall clock, which somebody may set (default: `nowNs`). */
+  wallNs?(): number;
   /** Ends after about `ns` nanoseconds (Infinity: never by itself), or earlier when `wake` was called; false when nobody ever will. */
   sleep(ns: number): Promise<boolean>;
   /** Ends a running `sleep` early. */
@@ -64,6 +66,8 @@ export interface MachineConfig {
   readonly clock?: ClockConfig;
   /** Seconds since 1970 that the RTC shows at power-on (default 0). */
   readonly rtcSeconds?: number;
+  /** What drives the RTC from there: guest time (`vm`, the default), the host's monotonic clock (`rt`) or its wall clock (`host`). */
+  readonly rtcClock?: 'vm' | 'rt' | 'host';
   /** Seed of RDRAND and RDSEED (default 1). */
   readonly seed?: number;
   /** Debugging of address translation. */

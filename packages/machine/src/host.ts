@@ -18,6 +18,7 @@ export function createMemoryHost(): HostServices {
 /** The surroundings that `createEventLoopHost` needs; `globalThis` of a browser or of Node has them. */
 export interface EventLoop {
   readonly performance: { now(): number };
+  readonly Date: { now(): number };
   setTimeout(callback: () => void, milliseconds: number): unknown;
   clearTimeout(handle: never): void;
   setImmediate?(callback: () => void): unknown;
@@ -37,6 +38,7 @@ export function createEventLoopHost(loop: EventLoop): HostServices {
     });
   return {
     nowNs: () => loop.performance.now() * 1e6,
+    wallNs: () => loop.Date.now() * 1e6,
     yieldTurn: turn,
     wake: () => waken?.(),
     sleep: (ns) => {

@@ -70,6 +70,7 @@ export class Machine {
       ports: this.ports,
       mmio: this.mmio,
       clock: this.clock,
+      host,
       lines: {
         reset: () => this.loop.requestReset('guest'),
         powerOff: () => this.loop.finish({ kind: 'poweroff' }),

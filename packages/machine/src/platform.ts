@@ -30,7 +30,7 @@ import {
 } from '@nestvm/devices/platform';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Board, BoardPart, RamLayout } from './boards.js';
-import type { MachineConfig } from './config.js';
+import type { HostServices, MachineConfig } from './config.js';
 import { addVirtio } from './virtio.js';
 
 /** Lines of the board that are not interrupts. */
@@ -54,6 +54,7 @@ export interface PlatformOptions {
   readonly ports: PortSpace;
   readonly mmio: MmioSpace;
   readonly clock: VirtualClock;
+  readonly host: HostServices;
   readonly lines: BoardLines;
 }
 
@@ -162,7 +163,13 @@ export class Platform {
 
   private createRtc(): Rtc {
     const { config, ram } = this.options;
-    return new Rtc({ epochSeconds: config.rtcSeconds ?? 0, lowMemoryBytes: ram.below4G, highMemoryBytes: ram.above4G, cpus: cpuCount(config) });
+    return new Rtc({
+      epochSeconds: config.rtcSeconds ?? 0,
+      lowMemoryBytes: ram.below4G,
+      highMemoryBytes: ram.above4G,
+      cpus: cpuCount(config),
+      ...rtcSource(this.options),
+    });
   }
 
   private addSerial(add: <T extends Device>(device: T) => T): void {
@@ -210,6 +217,14 @@ export class Platform {
     this.apicBus?.smi();
     this.picSource?.smi();
   }
+}
+
+/** What drives the RTC when it is not guest time. */
+function rtcSource({ config, host }: PlatformOptions): { sourceNs?: () => number } {
+  if (config.rtcClock === undefined || config.rtcClock === 'vm') return {};
+  const now = config.rtcClock === 'host' && host.wallNs ? () => host.wallNs!() : () => host.nowNs();
+  const powerOnNs = now();
+  return { sourceNs: () => now() - powerOnNs };
 }
 
 /** Number of vCPUs of a configuration. */

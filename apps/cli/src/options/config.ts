@@ -80,6 +80,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const tlb = parseTlb(last(raw, 'tlb'));
   const seed = last(raw, 'seed');
   const logFile = last(raw, 'D');
+  const clock = parseIcount(last(raw, 'icount'));
   acceptNone(raw, warnings);
   return {
     name: parseProperties(last(raw, 'name') ?? 'nestvm').head || 'nestvm',
@@ -94,8 +95,8 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     devices,
     drives: parseDrives(raw),
     networks: parseNetworks(raw),
-    clock: parseIcount(last(raw, 'icount')),
-    rtc: parseRtc(last(raw, 'rtc')),
+    clock,
+    rtc: parseRtc(last(raw, 'rtc'), clock),
     reboot: !raw.has('no-reboot'),
     shutdown: !raw.has('no-shutdown'),
     paused: raw.has('S'),

@@ -120,9 +120,9 @@ export const optionRows: readonly OptionRow[] = [
   },
   {
     name: 'rtc',
-    argument: 'base=utc|localtime|DATE[,clock=host|vm]',
+    argument: 'base=utc|localtime|DATE[,clock=host|rt|vm]',
     group: 'Time',
-    help: 'date and time at power-on; from there the RTC runs with guest time, whatever clock= says',
+    help: "date and time at power-on, and what drives the RTC from there: the host's wall clock (host, the default), its monotonic clock (rt), or guest time (vm, the default with -icount)",
   },
   { name: 'seed', argument: 'N', group: 'Time', help: 'seed of RDRAND, RDSEED and setup_data randomness, for runs that repeat' },
   { name: 'S', group: 'Debugging', help: "wait for 'c' in the monitor before the first instruction" },

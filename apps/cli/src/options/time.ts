@@ -7,10 +7,12 @@ export type ClockSpec =
   | { readonly kind: 'adaptive' }
   | { readonly kind: 'virtual'; readonly shift: number; readonly sleep: boolean };
 
-/** `base`: 'utc', 'localtime', or milliseconds since 1970 (UTC fields); `guestClock`: runs with the virtual clock. */
+const rtcClocks = ['host', 'rt', 'vm'] as const;
+
+/** `base`: 'utc', 'localtime', or milliseconds since 1970 (UTC fields); `clock`: what drives it from there. */
 export interface RtcSpec {
   readonly base: 'utc' | 'localtime' | number;
-  readonly guestClock: boolean;
+  readonly clock: (typeof rtcClocks)[number];
 }
 
 /** `shift=auto,sleep=off`, which follows no host's pace: 8 ns for an instruction, about the engine's own. */
@@ -29,16 +31,18 @@ export function parseIcount(text: string | undefined): ClockSpec {
   return { kind: 'virtual', shift: parseInteger('-icount shift', shift, 0, 10), sleep };
 }
 
-/** Parses `-rtc`; throws `UsageError`. */
-export function parseRtc(text: string | undefined): RtcSpec {
-  if (text === undefined) return { base: 'utc', guestClock: false };
-  const { head, values } = parseProperties(text);
+/** Parses `-rtc`; throws `UsageError`. Unless told otherwise it runs with the host's wall clock, or with guest time where that is to repeat. */
+export function parseRtc(text: string | undefined, guest: ClockSpec): RtcSpec {
+  const { head, values } = parseProperties(text ?? '');
   assertKeys('-rtc', values, ['base', 'clock', 'driftfix']);
-  const clock = values.get('clock') ?? 'host';
-  if (!['host', 'rt', 'vm'].includes(clock)) throw new UsageError(`-rtc clock=${clock}: no such clock; there are host, rt, vm`);
+  const clockName = values.get('clock') ?? (guest.kind === 'host' ? 'host' : 'vm');
+  const clock = rtcClocks.find((name) => name === clockName);
+  if (clock === undefined) throw new UsageError(`-rtc clock=${clockName}: no such clock; there are ${rtcClocks.join(', ')}`);
+  const driftfix = values.get('driftfix') ?? 'none';
+  if (driftfix !== 'none') throw new UsageError(`-rtc driftfix=${driftfix}: periods that a guest was too slow for are not made up; write driftfix=none`);
   const base = head || (values.get('base') ?? 'utc');
-  if (base === 'utc' || base === 'localtime') return { base, guestClock: clock === 'vm' };
+  if (base === 'utc' || base === 'localtime') return { base, clock };
   const milliseconds = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$/.test(base) ? Date.parse(base.includes('T') ? `${base}Z` : `${base}T00:00:00Z`) : NaN;
   if (Number.isNaN(milliseconds)) throw new UsageError(`-rtc base=${base}: write utc, localtime, 2006-06-17 or 2006-06-17T16:01:21`);
-  return { base: milliseconds, guestClock: clock === 'vm' };
+  return { base: milliseconds, clock };
 }

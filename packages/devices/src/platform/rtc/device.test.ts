@@ -41,6 +41,60 @@ it('agrees with the JavaScript calendar', () => {
   }
 });
 
+describe('a clock of its own', () => {
+  /** The same RTC, driven by what `source.ns` says. */
+  const driven = (source: { ns: number }) => {
+    const other = new Rtc({ epochSeconds: 1000, sourceNs: () => source.ns });
+    board = new TestBoard();
+    other.attach(board.wiring);
+    return other;
+  };
+
+  it('drives time and alarm, whatever the guest clock does', () => {
+    const source = { ns: 0.5 };
+    driven(source);
+    board.run(5 * SECOND);
+    expect(get(0)).toBe(0x40);
+    set(11, 0x12);
+    source.ns = 0.9 * SECOND;
+    board.run(3 * SECOND);
+    expect(board.levels.get('isa:8') ?? 0).toBe(0);
+    source.ns = 1.2 * SECOND;
+    board.run(SECOND);
+    expect([board.levels.get('isa:8'), get(0), get(12) & 0x90]).toEqual([1, 0x41, 0x90]);
+    // Somebody set the host's clock back: the next second counts again.
+    source.ns = -20 * SECOND;
+    board.run(SECOND);
+    expect([get(0), get(12) & 0x90]).toEqual([0x20, 0]);
+    source.ns = -19 * SECOND;
+    board.run(SECOND);
+    expect(get(12) & 0x90).toBe(0x90);
+  });
+
+  it('is saved in terms of guest time, and goes on elsewhere with either clock', () => {
+    const source = { ns: 7.25 * SECOND };
+    const first = driven(source);
+    board.run(2 * SECOND);
+    const saved = first.save();
+    const elsewhere = { ns: 100 * SECOND };
+    const second = driven(elsewhere);
+    board.run(2 * SECOND);
+    second.load(saved);
+    expect(get(0)).toBe(0x47);
+    elsewhere.ns += 0.75 * SECOND;
+    expect(get(0)).toBe(0x48);
+    board = new TestBoard();
+    const third = new Rtc();
+    third.attach(board.wiring);
+    board.run(2 * SECOND);
+    third.load(saved);
+    board.run(0.74 * SECOND);
+    expect(get(0)).toBe(0x47);
+    board.run(0.01 * SECOND);
+    expect(get(0)).toBe(0x48);
+  });
+});
+
 describe('time', () => {
   it('runs in BCD over a leap day, in binary and in 12 hours too', () => {
     expect([9, 8, 7, 4, 2, 0, 0x32, 6].map(get)).toEqual([0x24, 2, 0x28, 0x23, 0x59, 0x58, 0x20, 4]);

@@ -3,6 +3,7 @@ import type { SavableDevice } from '../../saved-state.js';
 import { byteRegion } from '../byte-region.js';
 import { loadTime, nextAlarm, storeTime } from './calendar.js';
 import { REG_D_VALID, RegA, RegB, RegC, RtcIndex, RtcPort, UIP_NS } from './registers.js';
+import { SourceClock } from './source-clock.js';
 import { rtcSchema, type SavedRtc } from './state.js';
 
 const SECOND = 1_000_000_000;
@@ -18,6 +19,8 @@ export interface RtcOptions {
   readonly highMemoryBytes?: number;
   /** Number of CPUs (default 1). */
   readonly cpus?: number;
+  /** Nanoseconds since power-on by the clock that drives it (need not be whole); by default it runs with the guest's. */
+  readonly sourceNs?: () => number;
 }
 
 /**
@@ -34,11 +37,15 @@ export class Rtc implements Device, SavableDevice<SavedRtc> {
   #periodsSeen = 0;
   #secondsSeen: number;
   #irqEnabled = true;
+  readonly #sourceNs: (() => number) | undefined;
+  #guestClock!: Clock;
+  /** What drives the RTC: the guest's clock, or one that shows another time. */
   #clock!: Clock;
   #irq!: Line;
   #timer!: Timer;
 
   constructor(options: RtcOptions = {}) {
+    this.#sourceNs = options.sourceNs;
     this.#epochSeconds = this.#secondsSeen = Math.floor(options.epochSeconds ?? 0);
     this.#cmos[RtcIndex.A] = RegA.DIVIDER_32KHZ | 6;
     this.#cmos[RtcIndex.B] = RegB.HOURS_24;
@@ -47,9 +54,10 @@ export class Rtc implements Device, SavableDevice<SavedRtc> {
   }
 
   attach(wiring: Wiring): void {
-    this.#clock = wiring.clock;
+    this.#guestClock = wiring.clock;
+    this.#clock = this.#sourceNs ? new SourceClock(wiring.clock, this.#sourceNs) : wiring.clock;
     this.#irq = wiring.line('isa:8');
-    this.#timer = wiring.clock.createTimer('rtc', () => this.#update());
+    this.#timer = this.#clock.createTimer('rtc', () => this.#update());
     wiring.pio(
       byteRegion(
         'rtc',
@@ -81,28 +89,42 @@ export class Rtc implements Device, SavableDevice<SavedRtc> {
     this.#cmos[index & 0x7f] = value;
   }
 
+  /** In terms of the guest's clock, which goes on where the state is loaded. */
   save(): SavedRtc {
+    const lead = this.#leadNs();
+    // Whole seconds move, so that the point in time is none before power-on.
+    const moved = Math.max(0, Math.ceil((lead - this.#epochNs) / SECOND));
     return {
       cmos: [...this.#cmos],
       index: this.#index,
       flags: this.#flags,
-      epochSeconds: this.#epochSeconds,
-      epochNs: this.#epochNs,
-      periodsSeen: this.#periodsSeen,
+      epochSeconds: this.#epochSeconds + moved,
+      epochNs: this.#epochNs - lead + moved * SECOND,
+      periodsSeen: Math.max(0, this.#periodsSeen - this.#periodsBetween(lead)),
       secondsSeen: this.#secondsSeen,
     };
   }
 
   load(saved: unknown): void {
     const state = rtcSchema.check(saved, this.name);
+    const lead = this.#leadNs();
     this.#cmos.set(state.cmos);
     this.#index = state.index;
     this.#flags = state.flags;
     this.#epochSeconds = state.epochSeconds;
-    this.#epochNs = state.epochNs;
-    this.#periodsSeen = state.periodsSeen;
+    this.#epochNs = state.epochNs + lead;
+    this.#periodsSeen = state.periodsSeen + this.#periodsBetween(lead);
     this.#secondsSeen = state.secondsSeen;
     this.#drive();
+  }
+
+  /** How far its clock is ahead of the guest's. */
+  #leadNs(): number {
+    return this.#sourceNs ? this.#clock.nowNs() - this.#guestClock.nowNs() : 0;
+  }
+
+  #periodsBetween(leadNs: number): number {
+    return leadNs === 0 ? 0 : this.#periods() - this.#periods(this.#guestClock);
   }
 
   #describeMachine({ lowMemoryBytes = 640 * 1024, highMemoryBytes = 0, cpus = 1 }: RtcOptions): void {
@@ -202,9 +224,9 @@ export class Rtc implements Device, SavableDevice<SavedRtc> {
     return 1 << ((rate <= 2 ? rate + 7 : rate) - 1);
   }
 
-  #periods(): number {
+  #periods(clock = this.#clock): number {
     const period = this.#periodTicks();
-    return period === 0 ? 0 : Math.floor(nsToTicks(this.#clock.nowNs(), OSCILLATOR_HZ) / period);
+    return period === 0 ? 0 : Math.floor(nsToTicks(clock.nowNs(), OSCILLATOR_HZ) / period);
   }
 
   /** Sets the flags of what has happened since they were last looked at. */
