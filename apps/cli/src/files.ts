@@ -42,9 +42,9 @@ export class OutputFile {
   private readonly pending = Buffer.alloc(4096);
   private used = 0;
 
-  constructor(option: string, path: string) {
+  constructor(option: string, path: string, append = false) {
     try {
-      this.descriptor = openSync(path, 'w');
+      this.descriptor = openSync(path, append ? 'a' : 'w');
     } catch (error) {
       throw new UsageError(`${option} ${path}: ${reasonOf(error)}; choose another file`);
     }

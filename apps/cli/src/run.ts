@@ -72,7 +72,7 @@ class Outputs {
       case 'stdio':
         return { write: (byte) => this.session.terminal.write(byte) };
       case 'file': {
-        const file = new OutputFile(option, spec.path);
+        const file = new OutputFile(option, spec.path, spec.append);
         this.files.push(file);
         return file;
       }
@@ -117,7 +117,7 @@ function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
     ...(options.firmware === undefined ? {} : { firmware: file('-bios', options.firmware) }),
     images,
     serial: options.serial.map((spec) => outputs.sink('-serial', spec)),
-    ...(options.debugConsole && debugSink ? { debugConsole: { port: options.debugConsole.port, sink: debugSink } } : {}),
+    ...(options.debugConsole && debugSink ? { debugConsole: { ...options.debugConsole, sink: debugSink } } : {}),
     ...(devices.debugExit ? { debugExit: devices.debugExit } : {}),
     testDevice: devices.testDevice,
     clock: options.clock,

@@ -58,7 +58,8 @@ export interface MachineConfig {
   readonly images?: readonly ImageConfig[];
   /** Up to four serial ports; null leaves one out. */
   readonly serial?: readonly (ByteSink | null)[];
-  readonly debugConsole?: { readonly port: number; readonly sink: ByteSink };
+  /** `readback` is what a read of the port gives (default 0xe9). */
+  readonly debugConsole?: { readonly port: number; readonly sink: ByteSink; readonly readback?: number };
   readonly debugExit?: { readonly iobase: number; readonly iosize: number };
   readonly testDevice?: boolean;
   /** Virtio devices, in the order of their slots. A device belongs to one machine. */

@@ -134,7 +134,10 @@ export class Platform {
     if (board.pm !== 'none') this.pm = add(new AcpiPm({ chip: board.pm }));
     this.pci = this.addPci(add);
     add(new FwCfg({ ramBytes: config.memoryBytes, cpus: cpuCount(config) }));
-    if (config.debugConsole) add(new DebugConsole({ base: config.debugConsole.port, write: (byte) => config.debugConsole!.sink.write(byte) }));
+    if (config.debugConsole) {
+      const { port: base, sink, readback = 0xe9 } = config.debugConsole;
+      add(new DebugConsole({ base, readback, write: (byte) => sink.write(byte) }));
+    }
     if (config.debugExit) add(new DebugExit({ base: config.debugExit.iobase, size: config.debugExit.iosize, exit: lines.exit }));
     if (config.testDevice) add(new TestDevice());
     addVirtio(config.virtio ?? [], { host: this.pci, parts, add, show: (display) => this.displays.push(display), wake: lines.wake });

@@ -1,6 +1,7 @@
 import { nearestName } from '@nestvm/isa/models';
 import { type BoardName, boardNames, boardProperties } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
+import { boardOnly, takeOnly } from './only.js';
 import { last, type RawOptions } from './parse.js';
 import { assertKeys, parseProperties, parseSwitch } from './text.js';
 
@@ -18,24 +19,8 @@ export function parseMachine(raw: RawOptions, warnings: string[]): { board: Boar
   const properties: Record<string, boolean> = {};
   const accel = rest.get('accel');
   if (accel !== undefined) acceptAccelerator(`-M accel=${accel}`, accel, warnings);
-  for (const key of [
-    'accel',
-    'graphics',
-    'usb',
-    'vmport',
-    'dump-guest-core',
-    'mem-merge',
-    'kernel-irqchip',
-    'kernel_irqchip',
-    'smm',
-    'nvdimm',
-    'sata',
-    'smbus',
-    'auto-kernel-cmdline',
-    'x-option-roms',
-    'isa-serial',
-  ])
-    rest.delete(key);
+  rest.delete('accel');
+  takeOnly(`-M ${board}`, rest, boardOnly);
   const known = boardProperties(board);
   assertKeys(`-M ${board}`, rest, known);
   for (const [key, value] of rest) properties[key] = value === 'auto' ? true : parseSwitch(`-M ${board},${key}`, value);

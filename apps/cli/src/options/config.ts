@@ -2,7 +2,7 @@ import type { CpuModel, CpuTopology, Nesting } from '@nestvm/isa/models';
 import type { BoardName } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
 import { acceptAccelerator, parseMachine } from './board.js';
-import { type CharacterSpec, parseCharacterDevice } from './character.js';
+import { type CharacterSpec, parseCharacterDevice, parseChardev } from './character.js';
 import { parseMemory, parseModel, parseSmp } from './cpu.js';
 import { type DeviceSpecs, parseDevices } from './devices.js';
 import { type DriveSpec, parseDrives } from './drives.js';
@@ -11,7 +11,7 @@ import { isMonitorChardev, type MonitorSpec, parseMonitors } from './monitors.js
 import { parseNesting } from './nesting.js';
 import { type NetworkSpecs, parseNetworks } from './networks.js';
 import { last, type RawOptions } from './parse.js';
-import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
+import { parseInteger, parseProperties, splitCommas } from './text.js';
 import { type ClockSpec, parseIcount, parseRtc, type RtcSpec } from './time.js';
 import { parseTlb, type TlbSpec } from './tlb.js';
 
@@ -34,7 +34,7 @@ export interface RunOptions {
   readonly commandLine?: string;
   readonly firmware?: string;
   readonly serial: readonly CharacterSpec[];
-  readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec };
+  readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec; readonly readback?: number };
   readonly devices: DeviceSpecs;
   readonly drives: readonly DriveSpec[];
   readonly networks: NetworkSpecs;
@@ -157,21 +157,6 @@ function parseInitrd(text: string | undefined): ModuleSpec[] {
   });
 }
 
-function parseChardev(text: string): readonly [string, CharacterSpec] {
-  const { head, values } = parseProperties(text);
-  const id = values.get('id');
-  if (id === undefined) throw new UsageError(`-chardev ${text}: an id is missing; write -chardev ${head || 'stdio'},id=NAME`);
-  assertKeys('-chardev', values, ['id', 'path', 'mux', 'signal', 'logfile', 'append']);
-  const path = values.get('path');
-  if (head === 'file') {
-    if (path === undefined) throw new UsageError(`-chardev ${text}: a path is missing; write -chardev file,id=${id},path=FILE`);
-    return [id, { kind: 'file', path }];
-  }
-  if (head === 'stdio') return [id, { kind: 'stdio', monitor: values.has('mux') && parseSwitch('-chardev mux', values.get('mux')!) }];
-  if (head === 'null') return [id, { kind: 'null' }];
-  throw new UsageError(`-chardev ${head}: no such character device; there are stdio, file, null`);
-}
-
 function parseSerial(
   raw: RawOptions,
   characters: ReadonlyMap<string, CharacterSpec>,
@@ -179,7 +164,10 @@ function parseSerial(
   monitors: readonly MonitorSpec[],
 ): CharacterSpec[] {
   const taken = monitors.find(({ place }) => place.kind === 'stdio');
-  const given = [...(raw.get('serial') ?? []).map((text): CharacterSpec => parseCharacterDevice('-serial', text, characters)), ...devices.serial];
+  const given = placeSerial(
+    (raw.get('serial') ?? []).map((text): CharacterSpec => parseCharacterDevice('-serial', text, characters)),
+    devices.serial,
+  );
   if (given.length > 4) throw new UsageError(`-serial: ${given.length} ports; a machine has 4`);
   if (given.length === 0 && (!raw.has('nodefaults') || raw.has('nographic'))) return [taken ? { kind: 'null' } : { kind: 'stdio', monitor: true }];
   const terminals = given.filter((spec) => spec.kind === 'stdio').length;
@@ -187,4 +175,17 @@ function parseSerial(
     throw new UsageError(`${taken.option} stdio: the terminal belongs to a serial port; write -serial file:F or null beside it`);
   if (terminals > 1) throw new UsageError('-serial: only one port can be on the terminal; send the others to file:F or null');
   return given;
+}
+
+/** The ports in order: those of `-serial` first, each `-device isa-serial` at its index or behind them. */
+function placeSerial(first: readonly CharacterSpec[], plugged: DeviceSpecs['serial']): CharacterSpec[] {
+  const ports: (CharacterSpec | undefined)[] = [...first];
+  const wanted = [...plugged].sort((a, b) => Number(a.index === undefined) - Number(b.index === undefined));
+  for (const { index, to } of wanted) {
+    const free = [...ports, undefined].findIndex((port) => port === undefined);
+    if (index !== undefined && ports[index] !== undefined)
+      throw new UsageError(`-device isa-serial,index=${index}: this port is taken already; choose another index, or leave it out`);
+    ports[index ?? free] = to;
+  }
+  return Array.from(ports, (port) => port ?? { kind: 'none' });
 }

@@ -1,6 +1,7 @@
 import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
 import { type CharacterSpec, namedCharacterDevice } from './character.js';
+import { takeOnly } from './only.js';
 import { assertKeys, parseInteger, parseProperties } from './text.js';
 import { type VirtioSpec, virtioDevices } from './virtio.js';
 
@@ -16,14 +17,14 @@ export interface ImageSpec {
 export interface DeviceSpecs {
   readonly debugExit?: { readonly iobase: number; readonly iosize: number };
   readonly testDevice: boolean;
-  readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec };
-  readonly serial: readonly CharacterSpec[];
+  readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec; readonly readback?: number };
+  readonly serial: readonly { readonly index?: number; readonly to: CharacterSpec }[];
   readonly images: readonly ImageSpec[];
   readonly virtio: readonly VirtioSpec[];
 }
 
 type Draft = { -readonly [K in keyof DeviceSpecs]: DeviceSpecs[K] } & {
-  serial: CharacterSpec[];
+  serial: { index?: number; to: CharacterSpec }[];
   images: ImageSpec[];
   virtio: VirtioSpec[];
 };
@@ -67,19 +68,25 @@ export const deviceRows: Readonly<Record<string, DeviceRow>> = {
       draft.debugConsole = {
         port: integer('isa-debugcon', values, 'iobase', 0xe9, 0xffff),
         to: namedCharacterDevice('-device isa-debugcon', required('isa-debugcon', values, 'chardev'), characters),
+        ...(values.has('readback') ? { readback: integer('isa-debugcon', values, 'readback', 0xe9, 0xff) } : {}),
       };
     },
   },
   'isa-serial': {
     properties: ['chardev', 'index'],
-    help: 'the next serial port, on a -chardev',
+    help: 'a serial port on a -chardev: the next, or COM1 to COM4 by index=0 to 3',
     apply: (draft, values, characters) =>
-      void draft.serial.push(namedCharacterDevice('-device isa-serial', required('isa-serial', values, 'chardev'), characters)),
+      void draft.serial.push({
+        to: namedCharacterDevice('-device isa-serial', required('isa-serial', values, 'chardev'), characters),
+        ...(values.has('index') ? { index: integer('isa-serial', values, 'index', 0, 3) } : {}),
+      }),
   },
   loader: {
     properties: ['file', 'addr', 'cpu-num', 'force-raw', 'mode'],
     help: 'a raw file at addr; with cpu-num=0 the CPU starts there, in mode=real, protected (default) or long',
-    apply: (draft, values) => {
+    apply: (draft, given) => {
+      const values = new Map(given);
+      takeOnly('-device loader', values, { 'force-raw': [/^(on|yes|true)$/, 'a file is always loaded as it is; an ELF is for -kernel'] });
       const mode = values.get('mode') ?? 'protected';
       if (mode !== 'real' && mode !== 'protected' && mode !== 'long')
         throw new UsageError(`-device loader,mode=${mode}: there are real, protected, long`);

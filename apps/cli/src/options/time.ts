@@ -23,6 +23,8 @@ export function parseIcount(text: string | undefined): ClockSpec {
   if (text === undefined) return { kind: 'host' };
   const { head, values } = parseProperties(text);
   assertKeys('-icount', values, ['shift', 'sleep', 'align', 'rr', 'rrfile', 'rrsnapshot']);
+  if ((values.get('align') ?? 'off') !== 'off')
+    throw new UsageError('-icount align: a guest is slowed down to its host by sleep=on, and nothing else is there to align; leave it out');
   if (values.has('rr') && values.get('rr') !== 'off')
     throw new UsageError('-icount rr: record and replay are not needed: runs with -icount repeat exactly; leave rr out');
   const shift = head || (values.get('shift') ?? 'auto');
@@ -39,7 +41,8 @@ export function parseRtc(text: string | undefined, guest: ClockSpec): RtcSpec {
   const clock = rtcClocks.find((name) => name === clockName);
   if (clock === undefined) throw new UsageError(`-rtc clock=${clockName}: no such clock; there are ${rtcClocks.join(', ')}`);
   const driftfix = values.get('driftfix') ?? 'none';
-  if (driftfix !== 'none') throw new UsageError(`-rtc driftfix=${driftfix}: periods that a guest was too slow for are not made up; write driftfix=none`);
+  if (driftfix !== 'none')
+    throw new UsageError(`-rtc driftfix=${driftfix}: periods that a guest was too slow for are not made up; write driftfix=none`);
   const base = head || (values.get('base') ?? 'utc');
   if (base === 'utc' || base === 'localtime') return { base, clock };
   const milliseconds = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?$/.test(base) ? Date.parse(base.includes('T') ? `${base}Z` : `${base}T00:00:00Z`) : NaN;

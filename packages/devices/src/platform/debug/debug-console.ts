@@ -5,11 +5,13 @@ import { byteRegion } from '../byte-region.js';
 export interface DebugConsoleOptions {
   /** Port (default 0xe9). */
   readonly base?: number;
+  /** What a read gives (default 0xe9, by which guests know it). */
+  readonly readback?: number;
   /** One byte written by the guest. */
   readonly write: (byte: number) => void;
 }
 
-/** The one-port debug console of Bochs and QEMU: a write is a byte of output, a read says 0xe9. Stateless. */
+/** The one-port debug console of Bochs and QEMU: a write is a byte of output, a read says 0xe9 unless told otherwise. Stateless. */
 export class DebugConsole implements Device {
   readonly name = 'debug-console';
   constructor(readonly options: DebugConsoleOptions) {}
@@ -20,7 +22,7 @@ export class DebugConsole implements Device {
         this.name,
         this.options.base ?? 0xe9,
         1,
-        () => 0xe9,
+        () => this.options.readback ?? 0xe9,
         (_offset, value) => this.options.write(value),
       ),
     );
