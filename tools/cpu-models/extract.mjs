@@ -5,42 +5,12 @@
  *
  * Usage: node tools/cpu-models/extract.mjs        (about 10 seconds; the facts in `extra.mjs` are merged in)
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { extraFeatures, extraModels, msrFeatures } from './extra.mjs';
+import { QEMU, session } from './qmp.mjs';
 
-const QEMU = process.env.QEMU ?? 'qemu-system-x86_64';
 const target = new URL('../../packages/isa/src/models/', import.meta.url);
-
-/** One QMP session: calls `body(command)` and ends the process. */
-async function session(machine, cpu, body) {
-  const child = spawn(
-    QEMU,
-    ['-M', machine, ...(cpu ? ['-cpu', cpu] : []), '-accel', 'tcg', '-nodefaults', '-display', 'none', '-S', '-qmp', 'stdio'],
-    { stdio: ['pipe', 'pipe', 'ignore'] },
-  );
-  const waiting = [];
-  let pending = '';
-  child.stdout.on('data', (data) => {
-    pending += data;
-    for (let end = pending.indexOf('\n'); end >= 0; end = pending.indexOf('\n')) {
-      const line = pending.slice(0, end).trim();
-      pending = pending.slice(end + 1);
-      if (!line) continue;
-      const message = JSON.parse(line);
-      if (!message.QMP && !message.event) waiting.shift()?.(message);
-    }
-  });
-  const command = (execute, args) =>
-    new Promise((resolve) => {
-      waiting.push(resolve);
-      child.stdin.write(`${JSON.stringify({ execute, arguments: args })}\n`);
-    });
-  await command('qmp_capabilities');
-  const result = await body(command);
-  child.kill();
-  return result;
-}
 
 const wordKey = (w) => `${w['cpuid-input-eax']}:${w['cpuid-input-ecx'] ?? 0}:${w['cpuid-register'].toLowerCase()}`;
 const REGISTERS = ['eax', 'ebx', 'ecx', 'edx'];
