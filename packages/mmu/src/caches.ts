@@ -20,6 +20,7 @@ export class TranslationCaches {
     this.pool = new TlbPool(memory.arena, 'tlb', banks);
     this.nested = new NestedStage(memory, maxPhysicalAddress);
     this.spaces = new Spaces(this.nested.cache);
+    this.nested.onRefusal = (guestPage) => this.spaces.forgetGuestPage(guestPage);
   }
 
   /** INVLPG: forgets one page in every PCID of the tag in force (global pages are not told apart), whatever its size. */

@@ -221,15 +221,38 @@ describe('large pages', () => {
     ['1 GiB', 0x2000, 0x8000_0000n, 1n << 30n],
   ] as const;
 
-  it.each(LARGE)('one INVLPG anywhere in a %s page forgets every piece of it', (_name, table, linear, bytes) => {
+  function fillPieces(table: number, linear: bigint): bigint[] {
     const { memory } = world;
     if (table === 0x3000) memory.write32(0x2000 + 3 * 8, 0x7007);
     memory.write32(table === 0x3000 ? 0x7000 : 0x2000 + 2 * 8, 0x87);
     memory.mapRam(0, 0x10000, memory.arenaOffsetOf(0));
-    const pieces = [0n, 0x1000n, 0x7000n, 0xf000n];
-    for (const piece of pieces) expect(world.translate(world.access('read', linear + piece))).toBe(true);
-    expect(pieces.filter((piece) => world.lookup('read', linear + piece) >= 0)).toHaveLength(4);
+    const pieces = [0n, 0x1000n, 0x7000n, 0xf000n].map((offset) => linear + offset);
+    for (const piece of pieces) expect(world.translate(world.access('read', piece))).toBe(true);
+    expect(pieces.filter((piece) => world.lookup('read', piece) >= 0)).toHaveLength(4);
+    return pieces;
+  }
+
+  it.each(LARGE)('one INVLPG anywhere in a %s page forgets every piece of it', (_name, table, linear, bytes) => {
+    const pieces = fillPieces(table, linear);
     world.mmu.invalidatePage(Number(linear + bytes - 1n) | 0, 0);
-    expect(pieces.filter((piece) => world.lookup('read', linear + piece) >= 0)).toHaveLength(0);
+    expect(pieces.filter((piece) => world.lookup('read', piece) >= 0)).toHaveLength(0);
+  });
+
+  // "INVLPG and page faults ... invalidate all TLB entries corresponding to the translation specified by the paging structures" (SDM Vol. 3, "Details of TLB Use").
+  it.each(LARGE)('a page fault in a %s page forgets every piece of it', (_name, table, linear) => {
+    const pieces = fillPieces(table, linear);
+    world.memory.write32(table === 0x3000 ? 0x7000 : 0x2000 + 2 * 8, 0);
+    expect(world.translate(world.access('write', linear + 0x3000n))).toBe(false);
+    expect(pieces.filter((piece) => world.lookup('read', piece) >= 0)).toHaveLength(0);
+  });
+
+  it('forgets the pieces in a bank of many entries too', () => {
+    const pieces = fillPieces(0x3000, 0xc000_0000n);
+    for (let i = 0; i < 300; i++) {
+      world.mmu.invalidatePage(Number(PAGE), 0);
+      world.translate(world.access('read', PAGE));
+    }
+    world.mmu.invalidatePage(0xc01f_f000 | 0, 0);
+    expect([...pieces, PAGE].filter((piece) => world.lookup('read', piece) >= 0)).toEqual([PAGE]);
   });
 });

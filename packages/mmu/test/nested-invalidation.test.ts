@@ -95,6 +95,15 @@ const changeCr4 = (bits: number): void => {
   world.apply();
 };
 
+/** The page's entry is gone for one access. */
+function faultAtPage(): void {
+  const entry = world.memory.read32(0x4008);
+  world.memory.write32(0x4008, 0);
+  expect(world.translate(world.access('fetch', PAGE))).toBe(false);
+  expect(world.mmu.fault).toBe(TranslationFault.PAGE_FAULT);
+  world.memory.write32(0x4008, entry);
+}
+
 /** Name, operation (in 1A, PCID 0), what is left. */
 const VMX: readonly (readonly [string, () => void, string])[] = [
   [
@@ -127,6 +136,36 @@ const VMX: readonly (readonly [string, () => void, string])[] = [
       changeCr4(Cr4.PGE);
     },
     'h:p 0A:pg 1A:g 1B:g 2A:pg',
+  ],
+  [
+    'MOV to CR0 in the guest, PG off and on',
+    () => {
+      for (let i = 0; i < 2; i++) {
+        world.registers.cr0 ^= Cr0.PG;
+        world.apply();
+      }
+    },
+    'h:p 0A:pg 1A:g 1B:g 2A:pg',
+  ],
+  ['INVPCID 1 in the guest', () => world.mmu.invpcid(1, 5, 0, 0), 'h:p 0A:pg 1A:pg 1B:pg 2A:pg'],
+  ['INVPCID 3 in the guest', () => world.mmu.invpcid(3, 0, 0, 0), 'h:p 0A:pg 1A:g 1B:g 2A:pg'],
+  ['a page fault in the guest', () => faultAtPage(), 'h:p 0A:pg 1A:gq 1B:g 2A:pg'],
+  [
+    'a page fault in root mode',
+    () => {
+      go('h');
+      faultAtPage();
+    },
+    'h: 0A:g 1A:pgq 1B:pg 2A:pg',
+  ],
+  [
+    'an EPT misconfiguration elsewhere',
+    () => {
+      world.memory.write32(EPT_PT + 12 * 8, leaf(12) & ~1);
+      expect(world.mmu.guestPhysicalToPhysical(0xc000, false)).toBe(-1);
+      expect(world.mmu.stageFault.kind).toBe(StageFaultKind.MISCONFIGURATION);
+    },
+    ALL,
   ],
   [
     'CR0 and CR4 that a world switch loads',
@@ -189,6 +228,51 @@ describe('what an operation invalidates under EPT', () => {
     expect([world.translate(world.access('write', PAGE)), world.mmu.physical]).toEqual([true, 0xd000]);
   });
 
+  it('an EPT violation forgets the guest-physical page for every VPID under its root, and under no other root', () => {
+    const again = (name: string): number => {
+      go(name);
+      world.mmu.invalidateTagPage(Number(name[0]), Number(PAGE), 0);
+      world.translate(world.access('read', PAGE));
+      return world.mmu.physical;
+    };
+    world.memory.write32(EPT_PT + 5 * 8, leaf(5) & ~2);
+    world.mmu.invalidateAllRoots();
+    for (const name of ['2A', '1B', '1A']) expect(again(name)).toBe(0x5000);
+    expect(world.translate(world.access('write', PAGE))).toBe(false);
+    world.memory.write32(EPT_PT + 5 * 8, leaf(13));
+    expect([again('2A'), again('1B')]).toEqual([0xd000, 0x5000]);
+  });
+
+  it.each([
+    ['2 MiB', 0x8000],
+    ['1 GiB', 0x7000],
+  ])('an EPT violation in a %s page forgets every guest-physical page of it', (_name, entry) => {
+    const other = space('1A');
+    other.modes = SpaceMode.PAGES_2M | SpaceMode.PAGES_1G;
+    const below = world.memory.read32(entry);
+    world.memory.write32(entry, 0xb5);
+    world.mmu.invalidateRoot(ROOT.A);
+    world.mmu.enterGuest(other);
+    expect(world.translate(world.access('read', PAGE))).toBe(true);
+    expect(world.mmu.guestPhysicalToPhysical(0x6000, false)).toBe(0x6000);
+    expect(world.translate(world.access('write', PAGE))).toBe(false);
+    world.memory.write32(entry, below);
+    world.memory.write32(EPT_PT + 6 * 8, leaf(13));
+    expect(world.mmu.guestPhysicalToPhysical(0x6000, false)).toBe(0xd000);
+  });
+
+  it('INVEPT forgets the contexts of its root with accessed and dirty flags and those without', () => {
+    const other = space('1A');
+    other.modes = 0;
+    world.mmu.enterGuest(other);
+    world.translate(world.access('read', PAGE));
+    go('h');
+    world.mmu.invalidateRoot(ROOT.A);
+    world.mmu.enterGuest(other);
+    expect(world.lookup('read', PAGE)).toBe(-1);
+    expect(state()).toBe('h:p 0A: 1A: 1B:pg 2A:');
+  });
+
   it('accessed and dirty flags turned on make a new context', () => {
     const other = space('1A');
     other.modes = 0;
@@ -225,8 +309,28 @@ const SVM: readonly (readonly [string, () => void, string])[] = [
   ['TLB_CONTROL 3', () => world.mmu.invalidateTag(1), 'h:p 0A:pg 1A: 1B: 2A:pg'],
   ['TLB_CONTROL 7', () => world.mmu.invalidateTagNonGlobal(1), 'h:p 0A:pg 1A: 1B: 2A:pg'],
   ['INVLPGA', () => world.mmu.invalidateTagPage(2, Number(PAGE), 0), 'h:p 0A:pg 1A:pgq 1B:pg 2A:'],
+  ['INVLPGA of the host (ASID 0)', () => world.mmu.invalidateTagPage(0, Number(PAGE), 0), 'h: 0A: 1A:pgq 1B:pg 2A:pg'],
+  ['INVLPGA of another page', () => world.mmu.invalidateTagPage(2, 0x2000, 0), 'h:p 0A:pg 1A:pgq 1B:pg 2A:p'],
   ['INVLPG in the guest', () => world.mmu.invalidatePage(Number(PAGE), 0), 'h:p 0A:pg 1A:g 1B:g 2A:pg'],
   ['MOV to CR3 in the guest', () => world.mmu.writeCr3(0x1000, 0), 'h:p 0A:pg 1A:gq 1B:g 2A:pg'],
+  [
+    'MOV to CR4 in the guest, PGE changed twice',
+    () => {
+      changeCr4(Cr4.PGE);
+      changeCr4(Cr4.PGE);
+    },
+    'h:p 0A:pg 1A:g 1B:g 2A:pg',
+  ],
+  ['a page fault in the guest', () => faultAtPage(), 'h:p 0A:pg 1A:gq 1B:g 2A:pg'],
+  [
+    'guest registers that the hypervisor changed (a new CR3 in the VMCB)',
+    () => {
+      go('h');
+      go('1A', 5);
+    },
+    ALL,
+  ],
+  ['INIT, reset', () => world.mmu.reset(), 'h: 0A: 1A: 1B: 2A:'],
 ];
 
 describe('what an operation invalidates under nested paging', () => {
@@ -235,5 +339,16 @@ describe('what an operation invalidates under nested paging', () => {
   it.each(SVM)('%s', (_name, operation, left) => {
     operation();
     expect(state()).toBe(left);
+  });
+
+  it('a nested page fault forgets the linear address, and the guest-physical page of this ASID', () => {
+    world.memory.write32(EPT_PT + 5 * 8, leaf(5) & ~2);
+    world.mmu.invalidateAllTags(true);
+    go('1A');
+    expect(world.translate(world.access('read', PAGE))).toBe(true);
+    expect(world.translate(world.access('write', PAGE))).toBe(false);
+    expect([world.mmu.fault, world.lookup('read', PAGE)]).toEqual([TranslationFault.SECOND_STAGE, -1]);
+    world.memory.write32(EPT_PT + 5 * 8, leaf(13));
+    expect([world.translate(world.access('read', PAGE)), world.mmu.physical]).toEqual([true, 0xd000]);
   });
 });

@@ -30,6 +30,8 @@ export class NestedStage implements SecondStage {
   private readonly walk: StageWalk;
   private readonly tables: StageTables;
   private readonly memory: PhysicalMemory;
+  /** Told of each guest-physical page that is refused, which caches must forget. */
+  onRefusal: (guestPage: number) => void = () => {};
   private space: GuestSpace = createGuestSpace();
   private generation = 0;
   private ept = false;
@@ -186,14 +188,14 @@ export class NestedStage implements SecondStage {
     }
     if (this.ept && (walk.lastHigh & EptEntry.HIGH_PAGING_WRITE) !== 0) allowed |= Allowed.PAGING_WRITE;
     if (this.verifies()) allowed |= Allowed.VERIFY;
-    this.cache.put(this.generation, pageOf(address), walk.page, allowed);
+    this.cache.put(this.generation, pageOf(address), walk.page, allowed, walk.sizeShift);
     return allowed;
   }
 
   private refuse(address: number, walked: number, tableWalk: boolean, type: number): number {
     const { fault, walk } = this;
     const misconfigured = walked === StageWalked.MISCONFIGURED;
-    this.cache.drop(this.generation, pageOf(address));
+    this.onRefusal(pageOf(address));
     fault.start(this.ept && misconfigured ? StageFaultKind.MISCONFIGURATION : StageFaultKind.VIOLATION, address, tableWalk);
     if (!this.ept) {
       fault.errorLow = PageFault.U;

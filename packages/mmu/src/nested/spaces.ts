@@ -54,6 +54,19 @@ export class Spaces {
     }
   }
 
+  /**
+   * Forgets one guest-physical page under the tables of the space found last, as a violation does: EPT's belong to their root, whatever the VPID; those of
+   * nested page tables to their ASID.
+   */
+  forgetGuestPage(guestPage: number): void {
+    const { stage, root, tag } = this.known[this.current]!;
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const space = this.known[slot]!;
+      if (this.generations[slot] === 0 || space.stage !== stage || space.root !== root) continue;
+      if (stage === Stage.EPT || space.tag === tag) this.cache.drop(this.generations[slot]!, guestPage);
+    }
+  }
+
   private search(space: GuestSpace): number {
     let oldest = 0;
     for (let slot = 0; slot < SLOTS; slot++) {

@@ -27,6 +27,8 @@ export class StageCache {
   private readonly pages = new Float64Array(ENTRIES);
   private readonly bits = new Uint8Array(ENTRIES);
   private lastGeneration = 0;
+  /** log2 of the largest second-stage page that an entry was cut from since all was forgotten. */
+  private largestShift = 12;
 
   /** A generation that no entry has. When the numbers are used up, everything is forgotten and `onWrap` tells the owner to renumber all stages. */
   nextGeneration(onWrap: () => void): number {
@@ -50,23 +52,40 @@ export class StageCache {
     return this.pages[this.index]!;
   }
 
-  /** Stores a page. */
-  put(generation: number, guestPage: number, page: number, allowed: number): void {
+  /** Stores a page; `sizeShift` is log2 of the page that the second stage maps. */
+  put(generation: number, guestPage: number, page: number, allowed: number, sizeShift: number): void {
+    if (sizeShift > this.largestShift) this.largestShift = sizeShift;
     const index = slotOf(generation, guestPage);
     this.key[index] = generation * KEY_UNIT + guestPage;
     this.pages[index] = page;
     this.bits[index] = allowed;
   }
 
-  /** Forgets one page of a stage. */
+  /** Forgets a guest-physical page of a stage, and the pieces of whatever large page it lies in. */
   drop(generation: number, guestPage: number): void {
-    const index = slotOf(generation, guestPage);
-    if (this.key[index] === generation * KEY_UNIT + guestPage) this.key[index] = -1;
+    const pages = 2 ** (this.largestShift - 12);
+    if (pages >= ENTRIES) {
+      this.dropRange(generation, guestPage - (guestPage % pages), pages);
+      return;
+    }
+    for (let page = guestPage - (guestPage % pages), left = pages; left > 0; page++, left--) {
+      const index = slotOf(generation, page);
+      if (this.key[index] === generation * KEY_UNIT + page) this.key[index] = -1;
+    }
+  }
+
+  private dropRange(generation: number, first: number, pages: number): void {
+    const from = generation * KEY_UNIT + first;
+    for (let index = 0; index < ENTRIES; index++) {
+      const key = this.key[index]!;
+      if (key >= from && key < from + pages) this.key[index] = -1;
+    }
   }
 
   /** Forgets everything. */
   clear(): void {
     this.key.fill(-1);
+    this.largestShift = 12;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Arena } from '@nestvm/memory';
+import { LargePages } from './large-pages.js';
 import {
   SECOND_TLB_ENTRIES,
   secondTlbIndex,
@@ -14,8 +15,6 @@ import { StructureCache } from './structure-cache.js';
 const ENTRY_WORDS = TLB_ENTRY_BYTES / 4;
 const TABLE_WORDS = TLB_TABLE_BYTES / 4;
 const HINTS = 64;
-/** Bits of the per-bank filter of 2 MiB regions that hold entries cut from large pages. */
-const FILTER_WORDS = 8;
 /** First word of each second level in a bank. */
 const SECOND = [0, 1, 2].map((table) => table * TABLE_WORDS + secondTlbOffset(table) / 4);
 const SECOND_WRITES = SECOND[TlbTable.WRITE]!;
@@ -55,9 +54,7 @@ export class TlbPool {
   private readonly log: Int32Array;
   private readonly lastUse: Float64Array;
   private readonly hints = new Int32Array(HINTS);
-  private readonly largeFilter: Int32Array;
-  /** 1: holds entries cut from 1 GiB pages. */
-  private readonly huge: Uint8Array;
+  private readonly large: LargePages;
   private clock = 0;
 
   constructor(
@@ -79,8 +76,7 @@ export class TlbPool {
     this.fills = new Int32Array(banks);
     this.log = new Int32Array(2 * banks * LOG);
     this.lastUse = new Float64Array(banks);
-    this.largeFilter = new Int32Array(banks * FILTER_WORDS);
-    this.huge = new Uint8Array(banks);
+    this.large = new LargePages(banks);
     this.structures = new StructureCache(banks);
     this.u8.fill(0xff, this.base, this.base + banks * TLB_BANK_BYTES);
   }
@@ -118,8 +114,7 @@ export class TlbPool {
       this.log[2 * (bank * LOG + fills)] = at;
       this.log[2 * (bank * LOG + fills) + 1] = second;
     }
-    if (sizeShift === 30) this.huge[bank] = 1;
-    else if (sizeShift > 12) this.largeFilter[bank * FILTER_WORDS + ((lo >>> 26) & 7)]! |= 1 << ((lo >>> 21) & 31);
+    if (sizeShift > 12) this.large.note(bank, lo, hi, sizeShift);
   }
 
   private put(at: number, lo: number, hi: number, addend: number, page: number): void {
@@ -131,8 +126,9 @@ export class TlbPool {
   }
 
   /**
-   * Forgets the page of one linear address in all banks of a tag (-1: any) with `(key & mask) === match`, together with the rest of a large page it lies in,
-   * and the paging-structure caches: all of them (`structures`, what INVLPG demands) or those of this address (what a fault does).
+   * Forgets the page of one linear address in all banks of a tag (-1: any) with `(key & mask) === match`, together with the rest of a large page it lies in
+   * ("INVLPG and page faults ... invalidate all TLB entries corresponding to the translation", SDM Vol. 3, "Details of TLB Use"), and the paging-structure
+   * caches: all of them (`structures`, what INVLPG demands) or those of this address (what a fault does).
    */
   invalidatePage(tag: number, lo: number, hi: number, mask: number, match: number, structures: boolean): void {
     this.onForget?.();
@@ -142,10 +138,7 @@ export class TlbPool {
       else this.structures.drop(bank, lo, hi);
       if (this.fills[bank] === 0) continue;
       this.dropSlot(bank, lo, hi);
-      const word = this.largeFilter[bank * FILTER_WORDS + ((lo >>> 26) & 7)]!;
-      // A 4 MiB page marks the filter at whichever half was touched, so both halves count.
-      if (((word >>> ((lo >>> 21) & 30)) & 3) !== 0) this.dropRange(bank, lo, hi, -1 << 22);
-      if (this.huge[bank] === 1) this.dropRange(bank, lo, hi, -1 << 30);
+      if (this.large.mayHold(bank, lo, hi)) this.dropLarge(bank, lo, hi);
     }
   }
 
@@ -242,8 +235,7 @@ export class TlbPool {
       this.u8.fill(0xff, start, start + TLB_BANK_BYTES);
     }
     this.fills[bank] = 0;
-    this.huge[bank] = 0;
-    this.largeFilter.fill(0, bank * FILTER_WORDS, (bank + 1) * FILTER_WORDS);
+    this.large.clear(bank);
   }
 
   private drop(at: number): void {
@@ -265,14 +257,22 @@ export class TlbPool {
     if (this.i32[at] === (lo & ~0xfff) && this.i32[at + 1] === hi) this.drop(at);
   }
 
-  /** Drops the entries whose address agrees with `lo` under `mask` and has the high half `hi`, in all tables. */
-  private dropRange(bank: number, lo: number, hi: number, mask: number): void {
-    const { i32 } = this;
+  /** Drops the pieces of whatever large page holds an address: 4 MiB (which a 2 MiB page lies in), or 1 GiB. */
+  private dropLarge(bank: number, lo: number, hi: number): void {
+    const mask = this.large.mayHoldHuge(bank, lo, hi) ? -1 << 30 : -1 << 22;
+    const fills = this.fills[bank]!;
+    if (fills <= LOG) {
+      for (let i = 2 * bank * LOG; i < 2 * (bank * LOG + fills); i++) this.dropWithin(this.log[i]!, lo, hi, mask);
+      return;
+    }
     const start = this.offset(bank) / 4;
     const end = start + TLB_BANK_BYTES / 4;
-    for (let at = start; at < end; at += ENTRY_WORDS) {
-      if (((i32[at]! ^ lo) & mask) === 0 && i32[at + 1] === hi) this.drop(at);
-    }
+    for (let at = start; at < end; at += ENTRY_WORDS) this.dropWithin(at, lo, hi, mask);
+  }
+
+  /** Drops an entry whose address agrees with `lo` under `mask` and has the high half `hi`. */
+  private dropWithin(at: number, lo: number, hi: number, mask: number): void {
+    if (((this.i32[at]! ^ lo) & mask) === 0 && this.i32[at + 1] === hi) this.drop(at);
   }
 
   /** Drops the write entries of an arena page (-1: of all). */
