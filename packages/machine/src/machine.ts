@@ -13,6 +13,7 @@ import { createMemoryHost } from './host.js';
 import { MachineInspector } from './inspector.js';
 import { type LevelCounts, levelCounts } from './levels.js';
 import { attachExtension, resolveNesting } from './nested.js';
+import { watchNestedGuests } from './nested-watch.js';
 import { cpuCount, Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
 import { createMachineSnapshot, type MachineSnapshot } from './snapshot.js';
@@ -81,6 +82,7 @@ export class Machine {
     });
     this.random = createDeterministicRandom(config.seed ?? 1);
     this.cpus = this.createCpus(count);
+    watchNestedGuests(this.cpus, this.clock);
     this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
     this.engine = new Engine(this.arena, this.memory);
     this.executors = this.cpus.map((cpu) => new Interpreter(cpu, this.engine));

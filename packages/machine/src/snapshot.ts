@@ -1,5 +1,5 @@
 import type { VirtualClock } from '@nestvm/bus';
-import { type DeterministicRandom, msrState, type NestedReport, registerState, type Vcpu } from '@nestvm/cpu';
+import { type DeterministicRandom, inspectNested, msrState, type NestedReport, registerState, type Vcpu } from '@nestvm/cpu';
 import type { CpuModel } from '@nestvm/isa/models';
 import { PAGE_BYTES, type PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
@@ -202,7 +202,7 @@ export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
     units: () => machineUnits(parts),
     ram: () => ramBlocks(memory),
     dirty: dirtyTracking(memory),
-    nested: { inspect: () => cpus.flatMap((cpu) => cpu.virtualization?.inspect() ?? []) },
+    nested: { inspect: () => inspectNested(cpus) },
     forgetCaches: () => {
       dropCode();
       for (const mmu of mmus) mmu.reset();

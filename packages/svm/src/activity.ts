@@ -1,5 +1,5 @@
 import type { NestedContext, NestedReport, NestedVerdict } from '@nestvm/cpu';
-import { isEmptyRoot, nestedGuestIsGone, QUIET_NS } from '@nestvm/cpu';
+import { GRACE_NS, isEmptyRoot, nestedGuestIsGone, QUIET_NS } from '@nestvm/cpu';
 import { EFER, GUEST_MODE } from '@nestvm/cpu/extension';
 import type { SvmContext } from './context.js';
 import { exitCodeName } from './exits/codes.js';
@@ -22,28 +22,42 @@ function implausible(svm: SvmContext, context: NestedContext): string | null {
   return null;
 }
 
-function judge(svm: SvmContext, context: NestedContext, nowNs: number): NestedVerdict {
+/** EFER.SVME is set on this vCPU. */
+export const isOn = ({ cpu }: SvmContext): boolean => (cpu.w[EFER]! & SVME) !== 0;
+
+/** SVM is off on every CPU. */
+function off(emptyRoot: boolean, quietNs: number): NestedVerdict {
+  if (emptyRoot || quietNs >= GRACE_NS) return { class: 'off', why: 'EFER.SVME is clear on every CPU.', clearsWhen: '' };
+  return {
+    class: 'parked',
+    why: 'EFER.SVME was cleared a moment ago; some hypervisors turn SVM off between two runs of a living L2.',
+    clearsWhen: 'It clears by itself two seconds of guest time after its last exit.',
+  };
+}
+
+function judge(svm: SvmContext, context: NestedContext, nowNs: number, anywhere: boolean): NestedVerdict {
   const { cpu } = svm;
   const { w } = cpu;
   const current = (w[VMCB_ADDRESS + 1]! >>> 0) * 4294967296 + (w[VMCB_ADDRESS]! >>> 0) === context.pa;
   if (current && (w[GUEST_MODE] !== 0 || w[SMM_GUEST] !== 0))
     return { class: 'executing', why: `CPU ${cpu.index} is in guest mode: its L2 runs right now.`, clearsWhen: 'It ends when L2 shuts down.' };
-  if ((w[EFER]! & SVME) === 0) return { class: 'off', why: `EFER.SVME is clear on CPU ${cpu.index}.`, clearsWhen: '' };
   const reason = implausible(svm, context);
   if (reason !== null) return nestedGuestIsGone(`VMRUN of it would fail: ${reason}, so its page was used for something else.`);
-  const quiet = nowNs - context.lastExitNs >= QUIET_NS;
-  if (quiet && isEmptyRoot((address) => svm.memory.read32(address), context.root, PRESENT))
+  const quietNs = nowNs - context.lastExitNs;
+  const emptyRoot = isEmptyRoot((address) => svm.memory.read32(address), context.root, PRESENT);
+  if (!anywhere) return off(emptyRoot, quietNs);
+  if (emptyRoot && quietNs >= QUIET_NS)
     return nestedGuestIsGone('Its nested page table has had no entry for a second, so nothing can execute under it.');
   return {
     class: 'resident',
-    why: `It was entered on CPU ${context.activeOn} and SVM is still on, so VMRUN can continue it at any time.`,
+    why: `It was entered on CPU ${context.activeOn} and SVM is still on${isOn(svm) ? '' : ' on another one'}, so VMRUN can continue it at any time.`,
     clearsWhen:
-      'It ends when its hypervisor shuts the guest down: an empty nested page table for a second, its page used for something else, or EFER.SVME cleared.',
+      'It ends when its hypervisor shuts the guest down: an empty nested page table for a second, its page used for something else, or EFER.SVME cleared on all CPUs.',
   };
 }
 
-/** Judges every VMCB that this vCPU has entered. */
-export function inspectActivity(svm: SvmContext): readonly NestedReport[] {
+/** Judges every VMCB that this vCPU has entered; `anywhere`: EFER.SVME is set on some vCPU of the machine. */
+export function inspectActivity(svm: SvmContext, anywhere: boolean): readonly NestedReport[] {
   const nowNs = svm.cpu.clock.nowNs();
-  return svm.ledger.report(svm.cpu.index, nowNs, exitCodeName, (context) => judge(svm, context, nowNs));
+  return svm.ledger.report(svm.cpu.index, nowNs, exitCodeName, (context) => judge(svm, context, nowNs, anywhere));
 }

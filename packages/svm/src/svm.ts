@@ -3,7 +3,7 @@ import { GUEST_MODE, Place, Shadow } from '@nestvm/cpu/extension';
 import type { SensitiveEvent } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
-import { inspectActivity } from './activity.js';
+import { inspectActivity, isOn } from './activity.js';
 import { apicAccess, refusedAccess } from './avic/accesses.js';
 import type { VmrunView } from './checks/view.js';
 import { SvmContext } from './context.js';
@@ -59,8 +59,12 @@ export class Svm implements Virtualization {
     return this.context.ledger;
   }
 
-  inspect(): readonly NestedReport[] {
-    return inspectActivity(this.context);
+  get enabled(): boolean {
+    return isOn(this.context);
+  }
+
+  inspect(anywhere: boolean): readonly NestedReport[] {
+    return inspectActivity(this.context, anywhere);
   }
 
   exitName(reason: number): string {

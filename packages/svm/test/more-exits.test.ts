@@ -257,7 +257,7 @@ it('after a load of the state the ledger is empty and the next VMRUN works as be
   expect(board.run([...VMMCALL])).toBe(ExitCode.VMMCALL);
   cpu.w.set(saved);
   board.svm.restored();
-  expect(board.svm.inspect()).toEqual([]);
+  expect(board.svm.inspect(true)).toEqual([]);
   expect(board.svm.context.mmu.inGuest).toBe(false);
   cpu.rip = BigInt(At.HOST);
   cpu.w[ACTIVITY] = 0;

@@ -1,16 +1,14 @@
 import type { NestedContext, NestedReport, NestedVerdict } from '@nestvm/cpu';
-import { isEmptyRoot, nestedGuestIsGone, QUIET_NS } from '@nestvm/cpu';
+import { GRACE_NS, isEmptyRoot, nestedGuestIsGone, QUIET_NS } from '@nestvm/cpu';
 import { GUEST_MODE, SMM } from '@nestvm/cpu/extension';
 import type { Vmx } from './vmx.js';
 
-/** Guest time after VMXOFF in which a context with a nested root still counts: some hypervisors leave VMX operation between two runs of one L2. */
-const GRACE_NS = 2e9;
 const REGION_WORDS = 1024;
 /** An EPT entry is present when any of its read, write and execute bits is set. */
 const EPT_PRESENT = 7;
 
 /** Hash of a VMCS region, by which a later look tells whether software has overwritten it. */
-export function regionHash(vmx: Vmx, address: number): number {
+function regionHash(vmx: Vmx, address: number): number {
   const first = vmx.wordsAt(address);
   let hash = 0x811c9dc5;
   for (let word = first; word < first + REGION_WORDS; word++) hash = Math.imul(hash ^ vmx.i32[word]!, 0x01000193);
@@ -27,13 +25,28 @@ function resident(context: NestedContext, emptyRoot: boolean, quietNs: number): 
   };
 }
 
+const hasEmptyRoot = (vmx: Vmx, { root }: NestedContext): boolean => isEmptyRoot((address) => vmx.memory.read32(address), root, EPT_PRESENT);
+
+const CLEARED_AND_EMPTY = nestedGuestIsGone('It was cleared, and its EPT root is empty: its guest is gone.');
+
+/** VMCLEAR of a VMCS. Whether its EPT root is empty is seen now: L1 gives the page back soon, and others write to it. */
+export function noteClear(vmx: Vmx, address: number): void {
+  const context = vmx.ledger.find(address);
+  if (context === undefined) return;
+  context.launched = false;
+  context.activeOn = -1;
+  context.clearedNs = vmx.cpu.clock.nowNs();
+  context.clearedHash = regionHash(vmx, address);
+  if (hasEmptyRoot(vmx, context)) vmx.ledger.close(context, CLEARED_AND_EMPTY);
+}
+
 /** A context that VMCLEAR or VMXOFF has put aside. */
-function parked(vmx: Vmx, context: NestedContext, emptyRoot: boolean, nowNs: number): NestedVerdict {
-  if (emptyRoot) return nestedGuestIsGone('It was cleared, and its EPT root is empty: its guest is gone.');
+function parked(vmx: Vmx, context: NestedContext, emptyRoot: boolean, nowNs: number, anywhere: boolean): NestedVerdict {
+  if (emptyRoot) return CLEARED_AND_EMPTY;
   if (context.clearedNs >= 0 && regionHash(vmx, context.pa) !== context.clearedHash)
     return nestedGuestIsGone('It was cleared, and its page has been overwritten since.');
-  if (!vmx.on) {
-    if (nowNs - context.lastExitNs >= GRACE_NS) return { class: 'off', why: 'VMXOFF has ended VMX operation on its CPU.', clearsWhen: '' };
+  if (!anywhere) {
+    if (nowNs - context.lastExitNs >= GRACE_NS) return { class: 'off', why: 'VMXOFF has ended VMX operation on every CPU.', clearsWhen: '' };
     return {
       class: 'parked',
       why: 'VMXOFF came a moment ago; some hypervisors leave VMX operation between two runs of a living L2.',
@@ -42,12 +55,14 @@ function parked(vmx: Vmx, context: NestedContext, emptyRoot: boolean, nowNs: num
   }
   return {
     class: 'parked',
-    why: 'VMCLEAR has put it aside, as hypervisors do when they move a vCPU to another CPU.',
-    clearsWhen: 'It clears when its EPT root is empty, when its page is used for something else, or on VMXOFF.',
+    why: context.launched
+      ? 'VMX operation has ended on its CPU, but not on all others, which could go on with it.'
+      : 'VMCLEAR has put it aside, as hypervisors do when they move a vCPU to another CPU.',
+    clearsWhen: 'It clears when its EPT root is empty, when its page is used for something else, or on VMXOFF of all CPUs.',
   };
 }
 
-function judge(vmx: Vmx, context: NestedContext, nowNs: number): NestedVerdict {
+function judge(vmx: Vmx, context: NestedContext, nowNs: number, anywhere: boolean): NestedVerdict {
   const { cpu } = vmx;
   if (context === vmx.context && cpu.w[GUEST_MODE] !== 0) {
     const smm = cpu.w[SMM] !== 0 ? ' (in SMM)' : '';
@@ -57,18 +72,18 @@ function judge(vmx: Vmx, context: NestedContext, nowNs: number): NestedVerdict {
       clearsWhen: 'It ends when L2 shuts down.',
     };
   }
-  const emptyRoot = isEmptyRoot((address) => vmx.memory.read32(address), context.root, EPT_PRESENT);
+  const emptyRoot = hasEmptyRoot(vmx, context);
   if (context.launched && context.activeOn === cpu.index && vmx.on) return resident(context, emptyRoot, nowNs - context.lastExitNs);
-  return parked(vmx, context, emptyRoot, nowNs);
+  return parked(vmx, context, emptyRoot, nowNs, anywhere);
 }
 
-/** Judges every VMCS that this vCPU has entered. */
-export function inspectActivity(vmx: Vmx): readonly NestedReport[] {
+/** Judges every VMCS that this vCPU has entered; `anywhere`: some vCPU of the machine is in VMX operation. */
+export function inspectActivity(vmx: Vmx, anywhere: boolean): readonly NestedReport[] {
   const nowNs = vmx.cpu.clock.nowNs();
   return vmx.ledger.report(
     vmx.cpu.index,
     nowNs,
     (reason) => `${vmx.exitName(reason)} (${reason})`,
-    (context) => judge(vmx, context, nowNs),
+    (context) => judge(vmx, context, nowNs, anywhere),
   );
 }

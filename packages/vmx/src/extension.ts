@@ -81,7 +81,11 @@ export class VmxExtension extends Vmx implements Virtualization {
     scaleTsc(this);
   }
 
-  inspect(): readonly NestedReport[] {
-    return inspectActivity(this);
+  get enabled(): boolean {
+    return this.on;
+  }
+
+  inspect(anywhere: boolean): readonly NestedReport[] {
+    return inspectActivity(this, anywhere);
   }
 }

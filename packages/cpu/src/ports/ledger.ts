@@ -18,6 +18,8 @@ export interface NestedContext {
   /** Time of the last VMCLEAR, -1 when there was none since the last entry; and what its page held then, as a hash. */
   clearedNs: number;
   clearedHash: number;
+  /** Why its L2 is gone, once that was seen: it holds until the next entry, whatever becomes of the memory that showed it. */
+  over: NestedVerdict | null;
 }
 
 /**
@@ -25,6 +27,9 @@ export interface NestedContext {
  * The first three forbid saving the machine.
  */
 export type NestedClass = 'executing' | 'resident' | 'parked' | 'configured' | 'off';
+
+/** The classes that forbid saving the machine, the strongest first. */
+const ACTIVE: readonly NestedClass[] = ['executing', 'resident', 'parked'];
 
 /** How an extension judges one context: why it counts as it does, and what would clear it (nothing where it does not forbid a snapshot), as sentences. */
 export interface NestedVerdict {
@@ -50,6 +55,9 @@ export interface NestedReport extends NestedVerdict {
 /** Guest time without an entry after which an empty nested root alone says that the L2 is over: a running one maps its code at its next entry. */
 export const QUIET_NS = 1e9;
 
+/** Guest time for which a context with a nested root still counts after the extension was turned off everywhere: some hypervisors do that between two runs of one L2. */
+export const GRACE_NS = 2e9;
+
 /** True when none of the 512 entries of a nested root table (EPT or NPT) is present, so that nothing can execute under it; false without a root. */
 export function isEmptyRoot(read32: (address: number) => number, root: number, presentMask: number): boolean {
   if (root === 0) return false;
@@ -62,6 +70,8 @@ export class NestedLedger {
   private readonly byAddress = new Map<number, NestedContext>();
   /** The context that was entered last: entries find it without a look-up. */
   private last: NestedContext | null = null;
+  /** Told when a context is entered that was not there, or whose L2 was taken for gone. */
+  onAppearance: (() => void) | null = null;
 
   constructor(readonly kind: 'vmcs' | 'vmcb') {}
 
@@ -83,11 +93,22 @@ export class NestedLedger {
         tag: 0,
         clearedNs: -1,
         clearedHash: 0,
+        over: null,
       };
       this.byAddress.set(pa, context);
+      this.onAppearance?.();
+    } else if (context.over !== null) {
+      context.over = null;
+      this.onAppearance?.();
     }
     this.last = context;
     return context;
+  }
+
+  /** Takes the L2 of a context for gone until it is entered again. */
+  close(context: NestedContext, verdict: NestedVerdict): void {
+    context.over = verdict;
+    this.last = null;
   }
 
   /** The context at a physical address if it was ever entered. */
@@ -108,13 +129,19 @@ export class NestedLedger {
     for (const [pa, context] of this.byAddress) if (context.activeOn === index) this.byAddress.delete(pa);
   }
 
-  /** A report on every context, for a vCPU at a guest time: `exitName` names the last exit, `judge` says whether its L2 is active. */
+  /** A report on every context, for a vCPU at a guest time: `exitName` names the last exit, `judge` says whether its L2 is active; `configured` and `off` stay. */
   report(
     cpu: number,
     nowNs: number,
     exitName: (reason: number) => string,
     judge: (context: NestedContext) => NestedVerdict,
   ): readonly NestedReport[] {
+    const verdict = (context: NestedContext): NestedVerdict => {
+      if (context.over !== null) return context.over;
+      const found = judge(context);
+      if (!ACTIVE.includes(found.class)) this.close(context, found);
+      return found;
+    };
     return this.list().map((context) => ({
       cpu,
       pa: context.pa,
@@ -123,7 +150,7 @@ export class NestedLedger {
       lastEntryAgoNs: nowNs - context.lastEntryNs,
       lastExit: context.lastExitReason < 0 ? '' : exitName(context.lastExitReason),
       root: context.root,
-      ...judge(context),
+      ...verdict(context),
     }));
   }
 

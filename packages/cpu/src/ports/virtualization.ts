@@ -102,8 +102,10 @@ export interface Virtualization {
   /** Name of an index of `counters.exits`. */
   exitName(reason: number): string;
   readonly ledger: NestedLedger;
-  /** Judges every context of the ledger; call it between two instructions. */
-  inspect(): readonly NestedReport[];
+  /** The extension is turned on: VMX operation, EFER.SVME. */
+  readonly enabled: boolean;
+  /** Judges every context of the ledger; call it between two instructions. `anywhere`: some vCPU of the machine has the extension turned on. */
+  inspect(anywhere: boolean): readonly NestedReport[];
   /** Told about every entry that failed its checks, with what `explain` needs still in memory. */
   onFailedEntry: ((cpu: Vcpu) => void) | null;
 }

@@ -1,5 +1,5 @@
 import { dataAddress, type Instruction, Outcome, writeLinear } from '@nestvm/cpu/extension';
-import { regionHash } from '../activity.js';
+import { noteClear } from '../activity.js';
 import { Proc2 } from '../controls/controls.js';
 import { VmcsHeader } from '../fields/layout.js';
 import { addressAt, VmxWord } from '../state.js';
@@ -28,15 +28,6 @@ export function VMCLEAR(vmx: Vmx, insn: Readonly<Instruction>): Outcome {
   noteClear(vmx, address);
   if (address === vmx.regionAddress) vmx.setCurrent(-1);
   return succeed(cpu);
-}
-
-function noteClear(vmx: Vmx, address: number): void {
-  const context = vmx.ledger.find(address);
-  if (context === undefined) return;
-  context.launched = false;
-  context.activeOn = -1;
-  context.clearedNs = vmx.cpu.clock.nowNs();
-  context.clearedHash = regionHash(vmx, address);
 }
 
 /** Makes a VMCS current (SDM Vol. 3, VMPTRLD). */
