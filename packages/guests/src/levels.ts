@@ -198,18 +198,25 @@ report:
 }
 
 /** After its guest the first level, now without a guest, counts on. */
-const countOn = (texts: Texts): string => `
+const countOn = (texts: Texts, { after }: Levels): string => `
   cmp qword ptr [${Variable.LEVEL}], 1
   jne .over
-  call hv_off
+  mov rdi, ${Layout.NESTED_01}    ; the guest's memory is given up
+  mov ecx, 512
+  xor eax, eax
+  rep stosq
+  call hv_end
+  ${after === 'off' ? 'call hv_off' : ''}
   call prefix
-  ${texts.say('hypervisor: off')}
+  ${texts.say(after === 'off' ? 'hypervisor: off' : 'hypervisor: on, without a guest')}
   call newline
   ${countText(texts)}
+  ${after === 'off' ? '' : 'sti\n.stay:\n hlt\n jmp .stay'}
 .over:
 `;
 
-function main(texts: Texts, { last, call, program }: Levels): string {
+function main(texts: Texts, levels: Levels): string {
+  const { last, call, program } = levels;
   return `
 main:
   call find_level
@@ -246,7 +253,7 @@ main:
   cmp qword ptr [${Variable.STARTS}], ${program === 'count' ? 1 : 2}
   jb .again
   call report
-  ${program === 'count' ? countOn(texts) : ''}
+  ${program === 'count' ? countOn(texts, levels) : ''}
   xor eax, eax
 .finish:
   cmp qword ptr [${Variable.LEVEL}], 1

@@ -17,6 +17,13 @@ export interface LevelOptions {
   readonly paging?: 'nested' | 'shadow';
   /** For `exits`: how many of each kind (default 1000). */
   readonly repeat?: number;
+  /**
+   * What the hypervisor does with the guest's context while the guest waits in HLT, two levels only: nothing (`resident`, the default), VMCLEAR (`cleared`), or
+   * that and leaving VMX operation, on SVM clearing EFER.SVME (`off`).
+   */
+  readonly idle?: 'resident' | 'cleared' | 'off';
+  /** For `count`: whether the first level turns its extension `off` when its guest has ended (the default), or leaves it `on`, and waits for ever behind the count. */
+  readonly after?: 'off' | 'on';
 }
 
 /** How a vendor's hypervisor plugs in, besides the labels `hv_init`, `hv_reset` and `hv_run`. */
@@ -28,6 +35,8 @@ export interface Levels {
   readonly program: ProgramName;
   readonly repeat: number;
   readonly shadow: boolean;
+  readonly idle: NonNullable<LevelOptions['idle']>;
+  readonly after: NonNullable<LevelOptions['after']>;
 }
 
 const DEFAULT_LEVELS = 3;
@@ -35,7 +44,7 @@ const DEFAULT_REPEAT = 1000;
 
 /** Options with their defaults. */
 export const levelsOf = (
-  { levels = DEFAULT_LEVELS, program = 'hello', repeat = DEFAULT_REPEAT, paging = 'nested' }: LevelOptions,
+  { levels = DEFAULT_LEVELS, program = 'hello', repeat = DEFAULT_REPEAT, paging = 'nested', idle = 'resident', after = 'off' }: LevelOptions,
   call: string,
 ): Levels => ({
   last: levels,
@@ -43,6 +52,8 @@ export const levelsOf = (
   program,
   repeat,
   shadow: paging === 'shadow',
+  idle,
+  after,
 });
 
 function hello(texts: Texts, { call }: Levels): string {

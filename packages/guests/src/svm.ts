@@ -1,9 +1,10 @@
+import { type Idle, svmWaiting } from './idle.js';
 import type { GuestImage } from './image.js';
 import { buildImage, Texts } from './image.js';
 import { TICK_VECTOR } from './interrupts.js';
 import { Layout, ramBytes, Variable } from './layout.js';
 import { count, levelsText, loadRegisters, saved, storeRegisters } from './levels.js';
-import { type LevelOptions, levelsOf } from './programs.js';
+import { type LevelOptions, type Levels, levelsOf } from './programs.js';
 import { svmNestedText } from './svm-nested.js';
 import { Exit, INTERCEPT_CR3, INTERCEPTS_1, INTERCEPTS_2, store, V_IGNORE_TPR, V_IRQ, V_MASKING, Vmcb } from './svm-vmcb.js';
 
@@ -49,6 +50,8 @@ hv_init:                          ; eax: 0, or 1 where there is no SVM with nest
   ret
 .absent:
   mov eax, 1
+  ret
+hv_end:                           ; nothing but an empty nested table says that a VMCB is done with
   ret
 hv_off:
   mov ecx, ${Msr.EFER}
@@ -133,6 +136,30 @@ const handlers = (shadow: boolean): readonly (readonly [code: number, label: str
     : []),
 ];
 
+/** The guest waits. */
+const onHlt = ({ before, after }: (typeof svmWaiting)[Idle]): string => `
+on_hlt:                           ; with interrupts on, the guest waits for one
+  ${count('hlt')}
+  mov ecx, 1
+  mov byte ptr [rbx+${Vmcb.SHADOW}], 0
+  bt dword ptr [rbx+${Vmcb.RFLAGS}], 9
+  jnc resume
+  ${before}
+.wait:
+  bt dword ptr [rbx+${Vmcb.VIRTUAL_INTERRUPT}], 8
+  jc .woken
+  cmp qword ptr [${Variable.PENDING}], 0
+  jne .woken
+  sti
+  hlt
+  cli
+  jmp .wait
+.woken:
+  ${after}
+  mov ecx, 1
+  jmp resume
+`;
+
 /** What is done about each exit of the guest that is not for a deeper level. */
 const onExits = `on_cpuid:
   ${count('cpuid')}
@@ -156,21 +183,6 @@ on_io:
   mov rcx, [rbx+${Vmcb.EXIT_INFO_1 + 8}]      ; EXITINFO2: the next instruction
   sub rcx, [rbx+${Vmcb.RIP}]
   jmp resume
-on_hlt:                           ; with interrupts on, the guest waits for one
-  ${count('hlt')}
-  mov ecx, 1
-  mov byte ptr [rbx+${Vmcb.SHADOW}], 0
-  bt dword ptr [rbx+${Vmcb.RFLAGS}], 9
-  jnc resume
-.wait:
-  bt dword ptr [rbx+${Vmcb.VIRTUAL_INTERRUPT}], 8
-  jc resume
-  cmp qword ptr [${Variable.PENDING}], 0
-  jne resume
-  sti
-  hlt
-  cli
-  jmp .wait
 on_interrupt:                     ; on_tick has had it
   ${count('intr')}
   xor ecx, ecx
@@ -213,7 +225,7 @@ offer_tick:                       ; the guest (not its guest) gets a tick as a v
   ret
 `;
 
-const run = (shadow: boolean): string => `
+const run = ({ shadow, idle }: Levels): string => `
 hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit code in rbx
 enter:
   clgi
@@ -245,7 +257,7 @@ resume:                           ; rcx: bytes of the instruction that exited
   mov [rbx+${Vmcb.RAX}], rax
   mov byte ptr [rbx+${Vmcb.TLB_CONTROL}], 0
   jmp enter
-${onExits}`;
+${onExits}${onHlt(svmWaiting[idle])}`;
 
 /** The guest sees its own CR3 while ours is in force. It moves it through RAX only: without decode assists the exit does not say the register. */
 const onCr3 = `
@@ -262,13 +274,8 @@ export function svmImage(options: LevelOptions = {}): GuestImage {
   const texts = new Texts();
   const levels = levelsOf(options, 'vmmcall');
   const shared = levelsText(texts, levels);
-  const code = [
-    shared,
-    init(levels.shadow),
-    reset(levels.shadow),
-    run(levels.shadow),
-    svmNestedText(levels.shadow),
-    ...(levels.shadow ? [onCr3] : []),
-  ].join('\n');
+  const code = [shared, init(levels.shadow), reset(levels.shadow), run(levels), svmNestedText(levels.shadow), ...(levels.shadow ? [onCr3] : [])].join(
+    '\n',
+  );
   return buildImage('nestvm-svm', code, texts, ramBytes(levels.last));
 }

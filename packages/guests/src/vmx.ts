@@ -1,9 +1,10 @@
+import { type Idle, vmxWaiting } from './idle.js';
 import type { GuestImage } from './image.js';
 import { buildImage, Texts } from './image.js';
 import { TICK_VECTOR } from './interrupts.js';
 import { Layout, ramBytes, Variable } from './layout.js';
 import { count, levelsText, loadRegisters, saved, storeRegisters } from './levels.js';
-import { type LevelOptions, levelsOf } from './programs.js';
+import { type LevelOptions, type Levels, levelsOf } from './programs.js';
 import { Field, guestFields, hostFields } from './vmx-fields.js';
 import { nestedText } from './vmx-nested.js';
 
@@ -96,14 +97,12 @@ hv_init:                          ; eax: 0, or 1 where there is no VMX with EPT
 .absent:
   mov eax, 1
   ret
-hv_off:                           ; gives the guest's memory up, and leaves VMX operation
-  mov rdi, ${Layout.NESTED_01}
-  mov ecx, 512
-  xor eax, eax
-  rep stosq
+hv_end:                           ; the guest's context is given up
   push ${Layout.CONTROL_01}
   vmclear qword ptr [rsp]
   pop rax
+  ret
+hv_off:
   vmxoff
   mov rax, cr4
   and rax, ${~CR4_VMXE}
@@ -195,6 +194,30 @@ const handlers = (shadow: boolean): readonly (readonly [reason: number, label: s
   ...(shadow ? ([[Exit.CR_ACCESS, 'on_cr3']] as const) : []),
 ];
 
+/** The guest waits. */
+const onHlt = ({ before, after }: (typeof vmxWaiting)[Idle]): string => `
+on_hlt:                           ; with interrupts on, the guest waits for one
+  ${count('hlt')}
+  mov edx, ${Field.INTERRUPTIBILITY}
+  xor eax, eax
+  vmwrite rdx, rax
+  mov edx, ${Field.GUEST_RFLAGS}
+  vmread rax, rdx
+  bt eax, 9
+  jnc resume
+  ${before}
+.wait:
+  cmp qword ptr [${Variable.PENDING}], 0
+  jne .woken
+  sti
+  hlt
+  cli
+  jmp .wait
+.woken:
+  ${after}
+  jmp resume
+`;
+
 /** What is done about each exit of the guest that is not for a deeper level. */
 const onExits = `on_cpuid:
   ${count('cpuid')}
@@ -213,22 +236,6 @@ on_io:
 .in:
   mov byte ptr [${saved('rax')}], 0xff
   jmp resume
-on_hlt:                           ; with interrupts on, the guest waits for one
-  ${count('hlt')}
-  mov edx, ${Field.INTERRUPTIBILITY}
-  xor eax, eax
-  vmwrite rdx, rax
-  mov edx, ${Field.GUEST_RFLAGS}
-  vmread rax, rdx
-  bt eax, 9
-  jnc resume
-.wait:
-  cmp qword ptr [${Variable.PENDING}], 0
-  jne resume
-  sti
-  hlt
-  cli
-  jmp .wait
 on_interrupt:                     ; on_tick has had it
   ${count('intr')}
   jmp enter
@@ -276,7 +283,7 @@ on_call:
   ret
 `;
 
-const run = (shadow: boolean): string => `
+const run = ({ shadow, idle }: Levels): string => `
 hv_run:                           ; runs the guest until it calls to end: eax 0, or 1 with an unexpected exit reason in rbx
 enter:
   call offer_tick
@@ -322,7 +329,7 @@ resume:                           ; goes on after the instruction that exited
   add rcx, rax
   vmwrite rdx, rcx
   jmp enter
-${onExits}`;
+${onExits}${onHlt(vmxWaiting[idle])}`;
 
 /** The guest sees its own CR3 while ours is in force; it writes always the same value. */
 const onCr3 = `
@@ -358,7 +365,7 @@ export function vmxImage(options: LevelOptions = {}): GuestImage {
     shared,
     init(shadow),
     reset(shadow),
-    run(shadow),
+    run(levels),
     nestedText({ eptPointerBits: EPT_POINTER_BITS, interrupt: Exit.INTERRUPT, window: WINDOW, shadow }),
     initialFields(),
     ...(shadow ? [onCr3] : []),

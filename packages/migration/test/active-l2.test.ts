@@ -1,0 +1,116 @@
+/**
+ * The rule about active L2s with our own hypervisors, by the numbers of docs/explanation/active-l2.md ("How it is tested"). What takes KVM, QEMU or several vCPUs is in
+ * tools/guests/migration.mjs.
+ */
+import type { LevelOptions } from '@nestvm/guests';
+import type { Machine } from '@nestvm/machine';
+import { describe, expect, it } from 'vitest';
+import { createMemorySource, isActive, L2ActiveError, loadSnapshot, saveSnapshot, strongestClass } from '../src/index.js';
+import { boot, bootTo, ramFingerprint, runTo, snapshot, vendors } from './machines.js';
+
+const TIMEOUT = 120_000;
+const SECOND = 1e9;
+
+const discard = { write: () => Promise.resolve() };
+
+/** What comes of an attempt to save: nothing, or the refusal. */
+async function attempt(machine: Machine): Promise<L2ActiveError | undefined> {
+  try {
+    await saveSnapshot(machine.migratable, discard, { compression: 'none' });
+    return undefined;
+  } catch (error) {
+    if (error instanceof L2ActiveError) return error;
+    throw error;
+  }
+}
+
+const classOf = (machine: Machine): string => strongestClass(machine.migratable.nested.inspect());
+
+/** Attempts at random instants of guest time, until so many were made or the L2 has ended. */
+async function attemptOften(machine: Machine, attempts: number, stepNs: number) {
+  const classes = new Set<string>();
+  let [seed, refused, made] = [1, 0, 0];
+  let ns = machine.clock.nowNs();
+  for (; made < attempts; made++) {
+    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+    ns += 1 + ((seed >>> 8) % stepNs);
+    if ((await runTo(machine, ns)) === 'ended') break;
+    const refusal = await attempt(machine);
+    if (refusal) refused++;
+    for (const { class: kind } of refusal?.contexts ?? []) classes.add(kind);
+  }
+  return { made, refused, classes: [...classes].sort().join(' ') };
+}
+
+describe.each(vendors)('$vendor', ({ vendor, image, cpu }) => {
+  const count = (options: LevelOptions = {}) => image({ levels: 2, program: 'count', ...options });
+
+  it('test 1: in VMX operation (SVM on) since its start, no L2 yet: allowed', { timeout: TIMEOUT }, async () => {
+    const machine = await bootTo(count(), cpu, 'hypervisor: on\r\n');
+    expect(machine.cpus[0]!.virtualization!.enabled).toBe(true);
+    expect(await attempt(machine)).toBeUndefined();
+    await runTo(machine, machine.clock.nowNs() + 200);
+    expect([machine.levels().entries, await attempt(machine)]).toEqual([0, undefined]);
+  });
+
+  it('test 2: an L2 that computes or idles in HLT: refused at 1,000 random instants', { timeout: TIMEOUT }, async () => {
+    const machine = await bootTo(count(), cpu, '[L2] counts 1\r\n');
+    const result = await attemptOften(machine, 1000, 700_000);
+    expect([result.made, result.refused]).toEqual([1000, 1000]);
+    expect(result.classes).toContain('resident');
+    const busy = boot(image({ levels: 2, program: 'exits', repeat: 100_000 }), cpu);
+    while (busy.levels().entries === 0) await runTo(busy, busy.clock.nowNs() + 5_000);
+    const other = await attemptOften(busy, 1000, 3_000);
+    expect([other.made, other.refused]).toEqual([1000, 1000]);
+    expect(other.classes).toBe('executing resident');
+  });
+
+  it('test 3: the L2 ends, its hypervisor stays on: allowed at once (VMX), after a second without an entry (SVM)', { timeout: TIMEOUT }, async () => {
+    const machine = await bootTo(count({ after: 'on' }), cpu, 'without a guest\r\n');
+    expect(machine.cpus[0]!.virtualization!.enabled).toBe(true);
+    if (vendor === 'SVM') {
+      expect((await attempt(machine))?.contexts[0]?.clearsWhen).toMatch(/for a second/);
+      await runTo(machine, machine.clock.nowNs() + SECOND);
+    }
+    expect(await attempt(machine)).toBeUndefined();
+    expect(classOf(machine)).toBe('configured');
+  });
+
+  it('what showed the end of an L2 holds, though L1 has used the memory for something else since', { timeout: TIMEOUT }, async () => {
+    const machine = await bootTo(count({ after: 'on' }), cpu, 'without a guest\r\n');
+    const root = machine.migratable.nested.inspect()[0]!.root;
+    await runTo(machine, machine.clock.nowNs() + 1.5 * SECOND);
+    // Nobody has asked meanwhile.
+    machine.memory.write32(root, 0x123_4567);
+    expect(await attempt(machine)).toBeUndefined();
+  });
+
+  it.runIf(vendor === 'VMX')('test 6: VMCLEAR at each return from an idle L2, as bhyve does: refused', { timeout: TIMEOUT }, async () => {
+    const machine = await bootTo(count({ idle: 'cleared' }), cpu, '[L2] counts 1\r\n');
+    const result = await attemptOften(machine, 500, 700_000);
+    expect([result.made, result.refused]).toEqual([500, 500]);
+    expect(result.classes).toContain('parked');
+  });
+
+  it('test 7: the extension turned off between two runs of the L2, as VirtualBox does: refused', { timeout: TIMEOUT }, async () => {
+    const machine = await bootTo(count({ idle: 'off' }), cpu, '[L2] counts 1\r\n');
+    const result = await attemptOften(machine, 500, 700_000);
+    expect([result.made, result.refused]).toEqual([500, 500]);
+    expect(result.classes).toContain('parked');
+  });
+
+  it('test 8: an L3 counts as its L1 runs it: refused', { timeout: TIMEOUT }, async () => {
+    const machine = await bootTo(image({ levels: 3, program: 'count' }), cpu, '[L3] counts 1\r\n');
+    const result = await attemptOften(machine, 500, 500_000);
+    expect([result.made, result.refused]).toEqual([500, 500]);
+    expect(machine.migratable.nested.inspect().filter(isActive)).toHaveLength(2);
+  });
+
+  it('refuses to load into a machine whose L2 runs, which stays as it was', { timeout: TIMEOUT }, async () => {
+    const bytes = await snapshot(await bootTo(count(), cpu, 'hypervisor: on\r\n'));
+    const machine = await bootTo(count(), cpu, '[L2] counts 1\r\n');
+    const before = ramFingerprint(machine);
+    await expect(loadSnapshot(machine.migratable, () => createMemorySource(bytes))).rejects.toBeInstanceOf(L2ActiveError);
+    expect(ramFingerprint(machine)).toBe(before);
+  });
+});
