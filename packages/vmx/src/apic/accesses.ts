@@ -17,8 +17,9 @@ function isVirtualized(vmx: Vmx, offset: number, bytes: number, type: number): b
   const registers = controls.hasProc2(Proc2.APIC_REGISTER_VIRTUALIZATION);
   if (type === Access.EXECUTE) return false;
   if (register === ApicRegister.TPR) return true;
-  if (type === Access.READ) return registers && readableRegisters.has(register);
   if (apic.delivers && (register === ApicRegister.EOI || register === ApicRegister.ICR_LOW)) return true;
+  if (type === Access.READ) return registers && readableRegisters.has(register);
+  if (apic.sends && register === ApicRegister.ICR_LOW) return true;
   return registers && writableRegisters.has(register);
 }
 

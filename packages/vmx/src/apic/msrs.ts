@@ -9,7 +9,10 @@ const RAX = GPR;
 const RDX = GPR + 4;
 const TPR = 0x808;
 const EOI = 0x80b;
+const ICR = 0x830;
 const SELF_IPI = 0x83f;
+/** Bits 31:20, 17:16 and 13 of the interrupt command are reserved in x2APIC mode. */
+const ICR_RESERVED = 0xfff3_2000 | 0;
 
 const inRange = (index: number): boolean => index >= 0x800 && index <= 0x8ff;
 
@@ -36,12 +39,25 @@ export function readApicMsr(vmx: Vmx, index: number, length: number): boolean {
   return true;
 }
 
-/** WRMSR, likewise: TPR, and under virtual-interrupt delivery EOI and self-IPI. */
+/** WRMSR of the interrupt command under IPI virtualization; what cannot be virtualized exits behind the instruction. */
+function writeCommand(vmx: Vmx, lo: number, hi: number, length: number): true {
+  const { apic, cpu } = vmx;
+  if ((lo & ICR_RESERVED) !== 0) return protection(vmx);
+  apic.write(ApicRegister.ICR_LOW, lo);
+  apic.write(ApicRegister.ICR_LOW + 4, hi);
+  skip(vmx, length);
+  cpu.attention = 1;
+  if (!apic.post(lo, hi)) exitGuest(vmx, apic.unaccelerated(ApicRegister.ICR_LOW));
+  return true;
+}
+
+/** WRMSR, likewise: TPR, under virtual-interrupt delivery EOI and self-IPI, under IPI virtualization the interrupt command. */
 export function writeApicMsr(vmx: Vmx, index: number, length: number): boolean {
   const { apic, controls, cpu } = vmx;
   if (!inRange(index) || !controls.hasProc2(Proc2.VIRTUALIZE_X2APIC_MODE)) return false;
   const lo = cpu.w[RAX]!;
   const hi = cpu.w[RDX]!;
+  if (index === ICR && apic.sends) return writeCommand(vmx, lo, hi, length);
   if (index === TPR) {
     if (hi !== 0 || (lo & ~0xff) !== 0) return protection(vmx);
     apic.write(ApicRegister.TPR, lo);

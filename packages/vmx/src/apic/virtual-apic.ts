@@ -2,12 +2,13 @@ import type { Vcpu } from '@nestvm/cpu';
 import { ACTIVITY, Activity, deliverInterrupt, EventKind } from '@nestvm/cpu/extension';
 import { ApicRegister } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
-import { Pin, Proc1, Proc2 } from '../controls/controls.js';
+import { Pin, Proc1, Proc2, Proc3 } from '../controls/controls.js';
 import type { ControlsInForce } from '../controls-in-force.js';
 import { F } from '../fields/layout.js';
 import { addressAt } from '../state.js';
 import type { ExitRecord } from '../transitions/exit-record.js';
 import { ExitReason } from '../transitions/reasons.js';
+import { isUnicast, postIpi } from './ipi.js';
 import { endPhysicalInterrupt } from './physical.js';
 
 const f = {
@@ -27,6 +28,7 @@ const OUTSTANDING = 1;
 interface VirtualApicHost {
   readonly cpu: Vcpu;
   readonly memory: PhysicalMemory;
+  readonly capabilities: { readonly reservedPhysicalHi: number };
   readonly controls: ControlsInForce;
   readonly exitRecord: ExitRecord;
   /** The arena in words, and the first word of the current VMCS. */
@@ -41,9 +43,10 @@ interface VirtualApicHost {
 export class VirtualApic {
   /** Physical address of the virtual-APIC page. */
   page = 0;
-  /** "Use TPR shadow", "virtual-interrupt delivery". */
+  /** "Use TPR shadow", "virtual-interrupt delivery", "IPI virtualization". */
   shadow = false;
   delivers = false;
+  sends = false;
   /** Offset of a register whose write is still to be emulated, -1 when there is none. */
   written = -1;
   /** An exit for a TPR below its threshold is due. */
@@ -58,6 +61,7 @@ export class VirtualApic {
     const { controls, i32, region } = this.vmx;
     this.shadow = controls.hasProc1(Proc1.USE_TPR_SHADOW);
     this.delivers = controls.hasProc2(Proc2.VIRTUAL_INTERRUPT_DELIVERY);
+    this.sends = controls.hasProc3(Proc3.IPI_VIRTUALIZATION);
     this.written = -1;
     this.belowThreshold = false;
     this.recognized = false;
@@ -240,19 +244,29 @@ export class VirtualApic {
         this.tprChanged();
         return -1;
       case ApicRegister.EOI:
-        return this.delivers ? this.endOfInterrupt() : this.demand(ExitReason.APIC_WRITE, register);
+        return this.delivers ? this.endOfInterrupt() : this.unaccelerated(register);
       case ApicRegister.ICR_HIGH:
         this.write(ApicRegister.ICR_HIGH, this.read(ApicRegister.ICR_HIGH) & 0xff000000);
         return -1;
       case ApicRegister.ICR_LOW: {
         const command = this.read(ApicRegister.ICR_LOW);
-        if (!this.delivers || !isSelfIpi(command)) return this.demand(ExitReason.APIC_WRITE, register);
-        this.request(command & 0xff);
+        if (this.delivers && isSelfIpi(command)) this.request(command & 0xff);
+        else if (!this.post(command, this.read(ApicRegister.ICR_HIGH) >>> 24)) return this.unaccelerated(register);
         return -1;
       }
       default:
-        return this.demand(ExitReason.APIC_WRITE, register);
+        return this.unaccelerated(register);
     }
+  }
+
+  /** IPI virtualization of a command; false: it is not of the kind that can be virtualized, or leads nowhere. */
+  post(command: number, target: number): boolean {
+    return this.sends && isUnicast(command) && postIpi(this.vmx, command & 0xff, target);
+  }
+
+  /** The APIC-write exit for a register. */
+  unaccelerated(register: number): number {
+    return this.demand(ExitReason.APIC_WRITE, register);
   }
 }
 

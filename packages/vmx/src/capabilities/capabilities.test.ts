@@ -45,7 +45,7 @@ describe('capabilities of a core', () => {
   it('grow from core to core', () => {
     expect(msr('Penryn', 0x48c)).toBeUndefined();
     expect(hex(msr('Nehalem', 0x48c)!.lo)).toBe('6114141');
-    expect(msr('SapphireRapids', 0x492)!.lo).toBe(0b01110);
+    expect(msr('SapphireRapids', 0x492)!.lo).toBe(0b11110);
     expect(of('SapphireRapids').eptVpidLo & 0x80).toBe(0x80);
   });
   it('follow from the CPU signature', () => {

@@ -1,8 +1,9 @@
 import { readApicMsr, writeApicMsr } from '../apic/msrs.js';
-import { Proc1 } from '../controls/controls.js';
+import { Proc1, Proc3 } from '../controls/controls.js';
 import { exitForInstruction } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
+import { readSpecCtrl, SPEC_CTRL, writeSpecCtrl } from './spec-ctrl.js';
 
 /** Whether the access exits: the bitmaps cover 0-1FFFH and C0000000H-C0001FFFH, a KiB each for reading and then for writing. */
 function exits(vmx: Vmx, index: number, write: boolean): boolean {
@@ -16,10 +17,12 @@ function exits(vmx: Vmx, index: number, write: boolean): boolean {
 
 export function msrRead(vmx: Vmx, length: number, index: number): boolean {
   if (exits(vmx, index, false)) return exitForInstruction(vmx, ExitReason.RDMSR, length);
+  if (index === SPEC_CTRL && vmx.controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return readSpecCtrl(vmx, length);
   return readApicMsr(vmx, index, length);
 }
 
 export function msrWrite(vmx: Vmx, length: number, index: number): boolean {
   if (exits(vmx, index, true)) return exitForInstruction(vmx, ExitReason.WRMSR, length);
+  if (index === SPEC_CTRL && vmx.controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return writeSpecCtrl(vmx, length);
   return writeApicMsr(vmx, index, length);
 }
