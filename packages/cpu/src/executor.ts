@@ -3,6 +3,7 @@ import type { Arena, PhysicalMemory } from '@nestvm/memory';
 import { type Meanings, meanings } from '@nestvm/semantics';
 import { BlockBuilder } from './blocks/block-builder.js';
 import { CodeCache } from './blocks/code-cache.js';
+import { noteBranch } from './events/branches.js';
 import { afterInstruction, afterIteration, beforeInstruction } from './events/debug.js';
 import { Activity, deliverFault } from './events/deliver.js';
 import { serviceEvents } from './events/service.js';
@@ -10,12 +11,12 @@ import { Handlers } from './interpreter/handlers.js';
 import { ExitReason, Link, Record, Slot } from './interpreter/record.js';
 import { SlowAccess } from './interpreter/slow-access.js';
 import { SECOND_STAGE_VECTOR, TLB_INDEX_MASK } from './linear.js';
-import { canonicalShift, nextPageHigh } from './mode.js';
+import { canonicalShift, DebugCtl, nextPageHigh } from './mode.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
 import { Access, SECOND_STAGE_FAULT } from './ports/translation.js';
 import type { Vcpu } from './vcpu.js';
-import { ACTIVITY, CPL, MODE, RIP, SEG_BASE, word } from './words.js';
+import { ACTIVITY, CPL, DEBUG_CTL, GUEST_MODE, MODE, RIP, SEG_BASE, word } from './words.js';
 
 const BUDGET = word('budget');
 const EXIT_REASON = word('exitReason');
@@ -58,6 +59,12 @@ export class Engine {
       },
     });
     this.builder = new BlockBuilder(arena, this.cache, this.handlers);
+  }
+
+  /** Bytes of the instruction at the start of a block. */
+  lengthAt(record: number): number {
+    const { i32, u8 } = this.arena;
+    return u8[(i32[record >>> 2] === Slot.CROSSING ? record + Record.BYTES : record) + Record.LENGTH]!;
   }
 }
 
@@ -149,10 +156,18 @@ export class Interpreter implements Executor {
     if (!beforeInstruction(cpu)) return this.deliver();
     const record = this.findBlock();
     if (record === 0) return this.deliver();
+    const { w } = cpu;
+    const lo = w[RIP]!;
+    const hi = w[RIP + 1]!;
+    const guestMode = w[GUEST_MODE]!;
+    // Asked now: the record may be gone afterwards.
+    const length = (w[DEBUG_CTL]! & (DebugCtl.LBR | DebugCtl.BTF)) === 0 ? 0 : this.engine.lengthAt(record);
     this.engine.handlers.enterAt(record, cpu.base);
-    const reason = cpu.w[EXIT_REASON]!;
+    const reason = w[EXIT_REASON]!;
     const completed = this.handleExit();
-    if (completed && reason !== ExitReason.STALE) afterInstruction(cpu);
+    if (!completed || reason === ExitReason.STALE) return;
+    if (length !== 0) noteBranch(cpu, lo, hi, length, guestMode);
+    afterInstruction(cpu);
   }
 
   /** Delivers the recorded fault. It counts as an instruction: a handler that faults at once would otherwise never let go of the thread. */

@@ -1,6 +1,21 @@
 import { Cr0, Cr4, Efer, Mode, Rflags, Segment } from '@nestvm/isa';
 import type { Vcpu } from './vcpu.js';
-import { CPL, CR0, CR4, DR, EFER, GUEST_MODE, INTERRUPTIBILITY, MODE, RFLAGS, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, XCR0 } from './words.js';
+import {
+  CPL,
+  CR0,
+  CR4,
+  DEBUG_CTL,
+  DR,
+  EFER,
+  GUEST_MODE,
+  INTERRUPTIBILITY,
+  MODE,
+  RFLAGS,
+  SEG_ATTRIBUTES,
+  SEG_BASE,
+  SEG_LIMIT,
+  XCR0,
+} from './words.js';
 
 const ATTRIBUTE_L = 1 << 13;
 const ATTRIBUTE_DB = 1 << 14;
@@ -8,6 +23,9 @@ const UNUSABLE = 1 << 16;
 
 /** Blocked by STI, by MOV SS/POP SS, by an NMI, by SMM, by a clear GIF (SVM: everything from outside waits), or by a virtual NMI: bits of `interruptibility`. */
 export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8, GIF: 16, VIRTUAL_NMI: 32 } as const;
+
+/** Bits of IA32_DEBUGCTL: record branches, and single-step on branches. */
+export const DebugCtl = { LBR: 1, BTF: 2 } as const;
 
 /** Unusable, code, expand-down, writable: of these a flat data segment has the last alone. */
 const DATA_TYPE = UNUSABLE | 0xe;
@@ -28,6 +46,7 @@ export function hasBreakpoint(dr7: number, kind: number): boolean {
 
 function needsSingle(w: Int32Array, rflags: number): boolean {
   if ((rflags & (Rflags.TF | Rflags.RF)) !== 0 || (w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0) return true;
+  if ((w[DEBUG_CTL]! & DebugCtl.LBR) !== 0) return true;
   const dr7 = w[DR + 14]!;
   return (dr7 & 0xff) !== 0 && hasBreakpoint(dr7, 0);
 }
@@ -71,7 +90,7 @@ function computeMode(cpu: Vcpu): number {
 
 /**
  * Recomputes `mode` and puts the right TLB bank in force. Call it after anything that changes CS, SS (or another data segment outside of 64-bit mode),
- * CPL, CR0, CR4, EFER, DR7, the interrupt shadow, or TF, RF, VM, AC of RFLAGS.
+ * CPL, CR0, CR4, EFER, DR7, IA32_DEBUGCTL, the interrupt shadow, or TF, RF, VM, AC of RFLAGS.
  */
 export function updateMode(cpu: Vcpu): void {
   cpu.w[MODE] = computeMode(cpu);

@@ -107,6 +107,8 @@ export class Vcpu {
   /** 1 when the running instruction itself began an interrupt shadow, or set RF: see `afterInstruction`. */
   freshShadow = 0;
   freshResume = 0;
+  /** 1 when the running instruction was a branch, or something was delivered: what single-stepping on branches looks at. */
+  branched = 0;
 
   /**
    * The event whose delivery is under way in guest mode, as VMX and SVM report it when an exit interrupts it: vector, kind << 8, bit 11 with an error code,

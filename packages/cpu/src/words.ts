@@ -50,6 +50,10 @@ export const CR8 = word('cr8');
 export const XCR0 = word('xcr0');
 export const XSS = word('xss');
 export const DR = word('dr');
+export const DEBUG_CTL = word('debugCtl');
+/** Source and target of the last branch, then those of the last one before an interrupt: two words each. */
+export const LAST_BRANCH = word('lbrFrom');
+export const LAST_INTERRUPT = word('lastIntFrom');
 export const EFER = word('efer');
 export const PKRU = word('pkru');
 export const MXCSR = word('mxcsr');

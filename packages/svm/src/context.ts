@@ -18,6 +18,9 @@ export class SvmContext {
   /** First word of the VMCB in force in `i32`; valid in guest mode. */
   vmcb = 0;
   readonly avic: Avic = new Avic(this);
+  /** Exit code of a write trap whose instruction is under way, -1: none; and RIP (low half) where the instruction ends. */
+  writeTrap = -1;
+  writeTrapRip = 0;
   tscOffsetLo = 0;
   tscOffsetHi = 0;
   readonly counters: TransitionCounters = { entries: 0, failedEntries: 0, exits: new Float64Array(EXIT_INDICES) };

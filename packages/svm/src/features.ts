@@ -12,6 +12,7 @@ export interface SvmFeatures {
   readonly vgif: boolean;
   readonly vnmi: boolean;
   readonly virtualVmload: boolean;
+  readonly lbrv: boolean;
   readonly avic: boolean;
   readonly x2avic: boolean;
   readonly pages1g: boolean;
@@ -38,6 +39,7 @@ export function createSvmFeatures(cpu: Vcpu): SvmFeatures {
     vgif: has('vgif'),
     vnmi: has('vnmi'),
     virtualVmload: has('v-vmsave-vmload'),
+    lbrv: has('lbrv'),
     avic: has('avic'),
     x2avic: has('x2avic'),
     pages1g: has('pdpe1gb'),

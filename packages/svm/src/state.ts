@@ -33,4 +33,7 @@ export const svmState = struct('svm', 1, {
   pauseCount: u32,
   /** `guestMode` of the guest that an SMM handler has interrupted, while that runs. */
   smmGuest: u32,
+  /** IA32_DEBUGCTL, the last branch and the last one before an interrupt. They came last: what is above keeps its place in saved states. */
+  hostDebugCtl: u64,
+  hostLastBranch: array(u64, 4),
 });

@@ -20,6 +20,7 @@ import {
 } from './intercepts/events.js';
 import { interceptException, nestedPageFault } from './intercepts/exceptions.js';
 import { interceptInstruction } from './intercepts/intercept.js';
+import { serviceWriteTrap } from './intercepts/write-traps.js';
 import { installMsrs, resetMsrs } from './msrs.js';
 import { scaleTsc } from './transitions/tsc.js';
 import { serviceWrite } from './transitions/vmexit.js';
@@ -93,7 +94,7 @@ export class Svm implements Virtualization {
   }
 
   service(_cpu: Vcpu, place: Place): boolean {
-    if (place === Place.BEFORE_TRAPS) return serviceWrite(this.context);
+    if (place === Place.BEFORE_TRAPS) return serviceWriteTrap(this.context) || serviceWrite(this.context);
     return place === Place.BEFORE_NMI && serviceVirtualNmi(this.context);
   }
 

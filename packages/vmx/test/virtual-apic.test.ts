@@ -145,9 +145,11 @@ describe('IPI virtualization', () => {
     connectApic(level, false);
     const sent: number[][] = [];
     const { memory } = level;
-    const write32 = (address: number, value: number): void => void (address >= APIC_BASE ? sent.push([address, value]) : memory.write32(address, value));
+    const write32 = (address: number, value: number): void =>
+      void (address >= APIC_BASE ? sent.push([address, value]) : memory.write32(address, value));
     Object.defineProperty(level.cpu, 'memory', { value: Object.create(memory, { write32: { value: write32 } }) });
-    const send = (lo: number): string => `mov eax, 0x1000000\nmov [${ACCESS_PAGE + ICR_HIGH}], eax\nmov eax, ${lo}\nmov [${ACCESS_PAGE + ICR_LOW}], eax`;
+    const send = (lo: number): string =>
+      `mov eax, 0x1000000\nmov [${ACCESS_PAGE + ICR_HIGH}], eax\nmov eax, ${lo}\nmov [${ACCESS_PAGE + ICR_LOW}], eax`;
     expect(run(level, send(0x4045))).toBe(R.VMCALL);
     expect(posted(level, 1)).toEqual([0x20, 1]);
     expect(sent).toEqual([

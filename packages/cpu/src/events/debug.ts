@@ -1,8 +1,8 @@
 import { Dr6, Dr7, Mode, Rflags, Vector } from '@nestvm/isa';
-import { Shadow, updateModeBits } from '../mode.js';
+import { DebugCtl, Shadow, updateModeBits } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
-import { DR, GUEST_MODE, INTERRUPTIBILITY, MODE, PENDING_DEBUG, RFLAGS, RIP, SEG_BASE } from '../words.js';
+import { DEBUG_CTL, DR, GUEST_MODE, INTERRUPTIBILITY, MODE, PENDING_DEBUG, RFLAGS, RIP, SEG_BASE } from '../words.js';
 
 const DR6 = DR + 12;
 const DR7 = DR + 14;
@@ -67,6 +67,7 @@ export function beforeInstruction(cpu: Vcpu): boolean {
   cpu.trapFlag = rflags & Rflags.TF;
   cpu.freshShadow = 0;
   cpu.freshResume = 0;
+  cpu.branched = 0;
   if ((w[DR7]! & Dr7.ENABLE) === 0 || (rflags & Rflags.RF) !== 0) return true;
   // Code breakpoints are not recognized behind MOV SS and POP SS.
   if ((w[INTERRUPTIBILITY]! & Shadow.MOV_SS) !== 0) return true;
@@ -85,7 +86,7 @@ function endStep(cpu: Vcpu): void {
   // A shadow that this very instruction set up is for the next one.
   if (cpu.freshShadow === 0) w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~(Shadow.STI | Shadow.MOV_SS);
   if (cpu.trapFlag !== 0) {
-    w[PENDING_DEBUG] = w[PENDING_DEBUG]! | Dr6.BS;
+    if ((w[DEBUG_CTL]! & DebugCtl.BTF) === 0 || cpu.branched !== 0) w[PENDING_DEBUG] = w[PENDING_DEBUG]! | Dr6.BS;
     cpu.trapFlag = 0;
   }
   cpu.attention = 1;

@@ -1,10 +1,23 @@
 import { Mode, Rflags, Vector } from '@nestvm/isa';
 import { SECOND_STAGE_VECTOR } from '../linear.js';
-import { Shadow } from '../mode.js';
+import { DebugCtl, Shadow } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import { EventKind } from '../ports/virtualization.js';
 import type { Vcpu } from '../vcpu.js';
-import { ACTIVITY, CR2, FAULT_ERROR, FAULT_HAS_ERROR, FAULT_VECTOR, GUEST_MODE, INTERRUPTIBILITY, MODE, RIP, SLOW_ADDRESS } from '../words.js';
+import {
+  ACTIVITY,
+  CR2,
+  DEBUG_CTL,
+  FAULT_ERROR,
+  FAULT_HAS_ERROR,
+  FAULT_VECTOR,
+  GUEST_MODE,
+  INTERRUPTIBILITY,
+  MODE,
+  RIP,
+  SLOW_ADDRESS,
+} from '../words.js';
+import { noteDelivery } from './branches.js';
 import { enterDebugException } from './debug.js';
 import { deliverLong } from './long.js';
 import { deliverProtected } from './protected.js';
@@ -44,6 +57,8 @@ function deliverOnce(cpu: Vcpu, vector: number, kind: EventKind, error: number, 
   // The handler starts without the interrupt shadow of the interrupted program.
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~(Shadow.STI | Shadow.MOV_SS);
   const flags = flagsImage(cpu, vector, kind);
+  const fromLo = w[RIP]!;
+  const fromHi = w[RIP + 1]!;
   cpu.ext = kind === EventKind.SOFTWARE_INTERRUPT || kind === EventKind.SOFTWARE_EXCEPTION ? 0 : 1;
   let done: boolean;
   if ((mode & Mode.IA32E) !== 0) done = deliverLong(cpu, vector, kind, error, hasError, returnLo, returnHi, flags);
@@ -54,6 +69,8 @@ function deliverOnce(cpu: Vcpu, vector: number, kind: EventKind, error: number, 
   if (done) {
     cpu.vectoring = 0;
     cpu.nmiUnblocked = 0;
+    if ((w[DEBUG_CTL]! & (DebugCtl.LBR | DebugCtl.BTF)) !== 0)
+      noteDelivery(cpu, vector === Vector.DB && kind !== EventKind.SOFTWARE_INTERRUPT, fromLo, fromHi);
   }
   return done;
 }

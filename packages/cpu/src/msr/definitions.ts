@@ -1,7 +1,7 @@
 import { Cr0, Efer } from '@nestvm/isa';
-import { updateMode } from '../mode.js';
+import { updateMode, updateModeBits } from '../mode.js';
 import type { Vcpu } from '../vcpu.js';
-import { CR0, EFER } from '../words.js';
+import { CR0, DEBUG_CTL, EFER } from '../words.js';
 import type { MsrDefinition } from './definition.js';
 import { readHostTsc, readTsc, writeTsc, writeTscAdjust } from './time.js';
 
@@ -23,6 +23,14 @@ function writeEfer(cpu: Vcpu, lo: number, hi: number): boolean {
   if (cpu.eferGuard !== null && !cpu.eferGuard(old, next)) return false;
   w[EFER] = next;
   updateMode(cpu);
+  return true;
+}
+
+/** LBR and BTF; AMD's registers also keep the bits of the performance-monitoring pins. */
+function writeDebugCtl(cpu: Vcpu, lo: number, hi: number): boolean {
+  if (hi !== 0 || (lo & ~(cpu.features.intel ? 3 : 0x3f)) !== 0) return false;
+  cpu.w[DEBUG_CTL] = lo;
+  updateModeBits(cpu);
   return true;
 }
 
@@ -243,7 +251,7 @@ export const msrDefinitions: readonly MsrDefinition[] = [
   segmentBase(0xc0000101, 'IA32_GS_BASE', 5),
   { index: 0xc0000102, name: 'IA32_KERNEL_GS_BASE', when: feature('lm'), home: 'kernelGsBase', canonical: true },
   { index: 0xda0, name: 'IA32_XSS', when: feature('xsaves'), home: 'xss', allow: (cpu, lo, hi) => hi === 0 && (lo & ~cpu.features.xss) === 0 },
-  { index: 0x1d9, name: 'IA32_DEBUGCTL', home: 'debugCtl', mask: [3, 0] },
+  { index: 0x1d9, name: 'IA32_DEBUGCTL', home: 'debugCtl', write: writeDebugCtl },
   { index: 0x1db, name: 'LAST_BRANCH_FROM_IP', home: 'lbrFrom', write: () => false },
   { index: 0x1dc, name: 'LAST_BRANCH_TO_IP', home: 'lbrTo', write: () => false },
   { index: 0x1dd, name: 'LAST_INT_FROM_IP', home: 'lastIntFrom', write: () => false },

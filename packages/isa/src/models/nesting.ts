@@ -12,14 +12,13 @@ export const nestingOff: Nesting = { intel: false, amd: false };
 /** … and for both vendors. */
 export const nestingOn: Nesting = { intel: true, amd: true };
 
-/**
- * What nesting adds to the features that a CPU of each vendor may have. Left out because they do not work: lbrv (the CPU records no branches).
- */
+/** What nesting adds to the features that a CPU of each vendor may have. */
 export const virtualizationFeatures: Readonly<Record<'intel' | 'amd', ReadonlySet<CpuFeature>>> = {
   intel: new Set<CpuFeature>(['vmx']),
   amd: new Set<CpuFeature>([
     'svm',
     'npt',
+    'lbrv',
     'nrip-save',
     'tsc-scale',
     'vmcb-clean',

@@ -18,7 +18,7 @@ import { VmCr } from '../msrs.js';
 import { serviceWrite, vmexit } from '../transitions/vmexit.js';
 import { IntControl, Vmcb } from '../vmcb/layout.js';
 import { HOST_RFLAGS, VM_CR } from '../words.js';
-import { isIntercepted } from './intercept.js';
+import { isIntercepted } from './intercept-bit.js';
 
 /** Bits of `pendingEvents`. */
 const Pending = { NMI: 1, SMI: 2, INIT: 4 } as const;

@@ -1,12 +1,14 @@
-import { DR, EventKind, MODE, PENDING_DEBUG, RIP, SEG_BASE, SLOW_ADDRESS } from '@nestvm/cpu/extension';
-import { Mode, Segment, Vector } from '@nestvm/isa';
+import { CR0, DR, EventKind, MODE, PENDING_DEBUG, RIP, SEG_BASE, SLOW_ADDRESS } from '@nestvm/cpu/extension';
+import { Cr0, Mode, Segment, Vector } from '@nestvm/isa';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { vmexit } from '../transitions/vmexit.js';
 import { Vmcb } from '../vmcb/layout.js';
+import { isIntercepted } from './intercept-bit.js';
 
 const DR6 = DR + 12;
 const FETCH = 1 << 4;
+const IGNNE = 0xc001_0115;
 const CS_BASE = SEG_BASE + 2 * Segment.CS;
 
 /** Decode assist: stores up to 15 bytes of the instruction at RIP, as far as they can be read without a fault; none for an instruction fetch. */
@@ -35,8 +37,16 @@ function storeInstructionBytes(svm: SvmContext, fetch: boolean): void {
 /** Bytes of the instruction whose own exception (INT3, INTO, INT1) this is, for nRIP. */
 const softLength = (svm: SvmContext, kind: EventKind): number => (kind === EventKind.EXCEPTION ? 0 : (svm.cpu.instruction?.length ?? 0));
 
+/** An x87 error under CR0.NE = 0 is told by FERR# and freezes the processor until an interrupt comes, unless IGNNE is set (APM Vol. 2, "FERR_FREEZE Intercept"). */
+function isFrozen(svm: SvmContext): boolean {
+  const { cpu } = svm;
+  if ((cpu.w[CR0]! & Cr0.NE) !== 0 || !isIntercepted(svm, ExitCode.FERR_FREEZE)) return false;
+  return cpu.msrs.read(IGNNE) && (cpu.lo & 1) === 0;
+}
+
 /** Asked before the guest gets an exception; see `Virtualization.interceptException`. */
 export function interceptException(svm: SvmContext, vector: number, error: number, hasError: boolean, kind: EventKind): boolean {
+  if (vector === Vector.MF && isFrozen(svm)) return vmexit(svm, ExitCode.FERR_FREEZE);
   // INT1 has an intercept of its own, which was asked.
   if (kind === EventKind.PRIVILEGED_SOFTWARE_EXCEPTION) return false;
   if (((svm.i32[svm.vmcb + Vmcb.EXCEPTION_INTERCEPTS]! >>> vector) & 1) === 0) return false;

@@ -6,16 +6,15 @@ import { ExitCode } from '../exits/codes.js';
 import { vmexit } from '../transitions/vmexit.js';
 import { Vmcb } from '../vmcb/layout.js';
 import { LAST_PAUSE, PAUSE_COUNT } from '../words.js';
+import { isIntercepted } from './intercept-bit.js';
 import { interceptMap, Rule } from './map.js';
 import { ioExitInfo, isMsrIntercepted, isPortIntercepted } from './permission-maps.js';
+import { armWriteTrap } from './write-traps.js';
 
 const CR0 = word('cr0');
+const MSR_EFER = 0xc000_0080;
 /** Bit 63 of EXITINFO1: a MOV, whose general register is in bits 3:0. */
 const MOV_CR = 1 << 31;
-
-/** Whether the intercept bit of an exit code from 60h to BFh is set. */
-export const isIntercepted = (svm: SvmContext, code: number): boolean =>
-  ((svm.i32[svm.vmcb + Vmcb.INTERCEPTS + (code >>> 5) - 3]! >>> (code & 31)) & 1) !== 0;
 
 /** Whether reads (or writes) of a control register are intercepted. */
 const isCrIntercepted = (svm: SvmContext, register: number, write: boolean): boolean =>
@@ -33,7 +32,10 @@ function interceptCr(svm: SvmContext, length: number, register: number, write: b
   const info1Hi = assist ? MOV_CR : 0;
   if (write && register === 0 && isIntercepted(svm, ExitCode.CR0_SEL_WRITE) && isSelective(svm, svm.cpu.w[GPR + 2 * gpr]!))
     return vmexit(svm, ExitCode.CR0_SEL_WRITE, length, info1Lo, info1Hi);
-  if (!isCrIntercepted(svm, register, write)) return false;
+  if (!isCrIntercepted(svm, register, write)) {
+    if (write) armWriteTrap(svm, ExitCode.CR0_WRITE_TRAP + register, length);
+    return false;
+  }
   return vmexit(svm, (write ? ExitCode.CR0_WRITE : ExitCode.CR0_READ) + register, length, info1Lo, info1Hi);
 }
 
@@ -43,7 +45,9 @@ function interceptCr0Change(svm: SvmContext, event: SensitiveEvent, length: numb
     const old = svm.cpu.w[CR0]!;
     if (isSelective(svm, (old & ~0xe) | (source & 0xf))) return vmexit(svm, ExitCode.CR0_SEL_WRITE, length);
   }
-  return isCrIntercepted(svm, 0, true) && vmexit(svm, ExitCode.CR0_WRITE, length);
+  if (isCrIntercepted(svm, 0, true)) return vmexit(svm, ExitCode.CR0_WRITE, length);
+  armWriteTrap(svm, ExitCode.CR0_WRITE_TRAP, length);
+  return false;
 }
 
 /** The PAUSE filter lets a number of PAUSEs pass, counted anew when they are far apart (APM Vol. 2, "Pause Intercept Filtering"). */
@@ -104,6 +108,7 @@ function interceptByRule(
       return interceptIo(svm, length, number, write, extra);
     case Rule.MSR:
       if (isIntercepted(svm, ExitCode.MSR) && isMsrIntercepted(svm, number, write)) return vmexit(svm, ExitCode.MSR, length, write ? 1 : 0);
+      if (write && number === MSR_EFER) armWriteTrap(svm, ExitCode.EFER_WRITE_TRAP, length);
       return accessApicMsr(svm, number, write, length);
     case Rule.PAUSE:
       return isIntercepted(svm, ExitCode.PAUSE) && !passesPauseFilter(svm) && vmexit(svm, ExitCode.PAUSE, length);

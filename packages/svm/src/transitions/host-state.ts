@@ -39,6 +39,7 @@ import {
   HOST_RSP,
   HOST_SELECTOR,
 } from '../words.js';
+import { restoreBranches } from './branches.js';
 
 const PAT = word('pat');
 const DR7 = DR + 14;
@@ -110,6 +111,7 @@ export function restoreHost(svm: SvmContext, guestPat: boolean): boolean {
   if (guestPat) copy64(w, PAT, HOST_PAT);
   cpu.writeRflags(w[HOST_RFLAGS]! & ~RFLAGS_VM);
   w[CPL] = 0;
+  restoreBranches(svm);
   const hadBreakpoints = (w[DR7]! & 0xff) !== 0;
   w[DR7] = DR7_FIXED;
   w[DR7 + 1] = 0;

@@ -4,6 +4,7 @@ import type { SvmContext } from '../context.js';
 import { ExitCode, exitCodeName, exitIndex } from '../exits/codes.js';
 import { NestedControl, VMCB_BYTES, Vmcb } from '../vmcb/layout.js';
 import { VMCB_ADDRESS } from '../words.js';
+import { storeBranches } from './branches.js';
 import { storeGuest } from './guest-state.js';
 import { restoreHost } from './host-state.js';
 
@@ -74,6 +75,7 @@ function leave(svm: SvmContext, code: number): void {
   context.lastExitReason = code;
   counters.exits[exitIndex(code)]!++;
   w[GUEST_MODE] = 0;
+  svm.writeTrap = -1;
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! | Shadow.GIF;
   changeWorld(svm);
 }
@@ -94,6 +96,7 @@ export function vmexit(svm: SvmContext, code: number, length = 0, info1Lo = 0, i
   if (svm.memory.beforeWrite(vmcb * 4, VMCB_BYTES)) {
     storeExit(svm, code, length, info1Lo, info1Hi, info2Lo, info2Hi);
     storeGuest(svm, vmcb);
+    storeBranches(svm, vmcb);
     svm.avic.leave();
   }
   cpu.w[ACTIVITY] = 0;

@@ -8,6 +8,7 @@ import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { NestedControl, TlbControl, Vmcb } from '../vmcb/layout.js';
 import { PAUSE_COUNT, VMCB_ADDRESS } from '../words.js';
+import { loadBranches } from './branches.js';
 import { loadGuest } from './guest-state.js';
 import { hostPaging, hostSpaceModes } from './host-paging.js';
 import { saveHost } from './host-state.js';
@@ -121,6 +122,7 @@ export function enterGuest(svm: SvmContext, view: VmrunView, v: number, lo: numb
   svm.avic.enter(v);
   loadControls(svm, v);
   loadGuest(svm, v);
+  loadBranches(svm, v);
   w[GUEST_MODE] = guestMode(svm, v);
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~Shadow.GIF;
   updateModeBits(cpu);

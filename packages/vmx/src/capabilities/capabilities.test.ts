@@ -58,7 +58,7 @@ describe('capabilities of a core', () => {
     const c = of('SapphireRapids', undefined, ['proc2.ENABLE_EPT']);
     expect(hex(c.controls.proc2.may & 0x4602ff)).toBe('27d');
     expect(c.controls.vmfunc.may).toBe(0);
-    expect(c.controls.proc3.may).toBe(0);
+    expect(c.controls.proc3.may).toBe(0x10);
     expect(c.fieldExists[fieldNamed('EPT_POINTER').ordinal]).toBe(0);
     expect(() => of('Haswell', undefined, ['proc2.ENABLE_ETP'])).toThrow(/no VMX capability/);
   });
