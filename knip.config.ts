@@ -12,8 +12,8 @@ const config: KnipConfig = {
       project: ['{src,test,bench,examples}/**/*.ts'],
     },
     'apps/*': {
-      entry: ['src/main.ts', 'test/**/*.ts'],
-      project: ['{src,test}/**/*.ts'],
+      entry: ['src/main.ts', 'src/{page,worker}.ts', '*.mjs', 'test/**/*.ts'],
+      project: ['{src,test}/**/*.ts', '*.mjs'],
     },
   },
   // oxlint runs its type-aware part, and ./nestvm runs esbuild, by path.

@@ -1,0 +1,55 @@
+/** What the page and the Worker in which the machine runs say to each other. */
+import type { LevelCounts } from '@nestvm/machine';
+
+/** A machine as the page asks for it. */
+export interface MachineOrder {
+  readonly board: 'pc' | 'q35' | 'microvm' | 'isapc';
+  readonly cpu: string;
+  readonly nested: boolean;
+  readonly memoryMiB: number;
+  readonly kernel: { readonly name: string; readonly bytes: Uint8Array };
+  readonly initrd?: { readonly name: string; readonly bytes: Uint8Array };
+  readonly commandLine?: string;
+  /** State to begin with, in place of the kernel's start. */
+  readonly snapshot?: Uint8Array;
+}
+
+/** From the page. */
+export type Request =
+  | { readonly kind: 'start'; readonly order: MachineOrder }
+  | { readonly kind: 'input'; readonly bytes: Uint8Array }
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
+  | { readonly kind: 'reset' }
+  | { readonly kind: 'save' };
+
+/** How the machine is. */
+export type Phase = 'running' | 'paused' | 'ended';
+
+/** What the page shows, ten times a second. */
+export interface Status {
+  readonly phase: Phase;
+  readonly retired: number;
+  readonly guestNs: number;
+  readonly levels: Pick<LevelCounts, 'entries' | 'failedEntries' | 'exits'>;
+  readonly contexts: readonly ContextStatus[];
+  /** Of the time since the last status: samples in which a vCPU was in L1, and in L2 or deeper. */
+  readonly samples: readonly [root: number, guest: number];
+}
+
+/** A VMCS or VMCB that was entered. */
+export interface ContextStatus {
+  readonly kind: 'vmcs' | 'vmcb';
+  readonly address: string;
+  readonly entries: number;
+  /** As the snapshot rule judges it: executing, resident, parked, configured or off. */
+  readonly class: string;
+}
+
+/** From the Worker. */
+export type Reply =
+  | { readonly kind: 'output'; readonly bytes: Uint8Array }
+  | { readonly kind: 'status'; readonly status: Status }
+  | { readonly kind: 'ended'; readonly how: string }
+  | { readonly kind: 'saved'; readonly bytes: Uint8Array }
+  | { readonly kind: 'failed'; readonly what: 'start' | 'save' | 'run'; readonly message: string };

@@ -1,0 +1,127 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createMachine } from '@nestvm/machine';
+import { createMemorySink, saveSnapshot } from '@nestvm/migration';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildPage } from '../build.mjs';
+import { createPageServer } from '../serve.mjs';
+import { demos } from '../src/demos.js';
+
+const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
+const browserPath = NAMES.map((name) => spawnSync('which', [name], { encoding: 'utf8' }).stdout?.trim()).find((path) => path);
+const QUIET = ['--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const TIMEOUT_MS = 120_000;
+
+/** The machine of the demo `count`, stopped in Node at a line of its guest. */
+async function machineAt(line: string) {
+  const order = demos.find(({ id }) => id === 'count')!.order();
+  let text = '';
+  const machine = createMachine({
+    board: order.board,
+    cpu: order.cpu,
+    nested: true,
+    memoryBytes: order.memoryMiB << 20,
+    kernel: order.kernel,
+    debugExit: { iobase: 0xf4, iosize: 4 },
+    clock: { kind: 'virtual', shift: 0, sleep: false },
+    serial: [
+      {
+        write: (byte) => {
+          text += String.fromCharCode(byte);
+          if (text.endsWith(`${line}\r\n`) || text.endsWith(`${line}\n`)) machine.stop();
+        },
+      },
+    ],
+  });
+  await machine.run();
+  return machine;
+}
+
+describe.skipIf(!browserPath)('the playground in headless Chromium', () => {
+  let browser: Browser;
+  let server: Server;
+  let page: Page;
+  let folder: string;
+  const text = (selector: string): Promise<string> => page.locator(selector).innerText();
+  const consoleHas = (wanted: string) => page.waitForFunction((line) => document.querySelector('.xterm-rows')?.textContent?.includes(line), wanted);
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'nestvm-playground-'));
+    server = createPageServer(await buildPage({ conditions: ['@nestvm/source'], outdir: join(folder, 'page') }));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+    browser = await chromium.launch({ executablePath: browserPath!, args: [...sandbox, ...QUIET] });
+    page = await browser.newPage({ viewport: { width: 1400, height: 900 }, acceptDownloads: true });
+    page.setDefaultTimeout(TIMEOUT_MS);
+    await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+  }, TIMEOUT_MS);
+
+  afterAll(async () => {
+    await browser?.close();
+    server?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it.each(['vmx', 'svm'])(
+    'runs L1, L2 and L3 on %s and counts exits',
+    async (id) => {
+      await page.click(`#demo-${id}`);
+      await page.waitForFunction(() => document.querySelector('#message')?.textContent?.includes('ended itself with 0'));
+      expect(await text('.xterm-rows')).toContain('hello from L3');
+      expect(await text('#exits')).toMatch(/CPUID/i);
+      expect(await text('#phase')).toBe('off');
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'refuses to save while L2 is active, with the reason',
+    async () => {
+      await page.click('#demo-count');
+      await consoleHas('[L2] counts 1');
+      await page.click('#save');
+      await page.waitForSelector('#message:not([hidden])');
+      expect(await text('#message')).toMatch(/^Not saved: .*L2/);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'loads a snapshot that Node saved, and goes on where it was',
+    async () => {
+      const machine = await machineAt('[L1] counts 4');
+      const sink = createMemorySink();
+      await saveSnapshot(machine.migratable, sink);
+      const path = join(folder, 'node.nestvm');
+      writeFileSync(path, sink.bytes());
+      await page.click('#demo-count');
+      await page.setInputFiles('#load', path);
+      await page.waitForFunction(() => document.querySelector('#message')?.textContent?.startsWith('Ended'));
+      const shown = await text('.xterm-rows');
+      expect(shown).toContain('[L1] counts 5');
+      expect(shown).not.toContain('counts 4');
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'saves what Node and the page can load',
+    async () => {
+      await page.click('#demo-count');
+      await consoleHas('[L1] counts 2');
+      const downloading = page.waitForEvent('download');
+      await page.click('#save');
+      const path = join(folder, 'page.nestvm');
+      await (await downloading).saveAs(path);
+      expect(readFileSync(path).length).toBeGreaterThan(1000);
+      await page.setInputFiles('#load', path);
+      await page.waitForFunction(() => document.querySelector('#message')?.textContent?.startsWith('Ended: the guest ended itself with 0'));
+    },
+    TIMEOUT_MS,
+  );
+});
