@@ -46,8 +46,8 @@ class Board extends TestBoard {
     const resetControl = new ResetControl(false);
     const pm = new AcpiPm({ chip: chipset === 'q35' ? 'ich9' : 'piix4' });
     const host = new PciHost({ resetControl });
-    if (chipset === 'q35') addQ35(host, pm);
-    else addI440Fx(host, pm);
+    if (chipset === 'q35') addQ35(host, { pm });
+    else addI440Fx(host, { pm });
     const card = new PciFunction({ name: 'card', vendor: 0x1234, device: 0x5678, classCode: 0xff_0000, interruptPin: 1 });
     card.addBar({ index: 0, kind: 'io', size: 64, read: () => 0, write: () => card.setIntx(card.messagesEnabled ? 0 : 1) });
     card.addBar({ index: 2, kind: 'memory64', size: 0x4000, read: () => 0, write: (offset) => void card.notify(offset & 3) });

@@ -1,4 +1,4 @@
-import { type AcpiTables, buildAcpi } from '@nestvm/boot';
+import type { AcpiConfig } from '@nestvm/boot';
 import { ACPI_PM_CHIPS, COM_PORTS, Q35_ECAM_BASE, SleepType, SMI_COMMAND_PORT } from '@nestvm/devices/platform';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { MachineConfig } from './config.js';
@@ -12,13 +12,14 @@ const PCI_MEMORY_END = 0xfec00000;
 /** PCI windows start on a boundary that leaves room for RAM of any size below. */
 const PCI_GRANULE = 0x10000000;
 
-/** The ACPI tables of a machine, or undefined where the board has none or they are switched off. */
-export function machineAcpi(config: MachineConfig, board: Board, ram: RamLayout, parts: ReadonlySet<BoardPart>): AcpiTables | undefined {
+/** What the ACPI tables of a machine say, or undefined where the board has none or they are switched off. */
+export function machineAcpi(config: MachineConfig, board: Board, ram: RamLayout, parts: ReadonlySet<BoardPart>): AcpiConfig | undefined {
   if (!parts.has('acpi') || !config.cpu.has('apic')) return undefined;
   const chip = board.pm === 'none' ? undefined : ACPI_PM_CHIPS[board.pm];
   const q35 = board.chipset === 'q35';
-  const holeBase = q35 ? 0xc0000000 : Math.max(0xc0000000, Math.ceil(ram.below4G / PCI_GRANULE) * PCI_GRANULE);
-  return buildAcpi({
+  // Firmware puts BARs anywhere above RAM; on a q35, ECAM ends at 3 GiB.
+  const holeBase = q35 ? 0xc0000000 : Math.ceil(ram.below4G / PCI_GRANULE) * PCI_GRANULE;
+  return {
     chipset: board.chipset,
     apicIds: Array.from({ length: cpuCount(config) }, (_, id) => id),
     ...(parts.has('ioapic') ? { ioApic: { address: IO_APIC, id: 0 } } : {}),
@@ -47,5 +48,5 @@ export function machineAcpi(config: MachineConfig, board: Board, ram: RamLayout,
     },
     virtioMmio: virtioMmioPlaces(config.virtio ?? [], board.chipset !== 'none'),
     pciHole: { base: holeBase, end: PCI_MEMORY_END },
-  });
+  };
 }

@@ -1,8 +1,9 @@
-import { BootError, type BootPlan, type BootWrite, buildE820, type E820Entry, loadFlat, loadKernel } from '@nestvm/boot';
+import { BootError, type BootPlan, type BootWrite, buildAcpi, buildE820, type E820Entry, loadFlat, loadKernel } from '@nestvm/boot';
 import { machineAcpi } from './acpi.js';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { MachineConfig } from './config.js';
 import { MachineError } from './errors.js';
+import { firmwareFiles, smbiosWrites } from './firmware-files.js';
 
 /** What starts the machine: a plan, or undefined when firmware is entered at the reset vector. */
 export interface Startup {
@@ -11,6 +12,8 @@ export interface Startup {
   readonly tables: readonly BootWrite[];
   /** The plan whose entry the first CPU takes. */
   readonly entry: BootPlan | undefined;
+  /** Firmware runs: chips start as after power-on, and it finds these files in the firmware configuration device. */
+  readonly firmware: ReadonlyMap<string, Uint8Array> | undefined;
 }
 
 const ECAM = { base: 0xb0000000, size: 0x10000000 };
@@ -24,7 +27,8 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
   const e820 = e820Of(board, ram);
   const plans: BootPlan[] = [];
   let entry: BootPlan | undefined;
-  const tables = machineAcpi(config, board, ram, parts);
+  const acpi = machineAcpi(config, board, ram, parts);
+  const tables = acpi && buildAcpi(acpi);
   if (config.kernel) {
     entry = loadKernel({
       kernel: config.kernel,
@@ -47,5 +51,7 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
   }
   if (entry === undefined && config.firmware === undefined && config.incoming !== true)
     throw new MachineError('nothing-to-run', 'machine: neither a kernel, an image with an entry nor firmware; give one of them');
-  return { plans, tables: tables?.writes ?? [], entry };
+  if (entry === undefined && config.firmware !== undefined)
+    return { plans, tables: [], entry, firmware: firmwareFiles({ config, board, ram, ...(acpi ? { acpi } : {}) }) };
+  return { plans, tables: [...(tables?.writes ?? []), ...smbiosWrites(config, board, ram)], entry, firmware: undefined };
 }

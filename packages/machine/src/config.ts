@@ -39,6 +39,22 @@ export interface ImageConfig {
   readonly entry?: 'real' | 'protected' | 'long';
 }
 
+/** What firmware is told about booting. */
+export interface BootConfig {
+  /** Devices in the order in which they are tried, by their paths in the firmware's device tree (`/pci@i0cf8/scsi@3/disk@0,0`). */
+  readonly order?: readonly string[];
+  /** Offers the boot menu. */
+  readonly menu?: boolean;
+  /** How long it waits for the menu's key. */
+  readonly menuWaitMs?: number;
+  /** After how long it starts again when nothing could be started. */
+  readonly failWaitMs?: number;
+  /** The serial port is the firmware's console, too (default true). */
+  readonly serialConsole?: boolean;
+  /** Further files for the firmware configuration device. */
+  readonly files?: readonly BootFile[];
+}
+
 /** Everything that a machine is made from. Sizes in bytes. */
 export interface MachineConfig {
   readonly board: BoardName;
@@ -53,8 +69,9 @@ export interface MachineConfig {
   /** The initrd, or multiboot modules. */
   readonly modules?: readonly BootModule[];
   readonly commandLine?: string;
-  /** A firmware image, mapped so that it ends at 4 GiB (and 1 MiB); without a kernel it is entered at the reset vector. */
+  /** A firmware image, mapped so that it ends at 4 GiB and, until it is shadowed, at 1 MiB; without a kernel it is entered at the reset vector. */
   readonly firmware?: BootFile;
+  readonly boot?: BootConfig;
   readonly images?: readonly ImageConfig[];
   /** Up to four serial ports; null leaves one out. */
   readonly serial?: readonly (ByteSink | null)[];

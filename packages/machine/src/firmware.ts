@@ -5,8 +5,11 @@ import { MachineError } from './errors.js';
 const LARGEST = 8 * 2 ** 20;
 const LEGACY_WINDOW = 128 * 1024;
 
-/** Maps a firmware image read-only so that it ends at 4 GiB, and its last 128 KiB so that they end at 1 MiB; throws `MachineError` (`bad-option`). */
-export function mapFirmware(arena: Arena, memory: PhysicalMemory, { name, bytes }: BootFile): void {
+/**
+ * Maps a firmware image read-only so that it ends at 4 GiB; throws `MachineError` (`bad-option`). The result is the part, at most 128 KiB, that also
+ * ends at 1 MiB.
+ */
+export function mapFirmware(arena: Arena, memory: PhysicalMemory, { name, bytes }: BootFile): { readonly offset: number; readonly size: number } {
   if (bytes.length === 0 || bytes.length > LARGEST || bytes.length % 4096 !== 0) {
     throw new MachineError('bad-option', `${name}: firmware of ${bytes.length} bytes; it must be a whole number of 4 KiB pages, at most 8 MiB`);
   }
@@ -14,5 +17,5 @@ export function mapFirmware(arena: Arena, memory: PhysicalMemory, { name, bytes 
   arena.u8.set(bytes, offset);
   memory.mapRom(2 ** 32 - bytes.length, bytes.length, offset);
   const legacy = Math.min(bytes.length, LEGACY_WINDOW);
-  memory.mapRom(0x100000 - legacy, legacy, offset + bytes.length - legacy);
+  return { offset: offset + bytes.length - legacy, size: legacy };
 }

@@ -12,11 +12,12 @@ import { mapFirmware } from './firmware.js';
 import { createMemoryHost } from './host.js';
 import { MachineInspector } from './inspector.js';
 import { type LevelCounts, levelCounts } from './levels.js';
+import { LowMemory, SMRAM } from './low-memory.js';
 import { attachExtension, resolveNesting } from './nested.js';
 import { watchNestedGuests } from './nested-watch.js';
 import { cpuCount, Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
-import { createMachineSnapshot, type MachineSnapshot } from './snapshot.js';
+import { createMachineSnapshot, type MachineSnapshot, type RamBlock } from './snapshot.js';
 import { tlbOptions } from './tlb-debug.js';
 import { installTrace, type MachineTrace } from './trace.js';
 
@@ -24,7 +25,6 @@ const MEBIBYTE = 2 ** 20;
 /** Room in the arena beside guest RAM: decoded code and its tables; and for each vCPU its state and TLB banks. */
 const ENGINE_BYTES = 48 * MEBIBYTE;
 const VCPU_BYTES = 2 * MEBIBYTE;
-const VGA_HOLE = { base: 0xa0000, end: 0xc0000 };
 const FOUR_GIB = 2 ** 32;
 
 /** A whole machine: memory, CPUs, devices, and the loop that runs them. */
@@ -45,6 +45,8 @@ export class Machine {
   private readonly loop: RunLoop;
   private readonly random: DeterministicRandom;
   private readonly mmus: Mmu[] = [];
+  private readonly lowMemory: LowMemory;
+  private ramOffset = 0;
   private onReset: (() => void) | undefined;
   /** Told after a reset that the guest or somebody else has asked for, when the machine starts again. */
   onRestart: (() => void) | null = null;
@@ -59,7 +61,7 @@ export class Machine {
     const count = cpuCount(config);
     this.arena = allocateArena(arenaBytes(config.memoryBytes, count));
     this.memory = new PhysicalMemory({ arena: this.arena, mmio: this.mmio });
-    this.mapRam();
+    this.lowMemory = this.mapRam();
     const host: HostServices = config.host ?? createMemoryHost();
     const clock: ClockConfig = config.clock ?? { kind: 'virtual', shift: 0, sleep: false };
     this.platform = new Platform({
@@ -72,6 +74,8 @@ export class Machine {
       mmio: this.mmio,
       clock: this.clock,
       host,
+      lowMemory: this.lowMemory,
+      startup: this.startup,
       lines: {
         reset: () => this.loop.requestReset('guest'),
         powerOff: () => this.loop.finish({ kind: 'poweroff' }),
@@ -93,6 +97,7 @@ export class Machine {
       clockConfig: clock,
       selectCpu: (index) => {
         this.platform.current = index;
+        this.lowMemory.systemManagement(this.cpus[index]!.get32('smm') !== 0);
       },
       reset: () => {
         this.reset();
@@ -167,12 +172,14 @@ export class Machine {
   get migratable(): MachineSnapshot {
     const { config, parts, memory, clock, cpus, mmus, platform, random, engine } = this;
     const onTime = (): void => this.loop.timeRestored();
-    return createMachineSnapshot({ config, parts, memory, clock, cpus, mmus, platform, random, onTime, dropCode: () => engine.cache.flush() });
+    const ram = this.ramBlocks();
+    return createMachineSnapshot({ config, parts, memory, ram, clock, cpus, mmus, platform, random, onTime, dropCode: () => engine.cache.flush() });
   }
 
   /** Power-on or reset: devices, CPUs, and what was to be loaded. */
   reset(): void {
     this.platform.reset();
+    this.lowMemory.systemManagement(false);
     for (const cpu of this.cpus) reset(cpu);
     applyWrites(this.startup.tables, this.memory);
     for (const plan of this.startup.plans) applyWrites(plan.writes, this.memory);
@@ -180,13 +187,28 @@ export class Machine {
     this.onReset?.();
   }
 
-  private mapRam(): void {
-    const { memory, ram, config } = this;
-    const base = this.arena.allocate('guest RAM', config.memoryBytes, 4096);
-    memory.mapRam(0, Math.min(VGA_HOLE.base, ram.below4G), base);
-    if (ram.below4G > VGA_HOLE.end) memory.mapRam(VGA_HOLE.end, ram.below4G - VGA_HOLE.end, base + VGA_HOLE.end);
-    if (ram.above4G > 0) memory.mapRam(FOUR_GIB, ram.above4G, base + ram.below4G);
-    if (config.firmware) mapFirmware(this.arena, memory, config.firmware);
+  /** Everything but what lies between 640 KiB and 1 MiB on boards whose host bridge decides on that. */
+  private mapRam(): LowMemory {
+    const { memory, ram, config, arena } = this;
+    const base = arena.allocate('guest RAM', config.memoryBytes, 4096);
+    for (const block of this.ramBlocks(base)) if (block.base !== SMRAM.base) memory.mapRam(block.base, block.size, block.arenaOffset);
+    const rom = config.firmware && mapFirmware(arena, memory, config.firmware);
+    if (rom && this.board.chipset === 'none') memory.mapRom(0x100000 - rom.size, rom.size, rom.offset);
+    return new LowMemory({ memory, ram: base, ...(rom ? { rom } : {}) });
+  }
+
+  /** The RAM of the machine, whatever of it is mapped just now. */
+  private ramBlocks(base = this.ramOffset): RamBlock[] {
+    const { below4G, above4G } = this.ram;
+    this.ramOffset = base;
+    const end = SMRAM.base + SMRAM.size;
+    const block = (from: number, size: number, arenaOffset: number): RamBlock => ({ base: from, size, arenaOffset });
+    return [
+      block(0, Math.min(SMRAM.base, below4G), base),
+      ...(this.board.chipset === 'none' ? [] : [block(SMRAM.base, SMRAM.size, base + SMRAM.base)]),
+      ...(below4G > end ? [block(end, below4G - end, base + end)] : []),
+      ...(above4G > 0 ? [block(FOUR_GIB, above4G, base + below4G)] : []),
+    ];
   }
 
   private createCpus(count: number): Vcpu[] {
@@ -217,6 +239,7 @@ export class Machine {
       if (source) cpu.connectInterrupts(source);
       cpu.onPlatformEvent = (event) => {
         if (event === 'shutdown') this.loop.requestReset('triple-fault');
+        else if (event !== 'ferr') this.lowMemory.systemManagement(event === 'smm-enter');
       };
       return cpu;
     });

@@ -11,12 +11,14 @@ import {
   DebugConsole,
   DebugExit,
   FwCfg,
+  FwCfgKey,
   Hpet,
   I8042,
   InterruptRouting,
   IoApic,
   initializeLikeFirmware,
   LocalApic,
+  type MemoryController,
   PciHost,
   Pic,
   PicInterruptSource,
@@ -30,6 +32,7 @@ import {
 } from '@nestvm/devices/platform';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Board, BoardPart, RamLayout } from './boards.js';
+import type { Startup } from './boot-plan.js';
 import type { HostServices, MachineConfig } from './config.js';
 import { addVirtio } from './virtio.js';
 
@@ -56,6 +59,8 @@ export interface PlatformOptions {
   readonly clock: VirtualClock;
   readonly host: HostServices;
   readonly lines: BoardLines;
+  readonly lowMemory: MemoryController;
+  readonly startup: Startup;
 }
 
 /** Where PCI BARs go on each chipset. */
@@ -66,6 +71,7 @@ const PCI_WINDOWS = {
 
 /** Delivery mode NMI of interrupt messages (SDM Vol. 3, "Local Vector Table"). */
 const NMI_DELIVERY = 4;
+const SMI_DELIVERY = 2;
 
 /** The devices of a machine, wired by the board's table. */
 export class Platform {
@@ -133,7 +139,7 @@ export class Platform {
     this.addSerial(add);
     if (board.pm !== 'none') this.pm = add(new AcpiPm({ chip: board.pm }));
     this.pci = this.addPci(add);
-    add(new FwCfg({ ramBytes: config.memoryBytes, cpus: cpuCount(config) }));
+    add(this.createFwCfg());
     if (config.debugConsole) {
       const { port: base, sink, readback = 0xe9 } = config.debugConsole;
       add(new DebugConsole({ base, readback, write: (byte) => sink.write(byte) }));
@@ -164,6 +170,16 @@ export class Platform {
     this.pic?.setOutput((level) => this.apicBus!.setPicOutput(level));
   }
 
+  private createFwCfg(): FwCfg {
+    const { config, startup } = this.options;
+    const { menu, serialConsole } = config.boot ?? {};
+    const fwCfg = new FwCfg({ ramBytes: config.memoryBytes, cpus: cpuCount(config) });
+    fwCfg.setNumber(FwCfgKey.NO_GRAPHIC, serialConsole === false ? 0 : 1, 2);
+    fwCfg.setNumber(FwCfgKey.BOOT_MENU, menu ? 1 : 0, 2);
+    for (const [name, bytes] of startup.firmware ?? []) fwCfg.setFile(name, bytes);
+    return fwCfg;
+  }
+
   private createRtc(): Rtc {
     const { config, ram } = this.options;
     return new Rtc({
@@ -191,8 +207,10 @@ export class Platform {
     }
     add(resetControl);
     const host = add(new PciHost({ resetControl }));
-    if (chipset === 'i440fx') addI440Fx(host, this.pm);
-    else addQ35(host, this.pm);
+    const { lowMemory: memory, startup } = this.options;
+    const options = { memory, bare: startup.firmware !== undefined, ...(this.pm ? { pm: this.pm } : {}) };
+    if (chipset === 'i440fx') addI440Fx(host, options);
+    else addQ35(host, options);
     return host;
   }
 
@@ -200,7 +218,8 @@ export class Platform {
   reset(): void {
     for (const device of this.devices) device.reset();
     for (const apic of this.localApics) apic.reset();
-    const { ports, board, parts } = this.options;
+    const { ports, board, parts, startup } = this.options;
+    if (startup.firmware) return;
     if (this.pic) initializeLikeFirmware(ports, { pci: board.chipset === 'i440fx', pit: parts.has('pit') });
     if (this.pci && board.chipset !== 'none') assignPciResources(this.pci, PCI_WINDOWS[board.chipset]);
   }
@@ -216,8 +235,9 @@ export class Platform {
     if (level === 1) this.picSource?.nmi();
   }
 
+  /** To the CPU whose access raised it: firmware moves the SMRAM of others by interrupts of its own. */
   private smi(): void {
-    this.apicBus?.smi();
+    this.localApics[this.current]?.accept(SMI_DELIVERY, 0, false);
     this.picSource?.smi();
   }
 }

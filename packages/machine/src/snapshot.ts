@@ -13,11 +13,19 @@ const STATELESS: ReadonlySet<string> = new Set(['apic-bus', 'debug-console', 'is
 /** Interrupt controllers come after what drives their inputs: loading a device sets its lines anew, which must leave no trace in them. */
 const CONTROLLERS = ['io-apic', 'pic'];
 
+/** A piece of the machine's RAM, mapped or not. */
+export interface RamBlock {
+  readonly base: number;
+  readonly size: number;
+  readonly arenaOffset: number;
+}
+
 /** What the units of a machine are made of. */
 export interface SnapshotParts {
   readonly config: MachineConfig;
   readonly parts: ReadonlySet<string>;
   readonly memory: PhysicalMemory;
+  readonly ram: readonly RamBlock[];
   readonly clock: VirtualClock;
   readonly cpus: readonly Vcpu[];
   readonly mmus: readonly Mmu[];
@@ -117,7 +125,7 @@ function describeMachine(config: MachineConfig, parts: ReadonlySet<string>): { r
     '-m': config.memoryBytes,
     parts: [...parts].toSorted().join(' '),
     '-serial': (config.serial ?? []).map((port) => port !== null),
-    firmware: config.firmware ? byteHash(config.firmware.bytes) : null,
+    firmware: config.firmware && config.kernel === undefined ? byteHash(config.firmware.bytes) : null,
     virtio: (config.virtio ?? [])
       .map(({ device, bus, mode, slot }) => [device.name, device.type, bus ?? '', mode ?? '', slot ?? ''].join(' '))
       .join(', '),
@@ -133,20 +141,17 @@ function configurationMismatches(own: { readonly [option: string]: SavedValue },
   if (typeof saved !== 'object' || saved === null) return ['the snapshot does not say of which machine it is'];
   const theirs = saved as { readonly [option: string]: unknown };
   const names = new Set([...Object.keys(own), ...Object.keys(theirs)]);
+  // A machine that was started without firmware does not miss what another has.
+  if (theirs.firmware === null) names.delete('firmware');
   return [...names]
     .filter((name) => show(own[name]) !== show(theirs[name]))
     .map((name) => `${name}: the snapshot has ${show(theirs[name])}, this machine ${show(own[name])}`);
 }
 
-const plainRam = (memory: PhysicalMemory) => memory.ranges().filter(({ kind, size }) => kind === 'ram' && size % PAGE_BYTES === 0);
-
-/** The plain RAM of a machine as views. */
-function ramBlocks(memory: PhysicalMemory): { readonly name: string; readonly bytes: Uint8Array }[] {
+/** The RAM of a machine as views. */
+function ramBlocks({ memory, ram }: SnapshotParts): { readonly name: string; readonly bytes: Uint8Array }[] {
   const { u8 } = memory.arena;
-  return plainRam(memory).map(({ base, size, arenaOffset }) => ({
-    name: `ram@${base.toString(16)}`,
-    bytes: u8.subarray(arenaOffset, arenaOffset + size),
-  }));
+  return ram.map(({ base, size, arenaOffset }) => ({ name: `ram@${base.toString(16)}`, bytes: u8.subarray(arenaOffset, arenaOffset + size) }));
 }
 
 /** A machine as it is saved and loaded: what `@nestvm/migration` asks for. */
@@ -180,28 +185,28 @@ function sliceBitmap(bitmap: Uint32Array, first: number, pages: number): Uint32A
   return result;
 }
 
-function dirtyTracking(memory: PhysicalMemory): MachineSnapshot['dirty'] {
+function dirtyTracking({ memory, ram }: SnapshotParts): MachineSnapshot['dirty'] {
   const log = memory.dirtyLog;
   return {
     start: () => log.start(),
     stop: () => log.stop(),
     take: () => {
       const taken = log.take();
-      return plainRam(memory).map(({ arenaOffset, size }) => sliceBitmap(taken, arenaOffset / PAGE_BYTES, size / PAGE_BYTES));
+      return ram.map(({ arenaOffset, size }) => sliceBitmap(taken, arenaOffset / PAGE_BYTES, size / PAGE_BYTES));
     },
   };
 }
 
 /** Makes a machine's parts savable. */
 export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
-  const { config, memory, cpus, mmus, dropCode } = parts;
+  const { config, cpus, mmus, dropCode } = parts;
   const description = describeMachine(config, parts.parts);
   return {
     configuration: () => description,
     mismatches: (configuration) => configurationMismatches(description, configuration),
     units: () => machineUnits(parts),
-    ram: () => ramBlocks(memory),
-    dirty: dirtyTracking(memory),
+    ram: () => ramBlocks(parts),
+    dirty: dirtyTracking(parts),
     nested: { inspect: () => inspectNested(cpus) },
     forgetCaches: () => {
       dropCode();

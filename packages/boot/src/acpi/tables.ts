@@ -16,7 +16,27 @@ export interface AcpiTables {
   /** Guest-physical address of the RSDP. */
   readonly rsdp: number;
   readonly rsdpBytes: Uint8Array;
+  /** Where addresses of other tables are, for firmware that moves the tables. */
+  readonly pointers: readonly AcpiPointer[];
 }
+
+/** A field that holds the address of a table. */
+export interface AcpiPointer {
+  /** Guest-physical address of the field. */
+  readonly at: number;
+  readonly bytes: 4 | 8;
+}
+
+/** Fields of the FADT that point to the FACS and to the DSDT, short and long. */
+const FACS_POINTERS: readonly AcpiPointer[] = [
+  { at: 36, bytes: 4 },
+  { at: 132, bytes: 8 },
+];
+const DSDT_POINTERS: readonly AcpiPointer[] = [
+  { at: 40, bytes: 4 },
+  { at: 140, bytes: 8 },
+];
+const RSDP_BYTES = 36;
 
 /** Makes the bytes sum to 0 modulo 256 by setting the byte at `at`. */
 function setChecksum(bytes: Uint8Array, at: number): void {
@@ -156,33 +176,62 @@ function rsdp(rsdt: number, xsdt: number): Uint8Array {
   return table.bytes;
 }
 
-/** Builds RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET and MCFG for a board; throws `BootError` (`tables-too-large`). */
-export function buildAcpi(config: AcpiConfig): AcpiTables {
-  const writes: BootWrite[] = [];
-  let next: number = AREA.base;
-  const place = (name: string, bytes: Uint8Array, alignment = 16): number => {
-    const address = Math.ceil(next / alignment) * alignment;
-    next = address + bytes.length;
-    if (next > AREA.end)
-      throw new BootError('tables-too-large', `ACPI: ${name} ends at 0x${next.toString(16)}, beyond the firmware area; use fewer CPUs`);
-    writes.push({ name: `ACPI ${name}`, address, bytes });
+/** Hands out addresses in an area for tables. */
+class TableArea {
+  readonly writes: BootWrite[] = [];
+  #next: number;
+
+  constructor(
+    base: number,
+    readonly end: number,
+  ) {
+    this.#next = base;
+  }
+
+  place(name: string, bytes: Uint8Array, alignment = 16): number {
+    const address = Math.ceil(this.#next / alignment) * alignment;
+    this.#next = address + bytes.length;
+    if (this.#next > this.end)
+      throw new BootError('tables-too-large', `ACPI: ${name} ends at 0x${this.#next.toString(16)}, beyond the firmware area; use fewer CPUs`);
+    this.writes.push({ name: `ACPI ${name}`, address, bytes });
     return address;
-  };
-  const rsdpAddress = place('RSDP', new Uint8Array(36));
-  const facsAddress = place('FACS', facs(), 64);
-  const dsdt = place('DSDT', acpiTable('DSDT', 2, dsdtBody(config)));
-  const tables = [place('FADT', fadt(config, facsAddress, dsdt)), place('MADT', madt(config))];
-  if (config.hpet) tables.push(place('HPET', hpet(config.hpet.address)));
-  if (config.ecam) tables.push(place('MCFG', mcfg(config.ecam)));
+  }
+}
+
+/** RSDT and XSDT for tables at these addresses: where they are, and their pointers. */
+function placeRoots(area: TableArea, tables: readonly number[]): { rsdt: number; xsdt: number; pointers: AcpiPointer[] } {
   const short = new ByteWriter(tables.length * 4);
   const long = new ByteWriter(tables.length * 8);
   tables.forEach((address, i) => {
     short.u32(i * 4, address);
     long.u64(i * 8, address);
   });
-  const rsdtAddress = place('RSDT', acpiTable('RSDT', 1, short.bytes));
-  const xsdtAddress = place('XSDT', acpiTable('XSDT', 1, long.bytes));
-  const rsdpBytes = rsdp(rsdtAddress, xsdtAddress);
-  writes[0] = { name: 'ACPI RSDP', address: rsdpAddress, bytes: rsdpBytes };
-  return { writes, rsdp: rsdpAddress, rsdpBytes };
+  const rsdt = area.place('RSDT', acpiTable('RSDT', 1, short.bytes));
+  const xsdt = area.place('XSDT', acpiTable('XSDT', 1, long.bytes));
+  const pointers = tables.flatMap((_, i): AcpiPointer[] => [
+    { at: rsdt + HEADER_BYTES + 4 * i, bytes: 4 },
+    { at: xsdt + HEADER_BYTES + 8 * i, bytes: 8 },
+  ]);
+  return { rsdt, xsdt, pointers };
+}
+
+/** Builds RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT, HPET and MCFG for a board; throws `BootError` (`tables-too-large`). */
+export function buildAcpi(config: AcpiConfig, { base, end }: { readonly base: number; readonly end: number } = AREA): AcpiTables {
+  const area = new TableArea(base, end);
+  const rsdpAddress = area.place('RSDP', new Uint8Array(RSDP_BYTES));
+  const facsAddress = area.place('FACS', facs(), 64);
+  const dsdt = area.place('DSDT', acpiTable('DSDT', 2, dsdtBody(config)));
+  const fadtAddress = area.place('FADT', fadt(config, facsAddress, dsdt));
+  const tables = [fadtAddress, area.place('MADT', madt(config))];
+  if (config.hpet) tables.push(area.place('HPET', hpet(config.hpet.address)));
+  if (config.ecam) tables.push(area.place('MCFG', mcfg(config.ecam)));
+  const { rsdt, xsdt, pointers } = placeRoots(area, tables);
+  const rsdpBytes = rsdp(rsdt, xsdt);
+  area.writes[0] = { name: 'ACPI RSDP', address: rsdpAddress, bytes: rsdpBytes };
+  const own: AcpiPointer[] = [
+    { at: rsdpAddress + 16, bytes: 4 },
+    { at: rsdpAddress + 24, bytes: 8 },
+    ...[...(config.pm ? FACS_POINTERS : []), ...DSDT_POINTERS].map(({ at, bytes }) => ({ at: fadtAddress + at, bytes })),
+  ];
+  return { writes: area.writes, rsdp: rsdpAddress, rsdpBytes, pointers: [...own, ...pointers] };
 }

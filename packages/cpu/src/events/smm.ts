@@ -97,8 +97,9 @@ function saveState(cpu: Vcpu): void {
 export function enterSmm(cpu: Vcpu): void {
   const { w } = cpu;
   cpu.virtualization?.enterSmm?.(cpu);
-  saveState(cpu);
+  // The map is written to SMRAM, which the board shows from here on.
   cpu.onPlatformEvent('smm-enter');
+  saveState(cpu);
   w[SMM] = 1;
   w[ACTIVITY] = 0;
   w[INTERRUPTIBILITY] = (w[INTERRUPTIBILITY]! | Shadow.NMI) & ~(Shadow.STI | Shadow.MOV_SS);

@@ -60,6 +60,7 @@ export { PciHost } from './pci/host.js';
 export type { PciHostOptions, PciInterruptRouter } from './pci/host.js';
 export { addI440Fx } from './pci/i440fx.js';
 export { addQ35 } from './pci/q35.js';
+export type { ChipsetOptions, MemoryController } from './pci/low-memory.js';
 export { Q35_ECAM_BASE } from './pci/registers.js';
 export type { SavedPciFunction, SavedPciHost } from './pci/state.js';
 export { initializeLikeFirmware } from './firmware.js';

@@ -17,7 +17,7 @@ export interface AcpiPmOptions {
 
 /**
  * ACPI fixed hardware as in PIIX4 and ICH9 ("82371AB PIIX4", "ICH9", "ACPI Specification"): PM1a event and control blocks, PM timer, GPE0, SMI command port.
- * Sleeping pulses the line `poweroff` (S5, S4) or `suspend` (S3). A write to the SMI command port also pulses `smi` where SMI_EN allows it.
+ * Sleeping pulses the line `poweroff` (S5, S4) or `suspend` (S3). A write to the SMI command port also pulses `smi` where SMI_EN (ICH9) or DEVACTB (PIIX4) allows it.
  */
 export class AcpiPm implements Device, SavableDevice<SavedAcpiPm> {
   readonly name = 'acpi-pm';
@@ -31,6 +31,8 @@ export class AcpiPm implements Device, SavableDevice<SavedAcpiPm> {
   #enable = 0;
   #control = 0;
   #smiEnable = 0;
+  /** PIIX4: whether its configuration lets the SMI command port raise SMIs. */
+  #apmSmi = false;
   /** PM timer tick at which TMR_STS is set next (or was, when it lies in the past). */
   #overflowTick = 0;
   #clock!: Clock;
@@ -94,6 +96,11 @@ export class AcpiPm implements Device, SavableDevice<SavedAcpiPm> {
     }
     this.#base = base;
     return true;
+  }
+
+  /** Whether writes to the SMI command port raise SMIs, for a chip that says so in its configuration space (PIIX4's DEVACTB). */
+  setApmSmi(enabled: boolean): void {
+    this.#apmSmi = enabled;
   }
 
   /** Someone pressed the power button. */
@@ -234,7 +241,7 @@ export class AcpiPm implements Device, SavableDevice<SavedAcpiPm> {
     if (value === this.#chip.acpiEnable) this.#control |= Pm1Control.SCI_ENABLE;
     else if (value === this.#chip.acpiDisable) this.#control &= ~Pm1Control.SCI_ENABLE;
     const wanted = SmiEnable.GLOBAL | SmiEnable.APMC;
-    if ((this.#smiEnable & wanted) === wanted) pulse(this.#lines.smi);
+    if (this.#apmSmi || (this.#smiEnable & wanted) === wanted) pulse(this.#lines.smi);
     this.#drive();
   }
 

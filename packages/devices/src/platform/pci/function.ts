@@ -3,7 +3,7 @@ import { DeviceError } from '../../errors.js';
 import type { SavableDevice } from '../../saved-state.js';
 import { type BarOptions, PciBar } from './bar.js';
 import { MsixTable } from './msix.js';
-import { MsiControl, PciCapability, PciCommand, PciConfig, PciStatus } from './registers.js';
+import { MsiControl, MULTIFUNCTION, PciCapability, PciCommand, PciConfig, PciStatus } from './registers.js';
 import { pciFunctionSchema, type SavedPciFunction } from './state.js';
 
 /** Who a PCI function says it is. */
@@ -158,6 +158,11 @@ export class PciFunction implements SavableDevice<SavedPciFunction> {
   }
 
   // Plugging in.
+
+  /** The slot has further functions, which guests look for only then. */
+  setMultifunction(): void {
+    for (const bytes of [this.config, this.#initial]) if (bytes) bytes[PciConfig.HEADER_TYPE] |= MULTIFUNCTION;
+  }
 
   /** Called by the host. What has been set up until now is what `reset` goes back to. */
   plug(slot: PciSlot): void {

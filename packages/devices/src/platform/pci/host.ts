@@ -3,7 +3,7 @@ import { DeviceError } from '../../errors.js';
 import type { SavableDevice } from '../../saved-state.js';
 import type { ResetControl } from '../ports/reset-control.js';
 import type { PciFunction } from './function.js';
-import { ECAM_BYTES, MULTIFUNCTION, PCI_ADDRESS_ENABLE, PciConfig, PciPort } from './registers.js';
+import { ECAM_BYTES, PCI_ADDRESS_ENABLE, PciConfig, PciPort } from './registers.js';
 import { pciHostSchema, type SavedPciHost } from './state.js';
 
 /** Takes the interrupt pins of slots to the board's wires: an ISA bridge. */
@@ -59,7 +59,7 @@ export class PciHost implements Device, SavableDevice<SavedPciHost> {
     const there = this.functions[devfn];
     if (there) throw new DeviceError('duplicate', `PCI slot ${slot}.${number} holds '${there.name}'; '${pciFunction.name}' needs another`);
     this.functions[devfn] = pciFunction;
-    if (number > 0) this.functions[slot * 8]?.config.fill(MULTIFUNCTION, PciConfig.HEADER_TYPE, PciConfig.HEADER_TYPE + 1);
+    if (number > 0) this.functions[slot * 8]?.setMultifunction();
     if (this.#wiring) this.#plug(pciFunction, devfn);
   }
 

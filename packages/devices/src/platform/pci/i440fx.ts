@@ -1,16 +1,32 @@
 import type { AcpiPm } from '../acpi-pm/device.js';
 import { PciFunction, type PciSlot } from './function.js';
 import type { PciHost, PciInterruptRouter } from './host.js';
+import { type ChipsetOptions, LowMemoryRegisters } from './low-memory.js';
 import { PirqRouter } from './pirq.js';
 
-/** The host bridge of a `pc` board, 00:00.0 ("82441FX PMC"). PAM and SMRAM registers are kept; RAM shadowing is the board's. */
+/** The host bridge of a `pc` board, 00:00.0 ("82441FX PMC"): PAM registers from 0x59 on, SMRAM at 0x72. */
 export class I440FxBridge extends PciFunction {
-  constructor() {
+  readonly #low: LowMemoryRegisters;
+
+  constructor({ memory, bare = false }: ChipsetOptions = {}) {
     super({ name: 'i440fx', vendor: 0x8086, device: 0x1237, revision: 2, classCode: 0x06_0000 });
     this.set32(0x58, 0x0000_0010);
     for (let offset = 0x50; offset < 0x80; offset++) this.allow(offset, 1, 0xff);
-    this.config[0x72] = 0x02;
+    this.#low = new LowMemoryRegisters({ bridge: this, pam: 0x59, smram: 0x72, open: !bare, ...(memory ? { memory } : {}) });
     this.reserve(0x100);
+  }
+
+  override reset(): void {
+    super.reset();
+    this.#low.apply();
+  }
+
+  override configWritten(): void {
+    this.#low.apply();
+  }
+
+  override configLoaded(): void {
+    this.#low.apply();
   }
 }
 
@@ -22,9 +38,9 @@ const PIRQ_DEFAULTS = [10, 10, 11, 11];
 export class Piix3 extends PciFunction implements PciInterruptRouter {
   #pirqs: PirqRouter | undefined;
 
-  constructor() {
+  constructor({ bare = false }: ChipsetOptions = {}) {
     super({ name: 'piix3', vendor: 0x8086, device: 0x7000, classCode: 0x06_0100 });
-    this.config.set(PIRQ_DEFAULTS, PIRQ_ROUTES);
+    this.config.set(bare ? [0x80, 0x80, 0x80, 0x80] : PIRQ_DEFAULTS, PIRQ_ROUTES);
     this.allow(PIRQ_ROUTES, 4, 0x8f8f_8f8f);
     for (const offset of [0x4c, 0x4e, 0x4f, 0x69, 0x6a, 0x82, 0xa0, 0xa2, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8]) this.allow(offset, 1, 0xff);
     this.reserve(0x100);
@@ -53,6 +69,10 @@ export class Piix3 extends PciFunction implements PciInterruptRouter {
     for (let pirq = 0; pirq < 4; pirq++) this.#pirqs?.route(pirq, this.config[PIRQ_ROUTES + pirq]);
   }
 }
+
+/** Device activity B of PIIX4: a write to the SMI command port raises an SMI. */
+const DEVACTB = 0x58;
+const APMC_EN = 0x0200_0000;
 
 /** Power management of a `pc` board, 00:01.3 ("82371AB PIIX4"): its PMBASE register moves the ACPI block. */
 class Piix4Pm extends PciFunction {
@@ -85,13 +105,15 @@ class Piix4Pm extends PciFunction {
 
   override configLoaded(): void {
     if (this.config[0x80] & 1) this.#pm.setBase(this.get16(0x40) & 0xffc0);
+    this.#pm.setApmSmi((this.get32(DEVACTB) & APMC_EN) !== 0);
   }
 }
 
 /** Puts the three chips of a `pc` board on its bus. */
-export function addI440Fx(host: PciHost, pm?: AcpiPm): { bridge: I440FxBridge; piix3: Piix3 } {
-  const bridge = new I440FxBridge();
-  const piix3 = new Piix3();
+export function addI440Fx(host: PciHost, options: ChipsetOptions = {}): { bridge: I440FxBridge; piix3: Piix3 } {
+  const { pm } = options;
+  const bridge = new I440FxBridge(options);
+  const piix3 = new Piix3(options);
   host.setRouter(piix3);
   host.add(0, bridge);
   host.add(1, piix3);

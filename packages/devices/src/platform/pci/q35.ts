@@ -1,23 +1,25 @@
 import type { AcpiPm } from '../acpi-pm/device.js';
 import { PciFunction, type PciSlot } from './function.js';
 import type { PciHost, PciInterruptRouter } from './host.js';
+import { type ChipsetOptions, LowMemoryRegisters } from './low-memory.js';
 import { PirqRouter } from './pirq.js';
 import { ECAM_BYTES, Q35_ECAM_BASE } from './registers.js';
 
 const PCIEXBAR = 0x60;
 
-/** The memory controller hub of a `q35` board, 00:00.0 ("Intel 3 Series Chipset", Q35): PCIEXBAR places ECAM, which starts at 0xb0000000. */
+/** The memory controller hub of a `q35` board, 00:00.0 ("Intel 3 Series Chipset", Q35): PCIEXBAR places ECAM, which starts at 0xb0000000; PAM registers from 0x90 on, SMRAM at 0x9d. */
 export class Q35Mch extends PciFunction {
   readonly #host: PciHost;
+  readonly #low: LowMemoryRegisters;
 
-  constructor(host: PciHost) {
+  constructor(host: PciHost, { memory, bare = false }: ChipsetOptions = {}) {
     super({ name: 'q35-mch', vendor: 0x8086, device: 0x29c0, classCode: 0x06_0000 });
     this.#host = host;
-    this.set32(PCIEXBAR, Q35_ECAM_BASE | 1);
+    this.set32(PCIEXBAR, bare ? 0 : Q35_ECAM_BASE | 1);
     this.allow(PCIEXBAR, 4, 0xfc00_0007);
     this.allow(PCIEXBAR + 4, 1, 0x0f);
     for (let offset = 0x90; offset < 0xa0; offset++) this.allow(offset, 1, 0xff);
-    this.config[0x9d] = 0x02;
+    this.#low = new LowMemoryRegisters({ bridge: this, pam: 0x90, smram: 0x9d, open: !bare, ...(memory ? { memory } : {}) });
     this.reserve(0x100);
   }
 
@@ -36,6 +38,7 @@ export class Q35Mch extends PciFunction {
   }
 
   override configLoaded(): void {
+    this.#low.apply();
     const low = this.get32(PCIEXBAR);
     const bytes = ECAM_BYTES >> ((low >> 1) & 3);
     const base = this.config[PCIEXBAR + 4] * 2 ** 32 + Math.floor(low / bytes) * bytes;
@@ -97,9 +100,9 @@ export class Ich9Lpc extends PciFunction implements PciInterruptRouter {
 }
 
 /** Puts the chips of a `q35` board on its bus. */
-export function addQ35(host: PciHost, pm?: AcpiPm): { mch: Q35Mch; lpc: Ich9Lpc } {
-  const mch = new Q35Mch(host);
-  const lpc = new Ich9Lpc(pm);
+export function addQ35(host: PciHost, options: ChipsetOptions = {}): { mch: Q35Mch; lpc: Ich9Lpc } {
+  const mch = new Q35Mch(host, options);
+  const lpc = new Ich9Lpc(options.pm);
   host.setRouter(lpc);
   host.add(0, mch);
   host.add(31, lpc);
