@@ -1,8 +1,7 @@
 import type { AcpiConfig } from '@nestvm/boot';
 import { ACPI_PM_CHIPS, COM_PORTS, Q35_ECAM_BASE, SleepType, SMI_COMMAND_PORT } from '@nestvm/devices/platform';
 import type { Board, BoardPart, RamLayout } from './boards.js';
-import type { MachineConfig } from './config.js';
-import { cpuCount } from './platform.js';
+import { cpuCount, type MachineConfig } from './config.js';
 import { virtioMmioPlaces } from './virtio.js';
 
 const IO_APIC = 0xfec00000;

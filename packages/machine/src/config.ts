@@ -119,3 +119,9 @@ export type MachineOutcome =
   | { readonly kind: 'stuck' }
   /** `stop` was called. */
   | { readonly kind: 'stopped' };
+
+/** Number of vCPUs of a configuration. */
+export const cpuCount = (config: MachineConfig): number => {
+  const { sockets, cores, threads } = config.cpu.topology;
+  return sockets * cores * threads;
+};

@@ -5,7 +5,7 @@ import { type Arena, createArena, MemoryError, PhysicalMemory } from '@nestvm/me
 import { Mmu } from '@nestvm/mmu';
 import { type Board, type BoardPart, boards, type RamLayout, ramLayout } from './boards.js';
 import { createStartup, type Startup } from './boot-plan.js';
-import type { ClockConfig, HostServices, MachineConfig, MachineOptions, MachineOutcome } from './config.js';
+import { type ClockConfig, cpuCount, type HostServices, type MachineConfig, type MachineOptions, type MachineOutcome } from './config.js';
 import { applyWrites, enterPlan } from './entry.js';
 import { MachineError } from './errors.js';
 import { mapFirmware } from './firmware.js';
@@ -15,7 +15,7 @@ import { type LevelCounts, levelCounts } from './levels.js';
 import { LowMemory, SMRAM } from './low-memory.js';
 import { attachExtension, resolveNesting } from './nested.js';
 import { watchNestedGuests } from './nested-watch.js';
-import { cpuCount, Platform } from './platform.js';
+import { Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
 import { createMachineSnapshot, type MachineSnapshot, type RamBlock } from './snapshot.js';
 import { tlbOptions } from './tlb-debug.js';

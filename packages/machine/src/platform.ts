@@ -33,7 +33,7 @@ import {
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { Startup } from './boot-plan.js';
-import type { HostServices, MachineConfig } from './config.js';
+import { cpuCount, type HostServices, type MachineConfig } from './config.js';
 import { addVirtio } from './virtio.js';
 
 /** Lines of the board that are not interrupts. */
@@ -249,9 +249,3 @@ function rtcSource({ config, host }: PlatformOptions): { sourceNs?: () => number
   const powerOnNs = now();
   return { sourceNs: () => now() - powerOnNs };
 }
-
-/** Number of vCPUs of a configuration. */
-export const cpuCount = (config: MachineConfig): number => {
-  const { sockets, cores, threads } = config.cpu.topology;
-  return sockets * cores * threads;
-};
