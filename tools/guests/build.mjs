@@ -25,7 +25,10 @@ const here = dirname(fileURLToPath(import.meta.url));
 export const defaultOutput = resolve(here, '../../build/guests');
 
 /** Drivers in virtio.cpio, whose `disks` program loads them. */
-const VIRTIO_MODULES = ['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_net', 'virtio-rng', 'virtio_console'];
+const VIRTIO_MODULES =
+  'virtio_pci virtio_mmio virtio_blk virtio_net virtio-rng virtio_console virtio_balloon vmw_vsock_virtio_transport virtio_scsi sd_mod sr_mod isofs'.split(
+    ' ',
+  );
 
 function busyboxApplets(busybox) {
   try {

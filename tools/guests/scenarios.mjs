@@ -3,6 +3,7 @@
  * line of `expect` in this order and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
  */
 
+import { consoles } from './devices.mjs';
 import { kills, moves, rule } from './migration.mjs';
 
 const linux = (/** @type {string[]} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
@@ -95,8 +96,12 @@ function disks(name, tier, machine, devices, { smp = 1 } = {}) {
 
 const avic = { words: ['nestvm.vmm=qemu-microvm,pit=off,pic=off', 'nestvm.kvm=avic=1'] };
 
-/** A script that plays with guests, from `migration.mjs`. */
-const played = (name, tier, play) => ({ name, tier, initramfs: 'nested.cpio', play: (report) => play(name, report) });
+/** A script that plays with guests, from `migration.mjs` or `devices.mjs`. */
+const played = (name, tier, play, initramfs = 'nested.cpio') => ({ name, tier, initramfs, play: (report) => play(name, report) });
+
+/** The same with the drivers of virtio devices. */
+const device = (name, tier, play, machine, suffix, more = '') =>
+  played(name, tier, (_, report) => play(name, { machine, suffix, more, report }), 'virtio.cpio');
 
 export const scenarios = [
   boot('boot-pc', 'ci', 'pc', 'max'),
@@ -135,6 +140,10 @@ export const scenarios = [
   disks('virtio-legacy', 'nightly', 'pc', ['virtio-blk-pci,drive=disk,disable-modern=on', 'virtio-rng-pci,disable-modern=on']),
   disks('virtio-modern', 'nightly', 'q35', ['virtio-blk-pci-non-transitional,drive=disk', 'virtio-rng-pci-non-transitional']),
   disks('virtio-mmio-packed', 'nightly', 'pc', ['virtio-blk-device,drive=disk,packed=on', 'virtio-rng-device,packed=on']),
+
+  device('virtio-console-pci', 'ci', consoles, 'pc', 'pci'),
+  device('virtio-console-mmio', 'nightly', consoles, 'microvm', 'device'),
+  device('virtio-console-packed', 'nightly', consoles, 'q35', 'pci', ',packed=on,disable-legacy=on'),
 
   xen('xen-amd', 'nightly', 'EPYC,svm=on'),
   xen('xen-intel', 'nightly', 'Skylake-Server,vmx=on'),

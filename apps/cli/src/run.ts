@@ -1,12 +1,12 @@
 import { randomInt } from 'node:crypto';
 import { BootError, type BootFile } from '@nestvm/boot';
 import { DeviceError } from '@nestvm/devices';
-import { type ByteSink, createEventLoopHost, createMachine, type ImageConfig, type Machine, type MachineConfig, MachineError } from '@nestvm/machine';
+import { createEventLoopHost, createMachine, type ImageConfig, type Machine, type MachineConfig, MachineError } from '@nestvm/machine';
+import { Characters } from './characters/parts.js';
 import { UsageError } from './errors.js';
-import { OutputFile, readInput } from './files.js';
+import { readInput } from './files.js';
 import { LevelWatch } from './levels.js';
 import { createTrace } from './log.js';
-import type { CharacterSpec } from './options/character.js';
 import { configure, type RunOptions } from './options/config.js';
 import { parseOptions } from './options/parse.js';
 import type { RtcSpec } from './options/time.js';
@@ -19,36 +19,46 @@ export async function run(args: readonly string[]): Promise<number> {
   const options = configure(parseOptions(args), (option, path) => Buffer.from(readInput(option, path)).toString('utf8'));
   for (const warning of options.warnings) process.stderr.write(`nestvm: warning: ${warning}\n`);
   const session = new Session(options);
-  const outputs = new Outputs(session);
+  const characters = new Characters(session.terminal);
   const virtio = new VirtioParts();
   try {
-    virtio.create(options);
+    virtio.create(options, characters);
     await virtio.open();
-    const machine = createFrom(options, outputs, virtio);
-    if (options.log.length > 0) startLog(options, machine, outputs);
+    const machine = createFrom(options, characters, virtio);
+    options.serial.forEach((spec, port) => characters.connect(spec, (bytes) => machine.receiveSerial(port, bytes)));
+    session.onInput = characters.onTerminalInput;
+    await characters.open();
+    if (options.log.length > 0) startLog(options, machine, characters);
     const watch = options.levels ? new LevelWatch(machine, levelLine, () => performance.now()) : undefined;
     const status = await session.run(machine);
     watch?.close();
     return status;
   } finally {
-    outputs.close();
+    characters.close();
     virtio.close();
   }
 }
 
 /** Connects `-d`; the first reset has been made by now. */
-function startLog({ log, logFile }: RunOptions, machine: Machine, outputs: Outputs): void {
-  const trace = createTrace(log, machine, outputs.log(logFile));
+function startLog({ log, logFile }: RunOptions, machine: Machine, characters: Characters): void {
+  const trace = createTrace(log, machine, logOutput(logFile, characters));
   machine.trace(trace);
   trace.reset?.();
+}
+
+/** Where `-d` writes: the file of `-D`, or standard error. */
+function logOutput(path: string | undefined, characters: Characters): (text: string) => void {
+  if (path === undefined) return (text) => void process.stderr.write(text);
+  const file = characters.file('-D', path);
+  return (text) => file.print(text);
 }
 
 /** Lines among a guest's output: the terminal may be raw. */
 const levelLine = (line: string): void => void process.stderr.write(`[levels] ${line}\r\n`);
 
 /** Makes the machine, turning what it cannot accept into one line for the user. */
-function createFrom(options: RunOptions, outputs: Outputs, virtio: VirtioParts): Machine {
-  const config = { ...machineConfig(options, outputs), virtio: virtio.configs };
+function createFrom(options: RunOptions, characters: Characters, virtio: VirtioParts): Machine {
+  const config = { ...machineConfig(options, characters), virtio: virtio.configs };
   try {
     return createMachine(config);
   } catch (error) {
@@ -57,51 +67,16 @@ function createFrom(options: RunOptions, outputs: Outputs, virtio: VirtioParts):
   }
 }
 
-/** The files and the terminal that serial ports write to. */
-class Outputs {
-  private readonly files: OutputFile[] = [];
-
-  constructor(private readonly session: Session) {}
-
-  sink(option: string, spec: CharacterSpec): ByteSink | null {
-    switch (spec.kind) {
-      case 'none':
-        return null;
-      case 'null':
-        return { write: () => {} };
-      case 'stdio':
-        return { write: (byte) => this.session.terminal.write(byte) };
-      case 'file': {
-        const file = new OutputFile(option, spec.path, spec.append);
-        this.files.push(file);
-        return file;
-      }
-    }
-  }
-
-  /** Where `-d` writes: the file of `-D`, or standard error. */
-  log(path: string | undefined): (text: string) => void {
-    if (path === undefined) return (text) => void process.stderr.write(text);
-    const file = new OutputFile('-D', path);
-    this.files.push(file);
-    return (text) => file.print(text);
-  }
-
-  close(): void {
-    for (const file of this.files) file.close();
-  }
-}
-
 const file = (option: string, path: string): BootFile => ({ name: path, bytes: readInput(option, path) });
 
-function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
+function machineConfig(options: RunOptions, characters: Characters): MachineConfig {
   const { devices } = options;
   const images: ImageConfig[] = devices.images.map((image) => ({
     file: file('-device loader,file', image.path),
     address: image.address,
     ...(image.entry ? { entry: image.mode } : {}),
   }));
-  const debugSink = options.debugConsole && outputs.sink('-debugcon', options.debugConsole.to);
+  const debugSink = options.debugConsole && characters.sink('-debugcon', options.debugConsole.to);
   return {
     board: options.board,
     parts: options.boardProperties,
@@ -116,7 +91,7 @@ function machineConfig(options: RunOptions, outputs: Outputs): MachineConfig {
     ...(options.commandLine === undefined ? {} : { commandLine: options.commandLine }),
     ...(options.firmware === undefined ? {} : { firmware: file('-bios', options.firmware) }),
     images,
-    serial: options.serial.map((spec) => outputs.sink('-serial', spec)),
+    serial: options.serial.map((spec) => characters.sink('-serial', spec)),
     ...(options.debugConsole && debugSink ? { debugConsole: { ...options.debugConsole, sink: debugSink } } : {}),
     ...(devices.debugExit ? { debugExit: devices.debugExit } : {}),
     testDevice: devices.testDevice,

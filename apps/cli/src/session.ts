@@ -32,13 +32,11 @@ export class Session {
   private rest: RunState = 'paused';
   /** The next reset was asked for from outside. */
   private resetFromHost = false;
-  /** Port that the terminal is connected to, or -1. */
-  private readonly serialPort: number;
+  /** Takes what is typed for the guest. */
+  onInput: (bytes: Uint8Array) => void = () => {};
 
   constructor(private readonly options: RunOptions) {
-    this.serialPort = options.serial.findIndex((spec) => spec.kind === 'stdio');
-    const spec = options.serial[this.serialPort];
-    const monitor = spec?.kind === 'stdio' && spec.monitor;
+    const monitor = options.terminal?.monitor === true;
     this.terminal = new Terminal(
       { monitor, escape: options.escape },
       {
@@ -102,7 +100,7 @@ export class Session {
     for (const [signal, handler] of handlers) process.on(signal, handler);
     this.watch(machine);
     if (this.options.paused) this.stop('prelaunch');
-    if (this.serialPort >= 0 || this.inMonitor) this.terminal.open();
+    if (this.options.terminal || this.inMonitor) this.terminal.open();
     if (this.inMonitor) this.monitor.enter();
     try {
       await this.servers.open(this.options.monitors);
@@ -184,7 +182,7 @@ export class Session {
   private input(bytes: Uint8Array): void {
     if (this.inMonitor) this.monitor.receive(bytes);
     else if (this.early) this.early.push(bytes.slice());
-    else this.machine.receiveSerial(this.serialPort, bytes);
+    else this.onInput(bytes);
   }
 
   private toggleMonitor(): void {

@@ -26,6 +26,8 @@ const OUTPUT_BYTES = 8192;
 
 /** The host's terminal: raw while the guest has it, restored whatever happens. */
 export class Terminal {
+  /** Told of another size of the window. */
+  onResize: ((columns: number, rows: number) => void) | undefined;
   private escaped = false;
   private raw = false;
   private readonly pending = Buffer.alloc(OUTPUT_BYTES);
@@ -33,6 +35,10 @@ export class Terminal {
   private scheduled = false;
   private readonly onData = (data: Uint8Array): void => this.receive(data);
   private readonly onExit = (): void => this.restore();
+  private readonly onSize = (): void => {
+    const { columns, rows } = this.size;
+    if (columns !== undefined && rows !== undefined) this.onResize?.(columns, rows);
+  };
 
   constructor(
     private readonly options: TerminalOptions,
@@ -43,6 +49,12 @@ export class Terminal {
     },
   ) {}
 
+  /** Columns and rows of the window; nothing when the output is none. */
+  get size(): { readonly columns?: number; readonly rows?: number } {
+    const { isTTY, columns, rows } = this.streams.output;
+    return isTTY ? { columns, rows } : {};
+  }
+
   /** Takes the keyboard. */
   open(): void {
     const { input } = this.streams;
@@ -52,6 +64,7 @@ export class Terminal {
       this.raw = true;
     }
     input.on('data', this.onData);
+    this.streams.output.on('resize', this.onSize);
     // A closed or failing standard input is just one that says nothing more.
     input.on('error', () => {});
     input.resume();
@@ -63,6 +76,7 @@ export class Terminal {
     process.off('exit', this.onExit);
     const { input } = this.streams;
     input.off('data', this.onData);
+    this.streams.output.off('resize', this.onSize);
     input.pause();
     if (!this.raw) return;
     this.raw = false;

@@ -1,8 +1,10 @@
 import type { VirtioDevice } from '@nestvm/devices/virtio';
 import type { VirtioConfig } from '@nestvm/machine';
+import type { Characters } from './characters/parts.js';
 import type { RunOptions } from './options/config.js';
 import type { VirtioSpec } from './options/virtio.js';
 import { createBlock } from './virtio/block.js';
+import { createConsole } from './virtio/console.js';
 import type { VirtioContext } from './virtio/context.js';
 import { createEntropy } from './virtio/entropy.js';
 import { Cards } from './virtio/network.js';
@@ -18,6 +20,7 @@ function creatorsOf(context: VirtioContext): Creators {
     block: createBlock,
     network: (spec, name) => cards.create(spec, name),
     entropy: createEntropy,
+    console: createConsole,
   };
 }
 
@@ -28,9 +31,10 @@ export class VirtioParts {
   private readonly closers: (() => void)[] = [];
 
   /** Makes what the options name; throws `UsageError`. What is open by then stays so until `close`. */
-  create(options: RunOptions): void {
+  create(options: RunOptions, characters: Characters): void {
     const context: VirtioContext = {
       options,
+      characters,
       onOpen: (open) => void this.openers.push(open),
       onClose: (close) => void this.closers.push(close),
     };

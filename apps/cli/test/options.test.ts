@@ -162,6 +162,26 @@ describe('every option', () => {
   });
 });
 
+describe('consoles of virtio', () => {
+  it('take the numbers that they are given, and keep port 0 for a console', () => {
+    const [device] = run(
+      '-chardev null,id=n -device virtio-serial-pci,id=s,packed=on -device virtserialport,chardev=n,name=a -device virtconsole,chardev=n -device virtserialport,bus=s.0,chardev=n,nr=7',
+    ).devices.virtio;
+    expect(device).toMatchObject({ kind: 'console', id: 's', packed: true, bus: 'pci' });
+    expect(device?.kind === 'console' && device.ports.map(({ number, console, name }) => [number, console, name])).toEqual([
+      [1, false, 'a'],
+      [0, true, undefined],
+      [7, false, undefined],
+    ]);
+  });
+
+  it('take the terminal away from the serial port', () => {
+    const { serial, terminal } = run('-chardev stdio,id=t,mux=on -device virtio-serial-device -device virtconsole,chardev=t');
+    expect(serial).toEqual([{ kind: 'null' }]);
+    expect(terminal).toEqual({ kind: 'stdio', monitor: true });
+  });
+});
+
 describe('nesting', () => {
   const cpu = (text: string): string => {
     const { cpu: model } = run(text);
@@ -218,7 +238,7 @@ describe('what cannot be followed', () => {
     ['-smp 0 -kernel k', /between 1 and 255/],
     ['-smp 64 -kernel k', /up to 16/],
     ['-smp 3,cores=2,sockets=1 -kernel k', /are not 3 CPUs/],
-    ['-serial stdio -serial mon:stdio -kernel k', /only one port can be on the terminal/],
+    ['-serial stdio -serial mon:stdio -kernel k', /only one port or console can be on the terminal/],
     ['-serial pty -kernel k', /not one of stdio/],
     ['-serial chardev:x -kernel k', /no -chardev has the id 'x'/],
     ['-device isa-debug-exitt -kernel k', /the nearest is 'isa-debug-exit'/],
@@ -226,6 +246,12 @@ describe('what cannot be followed', () => {
     ['-device loader,addr=0 -kernel k', /file= is missing/],
     ['-device virtio-blk-pci -kernel k', /drive= is missing/],
     ['-device virtio-rng-pci,disable-legacy=on,disable-modern=on -kernel k', /leave one on/],
+    ['-device virtconsole,chardev=c -chardev null,id=c -kernel k', /nothing to plug it into; write -device virtio-serial-pci before it/],
+    ['-device virtio-serial,id=a -device virtconsole,bus=b.0 -kernel k', /no virtio-serial-pci has the id 'b'/],
+    ['-device virtio-serial -device virtserialport -kernel k', /chardev= is missing/],
+    ['-device virtio-serial,max_ports=1 -chardev null,id=c -device virtserialport,chardev=c -kernel k', /has 1 ports at most/],
+    ['-device virtio-serial -chardev null,id=c -device virtconsole,chardev=c -device virtserialport,chardev=c,nr=0 -kernel k', /another port has/],
+    ['-device virtio-serial -chardev stdio,id=c -device virtconsole,chardev=c -serial stdio -kernel k', /only one port or console/],
     ['-drive if=virtio -kernel k', /a file is missing/],
     ['-drive file=a,format=vdi -kernel k', /format vdi/],
     ['-drive file=a,if=floppy -kernel k', /there are virtio and none/],

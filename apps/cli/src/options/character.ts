@@ -1,16 +1,29 @@
 import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
-import { assertKeys, parseProperties, parseSwitch } from './text.js';
+import { parseAddress, type SocketAddress } from '../migration/socket.js';
+import { assertKeys, parseInteger, parseProperties, parseSwitch } from './text.js';
 
-/** Where the bytes of a serial port or debug console go. */
+/** Where the bytes of a serial port, console or debug console go, and where they come from. */
 export type CharacterSpec =
   | { readonly kind: 'stdio'; readonly monitor: boolean }
   | { readonly kind: 'file'; readonly path: string; readonly append?: boolean }
+  | SocketSpec
   | { readonly kind: 'null' }
   | { readonly kind: 'none' };
 
+/** A socket that is listened on or connected to; `wait`: nothing runs before somebody has connected. */
+export interface SocketSpec {
+  readonly kind: 'socket';
+  readonly address: SocketAddress;
+  readonly server: boolean;
+  readonly wait: boolean;
+}
+
+/** Character devices by their id. */
+export type NamedCharacters = ReadonlyMap<string, CharacterSpec>;
+
 /** Parses the argument of -serial or -debugcon. */
-export function parseCharacterDevice(option: string, text: string, named: ReadonlyMap<string, CharacterSpec>): CharacterSpec {
+export function parseCharacterDevice(option: string, text: string, named: NamedCharacters): CharacterSpec {
   if (text === 'stdio') return { kind: 'stdio', monitor: false };
   if (text === 'mon:stdio') return { kind: 'stdio', monitor: true };
   if (text === 'null' || text === 'none') return { kind: text };
@@ -18,7 +31,11 @@ export function parseCharacterDevice(option: string, text: string, named: Readon
   if (file) return { kind: 'file', path: file[1]! };
   const chardev = /^chardev:(.+)$/.exec(text);
   if (chardev) return namedCharacterDevice(option, chardev[1]!, named);
-  throw new UsageError(`${option} ${text}: not one of stdio, mon:stdio, file:FILE, null, none, chardev:ID`);
+  if (!/^(tcp|unix):/.test(text))
+    throw new UsageError(`${option} ${text}: not one of stdio, mon:stdio, file:FILE, tcp:HOST:PORT, unix:PATH, null, none, chardev:ID`);
+  const { head, values } = parseProperties(text);
+  assertKeys(option, values, SOCKET_KEYS);
+  return socketSpec(option, parseAddress(option, head), values, false);
 }
 
 /** Parses `-chardev`, to its id and what it is. */
@@ -43,6 +60,8 @@ export function parseChardev(text: string): readonly [string, CharacterSpec] {
         );
       return [id, { kind: 'stdio', monitor }];
     }
+    case 'socket':
+      return [id, parseSocket(text, values)];
     case 'null':
       assertKeys('-chardev null', values, ['id']);
       return [id, { kind: 'null' }];
@@ -58,10 +77,29 @@ function unknownCharacterDevice(name: string): UsageError {
 }
 
 /** Looks a `-chardev` up by its id. */
-export function namedCharacterDevice(option: string, id: string, named: ReadonlyMap<string, CharacterSpec>): CharacterSpec {
+export function namedCharacterDevice(option: string, id: string, named: NamedCharacters): CharacterSpec {
   const spec = named.get(id);
   if (spec !== undefined) return spec;
   throw new UsageError(
     `${option}: no -chardev has the id '${id}'; ${named.size > 0 ? `there are ${[...named.keys()].join(', ')}` : `add -chardev stdio,id=${id}`}`,
   );
+}
+
+const SOCKET_KEYS: readonly string[] = ['server', 'wait', 'nowait', 'nodelay'];
+
+/** What is said of a socket beside its address. */
+export function socketSpec(option: string, address: SocketAddress, values: ReadonlyMap<string, string>, serverUnlessTold: boolean): SocketSpec {
+  const flag = (key: string, otherwise: boolean): boolean => (values.has(key) ? parseSwitch(`${option} ${key}`, values.get(key)!) : otherwise);
+  const server = flag('server', serverUnlessTold);
+  return { kind: 'socket', address, server, wait: server && flag('wait', values.has('server') && !values.has('nowait')) };
+}
+
+/** Parses the values of `-chardev socket,id=ID,path=PATH|host=HOST,port=PORT[,server=on][,wait=off]`. */
+function parseSocket(text: string, values: ReadonlyMap<string, string>): SocketSpec {
+  assertKeys('-chardev socket', values, ['id', 'path', 'host', 'port', ...SOCKET_KEYS, 'ipv4', 'ipv6', 'to', 'reconnect']);
+  const path = values.get('path');
+  const port = values.get('port');
+  if (path === undefined && port === undefined) throw new UsageError(`-chardev ${text}: write path=PATH, or host=HOST,port=PORT`);
+  const address = path === undefined ? { host: values.get('host') ?? '', port: parseInteger('-chardev port', port!, 0, 65535) } : { path };
+  return socketSpec('-chardev', address, values, false);
 }

@@ -7,7 +7,7 @@ import { parseMemory, parseModel, parseSmp } from './cpu.js';
 import { type DeviceSpecs, parseDevices } from './devices.js';
 import { type DriveSpec, parseDrives } from './drives.js';
 import { type LogItem, parseLog } from './log.js';
-import { isMonitorChardev, type MonitorSpec, parseMonitors } from './monitors.js';
+import { type MonitorSpec, parseMonitors } from './monitors.js';
 import { parseNesting } from './nesting.js';
 import { type NetworkSpecs, parseNetworks } from './networks.js';
 import { last, type RawOptions } from './parse.js';
@@ -34,6 +34,8 @@ export interface RunOptions {
   readonly commandLine?: string;
   readonly firmware?: string;
   readonly serial: readonly CharacterSpec[];
+  /** What the guest has of the terminal, if anything of it reads there. */
+  readonly terminal?: Extract<CharacterSpec, { kind: 'stdio' }>;
   readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec; readonly readback?: number };
   readonly devices: DeviceSpecs;
   readonly drives: readonly DriveSpec[];
@@ -67,7 +69,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const files = (raw.get('modprobe') ?? []).map((path) => ({ path, text: readText('--modprobe', path) }));
   const nesting = parseNesting(raw.has('nested'), files, warnings);
   const cpu = parseModel(last(raw, 'cpu') ?? 'max', topology, nesting, warnings);
-  const characters = new Map((raw.get('chardev') ?? []).filter((text) => !isMonitorChardev(text)).map((text) => parseChardev(text)));
+  const characters = new Map((raw.get('chardev') ?? []).map((text) => parseChardev(text)));
   const devices = parseDevices(raw.get('device') ?? [], characters);
   const debugcon = last(raw, 'debugcon');
   const debugConsole =
@@ -76,12 +78,14 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
       : devices.debugConsole;
   const loadSnapshot = last(raw, 'loadvm');
   const incoming = last(raw, 'incoming');
-  const monitors = parseMonitors(raw);
+  const monitors = parseMonitors(raw, characters);
   const tlb = parseTlb(last(raw, 'tlb'));
   const seed = last(raw, 'seed');
   const logFile = last(raw, 'D');
   const clock = parseIcount(last(raw, 'icount'));
   acceptNone(raw, warnings);
+  const serial = parseSerial(raw, characters, devices, monitors);
+  const terminal = [...serial, ...consoleCharacters(devices)].find((spec) => spec.kind === 'stdio');
   return {
     name: parseProperties(last(raw, 'name') ?? 'nestvm').head || 'nestvm',
     board,
@@ -90,7 +94,8 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     topology,
     memoryBytes: parseMemory(last(raw, 'm')),
     ...parseBoot(raw, devices),
-    serial: parseSerial(raw, characters, devices, monitors),
+    serial,
+    ...(terminal ? { terminal } : {}),
     ...(debugConsole ? { debugConsole } : {}),
     devices,
     drives: parseDrives(raw),
@@ -164,16 +169,26 @@ function parseSerial(
   monitors: readonly MonitorSpec[],
 ): CharacterSpec[] {
   const taken = monitors.find(({ place }) => place.kind === 'stdio');
+  const consoles = consoleCharacters(devices).filter((spec) => spec.kind === 'stdio').length;
   const given = placeSerial(
     (raw.get('serial') ?? []).map((text): CharacterSpec => parseCharacterDevice('-serial', text, characters)),
     devices.serial,
   );
   if (given.length > 4) throw new UsageError(`-serial: ${given.length} ports; a machine has 4`);
-  if (given.length === 0 && (!raw.has('nodefaults') || raw.has('nographic'))) return [taken ? { kind: 'null' } : { kind: 'stdio', monitor: true }];
-  const terminals = given.filter((spec) => spec.kind === 'stdio').length;
+  if (given.length === 0 && (!raw.has('nodefaults') || raw.has('nographic')))
+    return checkTerminal([taken || consoles > 0 ? { kind: 'null' } : { kind: 'stdio', monitor: true }], taken, consoles);
+  return checkTerminal(given, taken, consoles);
+}
+
+const consoleCharacters = ({ virtio }: DeviceSpecs): CharacterSpec[] =>
+  virtio.flatMap((spec) => (spec.kind === 'console' ? spec.ports.map(({ to }) => to) : []));
+
+/** Throws unless the terminal has one user at most. */
+function checkTerminal(given: CharacterSpec[], taken: MonitorSpec | undefined, consoles: number): CharacterSpec[] {
+  const terminals = given.filter((spec) => spec.kind === 'stdio').length + consoles;
   if (taken && terminals > 0)
-    throw new UsageError(`${taken.option} stdio: the terminal belongs to a serial port; write -serial file:F or null beside it`);
-  if (terminals > 1) throw new UsageError('-serial: only one port can be on the terminal; send the others to file:F or null');
+    throw new UsageError(`${taken.option} stdio: the terminal belongs to a serial port or console; write -serial file:F or null beside it`);
+  if (terminals > 1) throw new UsageError('-serial: only one port or console can be on the terminal; send the others to file:F or null');
   return given;
 }
 

@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js';
 import { type CharacterSpec, namedCharacterDevice } from './character.js';
 import { takeOnly } from './only.js';
 import { assertKeys, parseInteger, parseProperties } from './text.js';
-import { type VirtioSpec, virtioDevices } from './virtio.js';
+import { type VirtioSpec, virtioChildren, virtioDevices } from './virtio.js';
 
 /** A raw image of `-device loader`; `entry` when a CPU starts at it. */
 export interface ImageSpec {
@@ -103,6 +103,12 @@ export const deviceRows: Readonly<Record<string, DeviceRow>> = {
     Object.entries(virtioDevices).map(([name, { properties, help, parse }]): [string, DeviceRow] => [
       name,
       { properties, help, apply: (draft, values, characters) => void draft.virtio.push(parse(values, characters)) },
+    ]),
+  ),
+  ...Object.fromEntries(
+    Object.entries(virtioChildren).map(([name, { properties, help, attach }]): [string, DeviceRow] => [
+      name,
+      { properties, help, apply: (draft, values, characters) => attach(draft.virtio, `-device ${name}`, values, characters) },
     ]),
   ),
 };

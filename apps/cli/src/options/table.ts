@@ -46,7 +46,7 @@ export const optionRows: readonly OptionRow[] = [
     argument: 'NAME[,prop=value]',
     repeat: true,
     group: 'Machine',
-    help: 'isa-debug-exit, pc-testdev, isa-debugcon, isa-serial, loader, virtio-blk-pci, virtio-rng-pci … (-device help); isa-debug-exit,iobase=0xf4,iosize=0x4',
+    help: 'isa-debug-exit, pc-testdev, isa-debugcon, isa-serial, loader, virtio-blk-pci, virtio-serial-pci, virtconsole … (-device help); isa-debug-exit,iobase=0xf4,iosize=0x4',
   },
   {
     name: 'drive',
@@ -85,13 +85,19 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'no-reboot', group: 'Guest', help: 'end instead of rebooting' },
   { name: 'no-shutdown', group: 'Guest', help: 'stop instead of ending when the guest powers off' },
   { name: 'name', argument: 'TEXT', group: 'Guest', help: 'name of the machine, for messages' },
-  { name: 'serial', argument: 'stdio|mon:stdio|file:F|null|none|chardev:ID', repeat: true, group: 'Console', help: 'the next serial port' },
+  {
+    name: 'serial',
+    argument: 'stdio|mon:stdio|file:F|tcp:HOST:PORT|unix:PATH[,server=on][,wait=off]|null|none|chardev:ID',
+    repeat: true,
+    group: 'Console',
+    help: 'the next serial port',
+  },
   {
     name: 'chardev',
     argument: 'stdio|file|null,id=ID[,path=F][,mux=on] | socket,id=ID,path=P|host=H,port=N[,server=on][,wait=off]',
     repeat: true,
     group: 'Console',
-    help: 'a named character device for -serial chardev:ID, -device …,chardev=ID and (stdio, socket) -mon chardev=ID',
+    help: 'a named character device for -serial chardev:ID, -device …,chardev=ID (isa-serial, virtconsole, virtserialport …) and (stdio, socket) -mon chardev=ID',
   },
   { name: 'debugcon', argument: 'stdio|file:F|null|none|chardev:ID', group: 'Console', help: 'debug console at port 0xe9' },
   {

@@ -1,11 +1,13 @@
 import type { CharacterSpec } from './character.js';
 import { blockRow } from './virtio/block.js';
+import type { ChildRow } from './virtio/children.js';
+import { consoleRow, portRows } from './virtio/console.js';
 import { entropyRow } from './virtio/entropy.js';
 import { networkRow } from './virtio/network.js';
 import { MMIO_KEYS, PCI_KEYS, parseTransport, type Values, type VirtioTransport } from './virtio/transport.js';
 
 /** The types of virtio devices. */
-const rows = [blockRow, networkRow, entropyRow] as const;
+const rows = [blockRow, networkRow, entropyRow, consoleRow] as const;
 
 /** A virtio device of `-device`. */
 export type VirtioSpec = VirtioTransport & ReturnType<(typeof rows)[number]['parse']>;
@@ -40,3 +42,6 @@ function namesOf({ stem, keys, help, modern, parse }: (typeof rows)[number]): (r
 
 /** Virtio devices by name, with what may be said of them. */
 export const virtioDevices: Readonly<Record<string, VirtioName>> = Object.fromEntries(rows.flatMap((row) => namesOf(row)));
+
+/** Devices that are plugged into a virtio device. */
+export const virtioChildren: Readonly<Record<string, ChildRow<VirtioSpec>>> = portRows;

@@ -65,11 +65,12 @@ describe.each(ways)('virtio-console over $transport, packed $packed', (way) => {
       [0, 1],
       [1, 1],
       [0, 4],
+      [0, 5],
       [0, 6],
       [1, 7],
       [1, 6],
     ]);
-    expect(text(messages[4]!.subarray(8))).toBe('agent\0');
+    expect(text(messages[5]!.subarray(8))).toBe('agent\0');
     device.receive(1, bytesOf('x'));
     const room = put(driver, 4, 8);
     expect(take(driver, 4, room)).toBeUndefined();
@@ -94,7 +95,7 @@ describe.each(ways)('virtio-console over $transport, packed $packed', (way) => {
     expect([bench.transport.readConfig(0, 2), bench.transport.readConfig(2, 2)]).toEqual([100, 30]);
     driver.queues[2]!.poll();
     driver.queues[2]!.poll();
-    expect([...take(driver, 2, rooms[0]!)!]).toEqual([0, 0, 0, 0, 5, 0, 0, 0, 30, 0, 100, 0]);
+    expect([...take(driver, 2, rooms[0]!)!]).toEqual([0, 0, 0, 0, 5, 0, 0, 0, 100, 0, 30, 0]);
     control(driver, 0, 6, 1);
     device.receive(0, bytesOf('kept'));
     const saved = JSON.parse(JSON.stringify(bench.carrier.save())) as unknown;
@@ -102,6 +103,25 @@ describe.each(ways)('virtio-console over $transport, packed $packed', (way) => {
     expect(bench.carrier.save()).toEqual(saved);
     const room = put(driver, 0, 8);
     expect(take(driver, 0, room)).toEqual(bytesOf('kept'));
+  });
+
+  it('holds what the guest sends while the host takes none', () => {
+    const got: string[] = [];
+    let free = false;
+    const port = { write: (bytes: Uint8Array) => (got.push(text(bytes)), free) };
+    const device = new VirtioConsole({ packed: way.packed, ports: [null, port] });
+    const driver = new Bench(device, way).start(6, { features: [1] });
+    for (const word of ['a', 'b', 'c']) {
+      driver.queues[5]!.add([driver.place(bytesOf(word))]);
+      driver.kick(5);
+    }
+    expect(got).toEqual(['a']);
+    device.resumePort(1);
+    expect(got).toEqual(['a', 'b']);
+    free = true;
+    device.resumePort(1);
+    expect(got).toEqual(['a', 'b', 'c']);
+    expect(device.receive(0, bytesOf('x'))).toBe(0);
   });
 
   it('refuses more than it can keep for a guest that does not read', () => {

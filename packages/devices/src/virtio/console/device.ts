@@ -4,6 +4,7 @@ import { count, flag, list, record, type Schema, unsigned } from '../../saved-st
 import { VirtioDevice } from '../device.js';
 import type { Virtqueue } from '../queue.js';
 import { VirtioType } from '../registers.js';
+import { ByteQueue } from './byte-queue.js';
 import { CONTROL_BYTES, ConsoleConfig, ConsoleEvent, ConsoleFeature, ControlQueue } from './registers.js';
 
 /** A port of a console device. */
@@ -12,8 +13,10 @@ export interface ConsolePort {
   readonly console?: boolean;
   /** Name that the guest sees (/dev/virtio-ports/NAME). */
   readonly name?: string;
-  /** Takes bytes from the guest; they are valid during the call. */
-  readonly write: (bytes: Uint8Array) => void;
+  /**
+   * Takes bytes from the guest, all of them; they are valid during the call. False: no more for now, until the device's `resumePort` is called.
+   */
+  readonly write: (bytes: Uint8Array) => boolean | void;
   /** The guest opened or closed the port. */
   readonly onOpen?: (open: boolean) => void;
 }
@@ -22,27 +25,35 @@ export interface ConsolePort {
 export interface VirtioConsoleOptions {
   /** Unit name (default `virtio-serial`). */
   readonly name?: string;
-  /** At most 31. */
-  readonly ports: readonly ConsolePort[];
+  /** At most 31; a port's place is its number, null leaves one out. */
+  readonly ports: readonly (ConsolePort | null)[];
   readonly columns?: number;
   readonly rows?: number;
   readonly packed?: boolean;
 }
 
+/** Ports of a device. */
+const MOST_PORTS = 31;
+
 /** Bytes that wait for a guest that does not read; what comes beyond is refused. */
 const WAITING_BYTES = 0x1_0000;
 
+/** Most bytes of one buffer from the guest, whose descriptors may all name the same memory. */
+const LONGEST_WRITE = 0x10_0000;
+
 interface PortState {
-  readonly port: ConsolePort;
+  readonly port: ConsolePort | null;
   /** The guest has it open; without MULTIPORT it always is. */
   open: boolean;
-  readonly waiting: number[];
+  /** The host takes no bytes for now. */
+  blocked: boolean;
+  readonly waiting: ByteQueue;
 }
 
 const ownSchema: Schema<{ ready: boolean; control: number[][]; ports: { open: boolean; waiting: number[] }[] }> = record({
   ready: flag,
   control: list(list(unsigned(8), { max: 1024 }), { max: 1024 }),
-  ports: list(record({ open: flag, waiting: list(count, { max: WAITING_BYTES }) }), { max: 31 }),
+  ports: list(record({ open: flag, waiting: list(count, { max: WAITING_BYTES }) }), { max: MOST_PORTS }),
 });
 
 /** Receive and transmit queue of a port: ports after the first come behind the control queues. */
@@ -57,11 +68,12 @@ export class VirtioConsole extends VirtioDevice {
 
   constructor(options: VirtioConsoleOptions) {
     const { ports, name = 'virtio-serial', packed = false } = options;
-    if (ports.length < 1 || ports.length > 31) throw new DeviceError('bad-option', `${name}: ${ports.length} ports; a console device has 1 to 31`);
+    if (ports.length < 1 || ports.length > MOST_PORTS)
+      throw new DeviceError('bad-option', `${name}: ${ports.length} ports; a console device has 1 to ${MOST_PORTS}`);
     const features = [ConsoleFeature.SIZE, ConsoleFeature.MULTIPORT, ConsoleFeature.EMERG_WRITE];
     const queues = Array.from({ length: 2 * ports.length + 2 }, () => 64);
     super({ name, type: VirtioType.CONSOLE, queues, features, configBytes: ConsoleConfig.BYTES, packed });
-    this.ports = ports.map((port) => ({ port, open: false, waiting: [] }));
+    this.ports = ports.map((port) => ({ port, open: false, blocked: false, waiting: new ByteQueue(WAITING_BYTES) }));
     this.size = { columns: options.columns ?? 80, rows: options.rows ?? 24 };
     this.stopped();
   }
@@ -69,11 +81,19 @@ export class VirtioConsole extends VirtioDevice {
   /** Bytes for the guest; returns how many were taken. */
   receive(port: number, bytes: Uint8Array): number {
     const state = this.ports[port];
-    if (state === undefined) return 0;
-    const taken = Math.min(bytes.length, WAITING_BYTES - state.waiting.length);
-    for (let i = 0; i < taken; i++) state.waiting.push(bytes[i]!);
+    if (!state?.port) return 0;
+    const taken = state.waiting.push(bytes);
     this.deliver(port);
     return taken;
+  }
+
+  /** The host takes bytes of a port again, after `write` has returned false. */
+  resumePort(port: number): void {
+    const state = this.ports[port];
+    if (!state?.blocked) return;
+    state.blocked = false;
+    const queue = this.queues[receiveQueue(port) + 1]!;
+    if (this.running && queue.enabled) this.notified(queue);
   }
 
   /** The terminal has another size now. */
@@ -82,10 +102,7 @@ export class VirtioConsole extends VirtioDevice {
     this.size.rows = rows & 0xffff;
     this.showSize();
     this.configChanged();
-    if (!this.ready) return;
-    const first = this.ports.findIndex(({ port }) => port.console);
-    if (first >= 0)
-      this.tell(first, ConsoleEvent.RESIZE, 0, [this.size.rows & 0xff, this.size.rows >> 8, this.size.columns & 0xff, this.size.columns >> 8]);
+    if (this.ready) this.ports.forEach(({ port }, index) => port?.console && this.tellSize(index));
   }
 
   protected override stopped(): void {
@@ -97,7 +114,7 @@ export class VirtioConsole extends VirtioDevice {
   }
 
   protected override configWritten(offset: number, _width: Width, value: number): void {
-    if (offset === ConsoleConfig.EMERGENCY) this.ports[0]!.port.write(Uint8Array.of(value & 0xff));
+    if (offset === ConsoleConfig.EMERGENCY) this.ports[0]!.port?.write(Uint8Array.of(value & 0xff));
   }
 
   protected override started(): void {
@@ -118,7 +135,11 @@ export class VirtioConsole extends VirtioDevice {
 
   protected override saveOwn(): unknown {
     const { ready, control, ports } = this;
-    return { ready, control: control.map((message) => [...message]), ports: ports.map(({ open, waiting }) => ({ open, waiting: [...waiting] })) };
+    return {
+      ready,
+      control: control.map((message) => [...message]),
+      ports: ports.map(({ open, waiting }) => ({ open, waiting: waiting.contents() })),
+    };
   }
 
   protected override loadOwn(saved: unknown): void {
@@ -129,8 +150,8 @@ export class VirtioConsole extends VirtioDevice {
     this.control = state.control;
     state.ports.forEach(({ open, waiting }, i) => {
       this.ports[i]!.open = open;
-      this.ports[i]!.waiting.length = 0;
-      for (const byte of waiting) this.ports[i]!.waiting.push(byte & 0xff);
+      this.ports[i]!.waiting.clear();
+      this.ports[i]!.waiting.push(Uint8Array.from(waiting));
     });
   }
 
@@ -143,14 +164,19 @@ export class VirtioConsole extends VirtioDevice {
   private setOpen(index: number, open: boolean, state: PortState | undefined = this.ports[index]): void {
     if (state === undefined || state.open === open) return;
     state.open = open;
-    state.port.onOpen?.(open);
-    if (!open) state.waiting.length = 0;
+    state.port?.onOpen?.(open);
+    if (!open) state.waiting.clear();
   }
 
   private transmit(queue: Virtqueue, port: number): void {
     const state = this.ports[port];
-    for (let chain = queue.pop(); chain; chain = queue.pop()) {
-      chain.visitReadable(0, Math.min(chain.readableBytes, 0x10_0000), (bytes) => state?.port.write(bytes));
+    const write = (bytes: Uint8Array): void => {
+      if (state?.port?.write(bytes) === false) state.blocked = true;
+    };
+    while (!state?.blocked) {
+      const chain = queue.pop();
+      if (chain === undefined) break;
+      chain.visitReadable(0, Math.min(chain.readableBytes, LONGEST_WRITE), write);
       queue.push(chain, 0);
     }
     queue.publish();
@@ -164,8 +190,10 @@ export class VirtioConsole extends VirtioDevice {
     while (state.waiting.length > 0 && state.open) {
       const chain = queue.pop();
       if (chain === undefined) break;
-      const bytes = Uint8Array.from(state.waiting.splice(0, Math.min(state.waiting.length, chain.writableBytes)));
-      queue.push(chain, chain.write(0, bytes));
+      queue.push(
+        chain,
+        state.waiting.take(chain.writableBytes, (bytes, done) => void chain.write(done, bytes)),
+      );
       delivered = true;
     }
     if (delivered) queue.publish();
@@ -175,6 +203,12 @@ export class VirtioConsole extends VirtioDevice {
     const message = [port & 0xff, port >> 8, 0, 0, event, 0, value & 0xff, value >> 8, ...more];
     if (this.control.length < 1024) this.control.push(message);
     this.sendControl();
+  }
+
+  /** Columns before rows, as "VIRTIO", Console Device, has it; Linux read them the other way round before 6.15. */
+  private tellSize(port: number): void {
+    const { rows, columns } = this.size;
+    this.tell(port, ConsoleEvent.RESIZE, 0, [columns & 0xff, columns >> 8, rows & 0xff, rows >> 8]);
   }
 
   private sendControl(): void {
@@ -204,8 +238,8 @@ export class VirtioConsole extends VirtioDevice {
     const state = this.ports[port];
     if (event === ConsoleEvent.DEVICE_READY && value === 1) {
       this.ready = true;
-      this.ports.forEach((_, index) => this.tell(index, ConsoleEvent.DEVICE_ADD, 0));
-    } else if (state === undefined) return;
+      this.ports.forEach(({ port: present }, index) => present && this.tell(index, ConsoleEvent.DEVICE_ADD, 0));
+    } else if (!state?.port) return;
     else if (event === ConsoleEvent.PORT_READY && value === 1) this.introduce(port, state.port);
     else if (event === ConsoleEvent.PORT_OPEN) {
       this.setOpen(port, value === 1);
@@ -215,7 +249,10 @@ export class VirtioConsole extends VirtioDevice {
 
   /** What the guest must know of a port that it has made ready. */
   private introduce(index: number, port: ConsolePort): void {
-    if (port.console) this.tell(index, ConsoleEvent.CONSOLE_PORT, 1);
+    if (port.console) {
+      this.tell(index, ConsoleEvent.CONSOLE_PORT, 1);
+      this.tellSize(index);
+    }
     if (port.name !== undefined) this.tell(index, ConsoleEvent.PORT_NAME, 1, [...new TextEncoder().encode(port.name), 0]);
     this.tell(index, ConsoleEvent.PORT_OPEN, 1);
   }
