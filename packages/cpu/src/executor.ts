@@ -16,7 +16,7 @@ import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
 import { Access, SECOND_STAGE_FAULT } from './ports/translation.js';
 import type { Vcpu } from './vcpu.js';
-import { ACTIVITY, CPL, DEBUG_CTL, GUEST_MODE, MODE, RIP, SEG_BASE, word } from './words.js';
+import { ACTIVITY, CPL, DEBUG_CTL, GUEST_MODE, MODE, RIP, SEG_BASE, SEG_LIMIT, word } from './words.js';
 
 const BUDGET = word('budget');
 const EXIT_REASON = word('exitReason');
@@ -28,6 +28,9 @@ const REPEAT_COST = 4096;
 const GP = 13;
 const PF = 14;
 const UD = 6;
+/** What is in place of an arena offset where code cannot be fetched, or not from memory. */
+const REFUSED = -1;
+const DEVICE = -2;
 
 /** What all vCPUs of a machine share to run code: decoded blocks, handlers, slow accesses. */
 export class Engine {
@@ -113,6 +116,8 @@ export class Interpreter implements Executor {
     const { cpu } = this;
     this.granted = budget;
     this.parked = 0;
+    // Another vCPU may have taken its place.
+    this.found = 0;
     cpu.w[BUDGET] = budget;
     this.running = true;
     const stop = this.loop();
@@ -244,7 +249,8 @@ export class Interpreter implements Executor {
     }
     const { i32 } = engine.arena;
     // The block that jumps may have gone while its target was decoded.
-    if (flushes === engine.cache.flushes && i32[(record + field) >>> 2] === Link.OPEN) i32[(record + field) >>> 2] = target;
+    if (flushes === engine.cache.flushes && engine.cache.keeps(target) && i32[(record + field) >>> 2] === Link.OPEN)
+      i32[(record + field) >>> 2] = target;
     return true;
   }
 
@@ -266,20 +272,33 @@ export class Interpreter implements Executor {
       }
     }
     const host = this.fetchAddress(lo, hi);
-    if (host < 0) return 0;
+    if (host === REFUSED) return 0;
     w[BLOCK_RIP] = w[RIP]!;
     w[BLOCK_RIP + 1] = w[RIP + 1]!;
+    if (host === DEVICE) return engine.builder.buildFromDevice(cpu, mode, lo, hi);
     let record = engine.cache.find(host, mode);
-    if (record !== 0 && engine.arena.i32[record >>> 2] === Slot.CROSSING && !this.crossesAlike(record, lo, hi)) record = 0;
+    if (record !== 0 && !this.isGoodHere(record, lo, hi)) record = 0;
     if (record === 0) {
       record = engine.builder.build(cpu, host, mode, lo, hi);
       if (record === 0) return 0;
     }
-    if ((mode & Mode.SINGLE) === 0) engine.cache.publish(host, mode, record);
+    if ((mode & Mode.SINGLE) === 0 && engine.cache.keeps(record)) engine.cache.publish(host, mode, record);
     return record;
   }
 
-  /** Arena offset of the code at a linear address, or -1 with a fault recorded. */
+  /** Whether a block that is known would pass its own checks at RIP: of the code segment's end, and of its second page. */
+  private isGoodHere(record: number, lo: number, hi: number): boolean {
+    const { i32 } = this.engine.arena;
+    const { w } = this.cpu;
+    let at = record;
+    if (i32[at >>> 2] === Slot.LIMIT) {
+      if ((w[RIP]! >>> 0) + i32[(at + Record.IMMEDIATE) >>> 2]! > w[SEG_LIMIT + Segment.CS]! >>> 0) return false;
+      at += Record.BYTES;
+    }
+    return i32[at >>> 2] !== Slot.CROSSING || this.crossesAlike(at, lo, hi);
+  }
+
+  /** Arena offset of the code at a linear address; `DEVICE` where no memory is, `REFUSED` with a fault recorded. */
   private fetchAddress(lo: number, hi: number): number {
     const { cpu, engine } = this;
     const { w, mmu } = cpu;
@@ -290,15 +309,12 @@ export class Interpreter implements Executor {
       cpu.setPageFaultAddress(lo, hi);
       if (mmu.fault === SECOND_STAGE_FAULT) cpu.raise(SECOND_STAGE_VECTOR);
       else cpu.raise(PF, mmu.errorCode);
-      return -1;
+      return REFUSED;
     }
-    // Nothing but memory can be executed: devices and holes read as invalid code.
-    if (mmu.arenaOffset < 0) {
-      const refused = mmu.apicAccess === true && cpu.virtualization?.apicAccess?.(cpu, 1, Access.EXECUTE) === false;
-      cpu.raise(refused ? SECOND_STAGE_VECTOR : UD);
-      return -1;
-    }
-    return mmu.arenaOffset;
+    if (mmu.arenaOffset >= 0) return mmu.arenaOffset;
+    if (mmu.apicAccess !== true || cpu.virtualization?.apicAccess?.(cpu, 1, Access.EXECUTE) !== false) return DEVICE;
+    cpu.raise(SECOND_STAGE_VECTOR);
+    return REFUSED;
   }
 
   /** Whether the second page of a page-crossing block is mapped as it was; this also puts it into the exec TLB. */

@@ -9,10 +9,20 @@ import { Mmu } from '@nestvm/mmu';
 export const CODE = 0x1000;
 const HANDLER = 0x2000;
 
+/** A vCPU in real mode with 64 KiB of RAM. */
+export interface RealMode {
+  readonly cpu: Vcpu;
+  readonly mmio: MmioSpace;
+  readonly run: () => void;
+  readonly word: (at: number) => number;
+  readonly write: (at: number, ...bytes: number[]) => void;
+}
+
 /** A machine in real mode, with a handler for #DB. */
-export function realMode(code: readonly number[], handler: readonly number[]): { cpu: Vcpu; run: () => void; word: (at: number) => number } {
+export function realMode(code: readonly number[], handler: readonly number[]): RealMode {
   const arena = createArena({ bytes: 64 << 20 });
-  const memory = new PhysicalMemory({ arena, mmio: new MmioSpace() });
+  const mmio = new MmioSpace();
+  const memory = new PhysicalMemory({ arena, mmio });
   const ram = arena.allocate('guest RAM', 0x10000, 4096);
   memory.mapRam(0, 0x10000, ram);
   const base = arena.allocate('vcpu 0', vcpuState.size, 64);
@@ -43,6 +53,8 @@ export function realMode(code: readonly number[], handler: readonly number[]): {
   updateMode(cpu);
   return {
     cpu,
+    mmio,
+    write: (at, ...bytes) => memory.write(at, Uint8Array.from(bytes)),
     run: () => {
       for (let i = 0; i < 50 && interpreter.run(1000) !== 'idle'; i++);
     },

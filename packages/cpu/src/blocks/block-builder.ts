@@ -18,6 +18,9 @@ import type { CodeCache } from './code-cache.js';
 const MAX_INSTRUCTIONS = 64;
 const MAX_LENGTH = 15;
 const STAGING = 32;
+const UD = 6;
+const GP = 13;
+const PF = 14;
 
 /** An instruction that TypeScript carries out: what was decoded, and why it does not run by itself. */
 export interface SystemRecord {
@@ -39,6 +42,9 @@ export class BlockBuilder {
   private readonly staging = new Uint8Array(STAGING);
   /** The code cache's flushes when system records were last dropped with it. */
   private flushes = 0;
+  /** While a block that is good once is made; and where such blocks keep their system record, -1 for nowhere yet. */
+  private loose = false;
+  private looseRecord = -1;
   /** Blocks made so far. */
   built = 0;
   /** For logs: told of each block, by the arena offset and the length of its bytes (those on its first page). */
@@ -58,18 +64,13 @@ export class BlockBuilder {
    */
   build(cpu: Vcpu, arenaOffset: number, mode: number, linearLo: number, linearHi: number): number {
     this.built++;
-    const { cache } = this;
-    const start = cache.reserve(MAX_INSTRUCTIONS + 3);
-    if (this.flushes !== cache.flushes) {
-      this.flushes = cache.flushes;
-      this.systemRecords.length = 0;
-    }
+    const start = this.reserve(MAX_INSTRUCTIONS + 4);
     const inPage = arenaOffset % PAGE_BYTES;
     const bits = (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16;
     const most = (mode & Mode.SINGLE) !== 0 ? 1 : MAX_INSTRUCTIONS;
     const rip = cpu.w[RIP]! >>> 0;
     const limit = bits === 64 ? Infinity : cpu.w[SEG_LIMIT + Segment.CS]! >>> 0;
-    let record = start;
+    let record = this.limitHead(start, mode);
     let count = 0;
     let offset = 0;
     while (count < most) {
@@ -92,6 +93,17 @@ export class BlockBuilder {
     return this.finish(arenaOffset, mode, start, record + Record.BYTES, offset, offset);
   }
 
+  /** Room for records; what TypeScript keeps for records goes when they do. */
+  private reserve(count: number): number {
+    const start = this.cache.reserve(count);
+    if (this.flushes !== this.cache.flushes) {
+      this.flushes = this.cache.flushes;
+      this.systemRecords.length = 0;
+      this.looseRecord = -1;
+    }
+    return start;
+  }
+
   /** Asks for the handler of an instruction that will come; compiled with all others at the next flush of the handlers. */
   foresee(bytes: Uint8Array, mode: number): void {
     const bits = (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16;
@@ -102,8 +114,21 @@ export class BlockBuilder {
   private finish(arenaOffset: number, mode: number, start: number, end: number, bytes: number, room: number): number {
     this.handlers.flush();
     if (this.onBuilt !== null) this.onBuilt(arenaOffset, mode, bytes);
+    this.endsWithin(start, Math.min(bytes, room));
     this.cache.add(arenaOffset, mode, start, (end - start) / Record.BYTES, Math.max(1, Math.min(bytes, room)));
     return start;
+  }
+
+  /** Gives a block of a segment that may end the head that checks it; gives the place of its first instruction. */
+  private limitHead(start: number, mode: number): number {
+    if ((mode & (Mode.LONG | Mode.FLAT)) !== 0) return start;
+    this.writer.head(start, Slot.LIMIT, 0, 0, 0);
+    return start + Record.BYTES;
+  }
+
+  private endsWithin(start: number, bytes: number): void {
+    const { i32 } = this.arena;
+    if (i32[start >>> 2] === Slot.LIMIT) i32[(start + Record.IMMEDIATE) >>> 2] = Math.max(1, bytes) - 1;
   }
 
   /** A record that raises an exception: the bytes are no instruction. */
@@ -118,10 +143,16 @@ export class BlockBuilder {
     this.keep(record, system);
   }
 
-  /** Lets a record leave to TypeScript. */
+  /** Lets a record leave to TypeScript. All blocks that are good once share one place, or a guest could fill the host's memory. */
   private keep(record: number, system: SystemRecord): void {
-    this.arena.i32[(record + Record.IMMEDIATE) >>> 2] = this.systemRecords.length;
-    this.systemRecords.push(system);
+    if (!this.loose || this.looseRecord < 0) {
+      if (this.loose) this.looseRecord = this.systemRecords.length;
+      this.arena.i32[(record + Record.IMMEDIATE) >>> 2] = this.systemRecords.length;
+      this.systemRecords.push(system);
+    } else {
+      this.arena.i32[(record + Record.IMMEDIATE) >>> 2] = this.looseRecord;
+      this.systemRecords[this.looseRecord] = system;
+    }
   }
 
   /** What TypeScript needs to carry the present instruction out. */
@@ -157,45 +188,101 @@ export class BlockBuilder {
 
   /** An instruction that lies on two pages (or cannot be fetched wholly): a block of its own, which checks at run time where the second page is. */
   private buildCrossing(cpu: Vcpu, arenaOffset: number, mode: number, lo: number, hi: number, bits: 16 | 32 | 64): number {
-    const { staging, arena } = this;
-    const inPage = arenaOffset % PAGE_BYTES;
-    const first = PAGE_BYTES - inPage;
-    staging.fill(0);
-    staging.set(arena.u8.subarray(arenaOffset, arenaOffset + Math.min(first, MAX_LENGTH)));
-    const secondLo = ((lo | 0xfff) + 1) | 0;
-    const secondHi = nextPageHigh(cpu, secondLo, hi);
-    const limit = bits === 64 ? Infinity : cpu.w[SEG_LIMIT + Segment.CS]! >>> 0;
-    if (limit - (cpu.w[RIP]! >>> 0) + 1 <= Math.min(first, MAX_LENGTH)) return this.fetchFault(cpu, 13, 0);
-    if (!cpu.mmu.translate(secondLo, secondHi, Access.EXECUTE, (mode & Mode.USER) !== 0)) {
-      cpu.setPageFaultAddress(secondLo, secondHi);
-      return cpu.mmu.fault === SECOND_STAGE_FAULT ? this.fetchFault(cpu, SECOND_STAGE_VECTOR, 0) : this.fetchFault(cpu, 14, cpu.mmu.errorCode);
-    }
-    const secondPhysical = cpu.mmu.physical;
+    const first = PAGE_BYTES - (arenaOffset % PAGE_BYTES);
+    this.staging.fill(0);
+    this.staging.set(this.arena.u8.subarray(arenaOffset, arenaOffset + Math.min(first, MAX_LENGTH)));
+    if (!this.stageSecondPage(cpu, first, lo, hi, mode)) return 0;
     const second = cpu.mmu.arenaOffset;
-    for (let i = first; i < MAX_LENGTH + 1; i++) staging[i] = cpu.memory.read8(secondPhysical + i - first);
-    const length = decodeInto(this.insn, staging, 0, MAX_LENGTH + 1, bits);
-    const start = this.cache.reserve(4);
-    if (length <= 0) {
-      cpu.raise(length === DecodeStatus.TOO_LONG ? 13 : 6, length === DecodeStatus.TOO_LONG ? 0 : undefined);
-      return 0;
-    }
-    this.writer.head(start, Slot.CROSSING, 0, 0, 0);
-    arena.i32[(start + Record.IMMEDIATE) >>> 2] = second;
-    let record = start + Record.BYTES;
-    const ended = this.instruction(cpu, record, inPage, 0, length, 0, mode);
-    record += Record.BYTES;
-    if (!ended) {
-      this.writer.head(record, Slot.FALL_THROUGH, length, 0, 0);
-      this.writer.jump(record, 0, Link.FAR, Link.FAR);
-      record += Record.BYTES;
-    }
-    const result = this.finish(arenaOffset, mode, start, record, first, first);
-    if (second >= 0) this.cache.addSecondPage(second, start, (record - start) / Record.BYTES, Math.max(1, length - first));
+    const length = this.decodeStaged(cpu, MAX_LENGTH + 1, bits);
+    if (length === 0) return 0;
+    const start = this.reserve(5);
+    // Where a device answers for the second page there is nothing to compare with: the block is good once.
+    const end = this.loneInstruction(cpu, start, arenaOffset % PAGE_BYTES, length, mode, second < 0 ? null : second);
+    if (second < 0) return this.finishLoose(start);
+    const result = this.finish(arenaOffset, mode, start, end, first, first);
+    this.endsWithin(start, length);
+    this.cache.addSecondPage(second, start, (end - start) / Record.BYTES, Math.max(1, length - first));
     return result;
   }
 
-  private fetchFault(cpu: Vcpu, vector: number, error: number): 0 {
-    cpu.raise(vector, error);
+  /**
+   * An instruction that a device, or nothing, answers for at the physical address that was just translated. Such bytes may be others each time: the block is run
+   * once and not kept.
+   */
+  buildFromDevice(cpu: Vcpu, mode: number, lo: number, hi: number): number {
+    this.built++;
+    const { staging } = this;
+    const bits = (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16;
+    const inPage = lo & (PAGE_BYTES - 1);
+    const first = PAGE_BYTES - inPage;
+    const { physical } = cpu.mmu;
+    staging.fill(0);
+    for (let i = 0; i < Math.min(first, MAX_LENGTH); i++) staging[i] = cpu.memory.read8(physical + i);
+    let length = decodeInto(this.insn, staging, 0, Math.min(first, MAX_LENGTH + 1), bits);
+    if (length === DecodeStatus.NEED_MORE && !this.stageSecondPage(cpu, first, lo, hi, mode)) return 0;
+    length = this.decodeStaged(cpu, MAX_LENGTH + 1, bits);
+    if (length === 0) return 0;
+    const start = this.reserve(5);
+    this.loneInstruction(cpu, start, inPage, length, mode, null);
+    return this.finishLoose(start);
+  }
+
+  /** Puts bytes of the page after that of a linear address behind the `first` ones; false with a fault recorded. */
+  private stageSecondPage(cpu: Vcpu, first: number, lo: number, hi: number, mode: number): boolean {
+    const { staging } = this;
+    const secondLo = ((lo | 0xfff) + 1) | 0;
+    const secondHi = nextPageHigh(cpu, secondLo, hi);
+    if (this.roomInSegment(cpu, mode) <= Math.min(first, MAX_LENGTH)) return this.fetchFault(cpu, GP, 0);
+    if (!cpu.mmu.translate(secondLo, secondHi, Access.EXECUTE, (mode & Mode.USER) !== 0)) {
+      cpu.setPageFaultAddress(secondLo, secondHi);
+      return cpu.mmu.fault === SECOND_STAGE_FAULT ? this.fetchFault(cpu, SECOND_STAGE_VECTOR, 0) : this.fetchFault(cpu, PF, cpu.mmu.errorCode);
+    }
+    const { physical } = cpu.mmu;
+    for (let i = first; i < MAX_LENGTH + 1; i++) staging[i] = cpu.memory.read8(physical + i - first);
+    return true;
+  }
+
+  /** Bytes from RIP to the end of the code segment. */
+  private roomInSegment(cpu: Vcpu, mode: number): number {
+    return (mode & Mode.LONG) !== 0 ? Infinity : (cpu.w[SEG_LIMIT + Segment.CS]! >>> 0) - (cpu.w[RIP]! >>> 0) + 1;
+  }
+
+  /** Decodes what was staged: gives the length, or 0 with a fault recorded. */
+  private decodeStaged(cpu: Vcpu, bytes: number, bits: 16 | 32 | 64): number {
+    const length = decodeInto(this.insn, this.staging, 0, bytes, bits);
+    if (length > this.roomInSegment(cpu, bits === 64 ? Mode.LONG : 0)) cpu.raise(GP, 0);
+    else if (length > 0) return length;
+    else if (length === DecodeStatus.TOO_LONG) cpu.raise(GP, 0);
+    else cpu.raise(UD);
     return 0;
+  }
+
+  /** A block of the instruction just decoded and, unless it ends by itself, the way on. Gives its end. */
+  private loneInstruction(cpu: Vcpu, start: number, inPage: number, length: number, mode: number, second: number | null): number {
+    let record = this.limitHead(start, mode);
+    if (second !== null) {
+      this.writer.head(record, Slot.CROSSING, 0, 0, 0);
+      this.arena.i32[(record + Record.IMMEDIATE) >>> 2] = second;
+      record += Record.BYTES;
+    } else this.loose = true;
+    const ended = this.instruction(cpu, record, inPage, 0, length, 0, mode);
+    this.loose = false;
+    record += Record.BYTES;
+    if (ended) return record;
+    this.writer.head(record, Slot.FALL_THROUGH, length, 0, 0);
+    this.writer.jump(record, 0, Link.FAR, Link.FAR);
+    return record + Record.BYTES;
+  }
+
+  /** A block behind those that are kept: the next one that is made takes its place. */
+  private finishLoose(start: number): number {
+    this.handlers.flush();
+    this.endsWithin(start, 1);
+    return start;
+  }
+
+  private fetchFault(cpu: Vcpu, vector: number, error: number): false {
+    cpu.raise(vector, error);
+    return false;
   }
 }

@@ -61,6 +61,11 @@ export class CodeCache {
     return record !== 0 && this.i32[record >>> 2] === Slot.STALE ? 0 : record;
   }
 
+  /** Whether a record is kept; one that was made for a single run is not. */
+  keeps(record: number): boolean {
+    return record < this.cursor;
+  }
+
   /** Room for up to `count` records; drops everything first when there is none. */
   reserve(count: number): number {
     if (this.cursor + count * Record.BYTES > this.end) this.flush();

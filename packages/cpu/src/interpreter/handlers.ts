@@ -4,7 +4,7 @@ import { Context, type Meanings } from '@nestvm/semantics';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { factsOf } from './facts.js';
 import { ExitReason, Slot } from './record.js';
-import { crossing, HANDLER, leaving, runtimeFunctions } from './runtime.js';
+import { crossing, HANDLER, leaving, limit, runtimeFunctions } from './runtime.js';
 import { seedKeys } from './seed.js';
 
 /** What the handlers need from TypeScript. Arguments: record, cpu (byte offsets), bytes of the access. */
@@ -72,6 +72,7 @@ export class Handlers {
       [leaving('leaveStale', ExitReason.STALE), leaving('leaveSystem', ExitReason.SYSTEM), fallThrough(options.rows), crossing],
       Slot.STALE,
     );
+    this.instantiate([limit], Slot.LIMIT);
     for (const key of seedKeys(options.rows)) this.slotFor(key);
     this.flush();
   }

@@ -72,5 +72,7 @@ export const Slot = {
   FALL_THROUGH: 3,
   /** Checks that the second page of a page-crossing instruction is where it was. */
   CROSSING: 4,
+  /** Checks that a block (of IMMEDIATE + 1 bytes) ends inside of the code segment. */
+  LIMIT: 7,
   FIRST_FREE: 8,
 } as const;

@@ -286,6 +286,17 @@ export const crossing = defineFunction('crossing', HANDLER, (c) => {
   leave(c, cpu, record, ExitReason.MISS);
 });
 
+/** The head of a block in a segment that may end: it was decoded under one limit, and CS may have another now. Then the next record. */
+export const limit = defineFunction('limit', HANDLER, (c) => {
+  const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
+  const rip = c.load('i64.load', 64, cpu, at.blockRip);
+  const last = rip.and(0xffffffffn).add(c.load('i64.load32_u', 64, record, Record.IMMEDIATE));
+  const end = c.load('i64.load32_u', 64, cpu, at.segLimit + 4 * Segment.CS);
+  c.if(last.leU(end), () => goTo(c, record.add(Record.BYTES), cpu));
+  c.store('i64.store', cpu, rip, at.rip);
+  leave(c, cpu, record, ExitReason.MISS);
+});
+
 /** The functions that handler modules share; the runtime module exports them. */
 export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
   dispatchFunction('dispatch', blockCache, false),
