@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { type Ended, fileOf, guest, guestIn, nestvm, pathFor, start } from './spawn.js';
+import { guest, guestIn, nestvm, pathFor, start } from './spawn.js';
 
 /** mov dx, 0x3f8; then each letter by mov al; out dx, al. */
 const print = (text: string): number[] => [0xba, 0xf8, 0x03, ...[...Buffer.from(text)].flatMap((byte) => [0xb0, byte, 0xee])];
@@ -14,45 +14,6 @@ const RESET = [0xb0, 0xfe, 0xe6, 0x64, ...SPIN];
 const TRIPLE_FAULT = [0x0f, 0x01, 0x1e, 0x00, 0x00, 0xcc];
 /** Echoes what COM1 receives: mov dx, 0x3fd; l: in al, dx; test al, 1; jz l; mov dl, 0xf8; in al, dx; out dx, al; mov dl, 0xfd; jmp l. */
 const ECHO = [0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xfb, 0xb2, 0xf8, 0xec, 0xee, 0xb2, 0xfd, 0xeb, 0xf3];
-
-/** What a command line that cannot be followed gives: one line on standard error, status 2, nothing on standard output. */
-const refusal = (message: RegExp): object => ({ status: 2, out: '', lines: [expect.stringMatching(message)] });
-const withLines = ({ err, ...rest }: Ended): object => ({
-  ...rest,
-  lines: err.split('\n').filter((line) => line !== '' && !line.includes('warning:')),
-});
-
-describe('bad input', () => {
-  const elf = (machine: number): Uint8Array =>
-    Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, machine, 0, ...new Array<number>(44).fill(0));
-  /** A bzImage header whose set-up code says that more follows than there is. */
-  const truncatedLinux = (): Uint8Array => {
-    const bytes = new Uint8Array(0x400);
-    bytes[0x1f1] = 30;
-    bytes.set([0x55, 0xaa, 0xeb, 0x66, 0x48, 0x64, 0x72, 0x53, 0x0f, 0x02], 0x1fe);
-    return bytes;
-  };
-
-  it.each<[string, () => string[], RegExp]>([
-    ['an absent kernel', () => ['-kernel', pathFor('absent')], /no such file; check the path/],
-    ['a folder for a kernel', () => ['-kernel', pathFor('.')], /a directory, not a file/],
-    ['an empty kernel', () => ['-kernel', fileOf('')], /^nestvm: .*file/],
-    ['a kernel that is none', () => ['-kernel', fileOf('#!/bin/sh\necho hello\n')], /^nestvm: .*file/],
-    ['a truncated bzImage', () => ['-kernel', fileOf(truncatedLinux())], /^nestvm: .*file/],
-    ['an ELF for another machine', () => ['-kernel', fileOf(elf(0xb7))], /^nestvm: .*file/],
-    ['firmware of an impossible size', () => ['-bios', fileOf(new Uint8Array(5000))], /firmware of 5000 bytes/],
-    ['firmware that is absent', () => ['-bios', pathFor('absent')], /no such file/],
-    ['an image beyond memory', () => ['-device', `loader,file=${fileOf('x')},addr=0x10000000,cpu-num=0`, '-m', '4M'], /^nestvm: .*file/],
-    ['a serial file that cannot be made', () => [...guest(...HALT), '-serial', 'file:/nonexistent/log'], /no such file|not a directory/],
-    ['a modprobe file that is absent', () => [...guest(...HALT), '--modprobe', pathFor('absent')], /--modprobe .*absent: no such file/],
-    ['vmx=on without nesting', () => [...guest(...HALT), '-cpu', 'Haswell,vmx=on'], /add --nested/],
-    ['several CPUs without APICs', () => [...guest(...HALT), '-smp', '2', '-cpu', 'max,-apic'], /several CPUs need local APICs/],
-    ['an unknown option', () => ['-kernal', 'x'], /the nearest is '-kernel'/],
-    ['an unknown command', () => ['rum'], /no such command; the nearest is 'run'/],
-  ])('%s', async (_name, args, message) => {
-    expect(withLines(await nestvm(...args()))).toMatchObject(refusal(message));
-  });
-});
 
 describe('status', () => {
   it('of isa-debug-exit is 2V+1', async () => {
@@ -85,11 +46,26 @@ describe('signals', () => {
     ['SIGTERM', 143, [0xc7, 0x06, 0x18, 0x00, 0x18, 0x7c, 0xc7, 0x06, 0x1a, 0x00, 0x00, 0x00, 0x0f, 0x0b]],
     // Triple faults and reboots without end.
     ['SIGTERM', 143, TRIPLE_FAULT],
+    // mov cx, -1; mov dx, 0x1f0; rep insb; jmp back: a device read for each element.
+    ['SIGTERM', 143, [0xb9, 0xff, 0xff, 0xba, 0xf0, 0x01, 0xf3, 0x6c, 0xeb, 0xf6]],
+    // jmp 0xb000:0, where nothing is, with the handler of #UD there too.
+    ['SIGTERM', 143, [0xc7, 0x06, 0x1a, 0x00, 0x00, 0xb0, 0xc7, 0x06, 0x18, 0x00, 0x00, 0x00, 0xea, 0x00, 0x00, 0x00, 0xb0]],
+    // push 0x102; popf; jmp $: a trap after each instruction, with the handler an IRET of the vector table's own bytes.
+    ['SIGTERM', 143, [0xc7, 0x06, 0x04, 0x00, 0x08, 0x7c, 0xeb, 0x01, 0xcf, 0x68, 0x02, 0x01, 0x9d, 0xeb, 0xfe]],
   ] as const)('%s ends a guest that never stops, with status %d', async (signal, status, code) => {
     const running = start(...guest(...print('go '), ...code));
     await running.waitFor(/go /);
     running.child.kill(signal);
     expect((await running.ended).status).toBe(status);
+  });
+
+  it('end one instruction over 4 GiB of memory, holes and devices', async () => {
+    // mov ecx, -1; xor esi, esi; rep lodsb; jmp back
+    const code = [...print('go '), 0xb9, 0xff, 0xff, 0xff, 0xff, 0x31, 0xf6, 0xf3, 0xac, 0xeb, 0xf5];
+    const running = start(...guestIn('long', [0x66, ...code]));
+    await running.waitFor(/go /);
+    running.child.kill('SIGINT');
+    expect((await running.ended).status).toBe(130);
   });
 });
 
