@@ -57,8 +57,18 @@ function check(board: string, name: string, bytes: Uint8Array): string | undefin
   if (apart.status !== 0) return apart.stderr.trim();
   const again = spawnSync(iasl, ['-oa', '-p', `${stem}-again`, `${stem}.dsl`], { encoding: 'utf8' });
   const told = /(\d+) Errors, (\d+) Warnings/.exec(again.stdout);
-  if (again.status !== 0 || told?.[1] !== '0') return again.stdout.split('\n').filter((line) => /Error|Warning/.test(line)).join('\n') || again.stderr;
-  if (told[2] !== '0') return again.stdout.split('\n').filter((line) => /Warning/.test(line)).join('\n');
+  if (again.status !== 0 || told?.[1] !== '0')
+    return (
+      again.stdout
+        .split('\n')
+        .filter((line) => /Error|Warning/.test(line))
+        .join('\n') || again.stderr
+    );
+  if (told[2] !== '0')
+    return again.stdout
+      .split('\n')
+      .filter((line) => /Warning/.test(line))
+      .join('\n');
   if (name === 'DSDT' && !readFileSync(`${stem}-again.aml`).subarray(36).equals(Buffer.from(bytes).subarray(36))) return 'compiles to other bytes';
   return undefined;
 }
