@@ -5,6 +5,7 @@ import { createEventLoopHost, createMachine, type ImageConfig, type Machine, typ
 import { Characters } from './characters/parts.js';
 import { UsageError } from './errors.js';
 import { readInput } from './files.js';
+import { firmwareConfig } from './firmware.js';
 import { LevelWatch } from './levels.js';
 import { createTrace } from './log.js';
 import { configure, type RunOptions } from './options/config.js';
@@ -89,7 +90,7 @@ function machineConfig(options: RunOptions, characters: Characters): MachineConf
       ...(module.commandLine === undefined ? {} : { commandLine: module.commandLine }),
     })),
     ...(options.commandLine === undefined ? {} : { commandLine: options.commandLine }),
-    ...(options.firmware === undefined ? {} : { firmware: file('-bios', options.firmware) }),
+    ...firmwareConfig(options),
     images,
     serial: options.serial.map((spec) => characters.sink('-serial', spec)),
     ...(options.debugConsole && debugSink ? { debugConsole: { ...options.debugConsole, sink: debugSink } } : {}),

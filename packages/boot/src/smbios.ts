@@ -23,7 +23,7 @@ export interface SmbiosConfig {
 export interface SmbiosTables {
   readonly tables: Uint8Array;
   /** The 32-bit entry point for tables at `address`. */
-  anchor(address: number): Uint8Array;
+  readonly anchor: (address: number) => Uint8Array;
 }
 
 const VENDOR = 'Nestvm';

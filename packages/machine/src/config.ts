@@ -39,10 +39,20 @@ export interface ImageConfig {
   readonly entry?: 'real' | 'protected' | 'long';
 }
 
+/** A VGA card. */
+export interface VgaConfig {
+  /** Video memory (default 16 MiB): a power of two. */
+  readonly memoryBytes?: number;
+  /** Its BIOS, for firmware to run. */
+  readonly rom?: BootFile;
+}
+
 /** What firmware is told about booting. */
 export interface BootConfig {
-  /** Devices in the order in which they are tried, by their paths in the firmware's device tree (`/pci@i0cf8/scsi@3/disk@0,0`). */
-  readonly order?: readonly string[];
+  /** QEMU's letters of what firmware tries, the first first: a and b floppies, c disk, d CD, n network (default `cad`). */
+  readonly devices?: string;
+  /** The same for the first start only. */
+  readonly once?: string;
   /** Offers the boot menu. */
   readonly menu?: boolean;
   /** How long it waits for the menu's key. */
@@ -72,6 +82,7 @@ export interface MachineConfig {
   /** A firmware image, mapped so that it ends at 4 GiB and, until it is shadowed, at 1 MiB; without a kernel it is entered at the reset vector. */
   readonly firmware?: BootFile;
   readonly boot?: BootConfig;
+  readonly vga?: VgaConfig;
   readonly images?: readonly ImageConfig[];
   /** Up to four serial ports; null leaves one out. */
   readonly serial?: readonly (ByteSink | null)[];
@@ -125,3 +136,8 @@ export const cpuCount = (config: MachineConfig): number => {
   const { sockets, cores, threads } = config.cpu.topology;
   return sockets * cores * threads;
 };
+
+const VIDEO_BYTES = 16 * 2 ** 20;
+
+/** Bytes of video memory of a configuration. */
+export const videoMemoryBytes = (vga: VgaConfig | undefined): number => (vga ? (vga.memoryBytes ?? VIDEO_BYTES) : 0);

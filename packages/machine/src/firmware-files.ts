@@ -62,7 +62,7 @@ const littleEndian = (value: number, bytes: number): Uint8Array => Uint8Array.fr
 /** The files that firmware looks for in the firmware configuration device, by name. */
 export function firmwareFiles({ config, board, ram, acpi }: FirmwareFacts): Map<string, Uint8Array> {
   const { tables, anchor } = machineSmbios(config, board, ram);
-  const { menuWaitMs, failWaitMs, order, files } = config.boot ?? {};
+  const { menuWaitMs, failWaitMs, files } = config.boot ?? {};
   return new Map<string, Uint8Array>([
     ['etc/e820', ramMap(ram)],
     ['etc/smbios/smbios-tables', tables],
@@ -72,7 +72,6 @@ export function firmwareFiles({ config, board, ram, acpi }: FirmwareFacts): Map<
     ...(acpi ? (Object.entries(buildAcpiFiles(acpi)) as [string, Uint8Array][]) : []),
     ...(menuWaitMs === undefined ? [] : [['etc/boot-menu-wait', littleEndian(menuWaitMs, 2)] as const]),
     ...(failWaitMs === undefined ? [] : [['etc/boot-fail-wait', littleEndian(failWaitMs, 4)] as const]),
-    ...(order && order.length > 0 ? [['bootorder', new TextEncoder().encode(`${order.join('\n')}\0`)] as const] : []),
     ...(files ?? []).map(({ name, bytes }) => [name, bytes] as const),
   ]);
 }

@@ -5,10 +5,19 @@ import { type Arena, createArena, MemoryError, PhysicalMemory } from '@nestvm/me
 import { Mmu } from '@nestvm/mmu';
 import { type Board, type BoardPart, boards, type RamLayout, ramLayout } from './boards.js';
 import { createStartup, type Startup } from './boot-plan.js';
-import { type ClockConfig, cpuCount, type HostServices, type MachineConfig, type MachineOptions, type MachineOutcome } from './config.js';
+import {
+  type ClockConfig,
+  cpuCount,
+  type HostServices,
+  type MachineConfig,
+  type MachineOptions,
+  type MachineOutcome,
+  videoMemoryBytes,
+} from './config.js';
 import { applyWrites, enterPlan } from './entry.js';
 import { MachineError } from './errors.js';
 import { mapFirmware } from './firmware.js';
+import { createVga } from './graphics.js';
 import { createMemoryHost } from './host.js';
 import { MachineInspector } from './inspector.js';
 import { type LevelCounts, levelCounts } from './levels.js';
@@ -46,6 +55,7 @@ export class Machine {
   private readonly random: DeterministicRandom;
   private readonly mmus: Mmu[] = [];
   private readonly lowMemory: LowMemory;
+  private readonly graphics: ReturnType<typeof createVga> | undefined;
   private ramOffset = 0;
   private onReset: (() => void) | undefined;
   /** Told after a reset that the guest or somebody else has asked for, when the machine starts again. */
@@ -59,9 +69,10 @@ export class Machine {
     this.ram = ramLayout(this.board, config.memoryBytes);
     this.startup = createStartup(config, this.board, this.ram, this.parts);
     const count = cpuCount(config);
-    this.arena = allocateArena(arenaBytes(config.memoryBytes, count));
+    this.arena = allocateArena(arenaBytes(config, count));
     this.memory = new PhysicalMemory({ arena: this.arena, mmio: this.mmio });
     this.lowMemory = this.mapRam();
+    this.graphics = config.vga && createVga(this.arena, this.memory, config.vga);
     const host: HostServices = config.host ?? createMemoryHost();
     const clock: ClockConfig = config.clock ?? { kind: 'virtual', shift: 0, sleep: false };
     this.platform = new Platform({
@@ -76,6 +87,7 @@ export class Machine {
       host,
       lowMemory: this.lowMemory,
       startup: this.startup,
+      ...(this.graphics ? { vga: this.graphics.vga } : {}),
       lines: {
         reset: () => this.loop.requestReset('guest'),
         powerOff: () => this.loop.finish({ kind: 'poweroff' }),
@@ -172,7 +184,7 @@ export class Machine {
   get migratable(): MachineSnapshot {
     const { config, parts, memory, clock, cpus, mmus, platform, random, engine } = this;
     const onTime = (): void => this.loop.timeRestored();
-    const ram = this.ramBlocks();
+    const ram: RamBlock[] = [...this.ramBlocks(), ...(this.graphics ? [this.graphics.block] : [])];
     return createMachineSnapshot({ config, parts, memory, ram, clock, cpus, mmus, platform, random, onTime, dropCode: () => engine.cache.flush() });
   }
 
@@ -189,7 +201,7 @@ export class Machine {
 
   /** Everything but what lies between 640 KiB and 1 MiB on boards whose host bridge decides on that. */
   private mapRam(): LowMemory {
-    const { memory, ram, config, arena } = this;
+    const { memory, config, arena } = this;
     const base = arena.allocate('guest RAM', config.memoryBytes, 4096);
     for (const block of this.ramBlocks(base)) if (block.base !== SMRAM.base) memory.mapRam(block.base, block.size, block.arenaOffset);
     const rom = config.firmware && mapFirmware(arena, memory, config.firmware);
@@ -198,11 +210,11 @@ export class Machine {
   }
 
   /** The RAM of the machine, whatever of it is mapped just now. */
-  private ramBlocks(base = this.ramOffset): RamBlock[] {
+  private ramBlocks(base = this.ramOffset): (RamBlock & { readonly base: number })[] {
     const { below4G, above4G } = this.ram;
     this.ramOffset = base;
     const end = SMRAM.base + SMRAM.size;
-    const block = (from: number, size: number, arenaOffset: number): RamBlock => ({ base: from, size, arenaOffset });
+    const block = (from: number, size: number, arenaOffset: number) => ({ name: `ram@${from.toString(16)}`, base: from, size, arenaOffset });
     return [
       block(0, Math.min(SMRAM.base, below4G), base),
       ...(this.board.chipset === 'none' ? [] : [block(SMRAM.base, SMRAM.size, base + SMRAM.base)]),
@@ -278,9 +290,9 @@ function allocateArena(bytes: number): Arena {
   }
 }
 
-/** Size of the arena for this much RAM; throws `MachineError` (`too-much-memory`). */
-function arenaBytes(memoryBytes: number, cpus: number): number {
-  const bytes = memoryBytes + ENGINE_BYTES + cpus * VCPU_BYTES;
+/** Size of the arena for a machine's memories; throws `MachineError` (`too-much-memory`). */
+function arenaBytes({ memoryBytes, firmware, vga }: MachineConfig, cpus: number): number {
+  const bytes = memoryBytes + ENGINE_BYTES + cpus * VCPU_BYTES + (firmware?.bytes.length ?? 0) + videoMemoryBytes(vga);
   if (!Number.isSafeInteger(memoryBytes) || memoryBytes < MEBIBYTE || memoryBytes % 4096 !== 0) {
     throw new MachineError('bad-option', `machine: ${memoryBytes} bytes of memory; give at least 1 MiB, in whole pages`);
   }

@@ -1,6 +1,6 @@
 import type { Device } from '@nestvm/bus';
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
-import { type Display, isDisplay } from '@nestvm/devices/display';
+import { type Display, isDisplay, type Vga } from '@nestvm/devices/display';
 import {
   AcpiPm,
   ApicBus,
@@ -61,6 +61,7 @@ export interface PlatformOptions {
   readonly lines: BoardLines;
   readonly lowMemory: MemoryController;
   readonly startup: Startup;
+  readonly vga?: Vga;
 }
 
 /** Where PCI BARs go on each chipset. */
@@ -72,6 +73,9 @@ const PCI_WINDOWS = {
 /** Delivery mode NMI of interrupt messages (SDM Vol. 3, "Local Vector Table"). */
 const NMI_DELIVERY = 4;
 const SMI_DELIVERY = 2;
+/** What firmware tries, and how CMOS RAM says it. */
+const DEFAULT_ORDER = 'cad';
+const BOOT_NIBBLES: Readonly<Record<string, number>> = { a: 1, b: 1, c: 2, d: 3, n: 4 };
 
 /** The devices of a machine, wired by the board's table. */
 export class Platform {
@@ -84,6 +88,8 @@ export class Platform {
   readonly pm: AcpiPm | undefined;
   readonly keyboard: I8042 | undefined;
   readonly pci: PciHost | undefined;
+  private readonly rtc: Rtc | undefined;
+  private starts = 0;
   /** Graphics cards, in the order of the devices. */
   readonly displays: Display[] = [];
   /** Whose accesses are under way: the number of the running vCPU. */
@@ -125,6 +131,7 @@ export class Platform {
     if (this.pic && !this.apicBus) this.picSource = new PicInterruptSource(this.pic);
     const pit = has('pit') ? add(new Pit()) : undefined;
     const rtc = has('rtc') ? add(this.createRtc()) : undefined;
+    this.rtc = rtc;
     if (has('hpet')) {
       const onLegacyReplacement = (enabled: boolean): void => {
         pit?.setInterruptEnabled(!enabled);
@@ -140,6 +147,7 @@ export class Platform {
     if (board.pm !== 'none') this.pm = add(new AcpiPm({ chip: board.pm }));
     this.pci = this.addPci(add);
     add(this.createFwCfg());
+    if (options.vga) this.plugVga(add(options.vga));
     if (config.debugConsole) {
       const { port: base, sink, readback = 0xe9 } = config.debugConsole;
       add(new DebugConsole({ base, readback, write: (byte) => sink.write(byte) }));
@@ -168,6 +176,11 @@ export class Platform {
       );
     }
     this.pic?.setOutput((level) => this.apicBus!.setPicOutput(level));
+  }
+
+  /** Where QEMU's boards have it: the first free slot. */
+  private plugVga(vga: Vga): void {
+    this.pci?.add(this.pci.freeSlot(this.options.board.chipset === 'q35' ? 1 : 2), vga.pci);
   }
 
   private createFwCfg(): FwCfg {
@@ -219,9 +232,19 @@ export class Platform {
     for (const device of this.devices) device.reset();
     for (const apic of this.localApics) apic.reset();
     const { ports, board, parts, startup } = this.options;
+    this.noteBootOrder();
     if (startup.firmware) return;
     if (this.pic) initializeLikeFirmware(ports, { pci: board.chipset === 'i440fx', pit: parts.has('pit') });
     if (this.pci && board.chipset !== 'none') assignPciResources(this.pci, PCI_WINDOWS[board.chipset]);
+  }
+
+  /** Tells firmware by CMOS RAM what to try: a nibble each, and a bit against the check of a floppy's signature. */
+  private noteBootOrder(): void {
+    const { devices = DEFAULT_ORDER, once } = this.options.config.boot ?? {};
+    const letters = this.starts++ === 0 ? (once ?? devices) : devices;
+    const [first = 0, second = 0, third = 0] = Array.from(letters, (letter) => BOOT_NIBBLES[letter] ?? 0);
+    this.rtc?.setByte(0x3d, (second << 4) | first);
+    this.rtc?.setByte(0x38, third << 4);
   }
 
   /** An NMI to every CPU, whatever its LINT1 says. */

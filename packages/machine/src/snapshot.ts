@@ -4,7 +4,7 @@ import type { CpuModel } from '@nestvm/isa/models';
 import { PAGE_BYTES, type PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
 import { type Migratable, nonMigratable, type SavedValue, stateful, stateless } from '@nestvm/state';
-import type { MachineConfig } from './config.js';
+import { type MachineConfig, videoMemoryBytes } from './config.js';
 import { MachineError } from './errors.js';
 import type { Platform } from './platform.js';
 
@@ -15,7 +15,7 @@ const CONTROLLERS = ['io-apic', 'pic'];
 
 /** A piece of the machine's RAM, mapped or not. */
 export interface RamBlock {
-  readonly base: number;
+  readonly name: string;
   readonly size: number;
   readonly arenaOffset: number;
 }
@@ -129,6 +129,7 @@ function describeMachine(config: MachineConfig, parts: ReadonlySet<string>): { r
     virtio: (config.virtio ?? [])
       .map(({ device, bus, mode, slot }) => [device.name, device.type, bus ?? '', mode ?? '', slot ?? ''].join(' '))
       .join(', '),
+    '-vga': config.vga ? videoMemoryBytes(config.vga) : null,
     devices: [config.debugConsole ? 'debug-console' : '', config.debugExit ? 'isa-debug-exit' : '', config.testDevice ? 'pc-testdev' : ''].join(' '),
   };
 }
@@ -151,7 +152,7 @@ function configurationMismatches(own: { readonly [option: string]: SavedValue },
 /** The RAM of a machine as views. */
 function ramBlocks({ memory, ram }: SnapshotParts): { readonly name: string; readonly bytes: Uint8Array }[] {
   const { u8 } = memory.arena;
-  return ram.map(({ base, size, arenaOffset }) => ({ name: `ram@${base.toString(16)}`, bytes: u8.subarray(arenaOffset, arenaOffset + size) }));
+  return ram.map(({ name, size, arenaOffset }) => ({ name, bytes: u8.subarray(arenaOffset, arenaOffset + size) }));
 }
 
 /** A machine as it is saved and loaded: what `@nestvm/migration` asks for. */

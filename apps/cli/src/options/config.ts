@@ -6,6 +6,7 @@ import { type CharacterSpec, parseCharacterDevice, parseChardev } from './charac
 import { parseMemory, parseModel, parseSmp } from './cpu.js';
 import { type DeviceSpecs, parseDevices } from './devices.js';
 import { type DriveSpec, parseDrives } from './drives.js';
+import { type FirmwareSpec, parseFirmware } from './firmware.js';
 import { type LogItem, parseLog } from './log.js';
 import { type MonitorSpec, parseMonitors } from './monitors.js';
 import { parseNesting } from './nesting.js';
@@ -32,7 +33,7 @@ export interface RunOptions {
   readonly kernel?: string;
   readonly modules: readonly ModuleSpec[];
   readonly commandLine?: string;
-  readonly firmware?: string;
+  readonly firmware: FirmwareSpec;
   readonly serial: readonly CharacterSpec[];
   /** What the guest has of the terminal, if anything of it reads there. */
   readonly terminal?: Extract<CharacterSpec, { kind: 'stdio' }>;
@@ -71,6 +72,8 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const cpu = parseModel(last(raw, 'cpu') ?? 'max', topology, nesting, warnings);
   const characters = new Map((raw.get('chardev') ?? []).map((text) => parseChardev(text)));
   const devices = parseDevices(raw.get('device') ?? [], characters);
+  const drives = parseDrives(raw);
+  const firmware = parseFirmware(raw, drives.length > 0);
   const debugcon = last(raw, 'debugcon');
   const debugConsole =
     debugcon !== undefined && debugcon !== 'none'
@@ -93,12 +96,13 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     cpu,
     topology,
     memoryBytes: parseMemory(last(raw, 'm')),
-    ...parseBoot(raw, devices),
+    ...parseBoot(raw, devices, firmware),
+    firmware,
     serial,
     ...(terminal ? { terminal } : {}),
     ...(debugConsole ? { debugConsole } : {}),
     devices,
-    drives: parseDrives(raw),
+    drives,
     networks: parseNetworks(raw),
     clock,
     rtc: parseRtc(last(raw, 'rtc'), clock),
@@ -120,22 +124,23 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
 }
 
 /** What is loaded, and that something is. */
-function parseBoot(raw: RawOptions, devices: DeviceSpecs): Pick<RunOptions, 'kernel' | 'modules' | 'commandLine' | 'firmware'> {
+function parseBoot(raw: RawOptions, devices: DeviceSpecs, firmware: FirmwareSpec): Pick<RunOptions, 'kernel' | 'modules' | 'commandLine'> {
   const kernel = last(raw, 'kernel');
   const commandLine = last(raw, 'append');
-  const firmware = last(raw, 'bios');
   const modules = parseInitrd(last(raw, 'initrd'));
   if (kernel === undefined && commandLine !== undefined) throw new UsageError('-append: a command line without a kernel; add -kernel FILE');
   if (kernel === undefined && modules.length > 0) throw new UsageError('-initrd: an initrd without a kernel; add -kernel FILE');
   const comesFromElsewhere = raw.has('loadvm') || raw.has('incoming');
-  if (!comesFromElsewhere && kernel === undefined && firmware === undefined && !devices.images.some((image) => image.entry)) {
-    throw new UsageError("nothing to run: give a kernel with -kernel FILE ('nestvm demo' brings its own; 'nestvm run -help' shows examples)");
+  const starts = firmware.bios !== undefined || firmware.wanted || devices.images.some((image) => image.entry);
+  if (!comesFromElsewhere && kernel === undefined && !starts) {
+    throw new UsageError(
+      "nothing to run: give a disk with -hda FILE or a kernel with -kernel FILE ('nestvm demo' brings its own; 'nestvm run -help' shows examples)",
+    );
   }
   return {
     modules,
     ...(kernel === undefined ? {} : { kernel }),
     ...(commandLine === undefined ? {} : { commandLine }),
-    ...(firmware === undefined ? {} : { firmware }),
   };
 }
 
@@ -143,8 +148,6 @@ function acceptNone(raw: RawOptions, warnings: string[]): void {
   for (const accel of raw.get('accel') ?? []) acceptAccelerator(`-accel ${accel}`, accel, warnings);
   if (raw.has('enable-kvm')) warnings.push('-enable-kvm: Nestvm emulates every instruction itself; ignored');
   for (const [option, meaning] of [
-    ['display', 'there is no display'],
-    ['vga', 'there is no display'],
     ['net', 'networks are made with -netdev or -nic'],
     ['parallel', 'there is no parallel port'],
   ] as const) {

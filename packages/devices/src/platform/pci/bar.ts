@@ -7,6 +7,8 @@ export interface BarOptions {
   readonly kind: 'io' | 'memory' | 'memory64';
   readonly size: number;
   readonly prefetchable?: boolean;
+  /** Shows memory at an address in place of a region, or takes it away (-1); false when it cannot be there. Without it accesses go to `read` and `write`. */
+  readonly map?: (base: number) => boolean;
   read(offset: number, width: Width): number;
   write(offset: number, width: Width, value: number): void;
 }
@@ -37,6 +39,12 @@ export class PciBar {
     const limit = kind === 'io' ? 0x1_0000 : kind === 'memory' ? 2 ** 32 - size : 2 ** 52;
     const wanted = base > 0 && base + size <= limit ? base : -1;
     if (wanted === this.#at) return true;
+    const { map } = this.options;
+    if (map) {
+      const there = map(wanted);
+      this.#at = there ? wanted : -1;
+      return there;
+    }
     try {
       if (wanted < 0) this.#remove();
       else if (this.#handle) this.#handle.move(wanted);

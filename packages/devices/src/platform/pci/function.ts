@@ -4,6 +4,7 @@ import type { SavableDevice } from '../../saved-state.js';
 import { type BarOptions, PciBar } from './bar.js';
 import { MsixTable } from './msix.js';
 import { MsiControl, MULTIFUNCTION, PciCapability, PciCommand, PciConfig, PciStatus } from './registers.js';
+import { PciRom } from './rom.js';
 import { pciFunctionSchema, type SavedPciFunction } from './state.js';
 
 /** Who a PCI function says it is. */
@@ -43,6 +44,7 @@ export class PciFunction implements SavableDevice<SavedPciFunction> {
   readonly clearable = new Uint8Array(256);
   readonly bars: PciBar[] = [];
   msix: MsixTable | undefined;
+  #rom: PciRom | undefined;
   #msix = 0;
   #msi = 0;
   #capabilityEnd = 0x40;
@@ -105,6 +107,12 @@ export class PciFunction implements SavableDevice<SavedPciFunction> {
     this.set32(offset, bar.typeBits);
     this.allow(offset, 4, kind === 'io' ? ~(size - 1) & 0xffff : size >= 2 ** 32 ? 0 : ~(size - 1));
     if (kind === 'memory64') this.allow(offset + 4, 4, size >= 2 ** 32 ? ~(size / 2 ** 32 - 1) : ~0);
+  }
+
+  /** Adds an expansion ROM. */
+  addRom(bytes: Uint8Array): void {
+    this.#rom = new PciRom(this.name, bytes);
+    this.allow(PciConfig.ROM, 4, this.#rom.mask);
   }
 
   /** Adds a capability of `bytes.length` bytes (its id and link are filled in); returns its offset. Throws `DeviceError` (`no-space`). */
@@ -232,11 +240,12 @@ export class PciFunction implements SavableDevice<SavedPciFunction> {
   placeBars(): void {
     if (this.#slot === undefined) return;
     const command = this.get16(PciConfig.COMMAND);
-    let moved = false;
     for (const bar of this.bars) {
       const enabled = command & (bar.options.kind === 'io' ? PciCommand.IO : PciCommand.MEMORY);
-      moved = bar.place(this.#slot.wiring, enabled ? this.barBase(bar.options) : -1) || moved;
+      bar.place(this.#slot.wiring, enabled ? this.barBase(bar.options) : -1);
     }
+    const seen = this.#rom && command & PciCommand.MEMORY ? this.#rom.base(this.get32(PciConfig.ROM)) : -1;
+    this.#rom?.bar.place(this.#slot.wiring, seen);
   }
 
   /** Address in a base address register. */
@@ -295,7 +304,11 @@ export class PciFunction implements SavableDevice<SavedPciFunction> {
 
   #afterWrite(start: number, end: number): void {
     const touches = (from: number, to: number) => start < to && end > from;
-    if (touches(PciConfig.COMMAND, PciConfig.COMMAND + 2) || touches(PciConfig.BARS, PciConfig.BARS + 24)) {
+    if (
+      touches(PciConfig.COMMAND, PciConfig.COMMAND + 2) ||
+      touches(PciConfig.BARS, PciConfig.BARS + 24) ||
+      touches(PciConfig.ROM, PciConfig.ROM + 4)
+    ) {
       this.placeBars();
       this.#slot?.barsChanged();
     }

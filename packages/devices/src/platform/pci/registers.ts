@@ -12,6 +12,7 @@ export const PciConfig = {
   BARS: 0x10,
   SUBSYSTEM_VENDOR: 0x2c,
   SUBSYSTEM: 0x2e,
+  ROM: 0x30,
   CAPABILITIES: 0x34,
   INTERRUPT_LINE: 0x3c,
   INTERRUPT_PIN: 0x3d,
