@@ -48,7 +48,7 @@ function packageTable() {
   return [
     '| Package | Its one job |',
     '|---|---|',
-    ...rows.map(([key, entry]) => `| [\`${layers.scope}/${key}\`](packages/${key}) | ${entry.job} |`),
+    ...rows.map(([key, entry]) => `| [\`${layers.scope}/${key}\`](packages/${key}/README.md) | ${entry.job} |`),
   ].join('\n');
 }
 

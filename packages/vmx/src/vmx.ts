@@ -65,7 +65,7 @@ export class Vmx {
   /** The ledger's entry of the VMCS in use. */
   context: NestedContext | null = null;
 
-  /** See {@link Virtualization}. */
+  /** See `Virtualization` of `@nestvm/cpu`. */
   tscOffsetLo = 0;
   tscOffsetHi = 0;
   multiplierLo = 0;

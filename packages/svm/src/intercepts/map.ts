@@ -7,7 +7,7 @@ import { ExitCode } from '../exits/codes.js';
  */
 export const Rule = { NOT: 0, CR: -1, CR0_CHANGE: -2, CR0_STORE: -3, DR: -4, IO: -5, MSR: -6, PAUSE: -7, MWAIT: -8, INVLPG: -9, INT: -10 } as const;
 
-/** The answer to every sensitive event of the ISA: an exit code, or a {@link Rule}. */
+/** The answer to every sensitive event of the ISA: an exit code, or a `Rule`. */
 export const interceptMap: Readonly<Record<SensitiveEvent, number>> = {
   CPUID: ExitCode.CPUID,
   HLT: ExitCode.HLT,
