@@ -1,5 +1,5 @@
 import type { Instruction } from '@nestvm/decoder';
-import { Cr0, Cr4, Mode, type OpcodeRow } from '@nestvm/isa';
+import { Cr0, Cr4, Mode, type OpcodeRow, opcodeRows } from '@nestvm/isa';
 import type { Vcpu } from '../vcpu.js';
 import { CR0, CR4 } from '../words.js';
 
@@ -35,7 +35,17 @@ function classify(row: OpcodeRow): Extension {
 }
 
 /** Encodings that are NOPs on processors without the feature. */
-const HINTS = new Set(['ENDBR32', 'ENDBR64', 'RDSSP', 'CLDEMOTE', 'PREFETCH', 'PREFETCHW', 'PREFETCHWT1', 'TZCNT', 'LZCNT']);
+const HINTS = new Set(['ENDBR32', 'ENDBR64', 'RDSSP', 'CLDEMOTE', 'PREFETCH', 'PREFETCHW', 'PREFETCHWT1']);
+
+/** What the encodings of these mean on processors without them, which ignore the F3 prefix (SDM Vol. 2, "TZCNT", "LZCNT"). */
+const OLDER: Readonly<Record<string, string>> = { TZCNT: 'BSF', LZCNT: 'BSR' };
+const olderRows = new Map(Object.values(OLDER).map((name) => [name, opcodeRows.find((row) => row.mnemonic === name)!]));
+
+/** Makes of an instruction what the CPU model takes it for. */
+export function readAsModel(cpu: Vcpu, insn: Instruction): void {
+  const older = OLDER[insn.row.mnemonic];
+  if (older !== undefined && !insn.row.features.every((feature) => cpu.model.has(feature))) insn.row = olderRows.get(older) as typeof insn.row;
+}
 
 const classes = new Map<OpcodeRow, Extension>();
 function extensionOf(row: OpcodeRow): Extension {

@@ -12,7 +12,7 @@ import { SYSTEM_INSTRUCTIONS, type SystemInstruction } from '../system/index.js'
 import type { Vcpu } from '../vcpu.js';
 import { RIP, SEG_LIMIT } from '../words.js';
 import type { ArenaViews } from './arena-views.js';
-import { unavailable } from './availability.js';
+import { readAsModel, unavailable } from './availability.js';
 import type { CodeCache } from './code-cache.js';
 
 const MAX_INSTRUCTIONS = 64;
@@ -165,6 +165,7 @@ export class BlockBuilder {
   /** Writes one instruction's record; true when it ends the block. */
   private instruction(cpu: Vcpu, record: number, inPage: number, offset: number, length: number, index: number, mode: number): boolean {
     const { insn, handlers, writer } = this;
+    readAsModel(cpu, insn);
     const { row } = insn;
     const vector = unavailable(cpu, insn, mode);
     if (vector >= 0 || !handlers.has(row) || cpu.extensionInstructions[row.mnemonic] !== undefined) {
