@@ -78,6 +78,10 @@ describe('instructions that a model does not have', () => {
   });
 });
 
+it('WBNOINVD is WBINVD on a model without it', () => {
+  for (const model of ['Icelake-Server', 'Haswell']) expect(run(model, 0xf3, 0x0f, 0x09).vector).toBe(-1);
+});
+
 describe('random numbers', () => {
   it.each([
     ['RDRAND', 0xf0],

@@ -37,8 +37,8 @@ function classify(row: OpcodeRow): Extension {
 /** Encodings that are NOPs on processors without the feature. */
 const HINTS = new Set(['ENDBR32', 'ENDBR64', 'RDSSP', 'CLDEMOTE', 'PREFETCH', 'PREFETCHW', 'PREFETCHWT1']);
 
-/** What the encodings of these mean on processors without them, which ignore the F3 prefix (SDM Vol. 2, "TZCNT", "LZCNT"). */
-const OLDER: Readonly<Record<string, string>> = { TZCNT: 'BSF', LZCNT: 'BSR' };
+/** What the encodings of these mean on processors without them, which ignore the F3 prefix (SDM Vol. 2, "TZCNT", "LZCNT", "WBNOINVD"). */
+const OLDER: Readonly<Record<string, string>> = { TZCNT: 'BSF', LZCNT: 'BSR', WBNOINVD: 'WBINVD' };
 const olderRows = new Map(Object.values(OLDER).map((name) => [name, opcodeRows.find((row) => row.mnemonic === name)!]));
 
 /** Makes of an instruction what the CPU model takes it for. */
