@@ -1,6 +1,7 @@
 /** Plays for `pnpm test:guests`: virtio devices that the host has the other end of, with Debian's drivers. */
-import { existsSync } from 'node:fs';
-import { connect } from 'node:net';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { check, debian, Guest, pause, scratch } from './player.mjs';
 
@@ -91,5 +92,110 @@ export async function consoles(name, { machine, suffix, more, report }) {
     await two.waitFor(/last line\n/);
     check(two.text === `${sent}last line\n`, `${two.text.length} of ${sent.length + 10} bytes came through the guest`);
     report(`${two.text.length} bytes went in by one port and came back by another`);
+  });
+}
+
+const KIBIBYTES_FREE = 'awk \'/MemFree/ { print "free-" $2 }\' /proc/meminfo';
+const PATTERN = 'NESTVM-BALLOON-PATTERN';
+
+/** Memory that a guest gives away is cleared in its RAM, comes back, and comes back by itself when the guest needs it. */
+export async function balloon(name, { machine, suffix, more, report }) {
+  const qmp = (folder) => ['-qmp', `unix:${join(folder, 'qmp')},server=on,wait=off`];
+  const devices = (folder) => ['-device', `virtio-balloon-${suffix},deflate-on-oom=on${more}`, ...qmp(folder)];
+  await withGuest(name, machine, devices, async (guest, folder) => {
+    const client = await Client.open(join(folder, 'qmp'));
+    const execute = (command, given) => client.write(JSON.stringify({ execute: command, arguments: given }));
+    execute('qmp_capabilities', {});
+    execute('query-balloon', {});
+    await client.waitFor(/"actual":268435456/);
+    const free = async () => Number(/free-(\d+)/.exec((await guest.shell(KIBIBYTES_FREE)).split('awk').at(-1))?.[1]);
+    const before = await free();
+    execute('balloon', { value: 160 * 2 ** 20 });
+    await client.waitFor(/BALLOON_CHANGE[^]*"actual":167772160/, 300);
+    const between = await free();
+    check(before - between > 80 * 1024, `96 MiB were given away, and ${before - between} KiB are missing`);
+    report(`balloon 160: ${before - between} KiB less are free; QMP told of it`);
+    await guest.shell('sleep 1');
+    await guest.ask('info balloon');
+    await guest.shell('sleep 1');
+    const said = await guest.ask('info balloon');
+    check(/actual=160[^]*free-memory: \d+/.test(said), `info balloon: ${said}`);
+    await guest.ask('balloon 256');
+    for (let i = 0; i < 300 && !/actual=256/.test(await guest.ask('info balloon')); i++) await pause(200);
+    check((await free()) > between + 80 * 1024, 'the memory has not come back');
+    report('balloon 256: the memory is back');
+    // What a process had leaves the RAM when its pages go into the balloon, or are reported as free.
+    await guest.shell(`yes ${PATTERN.slice(0, 7)}''${PATTERN.slice(7)} | head -c 20m >/tmp/pattern`);
+    const dump = join(folder, 'ram');
+    const count = async () => {
+      await guest.ask(`pmemsave 0x100000 ${255 * 2 ** 20} ${dump}`);
+      return readFileSync(dump).toString('latin1').split(PATTERN).length - 1;
+    };
+    const kept = await count();
+    check(kept > 800_000, `${kept} patterns are in RAM`);
+    await guest.shell('rm /tmp/pattern; sleep 5');
+    const left = await count();
+    check(left < kept / 10, `${left} of ${kept} patterns are still in RAM`);
+    report(`free pages reported: ${kept} patterns in RAM became ${left}`);
+    await guest.ask('balloon 40');
+    await guest.shell('sleep 5; head -c 100m /dev/zero >/tmp/much; ls -l /tmp/much; rm /tmp/much', { minutes: 20 });
+    check(!/Kernel panic/.test(guest.output), 'the guest died for want of memory');
+    report(`balloon 40 left enough: ${(await guest.ask('info balloon')).split('\n')[0]}`);
+  });
+}
+
+/** The guest echoes to the host, and the host to the guest; each gets back what it has sent. */
+export async function sockets(name, { machine, suffix, more, report }) {
+  const devices = (folder) => ['-device', `vhost-vsock-${suffix},guest-cid=42,path=${join(folder, 'vsock')}${more}`];
+  await withGuest(name, machine, devices, async (guest, folder) => {
+    guest.type('vsock listen 5000 &\n');
+    await guest.waitFor('listening on port 5000');
+    const client = await Client.open(join(folder, 'vsock'));
+    client.write('CONNECT 5000\n');
+    await client.waitFor(/^OK \d+\n/);
+    const sent = Array.from({ length: 60_000 }, (_, i) => `line ${i}\n`).join('');
+    client.write(sent);
+    client.socket.end();
+    await client.waitFor(/line 59999\n/, 300);
+    check(client.text.replace(/^OK \d+\n/, '') === sent, 'what came back is not what was sent');
+    report(`${sent.length} bytes went to port 5000 of the guest and came back`);
+    const refused = await Client.open(join(folder, 'vsock'));
+    refused.write('CONNECT 5001\n');
+    await new Promise((done) => refused.socket.once('close', done));
+    check(refused.text === '', `a port that nobody answers said ${refused.text}`);
+    const server = createServer((socket) => socket.pipe(socket)).listen(join(folder, 'vsock_6000'));
+    try {
+      const said = await guest.shell('seq 50000 | vsock connect 2 6000 | md5sum; seq 50000 | md5sum; vsock connect 2 6001', { minutes: 5 });
+      const sums = said.match(/[0-9a-f]{32}/g) ?? [];
+      check(sums.length === 2 && sums[0] === sums[1], `the guest got ${sums[0]} for ${sums[1]}`);
+      check(/vsock: connect: Connection reset/.test(said), `a port that nobody answers: ${said}`);
+    } finally {
+      server.close();
+    }
+    report('the guest reached a socket of the host, and got back what it sent');
+  });
+}
+
+/** A CD drive: the disc is read, cannot be written, and the tray opens. */
+export async function compactDisc(name, { machine, suffix, more, report }) {
+  const image = randomBytes(2048 * 1500);
+  const devices = (folder) => {
+    writeFileSync(join(folder, 'disc.iso'), image);
+    const drive = `file=${join(folder, 'disc.iso')},format=raw,if=none,id=disc`;
+    return ['-drive', drive, '-device', `virtio-scsi-${suffix}${more}`, '-device', 'scsi-cd,drive=disc,scsi-id=2', '-device', 'scsi-cd,scsi-id=4'];
+  };
+  await withGuest(name, machine, devices, async (guest) => {
+    const said = await guest.shell(
+      'until [ -b /dev/sr1 ]; do sleep 0.1; done; cat /sys/block/sr0/size /sys/block/sr0/ro; md5sum </dev/sr0; cat /proc/sys/dev/cdrom/info',
+    );
+    check(said.includes(createHash('md5').update(image).digest('hex')), `the disc was not read as it is: ${said}`);
+    check(/^6000\s/m.test(said), `the disc has not 6000 sectors: ${said}`);
+    report('a disc of 1500 blocks was read as it is; a drive without one is there, too');
+    const after = await guest.shell(
+      'dd if=/dev/zero of=/dev/sr0 bs=2048 count=1; eject /dev/sr0; dd if=/dev/sr0 of=/dev/null bs=2048 count=1; eject -t /dev/sr0; sleep 3; dd if=/dev/sr0 bs=2048 count=1 | md5sum',
+    );
+    check((after.match(/No medium found/g) ?? []).length > 0, `the tray did not open: ${after}`);
+    check(after.includes(createHash('md5').update(image.subarray(0, 2048)).digest('hex')), `the tray did not close: ${after}`);
+    report('the tray opens and closes');
   });
 }

@@ -3,7 +3,7 @@
  * line of `expect` in this order and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
  */
 
-import { consoles } from './devices.mjs';
+import { balloon, compactDisc, consoles, sockets } from './devices.mjs';
 import { kills, moves, rule } from './migration.mjs';
 
 const linux = (/** @type {string[]} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
@@ -80,7 +80,7 @@ function xen(name, tier, cpu) {
 }
 
 /** Debian makes a file system on a blank disk with its own drivers, writes files, starts again and compares. `devices` use the drive `disk`. */
-function disks(name, tier, machine, devices, { smp = 1 } = {}) {
+function disks(name, tier, machine, devices, { smp = 1, disk = 'vda' } = {}) {
   return {
     name,
     tier,
@@ -88,7 +88,7 @@ function disks(name, tier, machine, devices, { smp = 1 } = {}) {
     arguments: ['-M', machine, '-m', '256M', '-smp', String(smp), ...devices.flatMap((device) => ['-device', device])],
     disk: { file: `${name}.img`, mebibytes: 64 },
     reboots: true,
-    append: linux('nestvm.run=disks', 'nestvm.mkfs=yes'),
+    append: linux('nestvm.run=disks', 'nestvm.mkfs=yes', `nestvm.disk=${disk}`),
     expect: ['disks: 20 files written', 'disks: the file system is clean', 'disks: 20 files are as they were written', 'disks: random bytes 1024'],
     timeoutMinutes: 5,
   };
@@ -143,6 +143,16 @@ export const scenarios = [
 
   device('virtio-console-pci', 'ci', consoles, 'pc', 'pci'),
   device('virtio-console-mmio', 'nightly', consoles, 'microvm', 'device'),
+  device('virtio-balloon-pci', 'ci', balloon, 'pc', 'pci'),
+  device('virtio-balloon-mmio', 'nightly', balloon, 'microvm', 'device', ',packed=on'),
+  device('virtio-vsock-pci', 'ci', sockets, 'q35', 'pci'),
+  device('virtio-vsock-mmio', 'nightly', sockets, 'microvm', 'device', ',packed=on'),
+  disks('virtio-scsi-pci', 'ci', 'q35', ['virtio-scsi-pci', 'scsi-hd,drive=disk,serial=nestvm0', 'virtio-rng-pci'], { disk: 'sda' }),
+  disks('virtio-scsi-mmio', 'nightly', 'microvm', ['virtio-scsi-device,packed=on', 'scsi-hd,drive=disk', 'virtio-rng-device'], { disk: 'sda' }),
+  disks('virtio-scsi-legacy', 'nightly', 'pc', ['virtio-scsi-pci,disable-modern=on', 'scsi-hd,drive=disk,scsi-id=3', 'virtio-rng-pci'], {
+    disk: 'sda',
+  }),
+  device('virtio-scsi-cd', 'ci', compactDisc, 'pc', 'pci'),
   device('virtio-console-packed', 'nightly', consoles, 'q35', 'pci', ',packed=on,disable-legacy=on'),
 
   xen('xen-amd', 'nightly', 'EPYC,svm=on'),

@@ -1,5 +1,6 @@
 import type { Machine, MachineOutcome } from '@nestvm/machine';
 import { MigrationController, type SessionControl } from './migration/controller.js';
+import { watchBalloon } from './monitor/balloon.js';
 import { createConsole, type MonitorConsole, MonitorServers } from './monitor/servers.js';
 import type { MonitorTarget, RunState, SessionEvent } from './monitor/target.js';
 import type { RunOptions } from './options/config.js';
@@ -30,6 +31,8 @@ export class Session {
   private readonly listeners = new Set<(event: SessionEvent) => void>();
   /** What `query-status` says while the CPUs stand still. */
   private rest: RunState = 'paused';
+  /** Ends what `watch` has begun. */
+  private unwatch: () => void = () => {};
   /** The next reset was asked for from outside. */
   private resetFromHost = false;
   /** Takes what is typed for the guest. */
@@ -108,6 +111,7 @@ export class Session {
       this.deliverEarly();
       return await this.loop();
     } finally {
+      this.unwatch();
       await this.servers.close();
       this.terminal.restore();
       for (const [signal, handler] of handlers) process.off(signal, handler);
@@ -121,6 +125,7 @@ export class Session {
       this.resetFromHost = false;
       this.tell({ event: 'RESET', data: { guest, reason: guest ? 'guest-reset' : 'host-qmp-system-reset' } });
     };
+    this.unwatch = watchBalloon(machine, (actual) => this.tell({ event: 'BALLOON_CHANGE', data: { actual } }));
     this.migration.onPhase = (phase) => this.tell({ event: 'MIGRATION', data: { status: qmpPhase(phase) } });
   }
 

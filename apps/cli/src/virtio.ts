@@ -3,11 +3,14 @@ import type { VirtioConfig } from '@nestvm/machine';
 import type { Characters } from './characters/parts.js';
 import type { RunOptions } from './options/config.js';
 import type { VirtioSpec } from './options/virtio.js';
+import { createBalloon } from './virtio/balloon.js';
 import { createBlock } from './virtio/block.js';
 import { createConsole } from './virtio/console.js';
 import type { VirtioContext } from './virtio/context.js';
 import { createEntropy } from './virtio/entropy.js';
 import { Cards } from './virtio/network.js';
+import { createScsi } from './virtio/scsi.js';
+import { createVsock } from './virtio/vsock.js';
 
 /** How each type of device is made from its options; throws `UsageError`. */
 type Creators = {
@@ -21,6 +24,9 @@ function creatorsOf(context: VirtioContext): Creators {
     network: (spec, name) => cards.create(spec, name),
     entropy: createEntropy,
     console: createConsole,
+    balloon: createBalloon,
+    vsock: createVsock,
+    scsi: createScsi,
   };
 }
 
@@ -65,10 +71,14 @@ export class VirtioParts {
   }
 }
 
+/** The drives that a device has. */
+const drivesOf = (spec: VirtioSpec): (string | undefined)[] =>
+  spec.kind === 'block' ? [spec.drive] : spec.kind === 'scsi' ? spec.units.map(({ drive }) => drive) : [];
+
 /** The devices of `-device`, those of `-nic`, and those of drives that nobody else has. */
 function specsOf({ board, devices, networks, drives }: RunOptions): VirtioSpec[] {
   const transport = { bus: board === 'pc' || board === 'q35' ? 'pci' : 'mmio', packed: false } as const;
-  const used = new Set(devices.virtio.flatMap((spec) => (spec.kind === 'block' ? [spec.drive] : [])));
+  const used = new Set(devices.virtio.flatMap(drivesOf));
   return [
     ...devices.virtio,
     ...networks.nics.map(

@@ -182,6 +182,29 @@ describe('consoles of virtio', () => {
   });
 });
 
+describe('SCSI, balloons and sockets of virtio', () => {
+  it('give units that say nothing the next target', () => {
+    const [scsi] = run(
+      '-device virtio-scsi-pci,id=s,num_queues=2 -device scsi-hd,drive=a -device scsi-cd -device scsi-hd,drive=b,scsi-id=9,lun=1,bus=s.0',
+    ).devices.virtio;
+    expect(scsi).toMatchObject({
+      queues: 2,
+      units: [
+        { kind: 'disk', drive: 'a', target: 0, unit: 0 },
+        { kind: 'cd', target: 1, unit: 0 },
+        { kind: 'disk', drive: 'b', target: 9, unit: 1 },
+      ],
+    });
+  });
+
+  it('are told what they may do', () => {
+    const [balloon, vsock] = run('-device virtio-balloon,deflate-on-oom=on,free-page-hint=off -device vhost-vsock-device,guest-cid=7,path=p').devices
+      .virtio;
+    expect(balloon).toMatchObject({ bus: 'pci', deflateOnOom: true, freePageHint: false, freePageReporting: true });
+    expect(vsock).toMatchObject({ bus: 'mmio', guestCid: 7, path: 'p' });
+  });
+});
+
 describe('nesting', () => {
   const cpu = (text: string): string => {
     const { cpu: model } = run(text);
@@ -252,6 +275,12 @@ describe('what cannot be followed', () => {
     ['-device virtio-serial,max_ports=1 -chardev null,id=c -device virtserialport,chardev=c -kernel k', /has 1 ports at most/],
     ['-device virtio-serial -chardev null,id=c -device virtconsole,chardev=c -device virtserialport,chardev=c,nr=0 -kernel k', /another port has/],
     ['-device virtio-serial -chardev stdio,id=c -device virtconsole,chardev=c -serial stdio -kernel k', /only one port or console/],
+    ['-device scsi-hd,drive=d -kernel k', /write -device virtio-scsi-pci before it/],
+    ['-device virtio-scsi -device scsi-hd -kernel k', /drive= is missing/],
+    ['-device virtio-scsi -device scsi-cd,lun=256 -kernel k', /between 0 and 255/],
+    ['-device vhost-vsock-pci -kernel k', /guest-cid= is missing/],
+    ['-device vhost-vsock-pci,guest-cid=2 -kernel k', /between 3 and 4294967294/],
+    ['-device virtio-balloon-pci,deflate-on-oom=maybe -kernel k', /neither on nor off/],
     ['-drive if=virtio -kernel k', /a file is missing/],
     ['-drive file=a,format=vdi -kernel k', /format vdi/],
     ['-drive file=a,if=floppy -kernel k', /there are virtio and none/],

@@ -3,7 +3,9 @@ import { UsageError } from '../errors.js';
 import { writeBytes } from '../files.js';
 import { runMigrationCommand } from '../migration/commands.js';
 import { explainFailure } from '../migration/controller.js';
+import { parseInteger } from '../options/text.js';
 import { dumpScreen, parseScreenDump } from '../screendump.js';
+import { askForMemory } from './balloon.js';
 import { type ExamineFormat, examine, formatValue, parseFormat } from './examine.js';
 import { evaluate } from './expression.js';
 import { infoRows } from './info.js';
@@ -120,6 +122,10 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
   cont: { help: 'go on', run: ({ target }) => target.resume() },
   system_reset: { help: 'reset the machine', run: ({ target }) => target.reset() },
   system_powerdown: { help: 'press the power button', run: ({ target }) => target.powerButton() },
+  balloon: {
+    help: 'balloon MIB: let the guest get along with so much memory',
+    run: ({ target, args }) => askForMemory(target.machine(), parseInteger('balloon', args[0] ?? '', 1, 2 ** 20) * 2 ** 20),
+  },
   nmi: { help: 'a non-maskable interrupt to every CPU', run: ({ target }) => target.machine().nmi() },
   sendkey: {
     help: 'sendkey KEYS [MS]: press keys together, as ctrl-alt-delete',

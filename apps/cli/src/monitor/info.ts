@@ -1,6 +1,7 @@
 import type { Machine } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
 import { describe } from '../info.js';
+import { describeBalloon } from './balloon.js';
 import { evaluate } from './expression.js';
 import { memoryTree, pciDevices } from './maps.js';
 import { mappedPages, mappedRanges } from './page-tables.js';
@@ -53,6 +54,7 @@ export const infoRows: Readonly<Record<string, InfoRow>> = {
   nested: { help: 'nested guests, and whether one is active', show: (target) => target.migration.describeNested() },
   levels: { help: 'VM entries and exits by reason', show: of('levels') },
   migrate: { help: 'the migration that is under way', show: (target) => target.migration.describeMigration() },
+  balloon: { help: 'memory that the guest has, and what it says of it', show: (target) => describeBalloon(target.machine()) },
   memory: { help: 'what the arena holds', show: of('memory') },
   timers: { help: 'armed timers', show: of('timers') },
   devices: { help: 'state of every device', show: of('devices') },

@@ -6,6 +6,7 @@ export type SessionEvent =
   | { readonly event: 'STOP' | 'RESUME' | 'POWERDOWN' }
   /** `guest`: the guest asked for it, not its owner. */
   | { readonly event: 'RESET' | 'SHUTDOWN'; readonly data: { readonly guest: boolean; readonly reason: string } }
+  | { readonly event: 'BALLOON_CHANGE'; readonly data: { readonly actual: number } }
   | { readonly event: 'MIGRATION'; readonly data: { readonly status: string } };
 
 /** States of a machine under QMP's names. */

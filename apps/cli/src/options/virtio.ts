@@ -1,13 +1,16 @@
 import type { CharacterSpec } from './character.js';
+import { balloonRow } from './virtio/balloon.js';
 import { blockRow } from './virtio/block.js';
 import type { ChildRow } from './virtio/children.js';
 import { consoleRow, portRows } from './virtio/console.js';
 import { entropyRow } from './virtio/entropy.js';
 import { networkRow } from './virtio/network.js';
+import { scsiRow, scsiRows } from './virtio/scsi.js';
 import { MMIO_KEYS, PCI_KEYS, parseTransport, type Values, type VirtioTransport } from './virtio/transport.js';
+import { vsockRow } from './virtio/vsock.js';
 
 /** The types of virtio devices. */
-const rows = [blockRow, networkRow, entropyRow, consoleRow] as const;
+const rows = [blockRow, networkRow, entropyRow, consoleRow, balloonRow, vsockRow, scsiRow] as const;
 
 /** A virtio device of `-device`. */
 export type VirtioSpec = VirtioTransport & ReturnType<(typeof rows)[number]['parse']>;
@@ -44,4 +47,4 @@ function namesOf({ stem, keys, help, modern, parse }: (typeof rows)[number]): (r
 export const virtioDevices: Readonly<Record<string, VirtioName>> = Object.fromEntries(rows.flatMap((row) => namesOf(row)));
 
 /** Devices that are plugged into a virtio device. */
-export const virtioChildren: Readonly<Record<string, ChildRow<VirtioSpec>>> = portRows;
+export const virtioChildren: Readonly<Record<string, ChildRow<VirtioSpec>>> = { ...portRows, ...scsiRows };

@@ -1,11 +1,12 @@
 import { assertMigratable } from '@nestvm/migration';
 import { writeBytes } from '../files.js';
+import { askForMemory } from '../monitor/balloon.js';
 import { createMonitorMemory, execute, type MonitorMemory, sendKeys } from '../monitor/commands.js';
 import type { MonitorTarget } from '../monitor/target.js';
 import { dumpScreen } from '../screendump.js';
 import { flagOf, numberOf, optionalNumber, type QmpArguments, textOf } from './arguments.js';
 import { QmpError } from './errors.js';
-import { type QmpQuery, queries } from './queries.js';
+import { activeBalloon, type QmpQuery, queries } from './queries.js';
 
 /** A command: the arguments that it takes, and what it returns (nothing: an empty object). */
 export interface QmpCommand {
@@ -51,6 +52,12 @@ function keys(target: MonitorTarget, given: QmpArguments): void {
   sendKeys(target, names, optionalNumber(given, 'hold-time'));
 }
 
+function balloon(target: MonitorTarget, given: QmpArguments): void {
+  const bytes = numberOf(given, 'value');
+  if (bytes === 0) throw new QmpError('GenericError', "Parameter 'target' expects a size");
+  askForMemory(activeBalloon(target), bytes);
+}
+
 function saveMemory(target: MonitorTarget, given: QmpArguments, physical: boolean): void {
   const { inspector, config } = target.machine();
   const address = numberOf(given, 'val');
@@ -85,6 +92,7 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   'inject-nmi': { run: (target) => target.machine().nmi() },
   'send-key': { arguments: ['keys', 'hold-time'], run: keys },
   'human-monitor-command': { arguments: ['command-line', 'cpu-index'], run: monitorLine },
+  balloon: { arguments: ['value'], run: balloon },
   memsave: { arguments: ['val', 'size', 'filename', 'cpu-index'], run: (target, given) => saveMemory(target, given, false) },
   pmemsave: { arguments: ['val', 'size', 'filename'], run: (target, given) => saveMemory(target, given, true) },
   screendump: { arguments: ['filename', 'device', 'head', 'format'], run: screenDump },

@@ -1,5 +1,5 @@
 /** Classes of QMP errors: those of QEMU, and one of ours for what nested guests forbid. */
-export type QmpErrorClass = 'GenericError' | 'CommandNotFound' | 'DeviceNotFound' | 'L2Active';
+export type QmpErrorClass = 'GenericError' | 'CommandNotFound' | 'DeviceNotFound' | 'DeviceNotActive' | 'L2Active';
 
 /** A command's failure as its client sees it. */
 export class QmpError extends Error {

@@ -1,7 +1,9 @@
 import { cpuModelNames, parseCpu } from '@nestvm/isa/models';
-import { boardNames } from '@nestvm/machine';
+import { boardNames, type Machine } from '@nestvm/machine';
 import { isActive, strongestClass } from '@nestvm/migration';
+import { findBalloon, guestBytes } from '../monitor/balloon.js';
 import type { MonitorTarget } from '../monitor/target.js';
+import { QmpError } from './errors.js';
 import { qmpPhase } from './phases.js';
 import { qmpVersion } from './version.js';
 
@@ -10,7 +12,7 @@ export type QmpQuery = (target: MonitorTarget) => unknown;
 
 const HALTED = 1;
 const PAGE_BYTES = 4096;
-const EVENTS = ['STOP', 'RESUME', 'RESET', 'SHUTDOWN', 'POWERDOWN', 'MIGRATION'];
+const EVENTS = ['STOP', 'RESUME', 'RESET', 'SHUTDOWN', 'POWERDOWN', 'MIGRATION', 'BALLOON_CHANGE'];
 
 function cpus(target: MonitorTarget): unknown {
   const { topology } = target.machine().config.cpu;
@@ -91,6 +93,13 @@ function pci(target: MonitorTarget): unknown {
   return functions.length === 0 ? [] : [{ bus: 0, devices }];
 }
 
+/** The machine, if it has a balloon. */
+export function activeBalloon(target: MonitorTarget): Machine {
+  const machine = target.machine();
+  if (findBalloon(machine)) return machine;
+  throw new QmpError('DeviceNotActive', 'No balloon device has been activated');
+}
+
 const definition = (name: string): unknown => {
   const { missing } = parseCpu(name);
   return {
@@ -122,6 +131,7 @@ export const queries: Readonly<Record<string, QmpQuery>> = {
     'downtime-limit': downtimeLimitMs,
   }),
   'query-migrate-capabilities': () => [],
+  'query-balloon': (target) => ({ actual: guestBytes(activeBalloon(target)) }),
   'query-pci': pci,
   'x-query-nested': nested,
 };

@@ -1,10 +1,10 @@
 import type { Width } from '@nestvm/bus';
 import { DeviceError } from '../../errors.js';
 import { count, flag, list, record, type Schema, unsigned } from '../../saved-state.js';
+import { ByteQueue } from '../byte-queue.js';
 import { VirtioDevice } from '../device.js';
 import type { Virtqueue } from '../queue.js';
 import { VirtioType } from '../registers.js';
-import { ByteQueue } from './byte-queue.js';
 import { CONTROL_BYTES, ConsoleConfig, ConsoleEvent, ConsoleFeature, ControlQueue } from './registers.js';
 
 /** A port of a console device. */
