@@ -103,6 +103,7 @@ function machineConfig(options: RunOptions, characters: Characters): MachineConf
     host: createEventLoopHost(globalThis),
     reboot: options.reboot,
     ...(options.tlb ? { tlb: tlbConfig(options.tlb) } : {}),
+    ...(options.jit === undefined ? {} : { jit: options.jit }),
     incoming: options.loadSnapshot !== undefined || options.incoming !== undefined,
   };
 }

@@ -14,6 +14,7 @@ import { SECOND_STAGE_VECTOR, TLB_INDEX_MASK } from './linear.js';
 import { canonicalShift, DebugCtl, nextPageHigh } from './mode.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
+import type { HotCode } from './ports/hot-code.js';
 import { Access, SECOND_STAGE_FAULT } from './ports/translation.js';
 import type { Vcpu } from './vcpu.js';
 import { ACTIVITY, CPL, DEBUG_CTL, GUEST_MODE, MODE, RIP, SEG_BASE, SEG_LIMIT, word } from './words.js';
@@ -38,6 +39,7 @@ export class Engine {
   readonly handlers: Handlers;
   readonly builder: BlockBuilder;
   readonly slow: SlowAccess;
+  hotCode: HotCode | null = null;
 
   constructor(
     readonly arena: Arena,
@@ -68,6 +70,14 @@ export class Engine {
   lengthAt(record: number): number {
     const { i32, u8 } = this.arena;
     return u8[(i32[record >>> 2] === Slot.CROSSING ? record + Record.BYTES : record) + Record.LENGTH]!;
+  }
+
+  /** Reports hot blocks from now on; what is decoded already is dropped. */
+  attach(hotCode: HotCode): void {
+    this.hotCode = hotCode;
+    this.builder.heat = hotCode.threshold;
+    this.cache.flush();
+    this.cache.onDropped = (page) => hotCode.dropped(page);
   }
 }
 
@@ -150,9 +160,17 @@ export class Interpreter implements Executor {
         this.found = 0;
         if (record !== 0) engine.handlers.enterAt(record, cpu.base);
         else engine.handlers.enter(cpu.base);
+        while (w[EXIT_REASON] === ExitReason.HOT) this.heated(w[EXIT_RECORD]!);
         this.handleExit();
       }
     }
+  }
+
+  /** Reports a block and goes on with it, as if nothing had happened. */
+  private heated(head: number): void {
+    const { cpu, engine } = this;
+    engine.hotCode?.hot(cpu, head);
+    engine.handlers.enterAt(head, cpu.base);
   }
 
   /** One instruction, with what TF, shadows and breakpoints owe before and after it. */

@@ -39,9 +39,9 @@ export type Branch = (condition?: Val<32>) => void;
 export class Code {
   /** The statements of the function's body. */
   readonly body: Statement[] = [];
-  private statements: Statement[] = this.body;
-  private epoch = 0;
+  protected statements: Statement[] = this.body;
   private labels = 0;
+  private readonly branchLabels = new Map<Branch, number>();
   /** Types of the variables, by index. */
   readonly variables: ValueType[] = [];
   private readonly parameters: Node[];
@@ -65,7 +65,7 @@ export class Code {
     memory: Node['memory'] = null,
   ): Node {
     for (const arg of args) arg.uses++;
-    return { kind, type, args, instruction, memory, index, value, epoch: this.epoch, uses: 0, pinned: false, local: -1, left: 0, depth: 0 };
+    return { kind, type, args, instruction, memory, index, value, born: 0, uses: 0, common: 0, pinned: false, local: -1, left: 0, depth: 0 };
   }
 
   private define(node: Node): Node {
@@ -75,7 +75,6 @@ export class Code {
 
   private push(statement: Statement): void {
     this.statements.push(statement);
-    this.epoch++;
   }
 
   /** A constant; narrow integers are masked, 64-bit ones may be given as number or bigint. */
@@ -83,6 +82,7 @@ export class Code {
     const type = typeOfWidth(width);
     let exact: number | bigint = value;
     if (type === 'i64') exact = BigInt.asIntN(64, BigInt(value));
+    else if (type === 'i32' && typeof value === 'number' && (value | 0) === value) exact = value & (width === 8 ? 0xff : width === 16 ? 0xffff : -1);
     else if (type === 'i32') exact = Number(BigInt.asIntN(32, BigInt(value))) & (width === 8 ? 0xff : width === 16 ? 0xffff : -1);
     else exact = Number(value);
     return new Val(this, this.node(Kind.CONST, type, NO_ARGS, 0, exact), width);
@@ -101,7 +101,12 @@ export class Code {
     if (instruction.params.length !== args.length || instruction.params.some((type, i) => type !== args[i].type)) {
       throw new EmitError('type-mismatch', `${name} takes (${instruction.params.join(', ')}), not (${args.map((a) => a.type).join(', ')})`);
     }
-    const folded = fold(name, args);
+    const folded = fold(
+      name,
+      args,
+      (other, operands) => this.numeric(other, operands),
+      (like, value) => this.constant(WIDTH_OF[like.type], value).node,
+    );
     if (folded !== null) return 'node' in folded ? folded.node : this.constant(WIDTH_OF[instruction.result], folded.constant).node;
     return this.define(this.node(Kind.OP, instruction.result, args, lane, null, instruction));
   }
@@ -153,7 +158,7 @@ export class Code {
     if (memory.type !== value.node.type) throw new EmitError('type-mismatch', `${name} stores ${memory.type}, not ${value.node.type}`);
     address.node.uses++;
     value.node.uses++;
-    this.push({ kind: 'store', memory, address: address.node, offset, value: value.node, epoch: this.epoch });
+    this.push({ kind: 'store', memory, address: address.node, offset, value: value.node });
   }
 
   /** A mutable variable with a first value. */
@@ -162,6 +167,12 @@ export class Code {
     const variable = new Variable(this, this.variables.length - 1, initial.width);
     this.setVariable(variable, initial);
     return variable;
+  }
+
+  /** A mutable variable without a first value: zero until it is set. */
+  declare<W extends Width>(width: W): Variable<W> {
+    this.variables.push(typeOfWidth(width));
+    return new Variable(this, this.variables.length - 1, width);
   }
 
   /** See `Variable.get`. */
@@ -174,7 +185,7 @@ export class Code {
     if (this.variables[variable.index] !== value.node.type)
       throw new EmitError('type-mismatch', `the variable holds ${this.variables[variable.index]}, not ${value.node.type}`);
     value.node.uses++;
-    this.push({ kind: 'set', variable: variable.index, value: value.node, epoch: this.epoch });
+    this.push({ kind: 'set', variable: variable.index, value: value.node });
   }
 
   /** Calls a function; its result has the width given. */
@@ -189,42 +200,49 @@ export class Code {
     this.callNode(target, args);
   }
 
-  private callNode(target: FunctionRef, args: readonly Val[]): Node | null {
+  protected callNode(target: FunctionRef, args: readonly Val[]): Node | null {
     const { params, results } = target.signature;
     if (params.length !== args.length || params.some((type, i) => type !== args[i].node.type)) {
       throw new EmitError('type-mismatch', `${target.name} takes (${params.join(', ')}), not (${args.map((a) => a.node.type).join(', ')})`);
     }
     for (const arg of args) arg.node.uses++;
-    const epoch = this.epoch++;
     const result = results.length > 0 ? this.node(Kind.RESULT, results[0], NO_ARGS, 0, null) : null;
-    this.statements.push({ kind: 'call', target, args: args.map((a) => a.node), result, epoch });
+    this.statements.push({ kind: 'call', target, args: args.map((a) => a.node), result });
     return result;
   }
 
-  private nested(write: () => void): Statement[] {
+  protected nested(write: () => void): Statement[] {
     const outer = this.statements;
     const inner: Statement[] = [];
     this.statements = inner;
-    this.epoch++;
     write();
-    this.epoch++;
     this.statements = outer;
     return inner;
   }
 
   /** Runs one of two pieces of code. */
   if(condition: Val<32>, then: () => void, otherwise?: () => void): void {
+    if (condition.node.kind === Kind.CONST) {
+      if (condition.node.value !== 0) then();
+      else otherwise?.();
+      return;
+    }
     condition.node.uses++;
-    const { epoch } = this;
     const thenStatements = this.nested(then);
     const otherStatements = otherwise ? this.nested(otherwise) : [];
-    this.push({ kind: 'if', condition: condition.node, then: thenStatements, otherwise: otherStatements, epoch });
+    this.push({ kind: 'if', condition: condition.node, then: thenStatements, otherwise: otherStatements });
+  }
+
+  /** Code that hardly ever runs, under a condition: what only such code uses is computed there, each time, and not before. */
+  rarely(condition: Val<32>, write: () => void): void {
+    condition.node.uses++;
+    const then = this.nested(write);
+    this.push({ kind: 'if', condition: condition.node, then, otherwise: [], rare: true });
   }
 
   /** A value that only one of two pieces of code computes. */
   choose<W extends Width>(condition: Val<32>, width: W, a: () => Val<W>, b: () => Val<W>): Val<W> {
-    this.variables.push(typeOfWidth(width));
-    const result = new Variable(this, this.variables.length - 1, width);
+    const result = this.declare(width);
     this.if(
       condition,
       () => result.set(a()),
@@ -234,10 +252,12 @@ export class Code {
   }
 
   private brancher(label: number): Branch {
-    return (condition) => {
+    const branch: Branch = (condition) => {
       if (condition) condition.node.uses++;
-      this.push({ kind: 'branch', label, condition: condition?.node ?? null, epoch: this.epoch });
+      this.push({ kind: 'branch', label, condition: condition?.node ?? null });
     };
+    this.branchLabels.set(branch, label);
+    return branch;
   }
 
   /** Code that can be left early. */
@@ -265,35 +285,56 @@ export class Code {
     });
   }
 
+  /**
+   * Leaves the block or repeats the loop that `index` chooses; the last target is taken when there is none. Targets are what `block` and `loop` hand out.
+   */
+  branchTable(index: Val<32>, targets: readonly Branch[]): void {
+    index.node.uses++;
+    const labels = targets.map((target) => this.branchLabels.get(target) as number);
+    this.push({ kind: 'branch-table', labels: labels.slice(0, -1), otherwise: labels[labels.length - 1], index: index.node });
+  }
+
+  /** A place in the code that is written later, when more is known: the result writes there. */
+  later(): (write: () => void) => void {
+    const body: Statement[] = [];
+    this.push({ kind: 'block', label: this.labels++, body });
+    return (write) => {
+      const outer = this.statements;
+      this.statements = body;
+      write();
+      this.statements = outer;
+    };
+  }
+
   /** Leaves the function. */
   return(...values: Val[]): void {
     for (const value of values) value.node.uses++;
-    this.push({ kind: 'return', values: values.map((v) => v.node), epoch: this.epoch });
+    this.push({ kind: 'return', values: values.map((v) => v.node) });
   }
 
   /** Leaves the function through a call of the table's function `target`. */
   tailCallIndirect(signature: Signature, target: Val<32>, ...args: Val[]): void {
     target.node.uses++;
     for (const arg of args) arg.node.uses++;
-    this.push({ kind: 'tail-call-indirect', signature, args: args.map((a) => a.node), target: target.node, epoch: this.epoch });
+    this.push({ kind: 'tail-call-indirect', signature, args: args.map((a) => a.node), target: target.node });
   }
 
   /** Leaves the function through a call of another one. */
   tailCall(target: FunctionRef, ...args: Val[]): void {
     for (const arg of args) arg.node.uses++;
-    this.push({ kind: 'tail-call', target, args: args.map((a) => a.node), epoch: this.epoch });
+    this.push({ kind: 'tail-call', target, args: args.map((a) => a.node) });
   }
 
   /** Calls the table's function `target`, which returns nothing. */
   callIndirect(signature: Signature, target: Val<32>, ...args: Val[]): void {
     target.node.uses++;
     for (const arg of args) arg.node.uses++;
-    this.push({ kind: 'call-indirect', signature, args: args.map((a) => a.node), target: target.node, epoch: this.epoch });
+    this.push({ kind: 'call-indirect', signature, args: args.map((a) => a.node), target: target.node });
   }
 
   private bulk(kind: 'memory-copy' | 'memory-fill', target: Val<32>, source: Val, length: Val<32>): void {
     for (const value of [target, source, length]) value.node.uses++;
-    this.push({ kind, target: target.node, source: source.node, length: length.node, epoch: this.epoch });
+    this.push({ kind, target: target.node, source: source.node, length: length.node });
   }
 
   /** memory.copy: as if through a buffer. */

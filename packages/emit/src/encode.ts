@@ -19,6 +19,7 @@ const OP = {
   end: 0x0b,
   br: 0x0c,
   brIf: 0x0d,
+  brTable: 0x0e,
   return: 0x0f,
   call: 0x10,
   callIndirect: 0x11,
@@ -170,6 +171,7 @@ class Encoder {
   }
 
   private statement(statement: Statement): void {
+    if (statement.kind === 'block' && statement.body.length === 0) return;
     switch (statement.kind) {
       case 'define': {
         const { node } = statement;
@@ -198,6 +200,7 @@ class Encoder {
       case 'block':
       case 'loop':
       case 'branch':
+      case 'branch-table':
         return this.control(statement);
       default:
         return this.calls(statement);
@@ -220,7 +223,7 @@ class Encoder {
     }
   }
 
-  private control(statement: Extract<Statement, { kind: 'if' | 'block' | 'loop' | 'branch' }>): void {
+  private control(statement: Extract<Statement, { kind: 'if' | 'block' | 'loop' | 'branch' | 'branch-table' }>): void {
     const { out } = this;
     switch (statement.kind) {
       case 'if':
@@ -243,12 +246,20 @@ class Encoder {
         break;
       case 'branch': {
         if (statement.condition) this.value(statement.condition);
-        const depth = this.labels.length - 1 - this.labels.lastIndexOf(statement.label);
-        return this.emit(statement.condition ? OP.brIf : OP.br, depth);
+        return this.emit(statement.condition ? OP.brIf : OP.br, this.depthOf(statement.label));
       }
+      case 'branch-table':
+        this.value(statement.index);
+        this.emit(OP.brTable, statement.labels.length);
+        for (const label of statement.labels) out.unsigned(this.depthOf(label));
+        return out.unsigned(this.depthOf(statement.otherwise));
     }
     this.labels.pop();
     out.byte(OP.end);
+  }
+
+  private depthOf(label: number): number {
+    return this.labels.length - 1 - this.labels.lastIndexOf(label);
   }
 
   private loop(statement: Extract<Statement, { kind: 'loop' }>): void {

@@ -16,6 +16,13 @@ const FOLD32: Record<string, Fold32 | undefined> = {
   'i32.eq': (a, b) => (a === b ? 1 : 0),
   'i32.ne': (a, b) => (a !== b ? 1 : 0),
   'i32.lt_u': (a, b) => (a >>> 0 < b >>> 0 ? 1 : 0),
+  'i32.gt_u': (a, b) => (a >>> 0 > b >>> 0 ? 1 : 0),
+  'i32.le_u': (a, b) => (a >>> 0 <= b >>> 0 ? 1 : 0),
+  'i32.ge_u': (a, b) => (a >>> 0 >= b >>> 0 ? 1 : 0),
+  'i32.lt_s': (a, b) => (a < b ? 1 : 0),
+  'i32.gt_s': (a, b) => (a > b ? 1 : 0),
+  'i32.le_s': (a, b) => (a <= b ? 1 : 0),
+  'i32.ge_s': (a, b) => (a >= b ? 1 : 0),
 };
 
 type Fold64 = (a: bigint, b: bigint) => bigint;
@@ -30,14 +37,19 @@ const FOLD64: Record<string, Fold64 | undefined> = {
 
 const ZERO_IS_IDENTITY = new Set(['add', 'sub', 'or', 'xor', 'shl', 'shr_u', 'shr_s', 'rotl', 'rotr']);
 
+const COMMUTES = new Set(['add', 'and', 'or', 'xor']);
+
+/** Makes a node of the same function, for folds that need one. */
+export type MakeNode = (name: string, args: readonly Node[]) => Node;
+
 /** Result of constant folding: an existing node, a constant of the instruction's type, or nothing. */
 export type Folded = { readonly node: Node } | { readonly constant: number | bigint } | null;
 
 /** Folds what is known when the code is written: constants, and identities such as x + 0. */
-export function fold(name: string, args: readonly Node[]): Folded {
+export function fold(name: string, args: readonly Node[], make: MakeNode, constant: (like: Node, value: number | bigint) => Node): Folded {
   const [a, b] = args;
   if (b === undefined) return foldUnary(name, a);
-  if (!isConst(b)) return null;
+  if (!isConst(b)) return isConst(a) && COMMUTES.has(name.slice(4)) && name[0] === 'i' ? foldIdentity(name, b, a) : null;
   if (isConst(a)) {
     const fold32 = FOLD32[name];
     if (fold32 !== undefined) return { constant: fold32(a.value as number, b.value as number) };
@@ -45,7 +57,16 @@ export function fold(name: string, args: readonly Node[]): Folded {
     if (fold64 !== undefined) return { constant: BigInt.asIntN(64, fold64(a.value as bigint, b.value as bigint)) };
     return null;
   }
-  return foldIdentity(name, a, b);
+  return foldIdentity(name, a, b) ?? foldSum(name, a, b, make, constant);
+}
+
+/** (x + c) + d = x + (c + d): addresses are made that way. */
+function foldSum(name: string, a: Node, b: Node, make: MakeNode, constant: (like: Node, value: number | bigint) => Node): Folded {
+  if ((name !== 'i64.add' && name !== 'i32.add') || a.kind !== Kind.OP || a.instruction?.name !== name) return null;
+  const inner = a.args[1]!;
+  if (!isConst(inner)) return null;
+  const sum = typeof b.value === 'bigint' ? (inner.value as bigint) + b.value : (inner.value as number) + (b.value as number);
+  return { node: make(name, [a.args[0]!, constant(b, sum)]) };
 }
 
 function foldUnary(name: string, a: Node): Folded {

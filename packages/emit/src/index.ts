@@ -12,6 +12,6 @@ export type { FunctionRef, Node, Statement } from './node.js';
 export { encodeFunction } from './encode.js';
 export type { Resolver } from './encode.js';
 export { buildModule, defineFunction, importedFunction } from './program.js';
-export type { FunctionDefinition, ModuleFrame } from './program.js';
+export type { FunctionDefinition, ModuleFrame, WrittenFunction } from './program.js';
 export { EmitError } from './errors.js';
 export type { EmitErrorCode } from './errors.js';

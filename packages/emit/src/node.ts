@@ -29,10 +29,12 @@ export interface Node {
   readonly memory: MemoryInstruction | null;
   readonly index: number;
   readonly value: number | bigint | Uint8Array | null;
-  /** Effects that had happened when the node was made: a load may only move between equal epochs. */
-  readonly epoch: number;
-  /** Times that other nodes and statements use it. */
+  /** Set by the placement of values: when the node was made, on the clock of effects. */
+  born: number;
+  /** Times that other nodes and statements use it; the placement of values counts those that are computed. */
   uses: number;
+  /** Set by the placement of values: uses outside of code that hardly ever runs. */
+  common: number;
   /** Set by the code generator: the node must be computed where it was made, into a local. */
   pinned: boolean;
   /** Local that holds it, or -1. */
@@ -60,29 +62,29 @@ export type Statement =
       readonly address: Node;
       readonly offset: number;
       readonly value: Node;
-      readonly epoch: number;
     }
-  | { readonly kind: 'set'; readonly variable: number; readonly value: Node; readonly epoch: number }
-  | { readonly kind: 'call'; readonly target: FunctionRef; readonly args: readonly Node[]; readonly result: Node | null; readonly epoch: number }
+  | { readonly kind: 'set'; readonly variable: number; readonly value: Node }
+  | { readonly kind: 'call'; readonly target: FunctionRef; readonly args: readonly Node[]; readonly result: Node | null }
   | {
       readonly kind: 'if';
       readonly condition: Node;
       readonly then: readonly Statement[];
       readonly otherwise: readonly Statement[];
-      readonly epoch: number;
+      /** The code inside hardly ever runs. */
+      readonly rare?: boolean;
     }
   | { readonly kind: 'block'; readonly label: number; readonly body: readonly Statement[] }
   | { readonly kind: 'loop'; readonly label: number; readonly body: readonly Statement[] }
-  | { readonly kind: 'branch'; readonly label: number; readonly condition: Node | null; readonly epoch: number }
-  | { readonly kind: 'return'; readonly values: readonly Node[]; readonly epoch: number }
+  | { readonly kind: 'branch'; readonly label: number; readonly condition: Node | null }
+  | { readonly kind: 'branch-table'; readonly labels: readonly number[]; readonly otherwise: number; readonly index: Node }
+  | { readonly kind: 'return'; readonly values: readonly Node[] }
   | {
       readonly kind: 'tail-call-indirect';
       readonly signature: Signature;
       readonly args: readonly Node[];
       readonly target: Node;
-      readonly epoch: number;
     }
-  | { readonly kind: 'tail-call'; readonly target: FunctionRef; readonly args: readonly Node[]; readonly epoch: number }
-  | { readonly kind: 'call-indirect'; readonly signature: Signature; readonly args: readonly Node[]; readonly target: Node; readonly epoch: number }
-  | { readonly kind: 'memory-copy' | 'memory-fill'; readonly target: Node; readonly source: Node; readonly length: Node; readonly epoch: number }
+  | { readonly kind: 'tail-call'; readonly target: FunctionRef; readonly args: readonly Node[] }
+  | { readonly kind: 'call-indirect'; readonly signature: Signature; readonly args: readonly Node[]; readonly target: Node }
+  | { readonly kind: 'memory-copy' | 'memory-fill'; readonly target: Node; readonly source: Node; readonly length: Node }
   | { readonly kind: 'unreachable' };

@@ -1,68 +1,154 @@
 import { Kind, type Node, type Statement } from './node.js';
 
 /**
- * Decides which values must be computed where they were made, into a local: those used more than once, and loads that an effect
- * separates from their use. All others are computed where they are used.
+ * Decides which values must be computed where they were made, into a local: those used more than once, and those that something between their making
+ * and their use could change (loads by stores and calls, variables by assignments, both by the start of a loop). All others are computed where they are used.
  */
 export function placeValues(body: readonly Statement[]): void {
-  for (const statement of body) placeStatement(statement);
+  countUses(body);
+  new Placement().walk(body);
 }
 
-function placeStatement(statement: Statement): void {
+/** What a statement evaluates, in order. */
+function operands(statement: Statement): readonly Node[] {
   switch (statement.kind) {
     case 'store':
-      visit(statement.address, statement.epoch);
-      visit(statement.value, statement.epoch);
-      break;
+      return [statement.address, statement.value];
     case 'set':
-      visit(statement.value, statement.epoch);
-      break;
+      return [statement.value];
     case 'if':
-      visit(statement.condition, statement.epoch);
-      placeValues(statement.then);
-      placeValues(statement.otherwise);
-      break;
-    case 'block':
-    case 'loop':
-      placeValues(statement.body);
-      break;
+      return [statement.condition];
     case 'branch':
-      if (statement.condition) visit(statement.condition, statement.epoch);
-      break;
+      return statement.condition ? [statement.condition] : [];
+    case 'branch-table':
+      return [statement.index];
     case 'return':
-      for (const value of statement.values) visit(value, statement.epoch);
-      break;
+      return statement.values;
     case 'call':
     case 'tail-call':
-      for (const arg of statement.args) visit(arg, statement.epoch);
-      break;
+      return statement.args;
     case 'tail-call-indirect':
     case 'call-indirect':
-      for (const arg of statement.args) visit(arg, statement.epoch);
-      visit(statement.target, statement.epoch);
-      break;
+      return [...statement.args, statement.target];
     case 'memory-copy':
     case 'memory-fill':
-      visit(statement.target, statement.epoch);
-      visit(statement.source, statement.epoch);
-      visit(statement.length, statement.epoch);
-      break;
+      return [statement.target, statement.source, statement.length];
     default:
-      break;
+      return [];
   }
 }
 
-const isMovable = (node: Node): boolean => node.kind !== Kind.LOAD && node.kind !== Kind.GET;
+/** Counts the uses that are left when values that nobody uses are not computed. */
+function countUses(body: readonly Statement[]): void {
+  const reset = (statements: readonly Statement[]): void => {
+    for (const s of statements) {
+      if (s.kind === 'define') {
+        s.node.uses = 0;
+        s.node.common = 0;
+      } else if (s.kind === 'if') {
+        reset(s.then);
+        reset(s.otherwise);
+      } else if (s.kind === 'block' || s.kind === 'loop') reset(s.body);
+    }
+  };
+  const use = (node: Node, isRare: boolean): void => {
+    const isFirst = node.uses++ === 0;
+    const isFirstCommon = !isRare && node.common++ === 0;
+    if (isFirst || isFirstCommon) for (const arg of node.args) use(arg, isRare);
+  };
+  const count = (statements: readonly Statement[], isRare: boolean): void => {
+    for (const s of statements) {
+      for (const node of operands(s)) use(node, isRare);
+      if (s.kind === 'if') {
+        count(s.then, isRare || s.rare === true);
+        count(s.otherwise, isRare);
+      } else if (s.kind === 'block' || s.kind === 'loop') count(s.body, isRare);
+    }
+  };
+  reset(body);
+  count(body, false);
+}
 
-/** A value is wanted by code at `epoch`. */
-function visit(node: Node, epoch: number): void {
-  node.left++;
-  if (node.kind <= Kind.CONST || node.kind === Kind.RESULT) return;
-  if (node.pinned) return;
-  if (node.uses > 1 || (!isMovable(node) && node.epoch !== epoch)) {
-    node.pinned = true;
-    for (const arg of node.args) visit(arg, node.epoch);
-  } else {
-    for (const arg of node.args) visit(arg, epoch);
+/** True when one of the times, which ascend, lies after `from` and not after `to`. */
+function happened(times: readonly number[], from: number, to: number): boolean {
+  for (let i = times.length - 1; i >= 0 && times[i]! > from; i--) if (times[i]! <= to) return true;
+  return false;
+}
+
+class Placement {
+  private clock = 1;
+  /** When memory was written, when each variable was, and when loops began. */
+  private readonly memory: number[] = [];
+  private readonly variables: number[][] = [];
+  private readonly loops: number[] = [];
+
+  walk(statements: readonly Statement[]): void {
+    for (const statement of statements) {
+      if (statement.kind === 'define') {
+        statement.node.born = this.clock;
+        continue;
+      }
+      for (const node of operands(statement)) this.visit(node, this.clock);
+      this.effect(statement);
+    }
+  }
+
+  private effect(statement: Statement): void {
+    switch (statement.kind) {
+      case 'store':
+      case 'call-indirect':
+      case 'memory-copy':
+      case 'memory-fill':
+        this.memory.push(++this.clock);
+        break;
+      case 'call':
+        if (statement.target.pure !== true) this.memory.push(++this.clock);
+        break;
+      case 'set':
+        this.variables[statement.variable] ??= [];
+        this.variables[statement.variable]!.push(++this.clock);
+        break;
+      case 'if':
+        this.walk(statement.then);
+        this.walk(statement.otherwise);
+        break;
+      case 'loop':
+        this.loops.push(++this.clock);
+        this.walk(statement.body);
+        break;
+      case 'block':
+        this.walk(statement.body);
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** Whether a node means the same at a later time. */
+  private isMovable(node: Node, time: number): boolean {
+    if (node.kind === Kind.LOAD) return !happened(this.memory, node.born, time) && !happened(this.loops, node.born, time);
+    if (node.kind === Kind.GET) return !happened(this.variables[node.index] ?? [], node.born, time) && !happened(this.loops, node.born, time);
+    return true;
+  }
+
+  /**
+   * Whether a node is worth a local for its uses' sake. Reading a variable again costs no more than reading a copy of it; what only rare code uses is
+   * better computed there again than always.
+   */
+  private wantsLocal(node: Node): boolean {
+    return node.kind !== Kind.GET && node.uses > 1 && node.common > 0;
+  }
+
+  /** A value is wanted at a time. */
+  private visit(node: Node, time: number): void {
+    node.left++;
+    if (node.kind <= Kind.CONST || node.kind === Kind.RESULT) return;
+    if (node.pinned) return;
+    if (this.wantsLocal(node) || !this.isMovable(node, time)) {
+      node.pinned = true;
+      for (const arg of node.args) this.visit(arg, node.born);
+    } else {
+      for (const arg of node.args) this.visit(arg, time);
+    }
   }
 }

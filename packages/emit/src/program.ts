@@ -9,6 +9,11 @@ export interface FunctionDefinition extends FunctionRef {
   readonly write: (code: Code) => void;
 }
 
+/** A function that is written already. */
+export interface WrittenFunction extends FunctionRef {
+  readonly code: Code;
+}
+
 /** Declares a function; it becomes part of each module whose functions call it (or that is given it). */
 export const defineFunction = (name: string, signature: Signature, write: (code: Code) => void): FunctionDefinition => ({ name, signature, write });
 
@@ -34,7 +39,7 @@ const ENV = 'env';
  */
 export function buildModule(options: {
   readonly frame: ModuleFrame;
-  readonly functions: readonly FunctionDefinition[];
+  readonly functions: readonly (FunctionDefinition | WrittenFunction)[];
   /** Whether a called function that has a definition becomes part of this module (the default), or is imported. */
   readonly included?: (name: string) => boolean;
   /** Table slot from which `functions` are placed, in order; without it they are exported. */
@@ -42,7 +47,7 @@ export function buildModule(options: {
 }): Uint8Array<ArrayBuffer> {
   const { frame, functions } = options;
   const isIncluded = options.included ?? (() => true);
-  const included: FunctionDefinition[] = [];
+  const included: FunctionRef[] = [];
   const imports: FunctionRef[] = [];
   const codes: Code[] = [];
   const place = new Map<string, number>();
@@ -52,8 +57,8 @@ export function buildModule(options: {
   if (queued.size !== pending.length) throw new EmitError('duplicate', 'two functions of one module have the same name');
   for (let i = 0; i < pending.length; i++) {
     const definition = pending[i];
-    const code = new Code(definition.signature);
-    definition.write(code);
+    const code = 'code' in definition ? definition.code : new Code(definition.signature);
+    if ('write' in definition) definition.write(code);
     place.set(definition.name, i);
     included.push(definition);
     codes.push(code);

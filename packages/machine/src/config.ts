@@ -101,6 +101,8 @@ export interface MachineConfig {
   readonly seed?: number;
   /** Debugging of address translation. */
   readonly tlb?: TlbConfig;
+  /** Compile hot guest code to WebAssembly (off): `'force'` compiles everything at its first turn, for tests. */
+  readonly jit?: boolean | 'force';
   readonly host?: HostServices;
   /** Nothing need be given to run: the machine is about to get its state from a snapshot. */
   readonly incoming?: boolean;

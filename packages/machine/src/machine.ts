@@ -1,6 +1,7 @@
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
 import { createDeterministicRandom, type DeterministicRandom, Engine, Interpreter, reset, Vcpu } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
+import { attachJit, type Jit } from '@nestvm/jit';
 import { type Arena, createArena, MemoryError, PhysicalMemory } from '@nestvm/memory';
 import { Mmu } from '@nestvm/mmu';
 import { type Board, type BoardPart, boards, type RamLayout, ramLayout } from './boards.js';
@@ -49,6 +50,8 @@ export class Machine {
   readonly cpus: readonly Vcpu[];
   readonly executors: readonly Interpreter[];
   readonly platform: Platform;
+  /** The JIT, if there is one. */
+  readonly jit: Jit | null;
   private readonly engine: Engine;
   private readonly startup: Startup;
   private readonly loop: RunLoop;
@@ -101,6 +104,7 @@ export class Machine {
     watchNestedGuests(this.cpus, this.clock);
     this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
     this.engine = new Engine(this.arena, this.memory);
+    this.jit = config.jit ? attachJit(this.engine, config.jit === 'force' ? { threshold: 1 } : {}) : null;
     this.executors = this.cpus.map((cpu) => new Interpreter(cpu, this.engine));
     this.loop = new RunLoop({
       executors: this.executors,

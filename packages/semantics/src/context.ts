@@ -2,7 +2,7 @@ import { type Code, type IntWidth, Kind, type Val, type Width } from '@nestvm/em
 import { vcpuState } from '@nestvm/isa';
 import type { Facts } from './facts.js';
 import type { Fields } from './fields.js';
-import { Flags } from './flags.js';
+import { type FlagHome, Flags } from './flags.js';
 
 /** Integer registers by number. */
 export type StateField = keyof typeof vcpuState.offset;
@@ -64,8 +64,9 @@ export class Context {
     readonly facts: Facts,
     readonly fields: Fields,
     readonly engine: Engine,
+    flags?: (home: FlagHome) => Flags,
   ) {
-    this.flags = new Flags(this);
+    this.flags = flags ? flags(this) : new Flags(this);
   }
 
   /** A constant. */

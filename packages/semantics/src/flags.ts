@@ -23,15 +23,15 @@ const CARRY_BITS = 0xc0000000 | 0;
 
 /** The arithmetic flags, kept lazily: see docs/explanation/architecture.md, "Arithmetic flags are lazy". */
 export class Flags {
-  constructor(private readonly x: FlagHome) {}
+  constructor(protected readonly x: FlagHome) {}
 
-  private put(result: Val<IntWidth>, aux: Val<32>): void {
+  protected put(result: Val<IntWidth>, aux: Val<32>): void {
     this.x.set64('flagResult', result.sext(64));
     this.x.set32('flagAux', aux);
   }
 
   /** The carry vector's bits W-1, W-2 and 3 in the places of `flagAux`. */
-  private aux(carries: Val<IntWidth>): Val<32> {
+  protected aux(carries: Val<IntWidth>): Val<32> {
     switch (carries.width) {
       case 64: {
         const wide = carries as Val<64>;
@@ -137,7 +137,7 @@ export class Flags {
     return (code & 1) === 1 ? value.isZero() : value;
   }
 
-  private positive(kind: number): Val<32> {
+  protected positive(kind: number): Val<32> {
     switch (kind) {
       case 0:
         return this.of();

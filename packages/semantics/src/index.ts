@@ -9,7 +9,7 @@ export type { Engine, Place } from './context.js';
 export type { Facts } from './facts.js';
 export type { Fields } from './fields.js';
 export { Flags } from './flags.js';
-export type { FlagValues } from './flags.js';
+export type { FlagHome, FlagValues } from './flags.js';
 export { generalMeanings } from './general/index.js';
 export { meanings } from './meanings.js';
 export { alu, instruction, operandsOf, widen } from './instruction.js';

@@ -29,9 +29,14 @@ export function parseMachine(raw: RawOptions, warnings: string[]): { board: Boar
   return { board, properties };
 }
 
-/** Takes any accelerator's name, with a warning unless it is QEMU's interpreter. */
-export function acceptAccelerator(option: string, accel: string, warnings: string[]): void {
-  const name = accel.split(/[,:]/)[0]!;
-  if (name === 'tcg') return;
-  warnings.push(`${option}: Nestvm emulates every instruction itself; '${name}' is ignored`);
+/** Takes any accelerator's name, with a warning unless it is QEMU's own; says whether hot code is to be compiled, if that is given. */
+export function acceptAccelerator(option: string, accel: string, warnings: string[]): boolean | 'force' | undefined {
+  const { head, values } = parseProperties(accel.replaceAll(':', ','));
+  if (head !== 'tcg') {
+    warnings.push(`${option}: Nestvm emulates every instruction itself; '${head}' is ignored`);
+    return undefined;
+  }
+  const jit = values.get('jit');
+  if (jit === undefined) return undefined;
+  return jit === 'force' ? 'force' : parseSwitch(`${option}: jit`, jit);
 }

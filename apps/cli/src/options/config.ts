@@ -54,6 +54,8 @@ export interface RunOptions {
   readonly levels: boolean;
   readonly monitors: readonly MonitorSpec[];
   readonly tlb?: TlbSpec;
+  /** Compile hot code (`-accel tcg,jit=on`). */
+  readonly jit?: boolean | 'force';
   /** The snapshot to start from, or whence a machine comes. */
   readonly loadSnapshot?: string;
   readonly incoming?: string;
@@ -89,6 +91,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   acceptNone(raw, warnings);
   const serial = parseSerial(raw, characters, devices, monitors);
   const terminal = [...serial, ...consoleCharacters(devices)].find((spec) => spec.kind === 'stdio');
+  const jit = (raw.get('accel') ?? []).map((accel) => acceptAccelerator(`-accel ${accel}`, accel, warnings)).findLast((on) => on !== undefined);
   return {
     name: parseProperties(last(raw, 'name') ?? 'nestvm').head || 'nestvm',
     board,
@@ -117,6 +120,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     ...(incoming === undefined ? {} : { incoming }),
     monitors,
     ...(tlb === undefined ? {} : { tlb }),
+    ...(jit === undefined ? {} : { jit }),
     log: parseLog(last(raw, 'd')),
     ...(logFile === undefined ? {} : { logFile }),
     warnings,
@@ -145,7 +149,6 @@ function parseBoot(raw: RawOptions, devices: DeviceSpecs, firmware: FirmwareSpec
 }
 
 function acceptNone(raw: RawOptions, warnings: string[]): void {
-  for (const accel of raw.get('accel') ?? []) acceptAccelerator(`-accel ${accel}`, accel, warnings);
   if (raw.has('enable-kvm')) warnings.push('-enable-kvm: Nestvm emulates every instruction itself; ignored');
   for (const [option, meaning] of [
     ['net', 'networks are made with -netdev or -nic'],

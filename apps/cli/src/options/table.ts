@@ -161,7 +161,7 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'D', argument: 'FILE', group: 'Debugging', help: 'log file (default: standard error)' },
   { name: 'version', alias: 'V', group: 'Debugging', help: 'print the version' },
   { name: 'help', alias: 'h', group: 'Debugging', help: 'this text' },
-  { name: 'accel', argument: 'tcg', repeat: true, group: 'Accepted for QEMU’s sake', help: 'there is one engine' },
+  { name: 'accel', argument: 'tcg[,jit=on|off]', repeat: true, group: 'Machine', help: 'jit: compile hot guest code to WebAssembly (off)' },
   { name: 'net', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'networks are made with -netdev or -nic' },
   { name: 'parallel', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'there is no parallel port' },
   { name: 'no-user-config', group: 'Accepted for QEMU’s sake', help: 'there is none' },

@@ -2,6 +2,7 @@ import { MmioSpace, PortSpace } from '@nestvm/bus';
 import { createDeterministicRandom, Engine, Interpreter, reset, updateMode, Vcpu } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
 import { parseCpu } from '@nestvm/isa/models';
+import { attachJit } from '@nestvm/jit';
 import { type Arena, createArena, PhysicalMemory } from '@nestvm/memory';
 import { Mmu } from '@nestvm/mmu';
 import type { StepOutcome, VectorExecutor } from './executor.js';
@@ -27,6 +28,8 @@ const setsAlignmentCheck = (patches: readonly Patch[]): boolean =>
 export interface InterpreterExecutorOptions {
   /** CPU model, by QEMU's name with features; one like the CPU that the vectors come from. */
   readonly cpu?: string;
+  /** Compile every block before its first turn. */
+  readonly jit?: boolean;
 }
 
 /** One vCPU with the interpreter, in a sandbox, behind the interface of the vectors. */
@@ -65,6 +68,7 @@ class InterpreterExecutor implements VectorExecutor {
       random: createDeterministicRandom(1),
     });
     this.#engine = new Engine(this.#arena, this.#memory);
+    if (options.jit) attachJit(this.#engine, { threshold: 1, codeBytes: 16 << 20 });
     this.#interpreter = new Interpreter(this.#cpu, this.#engine);
     reset(this.#cpu);
     this.#sandbox = new Sandbox(this.#cpu, this.#memory);

@@ -45,6 +45,8 @@ export class BlockBuilder {
   /** While a block that is good once is made; and where such blocks keep their system record, -1 for nowhere yet. */
   private loose = false;
   private looseRecord = -1;
+  /** Turns after which a block is reported as hot, 0 for never: then blocks have no heads. */
+  heat = 0;
   /** Blocks made so far. */
   built = 0;
   /** For logs: told of each block, by the arena offset and the length of its bytes (those on its first page). */
@@ -70,7 +72,7 @@ export class BlockBuilder {
     const most = (mode & Mode.SINGLE) !== 0 ? 1 : MAX_INSTRUCTIONS;
     const rip = cpu.w[RIP]! >>> 0;
     const limit = bits === 64 ? Infinity : cpu.w[SEG_LIMIT + Segment.CS]! >>> 0;
-    let record = this.limitHead(start, mode);
+    let record = this.head(this.limitHead(start, mode), arenaOffset, mode);
     let count = 0;
     let offset = 0;
     while (count < most) {
@@ -129,6 +131,16 @@ export class BlockBuilder {
   private endsWithin(start: number, bytes: number): void {
     const { i32 } = this.arena;
     if (i32[start >>> 2] === Slot.LIMIT) i32[(start + Record.IMMEDIATE) >>> 2] = Math.max(1, bytes) - 1;
+  }
+
+  /** Gives a block whose turns are to be counted its head; gives the place of its first instruction. */
+  private head(start: number, arenaOffset: number, mode: number): number {
+    const isPlain = (mode & Mode.LONG) !== 0 || (mode & (Mode.FLAT | Mode.PROTECTED)) === (Mode.FLAT | Mode.PROTECTED);
+    if (this.heat === 0 || this.loose || !isPlain || (mode & (Mode.SINGLE | Mode.ALIGN)) !== 0) return start;
+    this.writer.head(start, Slot.HEAD, 0, 0, 0);
+    this.arena.i32[(start + Record.COUNTDOWN) >>> 2] = this.heat;
+    this.arena.i32[(start + Record.HOST) >>> 2] = arenaOffset;
+    return start + Record.BYTES;
   }
 
   /** A record that raises an exception: the bytes are no instruction. */

@@ -39,6 +39,8 @@ export class CodeCache {
   private readonly end: number;
   private cursor: number;
   private readonly pages = new Map<number, CodePage>();
+  /** Told when the code of an arena page was dropped, or (-1) all code. */
+  onDropped: ((arenaPage: number) => void) | null = null;
   /** Times that everything was dropped for want of room. */
   flushes = 0;
   /** Times that a page of code was overwritten. */
@@ -104,6 +106,7 @@ export class CodeCache {
     this.i32.fill(0, this.blockCache >>> 2, (this.blockCache + BLOCK_CACHE_BYTES) >>> 2);
     this.cursor = this.first;
     this.flushes++;
+    this.onDropped?.(-1);
   }
 
   private page(arenaPage: number): CodePage {
@@ -142,5 +145,6 @@ export class CodeCache {
       const words = page.records[i + 1]! * (Record.BYTES >>> 2);
       for (let at = start; at < start + words; at += Record.BYTES >>> 2) i32[at] = Slot.STALE;
     }
+    this.onDropped?.(arenaPage);
   }
 }

@@ -1,10 +1,10 @@
 import { buildModule, Code, defineFunction, type FunctionDefinition } from '@nestvm/emit';
 import type { OpcodeRow } from '@nestvm/isa';
-import { Context, type Meanings } from '@nestvm/semantics';
+import { Context, type Facts, type Meanings } from '@nestvm/semantics';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { factsOf } from './facts.js';
 import { ExitReason, Slot } from './record.js';
-import { crossing, HANDLER, leaving, limit, runtimeFunctions } from './runtime.js';
+import { crossing, HANDLER, head, leaving, limit, pass, runtimeFunctions } from './runtime.js';
 import { seedKeys } from './seed.js';
 
 /** What the handlers need from TypeScript. Arguments: record, cpu (byte offsets), bytes of the access. */
@@ -57,6 +57,8 @@ const fallThrough = (rows: readonly OpcodeRow[]): FunctionDefinition =>
 export class Handlers {
   private readonly table = new WebAssembly.Table({ initial: TABLE_STEP, maximum: TABLE_MAXIMUM, element: 'anyfunc' });
   private readonly slots = new Map<number, number>();
+  private readonly keys: number[] = [];
+  private readonly released: number[] = [];
   private pending: number[] = [];
   private next: number = Slot.FIRST_FREE;
   private readonly environment: WebAssembly.ModuleImports;
@@ -69,7 +71,7 @@ export class Handlers {
     this.exports = this.instantiate(runtimeFunctions(options.blockCache), undefined).exports;
     Object.assign(this.environment, this.exports);
     this.instantiate(
-      [leaving('leaveStale', ExitReason.STALE), leaving('leaveSystem', ExitReason.SYSTEM), fallThrough(options.rows), crossing],
+      [leaving('leaveStale', ExitReason.STALE), leaving('leaveSystem', ExitReason.SYSTEM), fallThrough(options.rows), crossing, head, pass],
       Slot.STALE,
     );
     this.instantiate([limit], Slot.LIMIT);
@@ -96,11 +98,47 @@ export class Handlers {
   slotFor(key: number): number {
     const known = this.slots.get(key);
     if (known !== undefined) return known;
-    const slot = this.next++;
-    if (slot >= this.table.length) this.table.grow(TABLE_STEP);
+    const slot = this.newSlot();
     this.slots.set(key, slot);
+    this.keys[slot] = key;
     this.pending.push(key);
     return slot;
+  }
+
+  private newSlot(): number {
+    const slot = this.next++;
+    if (slot >= this.table.length) this.table.grow(TABLE_STEP);
+    return slot;
+  }
+
+  /** The key whose handler is in a slot; undefined for slots with a fixed meaning and for compiled code. */
+  keyOf(slot: number): number | undefined {
+    return this.keys[slot];
+  }
+
+  /** What is known about the instruction whose handler is in a slot. */
+  factsOf(slot: number): Facts | undefined {
+    const key = this.keys[slot];
+    return key === undefined ? undefined : factsOf(key, this.options.rows);
+  }
+
+  /** The functions that compiled code may import, by name. */
+  get runtime(): WebAssembly.Exports {
+    return this.exports;
+  }
+
+  /** Puts a function of compiled code, (record, cpu), into a slot of its own. */
+  place(code: WebAssembly.ExportValue): number {
+    this.flush();
+    const slot = this.released.pop() ?? this.newSlot();
+    this.table.set(slot, code as unknown as () => void);
+    return slot;
+  }
+
+  /** Forgets what `place` put into a slot. */
+  release(slot: number): void {
+    this.table.set(slot, null);
+    this.released.push(slot);
   }
 
   /** Compiles what was asked for since the last time, as one module. */
@@ -108,7 +146,7 @@ export class Handlers {
     if (this.pending.length === 0) return;
     const { rows, meanings } = this.options;
     const functions = this.pending.map((key) => handler(key, rows, meanings));
-    const offset = this.next - this.pending.length;
+    const offset = this.slots.get(this.pending[0]!)!;
     this.pending = [];
     this.instantiate(functions, offset);
   }

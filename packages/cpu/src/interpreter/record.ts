@@ -32,6 +32,11 @@ export const Record = {
   /** u32, for jumps: record to go on with when taken, and when not. */
   LINK_TAKEN: 24,
   LINK_NEXT: 28,
+  /** u32, for heads: turns until the block is reported as hot; or, when it has been compiled, which entry of its code it is. */
+  COUNTDOWN: 24,
+  ENTRY: 24,
+  /** u32, for heads: arena offset of the block's first byte. */
+  HOST: 16,
   BYTES: 32,
 } as const;
 
@@ -60,6 +65,8 @@ export const ExitReason = {
   /** RIP is set; `exitRecord`'s taken link, or its other one, is open. */
   LINK_TAKEN: 6,
   LINK_NEXT: 7,
+  /** The block whose head is `exitRecord` has run often. */
+  HOT: 8,
 } as const;
 
 /** Table slots with a fixed meaning. */
@@ -74,5 +81,9 @@ export const Slot = {
   CROSSING: 4,
   /** Checks that a block (of IMMEDIATE + 1 bytes) ends inside of the code segment. */
   LIMIT: 7,
+  /** Head of a block whose turns are counted; compiled code takes its place. */
+  HEAD: 5,
+  /** Head of a block that is not worth counting. */
+  PASS: 6,
   FIRST_FREE: 8,
 } as const;

@@ -198,6 +198,9 @@ function followFar(c: Code, cpu: Val<32>, record: Val<32>, host: Val<32>, rip: V
 const dispatchRef: FunctionRef = { name: 'dispatch', signature: HANDLER };
 const dispatchFarRef: FunctionRef = { name: 'dispatchFar', signature: HANDLER };
 
+/** What compiled code leaves through: see `dispatch`, and {@link goToRecord}. */
+export const dispatchTargets = { near: dispatchRef, far: dispatchFarRef } as const;
+
 /** Ends a block at RIP = target, charged already. */
 export function goToRip(c: Code, record: Val<32>, cpu: Val<32>, target: Val<64>): void {
   c.store('i64.store', cpu, target, at.rip);
@@ -214,6 +217,21 @@ export const jumpSlow = defineFunction('jumpSlow', { params: [I, I, I, I], resul
   });
   c.tailCall(dispatchFarRef, record, cpu);
 });
+
+/** Goes on at a record, whose block's RIP is set: for code without the table. */
+export const goToRecord = defineFunction('goToRecord', HANDLER, (c) => goTo(c, c.param(0, 32), c.param(1, 32)));
+
+/** Counts a turn of a block down, and reports the block at zero. */
+export const head = defineFunction('head', HANDLER, (c) => {
+  const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
+  const left = c.load('i32.load', 32, record, Record.COUNTDOWN).sub(1);
+  c.store('i32.store', record, left, Record.COUNTDOWN);
+  c.if(left.isZero(), () => leave(c, cpu, record, ExitReason.HOT));
+  goTo(c, record.add(Record.BYTES), cpu);
+});
+
+/** Goes on with the next record. */
+export const pass = defineFunction('pass', HANDLER, (c) => goTo(c, c.param(0, 32).add(Record.BYTES), c.param(1, 32)));
 
 /** Starts the engine at RIP: (cpu). */
 const enter = defineFunction('enter', { params: [I], results: [] }, (c) => {
@@ -302,6 +320,7 @@ export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
   dispatchFunction('dispatch', blockCache, false),
   dispatchFunction('dispatchFar', blockCache, true),
   jumpSlow,
+  goToRecord,
   enter,
   enterAt,
   checkSegment,

@@ -1,0 +1,10 @@
+/**
+ * What compiled code is made from and leaves to: decoded records, and the functions of the interpreter.
+ *
+ * @packageDocumentation
+ */
+
+export type { Handlers } from './interpreter/handlers.js';
+export { ExitReason, Link, Record, Slot } from './interpreter/record.js';
+export { dispatchTargets, goToRecord, HANDLER, jumpSlow } from './interpreter/runtime.js';
+export type { HotCode } from './ports/hot-code.js';

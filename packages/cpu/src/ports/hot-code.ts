@@ -1,0 +1,14 @@
+import type { Vcpu } from '../vcpu.js';
+
+/** Who is told of hot blocks, and may put something faster in their place: the JIT. */
+export interface HotCode {
+  /** Turns of a block after which it is reported. */
+  readonly threshold: number;
+  /**
+   * The block with the head record `head` has run often, and is about to run again; `blockRip` of the vCPU is its address. Afterwards the record is run again, so either it
+   * has got another handler or its countdown another value.
+   */
+  hot(cpu: Vcpu, head: number): void;
+  /** The decoded code of an arena page has gone, or (-1) all of it. */
+  dropped(arenaPage: number): void;
+}

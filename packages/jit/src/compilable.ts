@@ -1,0 +1,17 @@
+import type { Facts } from '@nestvm/semantics';
+
+/** What has registers in memory that compiled code keeps elsewhere, or whose count of turns must be the interpreter's. */
+const LEFT_OUT = new Set(['ENTER', 'BOUND', 'XBEGIN', 'XLAT']);
+
+/**
+ * Whether compiled code carries an instruction out. Segments that are checked, alignment checks and repeated string instructions stay with the interpreter: the first
+ * two are rare, and the last count their turns from where they began.
+ */
+export function isCompilable(facts: Facts): boolean {
+  const { row } = facts;
+  if (facts.segment === 'checked' || facts.stackSegment === 'checked' || facts.aligned) return false;
+  if (facts.operandSize === 16 && row.endsBlock) return false;
+  if (facts.rep !== 0 && row.rep !== 'none') return false;
+  if (row.encoding === 'evex' || LEFT_OUT.has(row.mnemonic)) return false;
+  return !(row.encoding === 'legacy' && row.code.map === '' && row.code.opcode >= 0xd8 && row.code.opcode <= 0xdf);
+}

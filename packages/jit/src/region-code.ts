@@ -1,0 +1,214 @@
+import { HANDLER } from '@nestvm/cpu/compiling';
+import { Code, type FunctionDefinition, type FunctionRef, type IntWidth, Kind, type Node, type Val, type Variable, type Width } from '@nestvm/emit';
+import { vcpuState } from '@nestvm/isa';
+import { NotCompilable } from './errors.js';
+import { FlagState } from './flag-state.js';
+
+const at = vcpuState.offset;
+const GPR_END = at.gpr + 8 * 16;
+const VEC_BYTES = 64;
+const VEC_END = at.vec + 16 * VEC_BYTES;
+
+/** A register that lives in a variable of the function. */
+interface Home {
+  readonly variable: Variable<64> | Variable<32> | Variable<128>;
+  readonly offset: number;
+  isWritten: boolean;
+}
+
+/**
+ * The function of a region being written. Accesses to the vCPU's integer registers, flags and vector registers become those of variables; `loadAll` and `storeAll` carry
+ * them in and out. Everything else is as in `Code`.
+ */
+export class RegionCode extends Code {
+  readonly flags: FlagState;
+  /** Functions that the code calls. */
+  readonly called = new Map<string, FunctionRef | FunctionDefinition>();
+  private readonly homes = new Map<number, Home>();
+  private readonly cpuNode: Node;
+  /** RIP of the block being written. */
+  rip: (() => Val<64>) | null = null;
+  /** True while the code of one instruction is written: then conditional code concerns the flags. */
+  inInstruction = false;
+
+  constructor() {
+    super(HANDLER);
+    this.cpuNode = this.param(1, 32).node;
+    this.flags = new FlagState(this.declare(64), this.declare(32));
+  }
+
+  get cpu(): Val<32> {
+    return this.param(1, 32);
+  }
+
+  private home(offset: number, width: 64 | 128): Home {
+    let home = this.homes.get(offset);
+    if (home === undefined) {
+      home = { variable: this.declare(width) as Variable<64>, offset, isWritten: false };
+      this.homes.set(offset, home);
+    }
+    return home;
+  }
+
+  private gprAt(offset: number): Variable<64> | null {
+    if (offset < at.gpr || offset >= GPR_END) return null;
+    return this.home(offset & ~7, 64).variable as Variable<64>;
+  }
+
+  private vecAt(offset: number): Variable<128> | null {
+    if (offset < at.vec || offset >= VEC_END || (offset - at.vec) % VEC_BYTES >= 16) return null;
+    return this.home(offset - ((offset - at.vec) % VEC_BYTES), 128).variable as Variable<128>;
+  }
+
+  override load<W extends Width>(name: string, width: W, address: Val<32>, offset = 0): Val<W> {
+    if (address.node !== this.cpuNode) return super.load(name, width, address, offset);
+    if (offset === at.zero) return this.constant(width, 0);
+    if (offset === at.blockRip && this.rip !== null) return this.rip() as unknown as Val<W>;
+    if (offset === at.flagResult || offset === at.flagAux) throw new NotCompilable('flags as memory');
+    const gpr = this.gprAt(offset);
+    if (gpr !== null) return this.gprLoad(name, gpr.get(), offset & 7).as(width);
+    const vec = this.vecAt(offset);
+    if (vec !== null) return this.vecLoad(name, vec.get(), (offset - at.vec) % 16).as(width);
+    return super.load(name, width, address, offset);
+  }
+
+  private gprLoad(name: string, value: Val<64>, byte: number): Val {
+    const low = (): Val<32> => (byte === 0 ? value : value.shrU(8 * byte)).trunc(32);
+    switch (name) {
+      case 'i64.load':
+        return value;
+      case 'i32.load':
+        return low();
+      case 'i32.load16_u':
+        return low().and(0xffff);
+      case 'i32.load8_u':
+        return byte === 0 ? low().and(0xff) : low().and(0xff);
+      default:
+        throw new NotCompilable(`${name} of a register`);
+    }
+  }
+
+  private vecLoad(name: string, value: Val<128>, byte: number): Val {
+    if (name === 'v128.load' && byte === 0) return value;
+    if (name === 'i64.load' && byte % 8 === 0) return this.lane('i64x2.extract_lane', 64, byte / 8, value);
+    if (name === 'i32.load' && byte % 4 === 0) return this.lane('i32x4.extract_lane', 32, byte / 4, value);
+    throw new NotCompilable(`${name} of a vector register`);
+  }
+
+  override store(name: string, address: Val<32>, value: Val, offset = 0): void {
+    if (address.node !== this.cpuNode) return super.store(name, address, value, offset);
+    if (offset === at.flagResult || offset === at.flagAux) throw new NotCompilable('flags as memory');
+    const gpr = this.gprAt(offset);
+    if (gpr !== null) {
+      this.homes.get(offset & ~7)!.isWritten = true;
+      return gpr.set(this.gprMerge(name, gpr, value, offset & 7));
+    }
+    const vec = this.vecAt(offset);
+    if (vec === null) return super.store(name, address, value, offset);
+    this.homes.get(offset - ((offset - at.vec) % VEC_BYTES))!.isWritten = true;
+    const byte = (offset - at.vec) % 16;
+    if (name === 'v128.store' && byte === 0) return vec.set(value as Val<128>);
+    if (name === 'i64.store' && byte % 8 === 0) return vec.set(this.lane('i64x2.replace_lane', 128, byte / 8, vec.get(), value));
+    if (name === 'i32.store' && byte % 4 === 0) return vec.set(this.lane('i32x4.replace_lane', 128, byte / 4, vec.get(), value));
+    throw new NotCompilable(`${name} of a vector register`);
+  }
+
+  /** A register with some of its bytes replaced. */
+  private gprMerge(name: string, register: Variable<64>, value: Val, byte: number): Val<64> {
+    const narrow = value as Val<IntWidth>;
+    switch (name) {
+      case 'i64.store':
+        return value as Val<64>;
+      case 'i32.store':
+        if (byte !== 0) break;
+        return register
+          .get()
+          .and(~0xffffffffn)
+          .or((value as Val<32>).zext(64));
+      case 'i32.store16':
+        return register.get().and(~0xffffn).or(narrow.as(32).and(0xffff).zext(64));
+      case 'i32.store8': {
+        const bits = narrow.as(32).and(0xff).zext(64);
+        return register
+          .get()
+          .and(~(0xffn << BigInt(8 * byte)))
+          .or(byte === 0 ? bits : bits.shl(8 * byte));
+      }
+    }
+    throw new NotCompilable(`${name} of a register`);
+  }
+
+  /** Loads all registers that the code uses. */
+  loadAll(): void {
+    this.flags.result.set(super.load('i64.load', 64, this.cpu, at.flagResult));
+    this.flags.aux.set(super.load('i32.load', 32, this.cpu, at.flagAux));
+    for (const { variable, offset } of this.homes.values()) {
+      if (variable.width === 128) (variable as Variable<128>).set(super.load('v128.load', 128, this.cpu, offset));
+      else (variable as Variable<64>).set(super.load('i64.load', 64, this.cpu, offset));
+    }
+  }
+
+  /** Stores all registers that the code writes. */
+  storeAll(): void {
+    super.store('i64.store', this.cpu, this.flags.result.get(), at.flagResult);
+    super.store('i32.store', this.cpu, this.flags.aux.get(), at.flagAux);
+    for (const { variable, offset, isWritten } of this.homes.values())
+      if (isWritten) super.store(variable.width === 128 ? 'v128.store' : 'i64.store', this.cpu, variable.get(), offset);
+  }
+
+  /** A store to the vCPU's state that no variable stands for. */
+  storeState(name: string, value: Val, offset: number): void {
+    super.store(name, this.cpu, value, offset);
+  }
+
+  /** A load of the vCPU's state that no variable stands for. */
+  loadState<W extends Width>(name: string, width: W, offset: number): Val<W> {
+    return super.load(name, width, this.cpu, offset);
+  }
+
+  protected override callNode(target: FunctionRef, args: readonly Val[]): Node | null {
+    this.called.set(target.name, target);
+    return super.callNode(target, args);
+  }
+
+  override tailCall(target: FunctionRef, ...args: Val[]): void {
+    this.called.set(target.name, target);
+    super.tailCall(target, ...args);
+  }
+
+  override if(condition: Val<32>, then: () => void, otherwise?: () => void): void {
+    if (!this.inInstruction || condition.node.kind === Kind.CONST) return super.if(condition, then, otherwise);
+    const { flags } = this;
+    const before = this.later();
+    const saved = flags.producer;
+    const leave = flags.enter();
+    super.if(
+      condition,
+      then,
+      otherwise &&
+        (() => {
+          flags.producer = saved;
+          otherwise();
+        }),
+    );
+    leave(before);
+  }
+
+  override block(write: Parameters<Code['block']>[0]): void {
+    if (!this.inInstruction) return super.block(write);
+    const before = this.later();
+    const leave = this.flags.enter();
+    super.block(write);
+    leave(before);
+  }
+
+  override loop(write: Parameters<Code['loop']>[0]): void {
+    if (!this.inInstruction) return super.loop(write);
+    // The flags that a turn finds may be those of the turn before.
+    this.flags.flush();
+    this.flags.producer = null;
+    const leave = this.flags.enter();
+    super.loop(write);
+    leave(() => undefined);
+  }
+}

@@ -1,0 +1,278 @@
+import { dispatchTargets, ExitReason, goToRecord, jumpSlow, Record, Slot } from '@nestvm/cpu/compiling';
+import type { Branch, Val, Variable } from '@nestvm/emit';
+import { vcpuState } from '@nestvm/isa';
+import { Context, type Meanings } from '@nestvm/semantics';
+import type { ArenaViews } from './arena-views.js';
+import type { Block, Edge } from './block.js';
+import { NotCompilable } from './errors.js';
+import { constantFields } from './fields.js';
+import { RegionFlags } from './flags.js';
+import { needsFlags } from './liveness.js';
+import { linkedHead, type Region } from './region.js';
+import { RegionCode } from './region-code.js';
+import { type Exits, RegionEngine } from './region-engine.js';
+
+const at = vcpuState.offset;
+const PAGE_MASK = ~0xfffn;
+
+/** What leaving a region hands to the code that does it. */
+interface Leaving {
+  /** Record to go on at, or of the jump that leaves. */
+  readonly record: Variable<32>;
+  /** RIP of the block to go on in, or to go on at. */
+  readonly rip: Variable<64>;
+  readonly link: Variable<32>;
+  readonly reason: Variable<32>;
+}
+
+/**
+ * Writes a region as one function (record, cpu), where `record` is the head of an entry. Blocks stand behind one another inside of one loop: a jump forward leaves the
+ * Wasm blocks between, one backward goes round the loop, where a table leads to the entry.
+ */
+export class Translator implements Exits {
+  readonly code = new RegionCode();
+  private readonly engine = new RegionEngine(this);
+  private readonly page: Variable<64>;
+  private readonly budget: Variable<32>;
+  private readonly entry: Variable<32>;
+  private readonly tables: { readonly tlbRead: Variable<32>; readonly tlbWrite: Variable<32> };
+  private readonly leaving: Leaving;
+  private readonly labels: Branch[] = [];
+  private again: Branch = () => undefined;
+  private toRecord: Branch = () => undefined;
+  private toDispatch: Branch = () => undefined;
+  private toLink: Branch = () => undefined;
+  private readonly usedTables = new Set<string>();
+  private usesLink = false;
+  private usesDispatch = false;
+  private block!: Block;
+  private place = 0;
+  private step = 0;
+
+  constructor(
+    private readonly region: Region,
+    private readonly views: ArenaViews,
+    private readonly meanings: Meanings,
+    private readonly isLong: boolean,
+  ) {
+    const { code } = this;
+    this.page = code.declare(64);
+    this.budget = code.declare(32);
+    this.entry = code.declare(32);
+    this.tables = { tlbRead: code.declare(32), tlbWrite: code.declare(32) };
+    this.leaving = { record: code.declare(32), rip: code.declare(64), link: code.declare(32), reason: code.declare(32) };
+    this.write();
+  }
+
+  private write(): void {
+    const { code } = this;
+    code.block((toRecord) => {
+      this.toRecord = toRecord;
+      code.block((toDispatch) => {
+        this.toDispatch = toDispatch;
+        code.block((toLink) => {
+          this.toLink = toLink;
+          this.body();
+        });
+        if (this.usesLink) this.leaveByLink();
+      });
+      if (this.usesDispatch) this.leaveByDispatch();
+    });
+    this.leaveToRecord();
+  }
+
+  private body(): void {
+    const { code, region } = this;
+    const [record, cpu] = [code.param(0, 32), code.cpu];
+    const budget = code.loadState('i32.load', 32, at.budget);
+    // Near the end of the budget the interpreter goes on: it stops at the very block.
+    code.rarely(budget.ltS(region.instructions), () => code.tailCall(goToRecord, record.add(Record.BYTES), cpu));
+    this.budget.set(budget);
+    this.page.set(code.loadState('i64.load', 64, at.blockRip).and(PAGE_MASK));
+    const prologue = code.later();
+    if (region.entries.length > 1) this.entry.set(code.load('i32.load', 32, record, Record.ENTRY));
+    code.loop((again) => {
+      this.again = again;
+      this.nest(region.blocks.length - 1);
+    });
+    prologue(() => {
+      for (const name of this.usedTables) this.tables[name as 'tlbRead'].set(code.loadState('i32.load', 32, at[name as 'tlbRead']));
+      code.loadAll();
+    });
+  }
+
+  /** Block number `place` behind those before it. */
+  private nest(place: number): void {
+    const { code, region } = this;
+    if (place < 0) {
+      if (region.entries.length > 1)
+        code.branchTable(
+          this.entry.get(),
+          region.entries.map((entry) => this.labels[entry] as Branch),
+        );
+      return;
+    }
+    code.block((leave) => {
+      this.labels[place] = leave;
+      this.nest(place - 1);
+    });
+    this.writeBlock(place);
+  }
+
+  private writeBlock(place: number): void {
+    const { code, region } = this;
+    const block = region.blocks[place] as Block;
+    this.block = block;
+    this.place = place;
+    code.flags.producer = null;
+    code.rip = () => this.ripAt(block.offset);
+    for (let i = 0; i < block.steps.length; i++) this.writeStep(i);
+    this.step = block.steps.length;
+    if (block.end === 'fall-through') this.fallThrough();
+    else if (block.end === 'interpreter') this.leaveAt(block.last);
+  }
+
+  private writeStep(index: number): void {
+    const { code, views } = this;
+    const { record, facts } = this.block.steps[index]!;
+    this.step = index;
+    const fields = constantFields(code, views, record);
+    const x = new Context(code, code.cpu, facts, fields, this.engine, (home) => new RegionFlags(home, code.flags));
+    code.inInstruction = true;
+    try {
+      this.meanings[facts.row.mnemonic]!(x);
+    } catch (error) {
+      if (error instanceof NotCompilable) error.row = facts.row.id;
+      throw error;
+    } finally {
+      code.inInstruction = false;
+    }
+  }
+
+  private ripAt(offset: number): Val<64> {
+    return this.page.get().add(offset);
+  }
+
+  /** See {@link Exits}. */
+  table(name: 'tlbRead' | 'tlbWrite'): Val<32> {
+    this.usedTables.add(name);
+    return this.tables[name].get();
+  }
+
+  /** See {@link Exits}. */
+  leave(): void {
+    this.leaveAt(this.block.steps[this.step]!.record);
+  }
+
+  /** See {@link Exits}. */
+  isLast(): boolean {
+    const next = this.views.i32[(this.block.steps[this.step]!.record + Record.BYTES) >>> 2]!;
+    return next < Slot.FIRST_FREE && next !== Slot.SYSTEM;
+  }
+
+  private leaveAt(record: number): void {
+    const { code, leaving } = this;
+    code.flags.flush();
+    leaving.record.set(code.constant(32, record));
+    leaving.rip.set(this.ripAt(this.block.offset));
+    this.toRecord();
+  }
+
+  private charge(): void {
+    this.budget.set(this.budget.get().sub(this.block.count));
+  }
+
+  /** See {@link Exits}. */
+  jumpDirect(): void {
+    this.follow(this.block.taken as Edge, ExitReason.LINK_TAKEN);
+  }
+
+  /** See {@link Exits}. */
+  fallThrough(): void {
+    this.follow(this.block.next as Edge, ExitReason.LINK_NEXT);
+  }
+
+  private follow(edge: Edge, reason: number): void {
+    const { region, views, block } = this;
+    this.charge();
+    const target = edge.isInside ? region.places.get(linkedHead(views, block, edge)) : undefined;
+    if (target === undefined) this.leaveTo(edge, reason);
+    else if (target > this.place) this.goForward(target);
+    else this.goBackward(target);
+  }
+
+  private goForward(target: number): void {
+    if (needsFlags(this.views, this.region, this.region.blocks[target]!)) this.code.flags.flush();
+    this.labels[target]!();
+  }
+
+  private goBackward(target: number): void {
+    const { code, region, leaving } = this;
+    const block = region.blocks[target]!;
+    const needed = needsFlags(this.views, region, block);
+    if (needed) code.flags.flush();
+    code.rarely(this.budget.get().ltS(region.instructions), () => {
+      if (!needed) code.flags.flush();
+      leaving.record.set(code.constant(32, block.head + Record.BYTES));
+      leaving.rip.set(this.ripAt(block.offset));
+      this.toRecord();
+    });
+    if (region.entries.length > 1) this.entry.set(code.constant(32, region.entries.indexOf(target)));
+    this.again();
+  }
+
+  private leaveTo(edge: Edge, reason: number): void {
+    const { code, leaving, block } = this;
+    code.flags.flush();
+    leaving.record.set(code.constant(32, block.last));
+    const target = this.ripAt(edge.target);
+    // Outside of 64-bit code RIP wraps behind the last page.
+    leaving.rip.set(this.isLong ? target : target.and(0xffffffffn));
+    leaving.reason.set(code.constant(32, reason));
+    leaving.link.set(code.load('i32.load', 32, code.constant(32, block.last + edge.link)));
+    this.usesLink = true;
+    this.toLink();
+  }
+
+  /** See {@link Exits}. */
+  jumpIndirect(target: Val<64>): void {
+    const { code, leaving, block } = this;
+    this.charge();
+    code.flags.flush();
+    leaving.record.set(code.constant(32, block.last));
+    leaving.rip.set(target);
+    this.usesDispatch = true;
+    this.toDispatch();
+  }
+
+  private storeAll(): void {
+    this.code.storeAll();
+    this.code.storeState('i32.store', this.budget.get(), at.budget);
+  }
+
+  private leaveToRecord(): void {
+    const { code, leaving } = this;
+    this.storeAll();
+    code.storeState('i64.store', leaving.rip.get(), at.blockRip);
+    code.tailCall(goToRecord, leaving.record.get(), code.cpu);
+  }
+
+  private leaveByDispatch(): void {
+    const { code, leaving } = this;
+    this.storeAll();
+    code.storeState('i64.store', leaving.rip.get(), at.rip);
+    code.tailCall(dispatchTargets.near, leaving.record.get(), code.cpu);
+  }
+
+  private leaveByLink(): void {
+    const { code, leaving } = this;
+    this.storeAll();
+    const link = leaving.link.get();
+    code.if(link.gtU(1), () => {
+      code.storeState('i64.store', leaving.rip.get(), at.blockRip);
+      code.tailCall(goToRecord, link, code.cpu);
+    });
+    code.storeState('i64.store', leaving.rip.get(), at.rip);
+    code.tailCall(jumpSlow, leaving.record.get(), code.cpu, link, leaving.reason.get());
+  }
+}

@@ -1,0 +1,69 @@
+import { vcpuState } from '@nestvm/isa';
+import { describe, expect, it } from 'vitest';
+import { attachJit } from '../src/index.js';
+import { At, type Board, createBoard } from './support/board.js';
+import { random, randomProgram } from './support/random-program.js';
+
+const { offset } = vcpuState;
+/** What both must have in common: everything but what is derived, or remembers who ran last. */
+const COMPARED: readonly (readonly [string, number, number])[] = [
+  ['registers', offset.gpr, 128],
+  ['rip', offset.rip, 8],
+  ['flags', offset.flagResult, 16],
+  ['budget', offset.budget, 4],
+  ['vectors', offset.vec, 8 * 64],
+];
+
+function differences(a: Board, b: Board): string[] {
+  const found = COMPARED.filter(([, at, length]) => Buffer.compare(a.state.subarray(at, at + length), b.state.subarray(at, at + length)) !== 0).map(
+    ([name, at, length]) =>
+      `${name}: ${Buffer.from(a.state.subarray(at, at + length)).toString('hex')} / ${Buffer.from(b.state.subarray(at, at + length)).toString('hex')}`,
+  );
+  if (Buffer.compare(a.ram, b.ram) !== 0) found.push('memory');
+  if (a.executor.retired !== b.executor.retired) found.push(`retired: ${a.executor.retired} / ${b.executor.retired}`);
+  return found;
+}
+
+/** Fills registers, the data and the vectors with the same noise on both boards. */
+function scramble(boards: readonly Board[], next: (below: number) => number): void {
+  const noise = Uint8Array.from({ length: 4096 }, () => next(256));
+  for (const board of boards) {
+    board.restart();
+    board.ram.set(noise, 0x40000);
+    board.state.set(noise.subarray(0, 4 * 8), offset.gpr);
+    board.state.set(noise.subarray(256, 768), offset.vec);
+  }
+}
+
+const PROGRAMS = Number(process.env['NESTVM_JIT_PROGRAMS'] ?? 60);
+
+describe('random programs leave the same state at every stop', { timeout: 600_000 }, () => {
+  it.each([1, 3, 20])('compiled after %i turns', (threshold) => {
+    let stops = 0;
+    let halts = 0;
+    const [plain, compiled] = [createBoard([]), createBoard([])];
+    const jit = attachJit(compiled.engine, { threshold });
+    for (let seed = 1; seed <= PROGRAMS; seed++) {
+      const next = random(seed * 97 + threshold);
+      const program = randomProgram(next, 40 + next(200));
+      scramble([plain, compiled], next);
+      for (const board of [plain, compiled]) board.memory.write(At.CODE, Uint8Array.from(program));
+      for (let turn = 0; turn < 400; turn++) {
+        const budget = next(4) === 0 ? next(20_000) : next(1500);
+        const stop = plain.executor.run(budget);
+        expect(compiled.executor.run(budget)).toBe(stop);
+        stops++;
+        const found = differences(plain, compiled);
+        if (found.length > 0) expect({ seed, threshold, turn, found, program: Buffer.from(program).toString('hex') }).toBeNull();
+        if (next(10) === 0) jit.flush();
+        if (next(10) === 0) compiled.mmu.flushAll();
+        if (stop === 'idle') halts++;
+        if (stop !== 'budget') break;
+      }
+    }
+    const { regions } = jit.counters;
+    console.log(`threshold ${threshold}: ${stops} stops of ${PROGRAMS} programs, ${regions} regions compiled, ${halts} programs came to their end`);
+    expect(halts).toBeGreaterThan(PROGRAMS / 2);
+    expect(regions).toBeGreaterThan(PROGRAMS);
+  });
+});

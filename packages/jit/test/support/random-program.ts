@@ -1,0 +1,110 @@
+import { At } from './board.js';
+
+/** A small repeatable generator (xorshift32). */
+export function random(seed: number): (below: number) => number {
+  let state = (seed * 2654435761) | 1;
+  return (below) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+}
+
+type Next = (below: number) => number;
+
+/** Registers that programs compute with: neither the stack pointer nor the base of the data (RBP), nor the counter (R15). */
+const REGISTERS = [0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12];
+const pick = <T>(next: Next, list: readonly T[]): T => list[next(list.length)] as T;
+
+/** REX, opcode bytes and ModRM for a register or a place in the data. */
+function operands(next: Next, opcode: readonly number[], reg: number, options: { size?: number; memory?: boolean } = {}): number[] {
+  const size = options.size ?? pick(next, [1, 2, 4, 4, 8, 8]);
+  const memory = options.memory ?? next(3) === 0;
+  const rm = pick(next, REGISTERS);
+  const bytes: number[] = size === 2 ? [0x66] : [];
+  const rex = 0x40 | (size === 8 ? 8 : 0) | (reg & 8 ? 4 : 0) | (!memory && rm & 8 ? 1 : 0);
+  // Without REX byte registers 4 to 7 are AH, CH, DH, BH: both are wanted.
+  if (rex !== 0x40 || next(2) === 0) bytes.push(rex);
+  bytes.push(...opcode.slice(0, -1), opcode[opcode.length - 1]! | (size === 1 ? 0 : 1));
+  if (!memory) return [...bytes, 0xc0 | ((reg & 7) << 3) | (rm & 7)];
+  // [rbp + disp32], near the end of a page now and then.
+  const displacement = next(8) === 0 ? 0xff8 + next(16) : next(At.DATA_BYTES - 16);
+  return [...bytes, 0x85 | ((reg & 7) << 3), displacement & 255, displacement >>> 8, 0, 0];
+}
+
+type Maker = (next: Next) => number[];
+const wide = (next: Next): number => pick(next, [4, 8]);
+/** Instructions by the bytes that they begin with; sizes above a byte set the lowest bit of the opcode. */
+const MAKERS: readonly Maker[] = [
+  // ADD OR ADC SBB AND SUB XOR CMP, both directions
+  (n) => operands(n, [pick(n, [0x00, 0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38]) | (n(2) << 1)], pick(n, REGISTERS)),
+  (n) => operands(n, [pick(n, [0x38, 0x84, 0x28, 0x00])], pick(n, REGISTERS)),
+  // with an immediate
+  (n) => {
+    const size = pick(n, [4, 8]);
+    return [...operands(n, [0x82], n(8), { size }), n(256)];
+  },
+  (n) => operands(n, [0x88 | (n(2) << 1)], pick(n, REGISTERS)),
+  // INC DEC NOT NEG
+  (n) => operands(n, [0xfe], n(2)),
+  (n) => operands(n, [0xf6], 2 + n(2)),
+  // shifts and rotations by an immediate, by one, by CL
+  (n) => [...operands(n, [0xc0], n(8)), n(70)],
+  (n) => operands(n, [0xd0], n(8)),
+  (n) => operands(n, [0xd2], n(8)),
+  // IMUL, MUL
+  (n) => operands(n, [0x0f, 0xaf], pick(n, REGISTERS), { size: wide(n) }),
+  (n) => operands(n, [0xf6], 4 + n(2)),
+  // MOVZX, MOVSX of a byte; SETcc; CMOVcc
+  (n) => operands(n, [0x0f, 0xb6], pick(n, REGISTERS), { size: 1 }),
+  (n) => operands(n, [0x0f, 0xbe], pick(n, REGISTERS), { size: 1 }),
+  (n) => operands(n, [0x0f, 0x90 | n(16)], 0, { size: 1 }),
+  (n) => operands(n, [0x0f, 0x40 | (n(8) << 1)], pick(n, REGISTERS), { size: wide(n) }),
+  // BT BTS BTR with a register; SHLD by CL; XADD; CMPXCHG; XCHG
+  (n) => operands(n, [0x0f, pick(n, [0xa2, 0xaa, 0xb2])], pick(n, REGISTERS), { size: wide(n), memory: false }),
+  (n) => operands(n, [0x0f, 0xa4], pick(n, REGISTERS), { size: wide(n) }),
+  (n) => operands(n, [0x0f, pick(n, [0xc0, 0xb0])], pick(n, REGISTERS)),
+  (n) => operands(n, [0x86], pick(n, REGISTERS)),
+  // CMC CLC STC; LAHF; CDQ; CBW; PUSHF, POP
+  (n) => [pick(n, [0xf5, 0xf8, 0xf9, 0x9f, 0x99, 0x98])],
+  () => [0x9c, 0x59],
+  // PUSH, POP
+  (n) => [0x50 | pick(n, [0, 1, 2, 3, 6, 7]), 0x58 | pick(n, [0, 1, 2, 3, 6, 7])],
+  // PADDD, PXOR, PAND, MOVDQU
+  (n) => [0x66, 0x0f, pick(n, [0xfe, 0xef, 0xdb, 0xd4]), 0xc0 | n(64)],
+  (n) => [0xf3, 0x0f, pick(n, [0x6f, 0x7f]), 0x85 | (n(8) << 3), n(256), n(60), 0, 0],
+  // LEA
+  (n) => [0x48, 0x8d, 0x44 | (pick(n, [0, 1, 2, 3, 6, 7]) << 3), pick(n, [0x08, 0x4a, 0x93]), n(256)],
+];
+
+/** A few instructions, then, often, a jump on a condition over some of them. */
+function stretch(next: Next, depth: number): number[] {
+  const bytes: number[] = [];
+  for (let i = next(5); i >= 0; i--) bytes.push(...pick(next, MAKERS)(next));
+  if (depth > 0 && next(3) > 0) {
+    const inner = stretch(next, depth - 1).slice(0);
+    if (inner.length < 120) bytes.push(0x70 | next(16), inner.length, ...inner);
+  }
+  if (depth > 0 && next(4) === 0) {
+    const inner = stretch(next, depth - 1);
+    // mov r14d, n; inner; dec r14; jnz inner
+    if (inner.length < 100) bytes.push(0x41, 0xbe, 1 + next(6), 0, 0, 0, ...inner, 0x49, 0xff, 0xce, 0x75, 256 - inner.length - 5);
+  }
+  return bytes;
+}
+
+/** A program: turns of a loop over random instructions, inner loops and jumps, and a function that is called; then HLT. */
+export function randomProgram(next: Next, turns: number): number[] {
+  const body: number[] = [];
+  for (let i = 2 + next(4); i > 0; i--) body.push(...stretch(next, 3));
+  const callee = [...stretch(next, 1), 0xc3];
+  // mov rbp, DATA; mov r15d, turns; jmp over the function
+  const start = [0x48, 0xc7, 0xc5, At.DATA & 255, (At.DATA >> 8) & 255, At.DATA >> 16, 0, 0x41, 0xbf, turns & 255, turns >> 8, 0, 0];
+  const jump = [0xe9, callee.length & 255, callee.length >> 8, 0, 0];
+  const distance = -(body.length + 5 + callee.length);
+  const call = [0xe8, distance & 255, (distance >> 8) & 255, (distance >> 16) & 255, 255];
+  const loop = [...body, ...call];
+  const back = -(loop.length + 3 + 6);
+  return [...start, ...jump, ...callee, ...loop, 0x49, 0xff, 0xcf, 0x0f, 0x85, back & 255, (back >> 8) & 255, (back >> 16) & 255, 255, 0xf4];
+}
