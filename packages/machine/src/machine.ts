@@ -23,7 +23,7 @@ import { createMemoryHost } from './host.js';
 import { MachineInspector } from './inspector.js';
 import { type LevelCounts, levelCounts } from './levels.js';
 import { LowMemory, SMRAM } from './low-memory.js';
-import { attachExtension, resolveNesting } from './nested.js';
+import { attachExtension, lintNested, resolveNesting } from './nested.js';
 import { watchNestedGuests } from './nested-watch.js';
 import { Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
@@ -170,6 +170,11 @@ export class Machine {
   /** What nested guests have done so far. */
   levels(): LevelCounts {
     return levelCounts(this.cpus);
+  }
+
+  /** What is wrong, or looks wrong, with the VMCS or VMCB that a vCPU would enter now: a line or more for each thing, at any time. */
+  lintNested(cpu: number): readonly string[] {
+    return lintNested(this.cpus[cpu]!);
   }
 
   /** Tells a log what happens from now on, in place of an earlier one; `{}` for silence. */

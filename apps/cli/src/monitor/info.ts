@@ -52,6 +52,10 @@ export const infoRows: Readonly<Record<string, InfoRow>> = {
   mtree: { help: 'what answers at each address and port', show: (target) => memoryTree(target.machine()) },
   pci: { help: 'functions on the PCI bus', show: (target) => pciDevices(target.machine()) },
   nested: { help: 'nested guests, and whether one is active', show: (target) => target.migration.describeNested() },
+  lint: {
+    help: 'what is wrong, or looks wrong, with the VMCS or VMCB that the current CPU would enter',
+    show: (target, cpu) => target.machine().lintNested(cpu),
+  },
   levels: { help: 'VM entries and exits by reason', show: of('levels') },
   migrate: { help: 'the migration that is under way', show: (target) => target.migration.describeMigration() },
   balloon: { help: 'memory that the guest has, and what it says of it', show: (target) => describeBalloon(target.machine()) },

@@ -11,6 +11,7 @@ export const InstructionError = {
   VMCLEAR_VMXON_POINTER: 3,
   VMLAUNCH_NOT_CLEAR: 4,
   VMRESUME_NOT_LAUNCHED: 5,
+  VMRESUME_AFTER_VMXOFF: 6,
   CONTROLS: 7,
   HOST_STATE: 8,
   VMPTRLD_ADDRESS: 9,
@@ -32,17 +33,20 @@ export function succeed(cpu: Vcpu): Outcome {
 }
 
 /** VMfailInvalid: CF. */
-export function failInvalid(cpu: Vcpu): Outcome {
-  cpu.writeArithmeticFlags(Rflags.CF);
+export function failInvalid(vmx: Vmx): Outcome {
+  vmx.cpu.writeArithmeticFlags(Rflags.CF);
+  vmx.refused(0);
   return Outcome.NEXT;
 }
 
 /** VMfail: VMfailValid with an error number when there is a current VMCS, VMfailInvalid otherwise. */
 export function fail(vmx: Vmx, error: number): Outcome {
-  if (vmx.region < 0) return failInvalid(vmx.cpu);
+  if (vmx.region < 0) return failInvalid(vmx);
   vmx.touch(vmx.region);
   vmx.i32[vmx.region + ERROR] = error;
   vmx.cpu.writeArithmeticFlags(Rflags.ZF);
+  // The checks of an entry have been told of as such.
+  if (error !== InstructionError.CONTROLS && error !== InstructionError.HOST_STATE) vmx.refused(error);
   return Outcome.NEXT;
 }
 

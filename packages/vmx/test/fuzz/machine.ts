@@ -20,9 +20,9 @@ export interface FuzzMachine {
   readonly level: Level;
   readonly random: ReturnType<typeof createRandom>;
   /** A word that is random, or near an edge. */
-  value(): number;
+  readonly value: () => number;
   /** Puts L1 back to where it was when the machine was made. */
-  restore(): void;
+  readonly restore: () => void;
 }
 
 /** Makes a level; `prepare` writes what all rounds share. */
