@@ -20,7 +20,7 @@ const EFER_LME = 0x100;
 const CR0 = 0x80010031;
 
 /** What both processors count, and where the second has its stack; behind what every level uses. */
-export const Shared = { BARRIER: 0x150000, SECOND_STACK: 0x160000 } as const;
+const Shared = { BARRIER: 0x150000, SECOND_STACK: 0x160000 } as const;
 
 /** `start_second` starts the other processor, `barrier` waits until both have come to it as often (r14d counts; 0 at first). */
 export const processorsText = `

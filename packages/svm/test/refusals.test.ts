@@ -6,7 +6,12 @@ const VMRUN = [0x0f, 0x01, 0xd8];
 const VMLOAD = [0x0f, 0x01, 0xda];
 
 it.each<[string, readonly number[], (board: Board) => void, RegExp[]]>([
-  ['a misaligned VMCB', VMRUN, ({ cpu }) => cpu.setGpr(0, BigInt(At.VMCB + 8)), [/VMRUN at 10000h: #GP\(0\)/, /svm.rax/, /physical address of the VMCB/]],
+  [
+    'a misaligned VMCB',
+    VMRUN,
+    ({ cpu }) => cpu.setGpr(0, BigInt(At.VMCB + 8)),
+    [/VMRUN at 10000h: #GP\(0\)/, /svm.rax/, /physical address of the VMCB/],
+  ],
   ['a VMCB beyond memory', VMLOAD, ({ cpu }) => cpu.setGpr(0, 1n << 40n), [/VMLOAD at 10000h: #GP\(0\)/, /svm.rax/]],
   ['no host save area', VMRUN, ({ cpu }) => void (cpu.w[HSAVE] = 0), [/svm.hsave/, /C001_0117H/]],
   ['SVM that is off', VMRUN, ({ cpu }) => cpu.set64('efer', cpu.get64('efer') & ~0x1000n), [/#UD/, /svm.svme/, /EFER.SVME \(bit 12\)/]],

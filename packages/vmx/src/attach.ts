@@ -6,6 +6,7 @@ import { Proc2 } from './controls/controls.js';
 import { VmxExtension } from './extension.js';
 import { inNonRoot } from './instructions/exits.js';
 import { vmxInstructions } from './instructions/index.js';
+import { refused } from './instructions/results.js';
 import type { Vmx, VmxOptions } from './vmx.js';
 
 const FEATURE_CONTROL = word('featureControl');
@@ -27,7 +28,7 @@ function allows(vmx: Vmx, register: 0 | 4, value: number): boolean {
 /** #UD and #GP of an instruction of VMX in the hypervisor are worth an explanation; page faults are not. */
 function noteFault(vmx: Vmx): void {
   const { w } = vmx.cpu;
-  if (!inNonRoot(vmx.cpu) && (w[FAULT_VECTOR] === Vector.UD || w[FAULT_VECTOR] === Vector.GP)) vmx.refused(-1);
+  if (!inNonRoot(vmx.cpu) && (w[FAULT_VECTOR] === Vector.UD || w[FAULT_VECTOR] === Vector.GP)) refused(vmx, -1);
 }
 
 /** Plugs VMX into a vCPU: MSRs, instructions, guards of CR0 and CR4, and the port through which non-root operation is entered and left. */

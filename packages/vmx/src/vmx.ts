@@ -9,7 +9,6 @@ import { createCapabilities, generationOf } from './capabilities/capabilities.js
 import { EntryContext } from './checks/context.js';
 import { ControlsInForce } from './controls-in-force.js';
 import { exitReasonName } from './exits/qualification.js';
-import { explainInstruction } from './explain/instruction-errors.js';
 import { addressAt, VmxWord } from './state.js';
 import { ExitRecord } from './transitions/exit-record.js';
 import { PreemptionTimer, type VmxClock } from './transitions/preemption-timer.js';
@@ -103,11 +102,6 @@ export class Vmx {
     this.timer = new PreemptionTimer(cpu, options.clock);
     this.apic = new VirtualApic(this);
     options.memory.observe({ mapChanged: () => this.locateRegion(), writeAccessRevoked: () => undefined });
-  }
-
-  /** An instruction of root operation was refused; see `explainInstruction` for `error`. */
-  refused(error: number): void {
-    this.onRefusal?.(this.cpu, () => explainInstruction(this, error));
   }
 
   /** True in VMX operation, root or not. */

@@ -1,6 +1,7 @@
 import type { Vcpu } from '@nestvm/cpu';
 import { CPL, CR0, EFER, MODE, Outcome, RFLAGS } from '@nestvm/cpu/extension';
 import { Cr0, Efer, Mode, Rflags, Vector } from '@nestvm/isa';
+import { explainInstruction } from '../explain/instruction-errors.js';
 import { F } from '../fields/layout.js';
 import type { Vmx } from '../vmx.js';
 
@@ -32,10 +33,15 @@ export function succeed(cpu: Vcpu): Outcome {
   return Outcome.NEXT;
 }
 
+/** Tells whoever listens that an instruction of root operation was refused; see `explainInstruction` for `error`. */
+export function refused(vmx: Vmx, error: number): void {
+  vmx.onRefusal?.(vmx.cpu, () => explainInstruction(vmx, error));
+}
+
 /** VMfailInvalid: CF. */
 export function failInvalid(vmx: Vmx): Outcome {
   vmx.cpu.writeArithmeticFlags(Rflags.CF);
-  vmx.refused(0);
+  refused(vmx, 0);
   return Outcome.NEXT;
 }
 
@@ -46,7 +52,7 @@ export function fail(vmx: Vmx, error: number): Outcome {
   vmx.i32[vmx.region + ERROR] = error;
   vmx.cpu.writeArithmeticFlags(Rflags.ZF);
   // The checks of an entry have been told of as such.
-  if (error !== InstructionError.CONTROLS && error !== InstructionError.HOST_STATE) vmx.refused(error);
+  if (error !== InstructionError.CONTROLS && error !== InstructionError.HOST_STATE) refused(vmx, error);
   return Outcome.NEXT;
 }
 
