@@ -56,6 +56,12 @@ rounds:
   call barrier
   test ebx, ebx
   jnz power_off.halt
+  jmp compare_counts
+`;
+
+/** Whether what the guests counted in memory is what they counted in registers; and the guests. */
+const counting = (texts: Texts): string => `
+compare_counts:
   xor ebx, ebx
 .check:
   mov eax, ebx
@@ -122,7 +128,7 @@ const copied = (register: string, ...fields: readonly number[]): string =>
 
 const initialRows = [...hostFields, ...guestFields.filter(({ initial }) => initial !== undefined)];
 
-const vmxText = (exits: number): string => `
+const vmxSetUp = `
 switch_on:                        ; ebx: number of the processor
   mov ecx, ${Msr.FEATURE_CONTROL}
   rdmsr
@@ -184,6 +190,9 @@ adjust:                           ; ecx: capability MSR, eax: what is wanted →
   or eax, r8d
   and eax, edx
   ret
+`;
+
+const vmxRun = (exits: number): string => `
 run_guest:                        ; r15: which, r13: exits; its VMCS is active nowhere before and after
   mov eax, r15d
   call control_of
@@ -309,10 +318,10 @@ run_guest:                        ; r15: which, r13: exits
 
 const image = (name: string, vendor: string, options: PairOptions): GuestImage => {
   const texts = new Texts();
-  return buildImage(name, [main(texts, options), processorsText, vendor].join('\n'), texts, ramBytes(1));
+  return buildImage(name, [main(texts, options), counting(texts), processorsText, vendor].join('\n'), texts, ramBytes(1));
 };
 
 /** Two processors run two VMX guests, and exchange them again and again: VMCLEAR on one, VMPTRLD and VMLAUNCH on the other. */
-export const vmxPairImage = (options: PairOptions = {}): GuestImage => image('nestvm-vmx-pair', vmxText(options.exits ?? 100), options);
+export const vmxPairImage = (options: PairOptions = {}): GuestImage => image('nestvm-vmx-pair', vmxSetUp + vmxRun(options.exits ?? 100), options);
 /** The same for SVM, where a VMCB goes to another processor without being told. */
 export const svmPairImage = (options: PairOptions = {}): GuestImage => image('nestvm-svm-pair', svmText, options);
