@@ -3,6 +3,7 @@
  * line of `expect` in this order and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
  */
 
+import { crashes } from './crashes.mjs';
 import { balloon, compactDisc, consoles, sockets } from './devices.mjs';
 import { kills, moves, rule } from './migration.mjs';
 
@@ -103,6 +104,9 @@ const played = (name, tier, play, initramfs = 'nested.cpio') => ({ name, tier, i
 const device = (name, tier, play, machine, suffix, more = '') =>
   played(name, tier, (_, report) => play(name, { machine, suffix, more, report }), 'virtio.cpio');
 
+/** kill -9 of the emulator under load. */
+const crash = (name, tier, options) => played(name, tier, (_, report) => crashes(name, { ...options, report }), 'virtio.cpio');
+
 export const scenarios = [
   boot('boot-pc', 'ci', 'pc', 'max'),
   boot('boot-q35-epyc', 'ci', 'q35', 'EPYC'),
@@ -153,6 +157,9 @@ export const scenarios = [
     disk: 'sda',
   }),
   device('virtio-scsi-cd', 'ci', compactDisc, 'pc', 'pci'),
+  crash('crash-raw', 'ci', { machine: 'pc', format: 'raw', device: ['virtio-blk-pci,drive=disk'], tries: 2 }),
+  crash('crash-qcow2', 'nightly', { machine: 'q35', format: 'qcow2', device: ['virtio-blk-pci,drive=disk,packed=on'], tries: 20 }),
+  crash('crash-scsi', 'nightly', { machine: 'pc', format: 'qcow2', device: ['virtio-scsi-pci', 'scsi-hd,drive=disk'], tries: 10 }),
   device('virtio-console-packed', 'nightly', consoles, 'q35', 'pci', ',packed=on,disable-legacy=on'),
 
   xen('xen-amd', 'nightly', 'EPYC,svm=on'),
