@@ -5,7 +5,8 @@
 
 import { crashes } from './crashes.mjs';
 import { balloon, compactDisc, consoles, sockets } from './devices.mjs';
-import { kills, moves, rule } from './migration.mjs';
+import { moves, rule } from './migration.mjs';
+import { faultsWhileMoving } from './migration-faults.mjs';
 
 const linux = (/** @type {string[]} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
 
@@ -167,7 +168,9 @@ export const scenarios = [
 
   played('migrate-under-load', 'ci', (name, report) => moves(name, ['-m', '256M'], { hops: 10, report })),
   played('migrate-under-load-100', 'nightly', (name, report) => moves(name, ['-M', 'q35', '-m', '256M'], { hops: 100, report })),
-  played('migrate-kill', 'nightly', (name, report) => kills(name, ['-m', '256M'], { tries: 100, report })),
+  played('migrate-faults-100', 'nightly', (name, report) => faultsWhileMoving(name, ['-m', '256M'], { tries: 100, report })),
   played('l2-snapshot-rule-amd', 'nightly', (name, report) => rule(name, 'EPYC,svm=on', { attempts: 1000, report })),
-  played('l2-snapshot-rule-intel', 'nightly', (name, report) => rule(name, 'host', { attempts: 1000, report })),
+  played('l2-snapshot-rule-intel', 'nightly', (name, report) => rule(name, 'Haswell,vmx=on', { attempts: 1000, report })),
+  played('l2-snapshot-rule-smp-amd', 'nightly', (name, report) => rule(name, 'EPYC,svm=on', { attempts: 1000, smp: 2, report })),
+  played('l2-snapshot-rule-smp-intel', 'nightly', (name, report) => rule(name, 'Skylake-Server,vmx=on', { attempts: 1000, smp: 2, report })),
 ];

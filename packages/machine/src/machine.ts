@@ -135,6 +135,11 @@ export class Machine {
     this.loop.finish({ kind: 'stopped' });
   }
 
+  /** Takes a share (0 to 0.99) of host time away from the vCPUs: so long that a migration can keep up with what they write. */
+  throttle(share: number): void {
+    this.loop.throttle = Math.min(Math.max(share, 0), 0.99);
+  }
+
   /** As if somebody pressed the reset button. */
   requestReset(): void {
     this.loop.requestReset('guest');
