@@ -15,7 +15,7 @@ export function parseAddress(option: string, text: string): SocketAddress {
 }
 
 /** Text of an address, for messages. */
-export const formatAddress = (address: SocketAddress): string => ('path' in address ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`);
+const formatAddress = (address: SocketAddress): string => ('path' in address ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`);
 
 /** Connects; throws `UsageError` with the reason. */
 export function connect(option: string, address: SocketAddress): Promise<Socket> {
