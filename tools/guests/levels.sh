@@ -4,7 +4,8 @@
 #   nestvm.vmm=V      tkvm, qemu-pc, qemu-q35 or qemu-microvm            nestvm.kvm=a=b,c=d   parameters for kvm-intel or kvm-amd
 #   nestvm.last=P     program that the deepest level runs, e.g. bench-all
 #   nestvm.memory=a,b,…  MiB for the levels from 2 on                    nestvm.exits=N   time N exits instead of booting
-level=1 levels=2 vmm=tkvm kvm= memory=192,112,80 exits= last= options=
+#   nestvm.vcpus=N       vCPUs of the levels from 2 on, under QEMU       nestvm.move=yes  move L2's threads from CPU to CPU of L1
+level=1 levels=2 vmm=tkvm kvm= memory=192,112,80 exits= last= options= vcpus=1 move=
 for word in $(cat /proc/cmdline); do
   case $word in
     nestvm.level=*) level=${word#*=} ;;
@@ -14,11 +15,14 @@ for word in $(cat /proc/cmdline); do
     nestvm.memory=*) memory=${word#*=} ;;
     nestvm.exits=*) exits=${word#*=} ;;
     nestvm.last=*) last=${word#*=} ;;
+    nestvm.vcpus=*) vcpus=${word#*=} ;;
+    nestvm.move=*) move=${word#*=} ;;
     nestvm.scale=* | nestvm.bench=*) options="$options $word" ;;
   esac
 done
 
 echo "hello from L$level, up $(cut -d' ' -f1 /proc/uptime) s"
+echo "L$level: CPUs: $(nproc)"
 if [ "$level" -ge "$levels" ]; then
   [ -z "$last" ] || "$last"
   exit
@@ -48,10 +52,26 @@ mib=$(echo "$memory" | cut -d, -f1)
 words="console=ttyS0 quiet cryptomgr.notests nestvm.run=levels nestvm.fin=reset nestvm.level=$next nestvm.levels=$levels nestvm.vmm=$vmm"
 rest=${memory#*,}
 words="$words nestvm.memory=$rest${kvm:+ nestvm.kvm=$kvm}${exits:+ nestvm.exits=$exits}${last:+ nestvm.last=$last}$options"
+words="$words nestvm.vcpus=$vcpus"
+# Without reboot=t Linux leaves a microvm by a jump to its firmware, which wanders off into memory and ends the machine by luck only.
+case $vmm in qemu-microvm*) words="$words reboot=t" ;; esac
+
+# Moves the monitor's threads to the next CPU, again and again, as a host that balances its load does.
+mover() {
+  moves=0 cpus=$(nproc)
+  while sleep 0.02; do
+    pid=$(pidof tkvm || pidof qemu-system-x86_64) || continue
+    moves=$((moves + 1))
+    for task in /proc/$pid/task/*; do taskset -p $(printf %x $((1 << moves % cpus))) "${task##*/}" >/dev/null 2>&1; done
+    [ $moves -ne 10 ] || echo "L$level: moved L$next from CPU to CPU ten times"
+  done
+}
+[ -z "$move" ] || mover &
+
 case $vmm in
   tkvm) tkvm -m "$mib" -k /guest/vmlinuz -i /guest/initrd.cpio -a "$words" ;;
   qemu-*)
-    qemu-system-x86_64 -L /usr/share/qemu -enable-kvm -cpu host -M "${vmm#qemu-}" -m "$mib" -kernel /guest/vmlinuz -initrd /guest/initrd.cpio -append "$words" \
+    qemu-system-x86_64 -L /usr/share/qemu -enable-kvm -cpu host -M "${vmm#qemu-}" -smp "$vcpus" -m "$mib" -kernel /guest/vmlinuz -initrd /guest/initrd.cpio -append "$words" \
       -display none -nodefaults -serial stdio -no-reboot ;;
   *) echo "L$level: no VMM named $vmm"; exit 1 ;;
 esac

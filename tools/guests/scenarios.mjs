@@ -1,6 +1,6 @@
 /**
  * The runs of real guests that `pnpm test:guests` makes. `tier` is `ci` (short, in .ci/run) or `nightly`. A run passes when the console shows every
- * line of `expect` in this order and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
+ * line of `expect` in this order, none of `refuse`, and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
  */
 
 import { crashes } from './crashes.mjs';
@@ -28,21 +28,32 @@ function boot(name, tier, machine, cpu, { smp = 1, halt = 'poweroff -f' } = {}) 
 }
 
 /** Debian's KVM in L1 (and in L2 …), `levels` in all. */
-function levels(name, tier, cpu, { depth = 2, words = [], memory = '640M', initramfs = 'nested.cpio', machine = 'pc', timeoutMinutes = 15 } = {}) {
+function levels(
+  name,
+  tier,
+  cpu,
+  { depth = 2, words = [], memory = '640M', initramfs = 'nested.cpio', smp = 1, vcpus = 1, options = [], timeoutMinutes = 15 } = {},
+) {
   return {
     name,
     tier,
     initramfs,
     // One nanosecond for each instruction: the same run at any speed of the host.
-    arguments: ['--nested', '-M', machine, '-cpu', cpu, '-m', memory, '-icount', 'shift=0,sleep=off'],
-    append: linux('nestvm.run=levels', `nestvm.levels=${depth}`, ...words),
+    arguments: ['--nested', '-M', 'pc', '-cpu', cpu, '-m', memory, '-smp', String(smp), '-icount', 'shift=0,sleep=off', ...options],
+    append: linux('nestvm.run=levels', `nestvm.levels=${depth}`, ...(vcpus > 1 ? [`nestvm.vcpus=${vcpus}`] : []), ...words),
     expect: [
-      ...Array.from({ length: depth }, (_, i) => `hello from L${i + 1}`),
+      'hello from L1',
+      `L1: CPUs: ${smp}`,
+      ...Array.from({ length: depth - 1 }, (_, i) => [`hello from L${i + 2}`, `L${i + 2}: CPUs: ${vcpus}`]).flat(),
       ...Array.from({ length: depth - 1 }, (_, i) => `L${depth - 1 - i}: L${depth - i} ended with status 0`),
     ],
+    refuse: ['stale translation used'],
     timeoutMinutes,
   };
 }
+
+/** L1 with two CPUs, which hand L2 to each other while it boots. */
+const moved = { smp: 2, words: ['nestvm.move=yes'] };
 
 const qemu = (/** @type {string} */ board) => ({ words: [`nestvm.vmm=qemu-${board}`], memory: '768M', initramfs: 'nested-qemu.cpio' });
 
@@ -132,6 +143,14 @@ export const scenarios = [
   levels('kvm-amd-milan-l2', 'nightly', 'EPYC-Milan,svm=on'),
   levels('kvm-intel-noept-l2', 'nightly', 'Haswell-noTSX-IBRS,vmx=on', { words: ['nestvm.kvm=ept=0'] }),
   levels('kvm-amd-nonpt-l2', 'nightly', 'EPYC,svm=on', { words: ['nestvm.kvm=npt=0'] }),
+  levels('kvm-intel-smp2-l2', 'nightly', 'host', moved),
+  levels('kvm-amd-smp2-l2', 'nightly', 'EPYC,svm=on', moved),
+  levels('kvm-intel-vcpus2-l2', 'nightly', 'host', { ...qemu('microvm'), vcpus: 2 }),
+  levels('kvm-amd-smp2-vcpus2-l2', 'nightly', 'EPYC,svm=on', { ...qemu('pc'), smp: 2, vcpus: 2 }),
+  levels('kvm-intel-evict-l2', 'nightly', 'host', { options: ['--tlb', 'evict=7'] }),
+  levels('kvm-amd-evict-l2', 'nightly', 'EPYC,svm=on', { options: ['--tlb', 'evict=7'] }),
+  levels('kvm-intel-sanitize-l2', 'nightly', 'host', { options: ['--tlb', 'sanitize'], timeoutMinutes: 60 }),
+  levels('kvm-amd-sanitize-l2', 'nightly', 'EPYC,svm=on', { options: ['--tlb', 'sanitize'], timeoutMinutes: 60 }),
   levels('kvm-intel-l3', 'nightly', 'host', { depth: 3, timeoutMinutes: 40 }),
   levels('kvm-amd-l3', 'nightly', 'EPYC,svm=on', { depth: 3, timeoutMinutes: 40 }),
 

@@ -2,8 +2,9 @@
 /**
  * Runs real guests on the emulator and looks at their consoles: `pnpm test:guests`.
  *
- * Usage: pnpm test:guests [--tier ci|nightly|all] [--only name,name] [--list] [--jobs N] [--label NAME]
+ * Usage: pnpm test:guests [--tier ci|nightly|all] [--only name,name] [--list] [--jobs N] [--label NAME] [--patience N]
  * Each console is kept in build/guests/logs/NAME.log. `--label` writes the counts to build/reports/summary-NAME.json, for tools/workspace/sum-reports.mjs.
+ * `--patience N` gives each run N times as long before it counts as hung, for hosts that are busy with other things.
  * Ends with a line `N passed, N failed`; guests that cannot be built count as one failure.
  */
 import { spawn } from 'node:child_process';
@@ -29,7 +30,7 @@ function firstMissing(console_, expect) {
 }
 
 /** Runs one scenario; resolves to what went wrong, or undefined. */
-function run(scenario) {
+function run(scenario, patience) {
   const path = (file) => join(defaultOutput, file);
   const initrd = scenario.initrd ? scenario.initrd(path) : path(scenario.initramfs);
   const args = [...scenario.arguments, '-kernel', path(scenario.kernel ?? 'vmlinuz'), '-initrd', initrd];
@@ -46,10 +47,13 @@ function run(scenario) {
     let output = '';
     let typed = false;
     let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      child.kill('SIGKILL');
-    }, scenario.timeoutMinutes * 60_000);
+    const timer = setTimeout(
+      () => {
+        late = true;
+        child.kill('SIGKILL');
+      },
+      scenario.timeoutMinutes * 60_000 * patience,
+    );
     const onData = (data) => {
       output += data;
       log.write(data);
@@ -64,8 +68,10 @@ function run(scenario) {
       clearTimeout(timer);
       log.end();
       const missing = firstMissing(output, scenario.expect);
-      if (late) done(`no end after ${scenario.timeoutMinutes} minutes${missing ? `, and no "${missing}"` : ''}`);
+      const unwanted = scenario.refuse?.find((text) => output.includes(text));
+      if (late) done(`no end after ${scenario.timeoutMinutes * patience} minutes${missing ? `, and no "${missing}"` : ''}`);
       else if (missing) done(`no "${missing}" on the console`);
+      else if (unwanted) done(`"${unwanted}" on the console`);
       else if (status !== (scenario.status ?? 0)) done(`ended with ${signal ?? `status ${status}`}`);
       else done(undefined);
     });
@@ -82,9 +88,9 @@ async function play({ name, play }) {
   }
 }
 
-async function report(scenario) {
+async function report(scenario, patience) {
   const start = process.hrtime.bigint();
-  const problem = scenario.play ? await play(scenario) : await run(scenario);
+  const problem = scenario.play ? await play(scenario) : await run(scenario, patience);
   const seconds = (Number(process.hrtime.bigint() - start) / 1e9).toFixed(0);
   console.log(
     `${problem ? '✗' : '✓'} ${scenario.name} (${seconds} s)${problem ? `: ${problem}; console in ${join(logs, `${scenario.name}.log`)}` : ''}`,
@@ -119,11 +125,11 @@ function built(queue) {
 }
 
 /** Runs the scenarios, `jobs` at a time; resolves to the counts. */
-async function runAll(queue, jobs) {
+async function runAll(queue, jobs, patience) {
   mkdirSync(logs, { recursive: true });
   const results = [];
   const worker = async () => {
-    for (let next = queue.shift(); next; next = queue.shift()) results.push(await report(next));
+    for (let next = queue.shift(); next; next = queue.shift()) results.push(await report(next, patience));
   };
   await Promise.all(Array.from({ length: Math.max(1, jobs) }, worker));
   const failed = results.filter((passed) => !passed).length;
@@ -136,6 +142,7 @@ const options = {
   list: { type: 'boolean' },
   jobs: { type: 'string', default: '1' },
   label: { type: 'string' },
+  patience: { type: 'string', default: '1' },
 };
 
 async function main() {
@@ -145,7 +152,7 @@ async function main() {
     return;
   }
   const queue = chosen(values);
-  const counts = built(queue) ? await runAll(queue, Number(values.jobs) || 1) : { passed: 0, failed: 1 };
+  const counts = built(queue) ? await runAll(queue, Number(values.jobs) || 1, Number(values.patience) || 1) : { passed: 0, failed: 1 };
   if (values.label) {
     mkdirSync(join(root, 'build/reports'), { recursive: true });
     writeFileSync(join(root, `build/reports/summary-${String(values.label)}.json`), JSON.stringify(counts));
