@@ -3,9 +3,10 @@
 #   nestvm.levels=N   levels in all (2: this machine and one guest)      nestvm.level=N   this level; the machine's own is 1
 #   nestvm.vmm=V      tkvm, qemu-pc, qemu-q35 or qemu-microvm            nestvm.kvm=a=b,c=d   parameters for kvm-intel or kvm-amd
 #   nestvm.last=P     program that the deepest level runs, e.g. bench-all
+#   nestvm.each=P     program that every level runs before it starts the next; with nestvm.exits, each level times them too and goes on
 #   nestvm.memory=a,b,…  MiB for the levels from 2 on                    nestvm.exits=N   time N exits instead of booting
 #   nestvm.vcpus=N       vCPUs of the levels from 2 on, under QEMU       nestvm.move=yes  move L2's threads from CPU to CPU of L1
-level=1 levels=2 vmm=tkvm kvm= memory=192,112,80 exits= last= options= vcpus=1 move=
+level=1 levels=2 vmm=tkvm kvm= memory=192,112,80 exits= last= options= vcpus=1 move= each=
 for word in $(cat /proc/cmdline); do
   case $word in
     nestvm.level=*) level=${word#*=} ;;
@@ -15,6 +16,7 @@ for word in $(cat /proc/cmdline); do
     nestvm.memory=*) memory=${word#*=} ;;
     nestvm.exits=*) exits=${word#*=} ;;
     nestvm.last=*) last=${word#*=} ;;
+    nestvm.each=*) each=${word#*=} ;;
     nestvm.vcpus=*) vcpus=${word#*=} ;;
     nestvm.move=*) move=${word#*=} ;;
     nestvm.scale=* | nestvm.bench=*) options="$options $word" ;;
@@ -23,6 +25,7 @@ done
 
 echo "hello from L$level, up $(cut -d' ' -f1 /proc/uptime) s"
 echo "L$level: CPUs: $(nproc)"
+[ -z "$each" ] || "$each"
 if [ "$level" -ge "$levels" ]; then
   [ -z "$last" ] || "$last"
   exit
@@ -42,16 +45,16 @@ for module in $(cat /lib/modules/order); do
 done
 echo "L$level: kvm-$vendor loaded, up $(cut -d' ' -f1 /proc/uptime) s"
 
-if [ -n "$exits" ] && [ $((level + 1)) -eq "$levels" ]; then
+if [ -n "$exits" ] && { [ -n "$each" ] || [ $((level + 1)) -eq "$levels" ]; }; then
   tkvm -x "$exits"
-  exit
+  [ -n "$each" ] || exit
 fi
 
 next=$((level + 1))
 mib=$(echo "$memory" | cut -d, -f1)
 words="console=ttyS0 quiet cryptomgr.notests nestvm.run=levels nestvm.fin=reset nestvm.level=$next nestvm.levels=$levels nestvm.vmm=$vmm"
 rest=${memory#*,}
-words="$words nestvm.memory=$rest${kvm:+ nestvm.kvm=$kvm}${exits:+ nestvm.exits=$exits}${last:+ nestvm.last=$last}$options"
+words="$words nestvm.memory=$rest${kvm:+ nestvm.kvm=$kvm}${exits:+ nestvm.exits=$exits}${last:+ nestvm.last=$last}${each:+ nestvm.each=$each}$options"
 words="$words nestvm.vcpus=$vcpus"
 # Without reboot=t Linux leaves a microvm by a jump to its firmware, which wanders off into memory and ends the machine by luck only.
 case $vmm in qemu-microvm*) words="$words reboot=t" ;; esac

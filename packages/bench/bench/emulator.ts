@@ -1,7 +1,7 @@
 /** Boots the benchmark guest in another process and watches what it costs. */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { ConsoleReader, type Run, type Usage } from '../src/index.js';
+import type { Run, Usage } from '../src/index.js';
 
 /** A command that takes QEMU's options. */
 export interface Emulator {
@@ -29,15 +29,26 @@ function peakBytesOf(pid: number): number {
 }
 
 /** One run's outcome with what is left to say when it went wrong. */
-export interface Watched {
-  readonly run: Run;
+export interface Watched<R = Run> {
+  readonly run: R;
   readonly peakBytes: number;
   /** The last lines of output. */
   readonly tail: string;
 }
 
+/** What makes something of the console. */
+interface Reader<R> {
+  push(text: string): void;
+  finish(): R;
+}
+
 /** Runs an emulator to its end, or until `timeoutMs` have passed. */
-export async function watch(emulator: Emulator, machineArguments: readonly string[], timeoutMs: number): Promise<Watched> {
+export async function watch<R>(
+  emulator: Emulator,
+  machineArguments: readonly string[],
+  timeoutMs: number,
+  createReader: (sample: () => Usage) => Reader<R>,
+): Promise<Watched<R>> {
   const startMs = performance.now();
   const child = spawn(emulator.command, [...emulator.arguments, ...machineArguments], { stdio: ['ignore', 'pipe', 'pipe'] });
   let peakBytes = 0;
@@ -46,7 +57,7 @@ export async function watch(emulator: Emulator, machineArguments: readonly strin
     peakBytes = Math.max(peakBytes, peakBytesOf(child.pid ?? 0));
     return { wallMs: performance.now() - startMs, cpuMs: cpuMsOf(child.pid ?? 0) };
   };
-  const reader = new ConsoleReader(sample);
+  const reader = createReader(sample);
   const keep = (data: Buffer): void => {
     tail = (tail + data.toString('latin1')).slice(-2000);
   };

@@ -4,10 +4,11 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { BenchError, compare, formatMarkdown, type Run, type Subject } from '../src/index.js';
+import { BenchError, ConsoleReader, compare, formatMarkdown, type Run, type Subject, type Usage } from '../src/index.js';
 import { type BrowserBenchOptions, browserTable } from './browser/table.js';
 import { type Emulator, watch } from './emulator.js';
 import { calibrate, startUp } from './host.js';
+import { nestedTable } from './nested.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -21,6 +22,9 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 --no-peer     without QEMU
 --no-count    without the extra run that counts instructions (QEMU, -icount)
 --no-micro    without the packages' own benchmarks
+--no-nested   without the list in L2 and in L3
+--nested      the list in L2 and in L3 against the list in L1, and nothing else
+--levels N    levels of that (3)
 --browser     Nestvm in headless Chromium against Nestvm in Node, by the wall clock, and nothing else
 --write       also writes docs/reference/bench.md (--browser: bench-browser.md)
 --help        this text
@@ -36,6 +40,9 @@ const { values: options } = parseArgs({
     'no-peer': { type: 'boolean' },
     'no-count': { type: 'boolean' },
     'no-micro': { type: 'boolean' },
+    nested: { type: 'boolean' },
+    'no-nested': { type: 'boolean' },
+    levels: { type: 'string', default: '3' },
     browser: { type: 'boolean' },
     write: { type: 'boolean' },
     help: { type: 'boolean' },
@@ -66,6 +73,8 @@ const nestvm: Emulator = { name: 'Nestvm', command: process.execPath, arguments:
 const qemu: Emulator = { name: 'QEMU TCG', command: 'qemu-system-x86_64', arguments: ['-accel', 'tcg'] };
 const counting: Emulator = { ...qemu, arguments: ['-accel', 'tcg', '-icount', 'shift=0,sleep=off'] };
 
+const readConsole = (sample: () => Usage): ConsoleReader => new ConsoleReader(sample);
+
 const has = (command: string): boolean => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
 
 async function runInTurns(emulators: readonly Emulator[], machine: readonly string[]): Promise<Subject[]> {
@@ -74,7 +83,7 @@ async function runInTurns(emulators: readonly Emulator[], machine: readonly stri
   for (let turn = 0; turn < Number(options.runs); turn++) {
     for (const [i, emulator] of emulators.entries()) {
       console.error(`${emulator.name}, run ${turn + 1} of ${options.runs}`);
-      const { run, peakBytes, tail } = await watch(emulator, machine, timeoutMs);
+      const { run, peakBytes, tail } = await watch(emulator, machine, timeoutMs, readConsole);
       if (!run.complete)
         console.error(`${emulator.name} did not come to the end of the list (${run.tests.size} tests done). Its last output:\n${tail}`);
       collected[i].runs.push(run);
@@ -87,7 +96,7 @@ async function runInTurns(emulators: readonly Emulator[], machine: readonly stri
 /** With -icount shift=0 QEMU's virtual time is one nanosecond for each instruction, so the guest's own seconds count instructions. */
 async function countInstructions(machine: readonly string[]): Promise<Map<string, number>> {
   console.error('QEMU TCG with -icount, to count instructions');
-  const { run } = await watch(counting, machine, Number(options.timeout) * 1000);
+  const { run } = await watch(counting, machine, Number(options.timeout) * 1000, readConsole);
   return new Map([...run.tests].map(([name, { guestSeconds }]) => [name, guestSeconds * 1e9]));
 }
 
@@ -135,6 +144,18 @@ function startUpLine(emulators: readonly Emulator[]): string {
   return `From the start of the process through the guest's first instructions to its end: ${times.join(', ')}.`;
 }
 
+const nestedExplanation = `## Nested guests
+
+The list in L1, then, in the same boot, in L2 under Debian's KVM and in L3 under L2's KVM, EPT or NPT on: CPU time in L2 and L3 in terms of L1's, without what printing the lines
+of a test costs there. Exits are those of a small guest to KVM and back (\`tools/guests/programs/tkvm.c\`): KVM's own work is most of them.
+`;
+
+async function nested(): Promise<string> {
+  const { scale, only } = options;
+  const numbers = { runs: Math.min(Number(options.runs), 2), levels: Number(options.levels), timeoutMs: Number(options.timeout) * 10_000 };
+  return `${nestedExplanation}\n${await nestedTable({ root, emulator: nestvm, scale, only, ...numbers })}`;
+}
+
 const explanation = `# Benchmarks
 
 The same Debian kernel and initramfs boot on both emulators in turns and run the same programs (\`tools/guests/programs/nbench.c\`), whose results must be equal. CPU time is
@@ -162,6 +183,10 @@ async function main(): Promise<void> {
     return;
   }
   if (options.browser) return browser();
+  if (options.nested) {
+    console.log(await nested());
+    return;
+  }
   const before = calibrate();
   const machine = machineArguments();
   const peer = !options['no-peer'] && has('qemu-system-x86_64');
@@ -169,10 +194,11 @@ async function main(): Promise<void> {
   const subjects = await runInTurns(emulators, machine);
   const instructions = peer && !options['no-count'] ? await countInstructions(machine) : new Map<string, number>();
   const table = formatMarkdown(compare(subjects, instructions));
+  const levels = options['no-nested'] ? '' : await nested();
   const micro = options['no-micro'] ? '' : microBenchmarks();
   const after = calibrate();
   const calibration = `Calibration: ${before.toFixed(0)} before and ${after.toFixed(0)} after, in millions of turns of a xorshift loop in a second of CPU time.`;
-  const text = `${hostLine()}\n${calibration}\n${startUpLine(emulators)}\n\n${table}${micro ? `\n## Packages\n\n${micro}` : ''}`;
+  const text = `${hostLine()}\n${calibration}\n${startUpLine(emulators)}\n\n${table}${levels && `\n${levels}`}${micro ? `\n## Packages\n\n${micro}` : ''}`;
   console.log(text);
   if (options.write) writeFileSync(join(root, 'docs/reference/bench.md'), `${explanation}\n${text}`);
   if (subjects[0].runs.some((run) => !run.complete)) process.exitCode = 1;

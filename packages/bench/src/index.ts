@@ -4,5 +4,6 @@
  * @packageDocumentation
  */
 export { BenchError, type BenchErrorCode } from './errors.js';
+export { formatLevels, type LevelRuns, LevelsReader, type NestedSubject } from './levels.js';
 export { ConsoleReader, type Measurement, type Run, type Usage } from './log.js';
 export { compare, formatMarkdown, formatWallTable, geometricMean, type Best, type Comparison, type Row, type Subject } from './report.js';

@@ -2,7 +2,7 @@
  * A small virtual machine monitor for KVM: boots a Linux bzImage in a machine with KVM's own PIC, PIT and local APIC and one 8250 on COM1.
  *
  *     tkvm -k KERNEL [-i INITRAMFS] [-a COMMAND-LINE] [-m MIB] [-4]      boot; ends with status 0 when the guest resets itself
- *     tkvm -x N                                                          time N exits of each kind
+ *     tkvm -x N                                                          time N exits of each kind, in nbench's format
  *
  * -4 backs the guest with 4-KiB pages. Facts from Documentation/virt/kvm/api.rst and Documentation/arch/x86/boot.rst of the Linux kernel.
  */
@@ -366,13 +366,16 @@ static void time_exits(const char *name, const uint8_t *body, unsigned bytes, un
   check(ioctl(vcpu, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
   struct kvm_regs regs = { .rip = 0x1000, .rsi = count, .rflags = 2 };
   check(ioctl(vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+  printf("BENCH-START exit-%s\n", name);
+  fflush(stdout);
   double start = seconds();
   for (;;) {
     check(ioctl(vcpu, KVM_RUN, 0), "KVM_RUN");
     if (run->exit_reason == KVM_EXIT_IO && run->io.port == 0xf4) break;
     if (run->exit_reason != KVM_EXIT_IO && run->exit_reason != KVM_EXIT_MMIO) die("%s: unexpected exit %u", name, run->exit_reason);
   }
-  printf("EXIT %s %u %.3f us\n", name, count, (seconds() - start) / count * 1e6);
+  printf("BENCH exit-%s %.6f %016x\n", name, seconds() - start, count);
+  fflush(stdout);
 }
 
 static void exits(unsigned count) {

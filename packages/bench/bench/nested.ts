@@ -1,0 +1,57 @@
+/** The nested table of `pnpm bench`: the same list in L1, in L2 and in L3, in one boot on each vendor, by Debian's own KVM; and what exits take. */
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { BenchError, formatLevels, type LevelRuns, LevelsReader, type NestedSubject } from '../src/index.js';
+import { type Emulator, watch } from './emulator.js';
+
+/** What the table is made of. */
+export interface NestedBenchOptions {
+  readonly root: string;
+  readonly emulator: Emulator;
+  readonly runs: number;
+  readonly scale: string;
+  /** Tests with commas between, or undefined for all. */
+  readonly only: string | undefined;
+  readonly levels: number;
+  readonly timeoutMs: number;
+}
+
+const VENDORS = [
+  { name: 'VMX', cpu: 'Skylake-Server,vmx=on' },
+  { name: 'SVM', cpu: 'EPYC-Milan,svm=on' },
+];
+/** Exits of each kind that a level times. */
+const EXITS = 5000;
+
+function guest(root: string): string[] {
+  execFileSync(process.execPath, [join(root, 'tools/guests/build.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const [kernel, initramfs] = ['vmlinuz', 'nested.cpio'].map((name) => join(root, 'build/guests', name));
+  for (const path of [kernel!, initramfs!]) if (!existsSync(path)) throw new BenchError('no-guest', `${path} was not built; run \`pnpm guests\`.`);
+  return ['-kernel', kernel!, '-initrd', initramfs!];
+}
+
+function commandLine({ scale, only, levels }: NestedBenchOptions): string {
+  const words = ['console=ttyS0', 'quiet', 'cryptomgr.notests', 'nestvm.run=levels', `nestvm.levels=${levels}`, 'nestvm.each=bench-all'];
+  // The list by name, since "all" leaves `nothing` out, which says what the lines of a test cost.
+  return [...words, `nestvm.exits=${EXITS}`, `nestvm.scale=${scale}`, `nestvm.bench=nothing,${only ?? 'all'}`].join(' ');
+}
+
+/** Runs the list on every level of both vendors; resolves to the table in Markdown. */
+export async function nestedTable(options: NestedBenchOptions): Promise<string> {
+  const { emulator, runs, timeoutMs, levels } = options;
+  const files = guest(options.root);
+  const subjects: NestedSubject[] = [];
+  for (const { name, cpu } of VENDORS) {
+    const machine = ['run', '--nested', '-M', 'pc', '-cpu', cpu, '-m', '640M', ...files, '-append', commandLine(options), '-nographic', '-no-reboot'];
+    const done: LevelRuns[] = [];
+    for (let turn = 0; turn < runs; turn++) {
+      console.error(`${name}, ${levels} levels, run ${turn + 1} of ${runs}`);
+      const { run, tail } = await watch(emulator, machine, timeoutMs, (sample) => new LevelsReader(sample));
+      if (run.get(levels)?.complete !== true) console.error(`L${levels} did not come to the end of its list. The last output:\n${tail}`);
+      done.push(run);
+    }
+    subjects.push({ name, runs: done });
+  }
+  return formatLevels(subjects);
+}

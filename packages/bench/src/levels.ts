@@ -1,0 +1,106 @@
+import { BenchError } from './errors.js';
+import { ConsoleReader, type Run, type Usage } from './log.js';
+
+/** What each level of one nested boot measured; level 1 is the machine's own guest. */
+export type LevelRuns = ReadonlyMap<number, Run>;
+
+/** Sorts the console of a guest that starts guests by level: each level says hello, then measures. */
+export class LevelsReader {
+  readonly #sample: () => Usage;
+  readonly #readers = new Map<number, ConsoleReader>();
+  #current: ConsoleReader;
+  #rest = '';
+
+  constructor(sample: () => Usage) {
+    this.#sample = sample;
+    this.#current = new ConsoleReader(sample);
+  }
+
+  /** Takes console output as it comes, in pieces of any size. */
+  push(text: string): void {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const hello = /^hello from L(\d)\b/.exec(line);
+      if (hello) this.#enter(Number(hello[1]));
+      this.#current.push(`${line}\n`);
+    }
+  }
+
+  finish(): LevelRuns {
+    return new Map([...this.#readers].map(([level, reader]) => [level, reader.finish()]));
+  }
+
+  #enter(level: number): void {
+    this.#current = new ConsoleReader(this.#sample);
+    this.#readers.set(level, this.#current);
+  }
+}
+
+/** The nested runs of one vendor: the least of several counts. */
+export interface NestedSubject {
+  readonly name: string;
+  readonly runs: readonly LevelRuns[];
+}
+
+const least = (values: readonly number[]): number | undefined => (values.length === 0 ? undefined : Math.min(...values));
+
+/** CPU time of a test at a level in milliseconds, without what the lines of a test cost there. */
+function timeOf({ runs }: NestedSubject, level: number, test: string): number | undefined {
+  const times = (name: string): number[] => runs.flatMap((run) => run.get(level)?.tests.get(name)?.host.cpuMs ?? []);
+  const time = least(times(test));
+  return time === undefined ? undefined : Math.max(time - (least(times('nothing')) ?? 0), 0.01);
+}
+
+function checkSums(subjects: readonly NestedSubject[], test: string): void {
+  const seen = new Set(
+    subjects.flatMap(({ runs }) => runs.flatMap((run) => [...run.values()].flatMap(({ tests }) => tests.get(test)?.checksum ?? []))),
+  );
+  if (seen.size > 1) throw new BenchError('checksum', `${test} computed different results at different levels: ${[...seen].join(', ')}.`);
+}
+
+const EXIT = 'exit-';
+const LEVELS = [2, 3] as const;
+const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+
+function compute(subject: NestedSubject, test: string): string[] {
+  const base = timeOf(subject, 1, test);
+  const cells = LEVELS.map((level) => {
+    const time = timeOf(subject, level, test);
+    return time === undefined || base === undefined ? '–' : (time / base).toFixed(2);
+  });
+  return [base === undefined ? '–' : (base / 1000).toFixed(3), ...cells];
+}
+
+/** Microseconds of an exit from a level to the level above, which has measured it. */
+function exitTime({ runs }: NestedSubject, level: number, test: string): string {
+  const found = runs.flatMap((run) => {
+    const measured = run.get(level - 1)?.tests.get(test);
+    return measured === undefined ? [] : (measured.host.cpuMs * 1000) / Number.parseInt(measured.checksum, 16);
+  });
+  return least(found)?.toFixed(1) ?? '–';
+}
+
+/**
+ * Each test in L2 and in L3 against the same test in L1, and what an exit takes, in Markdown.
+ * @throws BenchError `checksum` when levels did not compute the same.
+ */
+export function formatLevels(subjects: readonly NestedSubject[]): string {
+  const names = new Set(subjects.flatMap(({ runs }) => runs.flatMap((run) => [...run.values()].flatMap(({ tests }) => [...tests.keys()]))));
+  const tests = [...names].filter((name) => !name.startsWith(EXIT) && name !== 'nothing');
+  for (const test of tests) checkSums(subjects, test);
+  const head = ['test', ...subjects.flatMap(({ name }) => [`${name} L1 CPU s`, 'L2 ÷ L1', 'L3 ÷ L1'])];
+  const exitHead = ['exit, µs of CPU', ...subjects.flatMap(({ name }) => [`${name} L2`, 'L3'])];
+  const rule = (cells: readonly string[]): string => line(cells.map((_, i) => (i === 0 ? '---' : '---:')));
+  const exits = [...names].filter((name) => name.startsWith(EXIT));
+  return [
+    line(head),
+    rule(head),
+    ...tests.map((test) => line([test, ...subjects.flatMap((subject) => compute(subject, test))])),
+    '',
+    line(exitHead),
+    rule(exitHead),
+    ...exits.map((test) => line([test.slice(EXIT.length), ...subjects.flatMap((subject) => LEVELS.map((level) => exitTime(subject, level, test)))])),
+    '',
+  ].join('\n');
+}
