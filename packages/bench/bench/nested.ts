@@ -21,6 +21,8 @@ const VENDORS = [
   { name: 'VMX', cpu: 'Skylake-Server,vmx=on' },
   { name: 'SVM', cpu: 'EPYC-Milan,svm=on' },
 ];
+/** Guest time by instructions, so that all levels serve as many timer ticks for the same work, however busy the host is. */
+const COUNTED = ['-icount', 'shift=0,sleep=off'];
 /** Exits of each kind that a level times. */
 const EXITS = 5000;
 
@@ -43,7 +45,22 @@ export async function nestedTable(options: NestedBenchOptions): Promise<string> 
   const files = guest(options.root);
   const subjects: NestedSubject[] = [];
   for (const { name, cpu } of VENDORS) {
-    const machine = ['run', '--nested', '-M', 'pc', '-cpu', cpu, '-m', '640M', ...files, '-append', commandLine(options), '-nographic', '-no-reboot'];
+    const machine = [
+      'run',
+      '--nested',
+      '-M',
+      'pc',
+      '-cpu',
+      cpu,
+      '-m',
+      '640M',
+      ...COUNTED,
+      ...files,
+      '-append',
+      commandLine(options),
+      '-nographic',
+      '-no-reboot',
+    ];
     const done: LevelRuns[] = [];
     for (let turn = 0; turn < runs; turn++) {
       console.error(`${name}, ${levels} levels, run ${turn + 1} of ${runs}`);

@@ -146,7 +146,8 @@ function startUpLine(emulators: readonly Emulator[]): string {
 
 const nestedExplanation = `## Nested guests
 
-The list in L1, then, in the same boot, in L2 under Debian's KVM and in L3 under L2's KVM, EPT or NPT on: CPU time in L2 and L3 in terms of L1's, without what printing the lines
+The list in L1, then, in the same boot, in L2 under Debian's KVM and in L3 under L2's KVM, EPT or NPT on, a nanosecond of guest
+time for each instruction: CPU time in L2 and L3 in terms of L1's, without what printing the lines
 of a test costs there. Exits are those of a small guest to KVM and back (\`tools/guests/programs/tkvm.c\`): KVM's own work is most of them.
 `;
 

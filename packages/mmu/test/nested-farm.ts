@@ -1,5 +1,6 @@
 import { Cr0, Cr4, Efer } from '@nestvm/isa';
-import { createGuestSpace, formatShadow, Paging, SpaceMode, Stage, TranslationFault } from '../src/index.js';
+import type { Shadow } from '../src/index.js';
+import { createGuestSpace, formatShadow, PageFault, Paging, SpaceMode, Stage, TranslationFault } from '../src/index.js';
 import type { NestedResult, OracleStage } from './nested-oracle.js';
 import { NestedOracle } from './nested-oracle.js';
 import type { OracleAccess, OracleMode } from './oracle.js';
@@ -314,7 +315,10 @@ export class NestedFarm {
     if ((this.space.modes & SpaceMode.HLAT) !== 0) return;
     const shadow = this.world.mmu.shadow(Number(access.linear & 0xffff_ffffn) | 0, Number(access.linear >> 32n) | 0);
     if (shadow.steps.length > 35) throw new Error(`a walk of ${shadow.steps.length} entries`);
-    if (expected.outcome !== 'ok') return;
+    if (expected.outcome !== 'ok') {
+      this.checkRefusal(access, expected, shadow);
+      return;
+    }
     tally.shadow++;
     const left = shadow.duties.filter(({ when, flag }) => when === 'always' || (access.kind === 'write' && flag === 'dirty'));
     const rights = access.userMode ? shadow.entry?.user : shadow.entry?.supervisor;
@@ -322,6 +326,20 @@ export class NestedFarm {
     if (shadow.entry?.physical !== expected.physical || left.length > 0 || !allowed) {
       throw new Error(`${describe(access)}: ${formatShadow(shadow).join('\n')}`);
     }
+  }
+
+  /** After an access that was refused for what the tables say, the merged entry refuses it too, and says why. */
+  private checkRefusal(access: OracleAccess, expected: Exclude<NestedResult, { outcome: 'ok' }>, shadow: Shadow): void {
+    const rights = access.userMode ? shadow.entry?.user : shadow.entry?.supervisor;
+    const allowed = rights?.[access.kind === 'fetch' ? 'execute' : access.kind] === true;
+    let good = true;
+    if (expected.outcome === 'page-fault') {
+      const { P, RSVD } = PageFault;
+      if ((expected.errorCode & P) === 0) good = shadow.outcome === 'guest-not-present';
+      else if ((expected.errorCode & RSVD) !== 0) good = shadow.outcome === 'guest-reserved';
+    } else if (expected.fault.kind === 'misconfiguration') good = shadow.outcome === 'nested-misconfigured';
+    else if (expected.fault.kind === 'violation' && !expected.fault.tableWalk && (this.space.modes & SpaceMode.PAGING_VERIFY) === 0) good = !allowed;
+    if (!good) throw new Error(`${describe(access)}: ${JSON.stringify(expected)}\n${formatShadow(shadow).join('\n')}`);
   }
 
   private checkMemory(oracle: NestedOracle, first: number, access: OracleAccess): void {
