@@ -105,6 +105,7 @@ export function reset(cpu: Vcpu): void {
   w[word('ftag')] = 0xff;
   cpu.msrs.reset();
   cpu.virtualization?.reset?.(cpu);
+  cpu.mmu.forgetEverything();
   w[PENDING_EVENTS] = 0;
   w[ACTIVITY] = cpu.bootstrap ? Activity.ACTIVE : Activity.WAIT_FOR_SIPI;
   updateMode(cpu);

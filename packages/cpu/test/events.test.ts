@@ -1,10 +1,12 @@
 import { Segment } from '@nestvm/isa';
+import { Access, createGuestSpace, type Mmu } from '@nestvm/mmu';
 import { describe, expect, it } from 'vitest';
 import { afterInstruction, beforeInstruction, noteDataAccess } from '../src/events/debug.js';
 import { Activity, deliverFault } from '../src/events/deliver.js';
 import { serviceEvents } from '../src/events/service.js';
 import { updateMode } from '../src/mode.js';
 import { Outcome } from '../src/outcome.js';
+import { reset } from '../src/reset.js';
 import { ACTIVITY, INTERRUPTIBILITY, MODE, SMM } from '../src/words.js';
 import { At, Board, Sel } from './support/board.js';
 
@@ -131,6 +133,25 @@ describe('events between instructions', () => {
     interrupts.sipi = 0x9a;
     expect(serviceEvents(cpu)).toBe(true);
     expect([cpu.rip, board.selector(Segment.CS), cpu.get64('segBase', Segment.CS)]).toEqual([0n, 0x9a00, 0x9a000n]);
+  });
+
+  it('RESET forgets the translations of every address space, of guest mode too', () => {
+    const { cpu, memory } = longBoard();
+    const mmu = cpu.mmu as Mmu;
+    const space = { ...createGuestSpace(), tag: 3 };
+    const read = (): number => {
+      mmu.enterGuest(space);
+      expect(mmu.translate(At.DATA, 0, Access.READ, false)).toBe(true);
+      mmu.leaveGuest();
+      return mmu.physical;
+    };
+    const before = read();
+    const registers = cpu.w.slice();
+    const leaf = mmu.shadow(At.DATA, 0).steps.at(-1)!;
+    memory.write32(leaf.address, Number(leaf.entry & 0xffff_ffffn) ^ 0x20_0000);
+    reset(cpu);
+    cpu.w.set(registers);
+    expect(read()).toBe(before ^ 0x20_0000);
   });
 
   it('MWAIT waits for the line that MONITOR armed', () => {

@@ -448,7 +448,7 @@ export class Mmu extends TranslationCaches {
   private evictOne(random: number): void {
     this.pool.evict((random >>> 30) % 3, random >>> 12);
     if ((random & 15) === 0) this.pool.structures.clear(this.pool.current);
-    if ((random & 0xf0) === 0) this.nested.cache.clear();
+    if ((random & 0xf0) === 0) this.nested.cache.evict(random >>> 8);
     if ((random & 0xff00) === 0) this.pool.forgetCurrent();
   }
 }

@@ -26,6 +26,8 @@ export interface Translation {
   loadPdptes(): boolean;
   invalidatePage(lo: number, hi: number): void;
   flushAll(): void;
+  /** RESET: forgets every address space, whatever its VPID or ASID. */
+  forgetEverything(): void;
   invpcid(type: number, pcid: number, lo: number, hi: number): void;
   /** CR0, CR4, EFER, CPL, AC or PKRU changed: puts the right TLB bank in force, and flushes what the change owes. */
   setContext(): void;
