@@ -39,7 +39,7 @@ function levels(
     tier,
     initramfs,
     // One nanosecond for each instruction: the same run at any speed of the host.
-    arguments: ['--nested', '-M', 'pc', '-cpu', cpu, '-m', memory, '-smp', String(smp), '-icount', 'shift=0,sleep=off', ...options],
+    arguments: ['--nested', '--levels', '-M', 'pc', '-cpu', cpu, '-m', memory, '-smp', String(smp), '-icount', 'shift=0,sleep=off', ...options],
     append: linux('nestvm.run=levels', `nestvm.levels=${depth}`, ...(vcpus > 1 ? [`nestvm.vcpus=${vcpus}`] : []), ...words),
     expect: [
       'hello from L1',
@@ -152,7 +152,8 @@ export const scenarios = [
   levels('kvm-intel-sanitize-l2', 'nightly', 'host', { options: ['--tlb', 'sanitize'], timeoutMinutes: 60 }),
   levels('kvm-amd-sanitize-l2', 'nightly', 'EPYC,svm=on', { options: ['--tlb', 'sanitize'], timeoutMinutes: 60 }),
   levels('kvm-intel-l3', 'nightly', 'host', { depth: 3, timeoutMinutes: 40 }),
-  levels('kvm-amd-l3', 'nightly', 'EPYC,svm=on', { depth: 3, timeoutMinutes: 40 }),
+  // All of SVM: virtual VMLOAD and VMSAVE and the virtual GIF spare L3 a third of its VM entries.
+  levels('kvm-amd-l3', 'nightly', 'host,vendor=amd', { depth: 3, timeoutMinutes: 40 }),
 
   disks('virtio-pci', 'ci', 'pc', ['virtio-blk-pci,drive=disk', 'virtio-rng-pci']),
   disks('virtio-mmio', 'ci', 'microvm', ['virtio-blk-device,drive=disk', 'virtio-rng-device']),

@@ -45,6 +45,7 @@ function run(scenario, patience) {
   const log = createWriteStream(join(logs, `${scenario.name}.log`));
   return new Promise((done) => {
     let output = '';
+    let errors = '';
     let typed = false;
     let late = false;
     const timer = setTimeout(
@@ -62,13 +63,17 @@ function run(scenario, patience) {
       child.stdin.write(scenario.input.type);
     };
     child.stdout.on('data', onData);
-    child.stderr.on('data', onData);
+    // What the emulator says of itself may come in the middle of a line of the guest.
+    child.stderr.on('data', (data) => {
+      errors += data;
+      log.write(data);
+    });
     child.stdin.on('error', () => {});
     child.on('close', (status, signal) => {
       clearTimeout(timer);
       log.end();
       const missing = firstMissing(output, scenario.expect);
-      const unwanted = scenario.refuse?.find((text) => output.includes(text));
+      const unwanted = scenario.refuse?.find((text) => output.includes(text) || errors.includes(text));
       if (late) done(`no end after ${scenario.timeoutMinutes * patience} minutes${missing ? `, and no "${missing}"` : ''}`);
       else if (missing) done(`no "${missing}" on the console`);
       else if (unwanted) done(`"${unwanted}" on the console`);

@@ -206,7 +206,11 @@ static void create_machine(int huge_pages, int with_irqchip) {
   cpuid->nent = leaves;
   check(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid), "KVM_GET_SUPPORTED_CPUID");
   for (unsigned i = 0; i < cpuid->nent; i++) {
-    if (cpuid->entries[i].function == 1) cpuid->entries[i].ebx &= 0x00ffffff;
+    if (cpuid->entries[i].function == 1) {
+      cpuid->entries[i].ebx &= 0x00ffffff;
+      /* "There is a hypervisor", or Linux does not look for KVM's clock and measures the TSC by thousands of reads of the timer's port. */
+      cpuid->entries[i].ecx |= 1u << 31;
+    }
     if (cpuid->entries[i].function == 0xb || cpuid->entries[i].function == 0x1f) cpuid->entries[i].edx = 0;
   }
   check(ioctl(vcpu, KVM_SET_CPUID2, cpuid), "KVM_SET_CPUID2");
