@@ -23,7 +23,7 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 --no-count    without the extra run that counts instructions (QEMU, -icount)
 --no-micro    without the packages' own benchmarks
 --no-nested   without the list in L2 and in L3
---nested      the list in L2 and in L3 against the list in L1, and nothing else
+--nested      the list in L2 and in L3 against the list in L1, and nothing else (--write: into its section of bench.md)
 --levels N    levels of that (3)
 --browser     Nestvm in headless Chromium against Nestvm in Node, by the wall clock, and nothing else
 --write       also writes docs/reference/bench.md (--browser: bench-browser.md)
@@ -157,6 +157,16 @@ async function nested(): Promise<string> {
   return `${nestedExplanation}\n${await nestedTable({ root, emulator: nestvm, scale, only, ...numbers })}`;
 }
 
+/** Puts the nested section into the document, in the place of the old one or at its end. */
+function replaceSection(text: string): void {
+  const path = join(root, 'docs/reference/bench.md');
+  const sections = readFileSync(path, 'utf8').split(/^(?=## )/m);
+  const at = sections.findIndex((section) => section.startsWith('## Nested guests'));
+  const place = at >= 0 ? at : sections.findIndex((section) => section.startsWith('## Packages'));
+  sections.splice(place >= 0 ? place : sections.length, at >= 0 ? 1 : 0, `${text.trim()}\n\n`);
+  writeFileSync(path, `${sections.join('').trim()}\n`);
+}
+
 const explanation = `# Benchmarks
 
 The same Debian kernel and initramfs boot on both emulators in turns and run the same programs (\`tools/guests/programs/nbench.c\`), whose results must be equal. CPU time is
@@ -185,7 +195,9 @@ async function main(): Promise<void> {
   }
   if (options.browser) return browser();
   if (options.nested) {
-    console.log(await nested());
+    const text = await nested();
+    console.log(text);
+    if (options.write) replaceSection(text);
     return;
   }
   const before = calibrate();
