@@ -59,7 +59,7 @@ export async function watch<R>(
   };
   const reader = createReader(sample);
   const keep = (data: Buffer): void => {
-    tail = (tail + data.toString('latin1')).slice(-2000);
+    tail = (tail + data.toString('latin1')).slice(-4000);
   };
   child.stdout.on('data', (data: Buffer) => {
     keep(data);

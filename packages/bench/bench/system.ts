@@ -25,6 +25,7 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 --no-nested   without the list in L2 and in L3
 --nested      the list in L2 and in L3 against the list in L1, and nothing else (--write: into its section of bench.md)
 --levels N    levels of that (3)
+--vendor V    only vmx, or only svm, of that
 --browser     Nestvm in headless Chromium against Nestvm in Node, by the wall clock, and nothing else
 --write       also writes docs/reference/bench.md (--browser: bench-browser.md)
 --help        this text
@@ -43,6 +44,7 @@ const { values: options } = parseArgs({
     nested: { type: 'boolean' },
     'no-nested': { type: 'boolean' },
     levels: { type: 'string', default: '3' },
+    vendor: { type: 'string' },
     browser: { type: 'boolean' },
     write: { type: 'boolean' },
     help: { type: 'boolean' },
@@ -152,9 +154,9 @@ of a test costs there. Exits are those of a small guest to KVM and back (\`tools
 `;
 
 async function nested(): Promise<string> {
-  const { scale, only } = options;
+  const { scale, only, vendor } = options;
   const numbers = { runs: Math.min(Number(options.runs), 2), levels: Number(options.levels), timeoutMs: Number(options.timeout) * 10_000 };
-  return `${nestedExplanation}\n${await nestedTable({ root, emulator: nestvm, scale, only, ...numbers })}`;
+  return `${nestedExplanation}\n${await nestedTable({ root, emulator: nestvm, scale, only, vendor, ...numbers })}`;
 }
 
 /** Puts the nested section into the document, in the place of the old one or at its end. */
