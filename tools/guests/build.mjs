@@ -3,9 +3,10 @@
  * Builds the guests that the tests, the demo and the benchmarks boot: the kernel of Debian's cloud package as it is, and an initramfs of
  * our own with Debian's static busybox. Outputs go to build/guests; the packages are cached there by checksum.
  *
- * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--xen] [--virtio]
+ * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--xen] [--virtio] [--full]
  *   --qemu   also makes nested-qemu.cpio, in which Debian's QEMU starts the levels (some 90 packages)
  *   --virtio also makes virtio.cpio, with the drivers of virtio devices and Debian's mkfs.ext4 (run it with nestvm.run=disks)
+ *   --full   also makes vmlinuz-full and full.cpio: Debian's full kernel, with drivers for 9P, input and graphics
  *   --xen    also makes xen, vmlinuz-dom0 and xen.cpio: Debian's Xen, a dom0 and in it a guest
  */
 import { execFileSync } from 'node:child_process';
@@ -16,6 +17,7 @@ import { parseArgs } from 'node:util';
 import { CpioArchive } from './cpio.mjs';
 import { emulatorFiles } from './emulator.mjs';
 import { fileSystemFiles } from './filesystem.mjs';
+import { buildFull } from './full.mjs';
 import { moduleFiles } from './modules.mjs';
 import { fetchPackages } from './packages.mjs';
 import { buildPrograms } from './programs/build.mjs';
@@ -54,7 +56,6 @@ export function buildInitramfs({ busybox, programs, modules = [], guest, files =
   for (const { name, path } of programs) archive.file(`bin/${name}`, readFileSync(path), 0o755);
   archive.file('bin/levels', readFileSync(join(here, 'levels.sh')), 0o755);
   archive.file('bin/disks', readFileSync(join(here, 'disks.sh')), 0o755);
-  archive.file('bin/crash', readFileSync(join(here, 'crash.sh')), 0o755);
   archive.file('bin/net', readFileSync(join(here, 'net.sh')), 0o755);
   for (const { name, path } of modules) archive.file(`lib/modules/${name}`, readFileSync(path));
   if (modules.length > 0) archive.file('lib/modules/order', `${modules.map(({ name }) => name).join('\n')}\n`);
@@ -81,6 +82,7 @@ export function buildGuests({
   qemu = false,
   xen = false,
   virtio = false,
+  full = false,
   log = () => {},
 } = {}) {
   mkdirSync(output, { recursive: true });
@@ -97,6 +99,7 @@ export function buildGuests({
     const drivers = moduleFiles(join(kernelTree, 'lib/modules', version), VIRTIO_MODULES);
     writeFileSync(join(output, 'virtio.cpio'), buildInitramfs({ busybox, programs, modules: drivers, files: fileSystemFiles(output, log) }));
   }
+  if (full) buildFull(output, (drivers) => buildInitramfs({ busybox, programs, modules: drivers }), log);
   const nested = join(output, 'nested.cpio');
   const kvm = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd']);
   const levels = { kernel, busybox, programs, modules: kvm };
@@ -118,6 +121,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       qemu: { type: 'boolean' },
       xen: { type: 'boolean' },
       virtio: { type: 'boolean' },
+      full: { type: 'boolean' },
     },
   });
   const options = {
@@ -126,6 +130,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     qemu: values.qemu ?? false,
     xen: values.xen ?? false,
     virtio: values.virtio ?? false,
+    full: values.full ?? false,
     log: (line) => console.log(line),
   };
   if (values.kernel) options.kernelPackage = values.kernel;

@@ -3,10 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { check, debian, Guest, pause, scratch } from './player.mjs';
+import { check, debian, Guest, LOAD_DRIVERS, pause, scratch } from './player.mjs';
 
 const PROMPT = 'nestvm# ';
-const LOAD = 'for m in $(cat /lib/modules/order); do insmod /lib/modules/$m || echo "insmod $m failed"; done';
 
 /** A client of a unix socket: collects what comes. */
 class Client {
@@ -48,7 +47,7 @@ async function withGuest(name, machine, devices, play) {
   const guest = new Guest(name, folder, debian('virtio.cpio', 'nestvm.fin=poweroff', '-M', machine, '-m', '256M', ...devices(folder)));
   try {
     await guest.waitFor(PROMPT);
-    const loaded = await guest.shell(LOAD);
+    const loaded = await guest.shell(LOAD_DRIVERS);
     check(!/insmod/.test(loaded.split('\n').slice(1).join('\n')), `drivers were not loaded: ${loaded}`);
     await play(guest, folder);
     guest.type(machine === 'microvm' ? 'reboot -f\n' : 'poweroff -f\n');

@@ -95,7 +95,9 @@ function resolveMeta(apt, name) {
 function cached(root, name) {
   const stem = name.replace(/-amd64$/, '');
   const directory = readdirSync(join(root, 'unpacked'))
-    .filter((entry) => entry.startsWith(stem.replace(/^linux-image-cloud.*/, 'linux-image-')))
+    .filter((entry) =>
+      /^linux-image/.test(stem) ? entry.startsWith('linux-image-') && entry.includes('-cloud-') === /-cloud/.test(stem) : entry.startsWith(stem),
+    )
     .sort()
     .pop();
   return directory && join(root, 'unpacked', directory);

@@ -166,11 +166,14 @@ export class Guest {
   }
 }
 
-/** Options that start Debian's kernel with an initramfs of ours. */
+/** A line for the shell of a guest: loads the drivers of its initramfs, and says which could not be. */
+export const LOAD_DRIVERS = 'for m in $(cat /lib/modules/order); do insmod /lib/modules/$m || echo "insmod $m failed"; done';
+
+/** Options that start Debian's kernel (the full one for full.cpio) with an initramfs of ours. */
 export const debian = (initramfs, append, ...args) => [
   ...args,
   '-kernel',
-  join(defaultOutput, 'vmlinuz'),
+  join(defaultOutput, initramfs === 'full.cpio' ? 'vmlinuz-full' : 'vmlinuz'),
   '-initrd',
   join(defaultOutput, initramfs),
   '-append',

@@ -119,6 +119,7 @@ function built(queue) {
     buildGuests({
       qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'),
       xen: queue.some(({ kernel }) => kernel === 'xen'),
+      full: queue.some(({ initramfs }) => initramfs === 'full.cpio'),
       virtio: queue.some(({ initramfs }) => initramfs === 'virtio.cpio'),
       log,
     });

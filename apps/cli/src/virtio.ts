@@ -8,6 +8,7 @@ import { createBlock } from './virtio/block.js';
 import { createConsole } from './virtio/console.js';
 import type { VirtioContext } from './virtio/context.js';
 import { createEntropy } from './virtio/entropy.js';
+import { createFiles } from './virtio/files.js';
 import { Cards } from './virtio/network.js';
 import { createScsi } from './virtio/scsi.js';
 import { createVsock } from './virtio/vsock.js';
@@ -27,6 +28,7 @@ function creatorsOf(context: VirtioContext): Creators {
     balloon: createBalloon,
     vsock: createVsock,
     scsi: createScsi,
+    files: createFiles,
   };
 }
 
@@ -76,7 +78,7 @@ const drivesOf = (spec: VirtioSpec): (string | undefined)[] =>
   spec.kind === 'block' ? [spec.drive] : spec.kind === 'scsi' ? spec.units.map(({ drive }) => drive) : [];
 
 /** The devices of `-device`, those of `-nic`, and those of drives that nobody else has. */
-function specsOf({ board, devices, networks, drives }: RunOptions): VirtioSpec[] {
+function specsOf({ board, devices, networks, folders, drives }: RunOptions): VirtioSpec[] {
   const transport = { bus: board === 'pc' || board === 'q35' ? 'pci' : 'mmio', packed: false } as const;
   const used = new Set(devices.virtio.flatMap(drivesOf));
   return [
@@ -91,6 +93,7 @@ function specsOf({ board, devices, networks, drives }: RunOptions): VirtioSpec[]
         ...(mac === undefined ? {} : { mac }),
       }),
     ),
+    ...folders.flatMap(({ id, tag }): VirtioSpec[] => (tag === undefined ? [] : [{ ...transport, kind: 'files', fsdev: id, tag }])),
     ...drives
       .filter(({ plugged, id }) => plugged && !used.has(id))
       .map(({ id }): VirtioSpec => ({ ...transport, kind: 'block', drive: id, queues: 1, queueSize: 256 })),

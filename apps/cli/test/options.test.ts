@@ -132,6 +132,17 @@ describe('every option', () => {
       '-nic socket,listen=:1234,mac=52:54:00:00:00:02',
       { networks: { networks: [{ kind: 'socket', end: 'listen', address: '127.0.0.1', port: 1234 }], nics: [{ netdev: 'nic0' }] } },
     ],
+    [
+      '-fsdev local,id=f0,path=/srv,security_model=none,readonly=on -device virtio-9p-pci,fsdev=f0,mount_tag=share',
+      {
+        folders: [{ id: 'f0', path: '/srv', ownership: 'none', readOnly: true }],
+        devices: { virtio: [{ kind: 'files', fsdev: 'f0', tag: 'share', bus: 'pci' }] },
+      },
+    ],
+    [
+      '-virtfs local,path=/srv,mount_tag=share,security_model=passthrough',
+      { folders: [{ id: 'virtfs0', path: '/srv', tag: 'share', ownership: 'passthrough', readOnly: false }] },
+    ],
     ['-nic user -object filter-dump,id=f,netdev=nic0,file=x.pcap', { networks: { dumps: [{ netdev: 'nic0', path: 'x.pcap', mostBytes: 65_536 }] } }],
     ['-loadvm f', { loadSnapshot: 'f' }],
     ['-drive file=d,,1,if=virtio,serial=S,snapshot=on', { drives: [{ path: 'd,1', plugged: true, serial: 'S', snapshot: true, readOnly: false }] }],
@@ -236,6 +247,12 @@ describe('nesting', () => {
 
 describe('what cannot be followed', () => {
   it.each([
+    ['-kernel k -virtfs local,path=/srv,mount_tag=x', /security_model=: say whose the guest's files are/],
+    ['-kernel k -virtfs local,path=/srv,mount_tag=x,security_model=mapped-xattr', /security_model=mapped-xattr: say whose/],
+    ['-kernel k -virtfs local,path=/srv,security_model=none', /mount_tag= is missing/],
+    ['-kernel k -fsdev proxy,id=f', /there is -fsdev local,path=F,security_model=none/],
+    ['-kernel k -fsdev local,id=f,security_model=none', /path= is missing/],
+    ['-kernel k -device virtio-9p-pci,fsdev=f', /mount_tag= is missing/],
     ['-kernel k -netdev user', /an id is missing; write -netdev user,id=n0/],
     ['-kernel k -netdev tap,id=n0', /no such network; there are user, socket, hubport/],
     ['-kernel k -netdev user,id=n0,hostfwd=8080:80', /hostfwd=8080:80: not a rule/],

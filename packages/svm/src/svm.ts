@@ -8,7 +8,6 @@ import { apicAccess, refusedAccess } from './avic/accesses.js';
 import type { VmrunView } from './checks/view.js';
 import { SvmContext } from './context.js';
 import { exitIndexName } from './exits/codes.js';
-import { explainRefusal } from './explain/refusals.js';
 import { createSvmFeatures } from './features.js';
 import { installInstructions } from './instructions/instructions.js';
 import {
@@ -44,13 +43,12 @@ export class Svm implements Virtualization {
   /** What the checks look at, for `explain` and `lint`. */
   readonly view: VmrunView;
   onFailedEntry: ((cpu: Vcpu) => void) | null = null;
-  onRefusal: ((cpu: Vcpu, explain: () => readonly string[]) => void) | null = null;
 
   constructor(cpu: Vcpu, options: SvmOptions) {
     this.context = new SvmContext(cpu, options.memory, options.mmu, createSvmFeatures(cpu), options.vcpus ?? (() => [cpu]));
     this.view = { cpu, svm: this.context, i32: this.context.i32, v: 0 };
     installMsrs(this.context);
-    installInstructions(this.context, this.view, (insn) => this.onRefusal?.(cpu, () => explainRefusal(this.view, insn)));
+    installInstructions(this.context, this.view);
     resetMsrs(this.context);
   }
 

@@ -1,13 +1,13 @@
 import type { CpuModel, CpuTopology, Nesting } from '@nestvm/isa/models';
 import type { BoardName } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
-import { isTlsCredentials, parseTlsCredentials, type TlsCredentials } from '../migration/tls.js';
 import { acceptAccelerator, parseMachine } from './board.js';
 import { type CharacterSpec, parseCharacterDevice, parseChardev } from './character.js';
 import { parseMemory, parseModel, parseSmp } from './cpu.js';
 import { type DeviceSpecs, parseDevices } from './devices.js';
 import { type DriveSpec, parseDrives } from './drives.js';
 import { type FirmwareSpec, parseFirmware } from './firmware.js';
+import { type FolderSpec, parseFolders } from './folders.js';
 import { type LogItem, parseLog } from './log.js';
 import { type MonitorSpec, parseMonitors } from './monitors.js';
 import { parseNesting } from './nesting.js';
@@ -42,6 +42,7 @@ export interface RunOptions {
   readonly devices: DeviceSpecs;
   readonly drives: readonly DriveSpec[];
   readonly networks: NetworkSpecs;
+  readonly folders: readonly FolderSpec[];
   readonly clock: ClockSpec;
   readonly rtc: RtcSpec;
   readonly reboot: boolean;
@@ -60,7 +61,6 @@ export interface RunOptions {
   /** The snapshot to start from, or whence a machine comes. */
   readonly loadSnapshot?: string;
   readonly incoming?: string;
-  readonly credentials: readonly TlsCredentials[];
   readonly log: readonly LogItem[];
   readonly logFile?: string;
   readonly warnings: readonly string[];
@@ -109,6 +109,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     devices,
     drives,
     networks: parseNetworks(raw),
+    folders: parseFolders(raw),
     clock,
     rtc: parseRtc(last(raw, 'rtc'), clock),
     reboot: !raw.has('no-reboot'),
@@ -120,7 +121,6 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     levels: raw.has('levels'),
     ...(loadSnapshot === undefined ? {} : { loadSnapshot }),
     ...(incoming === undefined ? {} : { incoming }),
-    credentials: (raw.get('object') ?? []).filter(isTlsCredentials).map(parseTlsCredentials),
     monitors,
     ...(tlb === undefined ? {} : { tlb }),
     ...(jit === undefined ? {} : { jit }),

@@ -42,4 +42,6 @@ export type { ScsiUnitOptions } from '../scsi/unit.js';
 export type { ScsiAnswer, ScsiCommand } from '../scsi/command.js';
 export { VirtioEntropy } from './entropy/device.js';
 export type { VirtioEntropyOptions } from './entropy/device.js';
+export { VirtioFiles } from './9p/device.js';
+export type { FileBackend, FileExchange, VirtioFilesOptions } from './9p/device.js';
 export type { SavedVirtio, SavedVirtioMmio, SavedVirtioPci } from './state.js';

@@ -5,7 +5,7 @@ import type { Vmx } from '../vmx.js';
 import { failEntry } from './exit.js';
 
 /** Shows the current VMCS and the processor to the checks. */
-export function describeEntry(vmx: Vmx): void {
+function describeEntry(vmx: Vmx): void {
   const { entryContext: c, cpu } = vmx;
   const { w } = cpu;
   c.base = vmx.region;
