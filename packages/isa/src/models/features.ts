@@ -82,7 +82,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
 
 /**
  * What Nestvm has. A named model announces its own list as far as it is in here; `max` and `host` announce all of it.
- * Not here: AVX-512, AMX, TSX, MPX, SGX, PKS, CET, performance counters; VMX and SVM
+ * Not here: AVX-512, AMX, TSX, MPX, SGX, PKS, CET, performance counters, CR8 by LOCK MOV CR0; VMX and SVM
  * come from `nested` (`virtualizationFeatures`).
  */
 export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
@@ -164,7 +164,6 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'xsaves',
   'lahf-lm',
   'cmp-legacy',
-  'cr8legacy',
   'abm',
   'sse4a',
   '3dnowprefetch',

@@ -51,6 +51,9 @@ describe('parseCpu', () => {
     expect(() => parseCpu('max,avx=maybe')).toThrow(/neither on nor off/);
     expect(() => parseCpu('max,phys-bits=99')).toThrow(/between 32 and 52/);
     expect(() => parseCpu('EPYC,enforce')).toThrow(/does not have/);
+    expect(() => parseCpu('max,pmu=on')).toThrow(/no performance counters/);
+    expect(() => parseCpu('max,l3-cache=off')).toThrow(/leave the option out/);
+    expect(parseCpu('max,pmu=off,l3-cache=on,migratable=no,kvm=off').warnings).toEqual([]);
     expect(nearestName('zzzzzzzz', ['abc'])).toBeUndefined();
   });
 });
