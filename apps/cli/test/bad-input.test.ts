@@ -78,6 +78,7 @@ describe('bad input', () => {
     ['a modprobe file that is absent', () => [...guest(...HALT), '--modprobe', pathFor('absent')], /--modprobe .*absent: no such file/],
     ['vmx=on without nesting', () => [...guest(...HALT), '-cpu', 'Haswell,vmx=on'], /add --nested/],
     ['several CPUs without APICs', () => [...guest(...HALT), '-smp', '2', '-cpu', 'max,-apic'], /several CPUs need local APICs/],
+    ['several CPUs on a board for one', () => [...guest(...HALT), '-smp', '2', '-M', 'isapc'], /board 'isapc' has one CPU/],
     ['an unknown option', () => ['-kernal', 'x'], /the nearest is '-kernel'/],
     ['an unknown command', () => ['rum'], /no such command; the nearest is 'run'/],
   ])('%s', async (_name, args, message) => {

@@ -318,5 +318,7 @@ function partsOf(board: Board, config: MachineConfig): ReadonlySet<BoardPart> {
   }
   if (cpuCount(config) > 1 && !config.cpu.has('apic'))
     throw new MachineError('bad-option', 'machine: several CPUs need local APICs; add the feature apic or use one CPU');
+  if (cpuCount(config) > 1 && !parts.has('ioapic'))
+    throw new MachineError('bad-option', `machine: board '${board.name}' has one CPU, without an I/O APIC; use one CPU (-smp 1) or another board`);
   return parts;
 }
