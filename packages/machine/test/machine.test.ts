@@ -34,6 +34,25 @@ describe('a guest that does nothing but fault', () => {
   });
 });
 
+describe('the real-time clock', () => {
+  it.each([
+    ['vm', 0x00],
+    ['rt', 0x20],
+    ['host', 0x45],
+  ] as const)('runs with clock %s', async (rtcClock, seconds) => {
+    const serial: number[] = [];
+    // mov al, 0; out 0x70, al; in al, 0x71; mov dx, 0x3f8; out dx, al; then isa-debug-exit
+    const code = [...out(0x70, 0), 0xe4, 0x71, 0xba, 0xf8, 0x03, 0xee, ...out(0xf4, 0)];
+    let powered = false;
+    const after = (ns: number): number => (powered ? ns : 0);
+    const host = { ...createEventLoopHost(globalThis), nowNs: () => after(20.5e9), wallNs: () => after(45.5e9) };
+    const machine = machineWith(code, { rtcClock, host, serial: [{ write: (byte) => void serial.push(byte) }] });
+    powered = true;
+    await machine.run();
+    expect(serial).toEqual([seconds]);
+  });
+});
+
 describe.each(boardNames)('board %s', (board) => {
   it('ends with the status that isa-debug-exit is given', async () => {
     expect(await machineWith(out(0xf4, 3), { board }).run()).toEqual({ kind: 'exit', status: 7 });
