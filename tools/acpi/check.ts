@@ -1,6 +1,6 @@
 /**
- * Has ACPICA's `iasl` (Debian package acpica-tools) read the ACPI tables of each board: every table must be disassembled, and what comes out be compiled again
- * without an error, a DSDT to the same bytes.
+ * Has ACPICA's `iasl` read the ACPI tables of each board: every table must be disassembled, and what comes out be compiled again without an error or a warning,
+ * a DSDT to the same bytes. Without a path it is taken from Debian's package acpica-tools, which is fetched beside the guests.
  *
  * Usage: pnpm exec tsx --conditions=@nestvm/source tools/acpi/check.ts [path of iasl]
  */
@@ -9,8 +9,10 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { boardNames, createMachine } from '../../packages/machine/src/index.js';
+import { defaultOutput } from '../guests/build.mjs';
+import { fetchPackages } from '../guests/packages.mjs';
 
-const iasl = process.argv[2] ?? 'iasl';
+const iasl = process.argv[2] ?? join(fetchPackages(defaultOutput, ['acpica-tools'], console.error)[0]!, 'usr/bin/iasl');
 const HLT = Uint8Array.of(0xfa, 0xf4);
 const RSDP_AREA = 0xe0000;
 const SIGNATURE = /^[A-Z]{4}$/;
@@ -53,7 +55,7 @@ function check(board: string, name: string, bytes: Uint8Array): string | undefin
   writeFileSync(`${stem}.dat`, bytes);
   if (!SIGNATURE.test(name)) return 'no signature';
   const apart = spawnSync(iasl, ['-d', `${stem}.dat`], { encoding: 'utf8' });
-  if (apart.error) throw new Error(`${iasl}: ${apart.error.message}; install acpica-tools, or give the path of iasl`);
+  if (apart.error) throw new Error(`${iasl}: ${apart.error.message}; give the path of iasl`);
   if (apart.status !== 0) return apart.stderr.trim();
   const again = spawnSync(iasl, ['-oa', '-p', `${stem}-again`, `${stem}.dsl`], { encoding: 'utf8' });
   const told = /(\d+) Errors, (\d+) Warnings/.exec(again.stdout);
