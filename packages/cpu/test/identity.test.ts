@@ -42,6 +42,8 @@ describe('instructions that a model does not have', () => {
     ['RDPKRU', 'Haswell', [0x0f, 0x01, 0xee]],
     ['INVPCID', 'SandyBridge', [0x66, 0x0f, 0x38, 0x82, 0x01]],
     ['MONITOR', 'EPYC,-monitor', [0x0f, 0x01, 0xc8]],
+    ['SERIALIZE', 'Icelake-Server', [0x0f, 0x01, 0xe8]],
+    ['CLZERO', 'EPYC-v1', [0x0f, 0x01, 0xfc]],
     ['an EVEX form', 'SapphireRapids', [0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc1]],
   ])('%s is #UD on %s', (_name, model, code) => {
     expect(run(model, ...code).vector).toBe(6);
@@ -74,6 +76,38 @@ describe('instructions that a model does not have', () => {
         const { cpu } = run(model, ...code).board;
         expect([cpu.gpr(0), cpu.readRflags() & (CF | ZF)], `${model} ${code.join()}`).toEqual([...expected]);
       }
+    }
+  });
+});
+
+describe('what AMD models add', () => {
+  it('CLZERO clears the line around rAX', () => {
+    const board = new Board('EPYC-Milan').long(0);
+    const { cpu } = board;
+    board.memory.write(At.DATA, new Uint8Array(256).fill(0x5a));
+    cpu.setGpr(0, BigInt(At.DATA + 0x7f));
+    expect(board.execute(0x0f, 0x01, 0xfc)).toBe(Outcome.NEXT);
+    const line = board.quads(At.DATA, 32);
+    expect(line).toEqual(line.map((_, i) => (i >= 8 && i < 16 ? 0n : 0x5a5a5a5a5a5a5a5an)));
+    board.unmap(At.DATA);
+    expect(board.faults(0x0f, 0x01, 0xfc)).toBe('14:2');
+  });
+
+  it('EFER.FFXSR keeps FXSAVE and FXRSTOR away from XMM, at level 0 in 64-bit mode', () => {
+    for (const [cpl, expected] of [
+      [0, 0n],
+      [3, 0x1234n],
+    ] as const) {
+      const board = new Board('EPYC').long(cpl);
+      const { cpu } = board;
+      cpu.set64('efer', cpu.get64('efer') | 0x4000n);
+      cpu.setGpr(0, BigInt(At.DATA));
+      cpu.set64('vec', 0x1234n, 0);
+      expect(board.execute(0x0f, 0xae, 0x00)).toBe(Outcome.NEXT);
+      expect(board.quads(At.DATA + 160, 1)).toEqual([expected]);
+      board.view.setBigUint64(At.DATA + 160, 0x77n, true);
+      expect(board.execute(0x0f, 0xae, 0x08)).toBe(Outcome.NEXT);
+      expect(cpu.get64('vec', 0)).toBe(cpl === 0 ? 0x1234n : 0x77n);
     }
   });
 });

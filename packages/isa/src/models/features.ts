@@ -32,6 +32,7 @@ export function findFeature(name: string): CpuFeature | undefined {
 /** What a feature stands on: without the second, the first is not announced (SDM Vol. 1, "Detection" sections). */
 export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['sse', 'fxsr'],
+  ['fxsr-opt', 'fxsr'],
   ['sse2', 'sse'],
   ['pni', 'sse2'],
   ['ssse3', 'pni'],
@@ -175,6 +176,10 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'lm',
   'invtsc',
   'wbnoinvd',
+  'clzero',
+  'cldemote',
+  'serialize',
+  'fxsr-opt',
   'ibpb',
   'ibrs',
   'amd-stibp',

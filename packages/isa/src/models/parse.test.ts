@@ -8,17 +8,20 @@ const state = { apicId: 0, apicEnabled: true, cr4: 0, xcr0: 1, xss: 0, limitMaxi
 
 describe('parseCpu', () => {
   it('knows every name that it lists, and answers every leaf with 32-bit values', () => {
+    // One expectation for hundreds of thousands of answers.
+    const wrong: string[] = [];
     for (const name of cpuModelNames) {
       const cpu = parseCpu(name, { sockets: 1, cores: 3, threads: 2 });
       expect(cpu.name).toBe(name);
-      for (const feature of cpu.features) expect(implementedFeatures.has(feature)).toBe(true);
+      expect([...cpu.features].filter((feature) => !implementedFeatures.has(feature))).toEqual([]);
       for (const leaf of [...Array(0x24).keys(), 0x40000000, ...Array.from({ length: 0x24 }, (_, i) => 0x80000000 + i), 0xffffffff]) {
         for (let sub = 0; sub < 12; sub++) {
           for (const value of Object.values(cpu.cpuid(leaf, sub, state)))
-            expect(value >= 0 && value <= 0xffffffff && Number.isInteger(value), `${name} ${leaf.toString(16)}.${sub}`).toBe(true);
+            if (!(value >= 0 && value <= 0xffffffff && Number.isInteger(value))) wrong.push(`${name} ${leaf.toString(16)}.${sub}`);
         }
       }
     }
+    expect(wrong).toEqual([]);
   });
 
   it('resolves aliases and versions', () => {
