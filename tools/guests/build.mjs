@@ -3,8 +3,9 @@
  * Builds the guests that the tests, the demo and the benchmarks boot: the kernel of Debian's cloud package as it is, and an initramfs of
  * our own with Debian's static busybox. Outputs go to build/guests; the packages are cached there by checksum.
  *
- * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--xen] [--virtio] [--full]
+ * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--qemu-l3] [--xen] [--virtio] [--full]
  *   --qemu   also makes nested-qemu.cpio, in which Debian's QEMU starts the levels (some 90 packages)
+ *   --qemu-l3 also makes nested-qemu-l3.cpio, the same with a QEMU in L2 as well
  *   --virtio also makes virtio.cpio, with the drivers of virtio devices and Debian's mkfs.ext4 (run it with nestvm.run=disks)
  *   --full   also makes vmlinuz-full and full.cpio: Debian's full kernel, with drivers for 9P, input and graphics
  *   --xen    also makes xen, vmlinuz-dom0 and xen.cpio: Debian's Xen, a dom0 and in it a guest
@@ -80,6 +81,7 @@ export function buildGuests({
   kernelPackage = 'linux-image-cloud-amd64',
   modules = [],
   qemu = false,
+  qemuL3 = false,
   xen = false,
   virtio = false,
   full = false,
@@ -105,6 +107,7 @@ export function buildGuests({
   const levels = { kernel, busybox, programs, modules: kvm };
   writeFileSync(nested, buildLevels({ ...levels, depth: 3 }));
   if (qemu) writeFileSync(join(output, 'nested-qemu.cpio'), buildLevels({ ...levels, files: emulatorFiles(output, log), depth: 2 }));
+  if (qemuL3) writeFileSync(join(output, 'nested-qemu-l3.cpio'), buildLevels({ ...levels, files: emulatorFiles(output, log), depth: 3 }));
   if (xen) {
     const guest = { kernel, initramfs: readFileSync(initramfs) };
     buildXen(output, (parts) => buildInitramfs({ busybox, programs, guest, ...parts }), log);
@@ -119,6 +122,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       kernel: { type: 'string' },
       modules: { type: 'string' },
       qemu: { type: 'boolean' },
+      'qemu-l3': { type: 'boolean' },
       xen: { type: 'boolean' },
       virtio: { type: 'boolean' },
       full: { type: 'boolean' },
@@ -128,6 +132,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     output: resolve(values.out ?? defaultOutput),
     modules: values.modules?.split(',') ?? [],
     qemu: values.qemu ?? false,
+    qemuL3: values['qemu-l3'] ?? false,
     xen: values.xen ?? false,
     virtio: values.virtio ?? false,
     full: values.full ?? false,

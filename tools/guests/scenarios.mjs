@@ -1,6 +1,6 @@
 /**
  * The runs of real guests that `pnpm test:guests` makes. `tier` is `ci` (short, in .ci/run) or `nightly`. A run passes when the console shows every
- * line of `expect` in this order, none of `refuse`, and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
+ * line of `expect` in this order and those of `somewhere`, none of `refuse`, and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
  */
 
 import { balloon, compactDisc, consoles, sockets } from './devices.mjs';
@@ -31,7 +31,7 @@ function levels(
   name,
   tier,
   cpu,
-  { depth = 2, words = [], memory = '640M', initramfs = 'nested.cpio', smp = 1, vcpus = 1, options = [], timeoutMinutes = 15 } = {},
+  { depth = 2, words = [], memory = '640M', initramfs = 'nested.cpio', smp = 1, vcpus = 1, options = [], somewhere = [], timeoutMinutes = 15 } = {},
 ) {
   return {
     name,
@@ -46,13 +46,23 @@ function levels(
       ...Array.from({ length: depth - 1 }, (_, i) => [`hello from L${i + 2}`, `L${i + 2}: CPUs: ${vcpus}`]).flat(),
       ...Array.from({ length: depth - 1 }, (_, i) => `L${depth - 1 - i}: L${depth - i} ended with status 0`),
     ],
+    somewhere,
     refuse: ['stale translation used'],
     timeoutMinutes,
   };
 }
 
+/** QEMU in L1 and in L2. */
+const qemuL3 = {
+  depth: 3,
+  words: ['nestvm.vmm=qemu-pc', 'nestvm.memory=512,128'],
+  memory: '1536M',
+  initramfs: 'nested-qemu-l3.cpio',
+  timeoutMinutes: 60,
+};
+
 /** L1 with two CPUs, which hand L2 to each other while it boots. */
-const moved = { smp: 2, words: ['nestvm.move=yes'] };
+const moved = { smp: 2, words: ['nestvm.move=yes'], somewhere: ['L1: moved L2 from CPU to CPU ten times'] };
 
 const qemu = (/** @type {string} */ board) => ({ words: [`nestvm.vmm=qemu-${board}`], memory: '768M', initramfs: 'nested-qemu.cpio' });
 
@@ -153,6 +163,8 @@ export const scenarios = [
   levels('kvm-intel-l3', 'nightly', 'host', { depth: 3, timeoutMinutes: 40 }),
   // All of SVM: virtual VMLOAD and VMSAVE and the virtual GIF spare L3 a third of its VM entries.
   levels('kvm-amd-l3', 'nightly', 'host,vendor=amd', { depth: 3, timeoutMinutes: 40 }),
+  levels('kvm-intel-qemu-l3', 'nightly', 'host', qemuL3),
+  levels('kvm-amd-qemu-l3', 'nightly', 'host,vendor=amd', qemuL3),
 
   disks('virtio-pci', 'ci', 'pc', ['virtio-blk-pci,drive=disk', 'virtio-rng-pci']),
   disks('virtio-mmio', 'ci', 'microvm', ['virtio-blk-device,drive=disk', 'virtio-rng-device']),

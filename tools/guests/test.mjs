@@ -72,7 +72,7 @@ function run(scenario, patience) {
     child.on('close', (status, signal) => {
       clearTimeout(timer);
       log.end();
-      const missing = firstMissing(output, scenario.expect);
+      const missing = firstMissing(output, scenario.expect) ?? scenario.somewhere?.find((text) => !output.includes(text));
       const unwanted = scenario.refuse?.find((text) => output.includes(text) || errors.includes(text));
       if (late) done(`no end after ${scenario.timeoutMinutes * patience} minutes${missing ? `, and no "${missing}"` : ''}`);
       else if (missing) done(`no "${missing}" on the console`);
@@ -118,6 +118,7 @@ function built(queue) {
     const log = (line) => console.log(line);
     buildGuests({
       qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'),
+      qemuL3: queue.some(({ initramfs }) => initramfs === 'nested-qemu-l3.cpio'),
       xen: queue.some(({ kernel }) => kernel === 'xen'),
       full: queue.some(({ initramfs }) => initramfs === 'full.cpio'),
       virtio: queue.some(({ initramfs }) => initramfs === 'virtio.cpio'),
