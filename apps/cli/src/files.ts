@@ -36,13 +36,21 @@ export function writeBytes(option: string, path: string, bytes: Uint8Array): voi
   }
 }
 
-/** A file that bytes are appended to, in pieces; throws `UsageError` when it cannot be opened. */
+/**
+ * A file that bytes are appended to, in pieces; throws `UsageError` when it cannot be opened. When it cannot take more (a full disk, a pipe that nobody reads any
+ * more), the user is told once, and what follows is lost: the guest's device goes on.
+ */
 export class OutputFile {
   private readonly descriptor: number;
   private readonly pending = Buffer.alloc(4096);
   private used = 0;
+  private failed = false;
 
-  constructor(option: string, path: string, append = false) {
+  constructor(
+    private readonly option: string,
+    private readonly path: string,
+    append = false,
+  ) {
     try {
       this.descriptor = openSync(path, append ? 'a' : 'w');
     } catch (error) {
@@ -58,7 +66,7 @@ export class OutputFile {
   /** Writes through, without waiting for the end of a line. */
   append(bytes: Uint8Array): void {
     this.flush();
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.descriptor, bytes, at, bytes.length - at);
+    this.pass(bytes);
   }
 
   print(text: string): void {
@@ -69,12 +77,21 @@ export class OutputFile {
   }
 
   flush(): void {
-    for (let at = 0; at < this.used; ) at += writeSync(this.descriptor, this.pending, at, this.used - at);
+    this.pass(this.pending.subarray(0, this.used));
     this.used = 0;
   }
 
   close(): void {
     this.flush();
     closeSync(this.descriptor);
+  }
+
+  private pass(bytes: Uint8Array): void {
+    try {
+      for (let at = 0; at < bytes.length && !this.failed; ) at += writeSync(this.descriptor, bytes, at, bytes.length - at);
+    } catch (error) {
+      this.failed = true;
+      process.stderr.write(`nestvm: warning: ${this.option} ${this.path}: ${reasonOf(error)}; what follows is lost\r\n`);
+    }
   }
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { guest, guestIn, nestvm, pathFor, start } from './spawn.js';
 
@@ -130,6 +130,14 @@ describe('output', () => {
     const code = [...print('to serial'), 0xb0, 0x44, 0xe6, 0xe9, ...exit(0)];
     expect(await nestvm(...guest(...code), '-serial', `file:${serial}`, '-debugcon', `file:${debug}`)).toMatchObject({ status: 1, out: '' });
     expect([readFileSync(serial, 'utf8'), readFileSync(debug, 'utf8')]).toEqual(['to serial', 'D']);
+  });
+
+  it.skipIf(!existsSync('/dev/full'))('that a file cannot take is lost with one warning, and the guest goes on', async () => {
+    // Lines enough to be written out several times.
+    const code = [0xb9, 0x00, 0x20, ...print('A\n'), 0xe2, 0xf5, ...exit(3)];
+    const { status, err } = await nestvm(...guest(...code), '-serial', 'file:/dev/full');
+    expect(status).toBe(7);
+    expect(err.match(/warning: -serial \/dev\/full: no space left; what follows is lost/g)).toHaveLength(1);
   });
 
   it('logs what -d asks for into -D', async () => {
