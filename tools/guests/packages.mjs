@@ -96,7 +96,9 @@ function cached(root, name) {
   const stem = name.replace(/-amd64$/, '');
   const directory = readdirSync(join(root, 'unpacked'))
     .filter((entry) =>
-      /^linux-image/.test(stem) ? entry.startsWith('linux-image-') && entry.includes('-cloud-') === /-cloud/.test(stem) : entry.startsWith(stem),
+      stem.startsWith('linux-image')
+        ? entry.startsWith('linux-image-') && entry.includes('-cloud-') === stem.includes('-cloud')
+        : entry.startsWith(stem),
     )
     .sort()
     .pop();
