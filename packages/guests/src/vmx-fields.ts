@@ -2,6 +2,7 @@ import { Layout } from './layout.js';
 
 /** VMCS fields that our hypervisor uses (SDM Vol. 3, Appendix B, "Field Encoding in VMCS"). */
 export const Field = {
+  VPID: 0x0000,
   MSR_BITMAP: 0x2004,
   EPT_POINTER: 0x201a,
   GUEST_PHYSICAL: 0x2400,

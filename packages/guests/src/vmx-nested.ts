@@ -4,7 +4,7 @@ import { exitFields, Field, guestFields } from './vmx-fields.js';
 
 /**
  * Place of a field in the guest's VMCS, which is ours to lay out: by width, type and index, as the field's number is built. The revision
- * in the first four bytes stands where the VPID would be, which nobody here has.
+ * in the first four bytes stands where the VPID would be, which is ours alone to choose.
  */
 const slot = (field: number): number => ((((field >> 13) & 3) * 4 + ((field >> 10) & 3)) * 32 + ((field >> 1) & 31)) * 8;
 

@@ -18,6 +18,7 @@ const PIN = 1;
 /** HLT exiting, unconditional I/O exiting, MSR bitmaps, secondary controls. */
 const PROCESSOR = (1 << 7) | (1 << 24) | (1 << 28) | 0x80000000;
 const ENABLE_EPT = 2;
+const ENABLE_VPID = 1 << 5;
 /** Loads and stores of CR3, among the processor controls. */
 const CR3_EXITING = (1 << 15) | (1 << 16);
 /** Interrupt-window exiting, among the processor controls. */
@@ -124,12 +125,21 @@ const writeField = (field: number, value: number | string): string => `mov edx, 
 const adjusted = (field: number, msr: number, wanted: number): string =>
   `mov eax, ${wanted >>> 0}\n mov ecx, ${msr}\n call adjust\n mov edx, ${field}\n vmwrite rdx, rax`;
 
+/** What is known of an earlier guest goes. */
+const FORGET_ALL = `
+  push 0
+  push 0
+  mov eax, 2
+  invept rax, xmmword ptr [rsp]
+  add rsp, 16
+`;
+
 const reset = (shadow: boolean): string => `
 hv_reset:                         ; the guest begins as this level did, at start
   mov qword ptr [${Variable.LAUNCHED_02}], -1   ; CONTROL_02 is not made yet
   mov r9, ${Layout.CONTROL_01}
   call make_control
-  ${shadow ? writeField(Field.GUEST_CR3, Layout.NESTED_01) : writeField(Field.EPT_POINTER, Layout.NESTED_01 + EPT_POINTER_BITS)}
+  ${shadow ? writeField(Field.GUEST_CR3, Layout.NESTED_01) : writeField(Field.EPT_POINTER, Layout.NESTED_01 + EPT_POINTER_BITS) + FORGET_ALL}
   mov qword ptr [${Variable.LAUNCHED}], 0
   mov qword ptr [${Variable.NESTED}], 0
   mov qword ptr [${Variable.GUEST_ROOT}], 0
@@ -147,7 +157,13 @@ make_control:                     ; r9: a VMCS with our controls, our host state
   call load_control
   ${adjusted(Field.PIN_CONTROLS, Msr.PIN, PIN)}
   ${adjusted(Field.PROCESSOR_CONTROLS, Msr.PROCESSOR, shadow ? PROCESSOR | CR3_EXITING : PROCESSOR)}
-  ${adjusted(Field.PROCESSOR_CONTROLS_2, Msr.PROCESSOR_2, shadow ? 0 : ENABLE_EPT)}
+  ${adjusted(Field.PROCESSOR_CONTROLS_2, Msr.PROCESSOR_2, shadow ? 0 : ENABLE_EPT | ENABLE_VPID)}
+  mov rax, r9                     ; a VPID for each of the two VMCSs
+  shr eax, 12
+  and eax, 1
+  inc eax
+  mov edx, ${Field.VPID}
+  vmwrite rdx, rax
   ${adjusted(Field.EXIT_CONTROLS, Msr.EXIT, EXIT_CONTROLS)}
   ${adjusted(Field.ENTRY_CONTROLS, Msr.ENTRY, ENTRY_CONTROLS)}
   mov rsi, initial_fields

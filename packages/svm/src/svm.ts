@@ -5,6 +5,7 @@ import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
 import { inspectActivity, isOn } from './activity.js';
 import { apicAccess, refusedAccess } from './avic/accesses.js';
+import { RememberedChecks } from './checks/remembered.js';
 import type { VmrunView } from './checks/view.js';
 import { SvmContext } from './context.js';
 import { exitIndexName } from './exits/codes.js';
@@ -46,7 +47,8 @@ export class Svm implements Virtualization {
 
   constructor(cpu: Vcpu, options: SvmOptions) {
     this.context = new SvmContext(cpu, options.memory, options.mmu, createSvmFeatures(cpu), options.vcpus ?? (() => [cpu]));
-    this.view = { cpu, svm: this.context, i32: this.context.i32, v: 0 };
+    const checks = new RememberedChecks();
+    this.view = { cpu, svm: this.context, i32: this.context.i32, v: 0, isConsistent: () => checks.pass(this.view) };
     installMsrs(this.context);
     installInstructions(this.context, this.view);
     resetMsrs(this.context);

@@ -7,6 +7,8 @@ export interface VmrunView {
   readonly cpu: Vcpu;
   readonly svm: SvmContext;
   v: number;
+  /** Whether every check of the VMCB in view holds: what VMRUN asks. */
+  readonly isConsistent: () => boolean;
 }
 
 /** A 64-bit field as text. */

@@ -1,8 +1,6 @@
-import { firstFailure } from '@nestvm/cpu';
 import { GUEST_MODE, INTERRUPTIBILITY, RIP, SECOND_STAGE_VECTOR, Shadow, updateModeBits, word } from '@nestvm/cpu/extension';
 import { GuestMode } from '@nestvm/isa';
 import { Stage } from '@nestvm/mmu';
-import { vmcbRows } from '../checks/rows.js';
 import type { VmrunView } from '../checks/view.js';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
@@ -111,7 +109,7 @@ export function enterGuest(svm: SvmContext, view: VmrunView, v: number, lo: numb
   w[VMCB_ADDRESS] = lo;
   w[VMCB_ADDRESS + 1] = hi;
   saveHost(svm, nextLo, nextHi);
-  if (firstFailure(vmcbRows, view) >= 0) {
+  if (!view.isConsistent()) {
     cpu.virtualization?.onFailedEntry?.(cpu);
     w[RIP] = nextLo;
     w[RIP + 1] = nextHi;

@@ -1,6 +1,7 @@
 import { EFER, SMM } from '@nestvm/cpu/extension';
 import { Efer } from '@nestvm/isa';
 import { firstFailure } from '../checks/table.js';
+import { F } from '../fields/layout.js';
 import type { Vmx } from '../vmx.js';
 import { failEntry } from './exit.js';
 
@@ -13,7 +14,8 @@ function describeEntry(vmx: Vmx): void {
   c.vmxonRegion = vmx.vmxonAddress;
   c.longMode = (w[EFER]! & Efer.LMA) !== 0;
   c.inSmm = w[SMM] !== 0;
-  c.x2apic = cpu.interrupts.readMsr(APIC_BASE) && (cpu.interrupts.msrLo & X2APIC_ENABLED) !== 0;
+  // Only the MSR-load list asks.
+  c.x2apic = c.lo(F.ENTRY_MSR_LOAD_COUNT) !== 0 && cpu.interrupts.readMsr(APIC_BASE) && (cpu.interrupts.msrLo & X2APIC_ENABLED) !== 0;
 }
 
 const APIC_BASE = 0x1b;

@@ -74,12 +74,10 @@ function abort(vmx: Vmx, cause: number): void {
 
 /** Puts the host's world in force: state, MMU, MSRs. */
 function enterHost(vmx: Vmx, nmi: boolean): void {
-  const { cpu, mmu, i32, region, controls } = vmx;
+  const { cpu, mmu, i32, region } = vmx;
   loadHostState(vmx, nmi);
-  if (mmu.inGuest) {
-    mmu.leaveGuest();
-    if (!controls.hasProc2(Proc2.ENABLE_VPID)) mmu.invalidateTag(0);
-  }
+  // Without VPIDs an exit forgets VPID 0. The entry has done so for the host, and the next entry does for the guest before it runs: nothing can tell.
+  if (mmu.inGuest) mmu.leaveGuest();
   endInstruction(cpu);
   const paged = !usesPdptes(cpu.w) || mmu.loadPdptes();
   updateMode(cpu);
