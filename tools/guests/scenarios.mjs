@@ -3,9 +3,11 @@
  * line of `expect` in this order and those of `somewhere`, none of `refuse`, and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
  */
 
+import { crashes } from './crashes.mjs';
 import { balloon, compactDisc, consoles, sockets } from './devices.mjs';
 import { folders } from './folders.mjs';
-import { kills, moves, rule } from './migration.mjs';
+import { moves, rule } from './migration.mjs';
+import { faultsWhileMoving } from './migration-faults.mjs';
 
 const linux = (/** @type {string[]} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
 
@@ -127,6 +129,8 @@ const device = (name, tier, play, machine, suffix, more = '') =>
 
 /** Folders of the host, with Debian's full kernel. */
 const shared = (name, tier, machine, device) => played(name, tier, (_, report) => folders(name, { machine, device, report }), 'full.cpio');
+/** kill -9 of the emulator under load. */
+const crash = (name, tier, options) => played(name, tier, (_, report) => crashes(name, { ...options, report }), 'virtio.cpio');
 
 export const scenarios = [
   boot('boot-pc', 'ci', 'pc', 'max'),
@@ -189,6 +193,9 @@ export const scenarios = [
     disk: 'sda',
   }),
   device('virtio-scsi-cd', 'ci', compactDisc, 'pc', 'pci'),
+  crash('crash-raw', 'ci', { machine: 'pc', format: 'raw', device: ['virtio-blk-pci,drive=disk'], tries: 2 }),
+  crash('crash-qcow2', 'nightly', { machine: 'q35', format: 'qcow2', device: ['virtio-blk-pci,drive=disk,packed=on'], tries: 20 }),
+  crash('crash-scsi', 'nightly', { machine: 'pc', format: 'qcow2', device: ['virtio-scsi-pci', 'scsi-hd,drive=disk'], tries: 10 }),
   device('virtio-console-packed', 'nightly', consoles, 'q35', 'pci', ',packed=on,disable-legacy=on'),
 
   shared('virtio-9p-pci', 'ci', 'pc', 'virtio-9p-pci'),
@@ -200,7 +207,9 @@ export const scenarios = [
 
   played('migrate-under-load', 'ci', (name, report) => moves(name, ['-m', '256M'], { hops: 10, report })),
   played('migrate-under-load-100', 'nightly', (name, report) => moves(name, ['-M', 'q35', '-m', '256M'], { hops: 100, report })),
-  played('migrate-kill', 'nightly', (name, report) => kills(name, ['-m', '256M'], { tries: 100, report })),
+  played('migrate-faults-100', 'nightly', (name, report) => faultsWhileMoving(name, ['-m', '256M'], { tries: 100, report })),
   played('l2-snapshot-rule-amd', 'nightly', (name, report) => rule(name, 'EPYC,svm=on', { attempts: 1000, report })),
-  played('l2-snapshot-rule-intel', 'nightly', (name, report) => rule(name, 'host', { attempts: 1000, report })),
+  played('l2-snapshot-rule-intel', 'nightly', (name, report) => rule(name, 'Haswell,vmx=on', { attempts: 1000, report })),
+  played('l2-snapshot-rule-smp-amd', 'nightly', (name, report) => rule(name, 'EPYC,svm=on', { attempts: 1000, smp: 2, report })),
+  played('l2-snapshot-rule-smp-intel', 'nightly', (name, report) => rule(name, 'Skylake-Server,vmx=on', { attempts: 1000, smp: 2, report })),
 ];

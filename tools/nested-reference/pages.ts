@@ -33,9 +33,9 @@ export function vmEntryChecksPage(): string {
   return [
     '# VM-entry checks',
     GENERATED,
-    `VMLAUNCH and VMRESUME make ${vmEntryChecks.length} checks, VMRUN makes ${svmRows.length}. Hardware reports one number; here \`-d vmx\` and \`-d svm\` print every check that failed, and a linter looks at a VMCS at any time.`,
+    `VMLAUNCH and VMRESUME make ${vmEntryChecks.length} checks, VMRUN makes ${svmRows.length}. Hardware reports one number; here \`-d vmx\` and \`-d svm\` print every check that failed (and why other instructions of VMX and SVM were refused), and \`info lint\` of the monitor looks at the VMCS or VMCB at any time.`,
     'Status: *checked* can fail on a CPU model that is here, *when offered* needs a CPU feature that no model here has yet, *not offered* cannot be reached because what it is about is out of scope.',
-    `Each row has a mutation that breaks it in a valid structure, and a test generated from it (\`packages/vmx/test/checks.test.ts\`, \`packages/svm/src/checks\`).`,
+    `Each row has a mutation that breaks it in a valid structure, and a test generated from it (\`packages/vmx/test/checks.test.ts\`, \`packages/svm/test/checks.test.ts\`).`,
     '## VMX',
     `${count('checked')} rows are checked, ${count('when offered')} when offered, ${count('not offered')} not offered.`,
     ...vmxSections(),

@@ -50,6 +50,8 @@ function bundleOnce() {
     '--platform=node',
     '--format=esm',
     '--target=node20',
+    // Libraries in CommonJS ask for Node's own modules by `require`.
+    "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
     '--conditions=@nestvm/source',
     '--sourcemap=linked',
   ];

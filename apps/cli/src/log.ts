@@ -9,6 +9,9 @@ const hex = (value: bigint | number, digits = 0): string => value.toString(16).p
 /** Makes the trace that `-d` asked for; `print` takes whole lines with their ends. */
 export function createTrace(items: readonly LogItem[], machine: Machine, print: (text: string) => void): MachineTrace {
   const has = (item: LogItem): boolean => items.includes(item);
+  const explanations: NonNullable<MachineTrace['failedEntry']> = (cpu, extension, lines) => {
+    if (has(extension)) print(lines.map((line) => `cpu${cpu}: ${line}\n`).join(''));
+  };
   return {
     ...(has('int') ? { delivery: deliveryLog(machine, print) } : {}),
     ...(has('in_asm') ? { block: blockLog(machine, print) } : {}),
@@ -17,9 +20,7 @@ export function createTrace(items: readonly LogItem[], machine: Machine, print: 
     ...(has('unimp')
       ? { unknownMsr: (cpu, index, write) => print(`cpu${cpu}: ${write ? 'WRMSR' : 'RDMSR'} of unknown MSR 0x${hex(index >>> 0)}: #GP\n`) }
       : {}),
-    ...(has('vmx') || has('svm')
-      ? { failedEntry: (cpu, extension, lines) => has(extension) && print(lines.map((line) => `cpu${cpu}: ${line}\n`).join('')) }
-      : {}),
+    ...(has('vmx') || has('svm') ? { failedEntry: explanations, refusedInstruction: explanations } : {}),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Machine, MachineOutcome } from '@nestvm/machine';
+import { type Arrival, MigrationError } from '@nestvm/migration';
 import { MigrationController, type SessionControl } from './migration/controller.js';
 import { watchBalloon } from './monitor/balloon.js';
 import { createConsole, type MonitorConsole, MonitorServers } from './monitor/servers.js';
@@ -49,7 +50,7 @@ export class Session {
         interrupt: () => this.end(SIGNAL_STATUS.SIGINT, 'host-signal'),
       },
     );
-    this.migration = new MigrationController(this.control());
+    this.migration = new MigrationController(this.control(), this.options.credentials);
     const own = options.monitors.find(({ place }) => place.kind === 'stdio');
     const ofKeys: MonitorSpec = { protocol: 'monitor', option: '-serial', place: { kind: 'stdio' } };
     this.inMonitor = own !== undefined;
@@ -144,10 +145,29 @@ export class Session {
     this.rest = 'inmigrate';
     const stopped = this.stopped;
     this.stopped = true;
-    const arrival = await this.migration.receive(incoming);
-    this.stopped = stopped;
+    const arrival = await this.arrival(incoming);
     this.rest = rest === 'prelaunch' ? 'paused' : rest;
-    void arrival.confirm();
+    if (!arrival) return;
+    // The source is to hear of it before anything runs: what it does not know, nobody can undo.
+    await arrival.confirm();
+    this.stopped = stopped;
+    if (arrival.how === 'inherited') this.say('the source has died when all of the machine was here; it goes on here');
+  }
+
+  /** A machine that came; undefined when it is complete but somebody has to say whether it is to run here. */
+  private async arrival(incoming: string): Promise<Arrival | undefined> {
+    try {
+      return await this.migration.receive(incoming);
+    } catch (error) {
+      if (!(error instanceof MigrationError && error.code === 'undecided')) throw error;
+      this.say(error.message.replace(/^migration: /, ''));
+      return undefined;
+    }
+  }
+
+  /** A line among a guest's output: the terminal may be raw. */
+  private say(text: string): void {
+    process.stderr.write(`nestvm: ${text}\r\n`);
   }
 
   private async loop(): Promise<number> {

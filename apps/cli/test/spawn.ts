@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,8 +23,15 @@ export interface Running {
 }
 
 /** Starts `nestvm` as a process of its own. */
-export function start(...args: string[]): Running {
-  const child = spawn(process.execPath, [launcher, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+export const start = (...args: string[]): Running => startWith({ stdio: ['pipe', 'pipe', 'pipe'] }, ...args);
+
+/** The same with more open than the standard streams, which must be pipes. */
+export function startWith(options: { readonly stdio: StdioOptions }, ...args: string[]): Running {
+  const child = spawn(process.execPath, [launcher, ...args], options) as ChildProcess & {
+    stdout: NodeJS.ReadableStream;
+    stderr: NodeJS.ReadableStream;
+    stdin: NodeJS.WritableStream;
+  };
   let out = '';
   let err = '';
   const waiting = new Set<() => void>();

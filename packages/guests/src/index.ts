@@ -5,17 +5,26 @@
  */
 import type { GuestImage } from './image.js';
 import { kernelImage } from './kernel.js';
+import { svmPairImage, vmxPairImage } from './pair.js';
 import { svmImage } from './svm.js';
 import { vmxImage } from './vmx.js';
 
 export { kernelImage } from './kernel.js';
+export { svmPairImage, vmxPairImage } from './pair.js';
+export type { PairOptions } from './pair.js';
 export { svmImage } from './svm.js';
 export { vmxImage } from './vmx.js';
 export type { GuestImage } from './image.js';
 export type { LevelOptions, ProgramName } from './programs.js';
 
 /** Every guest by name. */
-export const guests = { kernel: kernelImage, svm: svmImage, vmx: vmxImage } as const satisfies Record<string, () => GuestImage>;
+export const guests = {
+  kernel: kernelImage,
+  svm: svmImage,
+  vmx: vmxImage,
+  'svm-pair': svmPairImage,
+  'vmx-pair': vmxPairImage,
+} as const satisfies Record<string, () => GuestImage>;
 
 /** Names of the guests. */
 export const guestNames = Object.keys(guests) as readonly (keyof typeof guests)[];

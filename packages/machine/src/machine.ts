@@ -23,7 +23,7 @@ import { createMemoryHost } from './host.js';
 import { MachineInspector } from './inspector.js';
 import { type LevelCounts, levelCounts } from './levels.js';
 import { LowMemory, SMRAM } from './low-memory.js';
-import { attachExtension, resolveNesting } from './nested.js';
+import { attachExtension, lintNested, resolveNesting } from './nested.js';
 import { watchNestedGuests } from './nested-watch.js';
 import { Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
@@ -135,6 +135,11 @@ export class Machine {
     this.loop.finish({ kind: 'stopped' });
   }
 
+  /** Takes a share (0 to 0.99) of host time away from the vCPUs: so long that a migration can keep up with what they write. */
+  throttle(share: number): void {
+    this.loop.throttle = Math.min(Math.max(share, 0), 0.99);
+  }
+
   /** As if somebody pressed the reset button. */
   requestReset(): void {
     this.loop.requestReset('guest');
@@ -170,6 +175,11 @@ export class Machine {
   /** What nested guests have done so far. */
   levels(): LevelCounts {
     return levelCounts(this.cpus);
+  }
+
+  /** What is wrong, or looks wrong, with the VMCS or VMCB that a vCPU would enter now: a line or more for each thing, at any time. */
+  lintNested(cpu: number): readonly string[] {
+    return lintNested(this.cpus[cpu]!);
   }
 
   /** Tells a log what happens from now on, in place of an earlier one; `{}` for silence. */

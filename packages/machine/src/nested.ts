@@ -3,8 +3,8 @@ import type { Vcpu } from '@nestvm/cpu';
 import { parseCpu } from '@nestvm/isa/models';
 import type { PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
-import { attachSvm, explainEntry as explainVmrun } from '@nestvm/svm';
-import { attachVmx, explainEntry as explainVmEntry, type VmxExtension } from '@nestvm/vmx';
+import { attachSvm, explainEntry as explainVmrun, lintVmcb, type Svm } from '@nestvm/svm';
+import { attachVmx, explainEntry as explainVmEntry, lintCurrentVmcs, type VmxExtension } from '@nestvm/vmx';
 import type { MachineConfig, MachineOptions } from './config.js';
 import { MachineError } from './errors.js';
 
@@ -33,6 +33,15 @@ export function resolveNesting({ cpu, nested = false, ...rest }: MachineOptions)
 export function attachExtension(cpu: Vcpu, memory: PhysicalMemory, mmu: Mmu, clock: VirtualClock, vcpus: () => readonly Vcpu[]): void {
   if (cpu.model.has('vmx')) attachVmx(cpu, { memory, mmu, clock });
   if (cpu.model.has('svm')) attachSvm(cpu, { memory, mmu, vcpus });
+}
+
+/** What is wrong, or looks wrong, with the VMCS or VMCB that a vCPU would enter now. */
+export function lintNested(cpu: Vcpu): readonly string[] {
+  if (cpu.model.has('vmx')) return lintCurrentVmcs(cpu.virtualization as VmxExtension);
+  if (!cpu.model.has('svm')) return ['this CPU has neither VMX nor SVM'];
+  const svm = cpu.virtualization as Svm;
+  const lines = svm.vmcbAddress === 0 ? lintVmcb(cpu) : lintVmcb(cpu, svm.vmcbAddress);
+  return lines.length === 0 ? ['svm: the VMCB passes all checks, and nothing looks wrong'] : lines;
 }
 
 /** Why the VM entry that a vCPU tried last has failed, a line for each check; call it while the VMCS or VMCB is as it was. */

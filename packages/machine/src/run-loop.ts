@@ -39,6 +39,9 @@ export class RunLoop {
   private runningIndex = 0;
   private running = false;
   private lastTurn = 0;
+  /** Share of host time, 0 to 0.99, that the vCPUs do not get; and when that was last taken from them. */
+  throttle = 0;
+  private lastHeld = 0;
   private rounds = 0;
   private readonly time: GuestTime;
 
@@ -92,12 +95,22 @@ export class RunLoop {
         this.options.reset();
       }
       const idle = this.round();
+      if (this.throttle > 0) await this.holdBack();
       if (idle) {
         if (this.options.halted()) return { kind: 'halted' };
         if (!(await this.rest())) return { kind: 'stuck' };
       }
       if (host.nowNs() - this.lastTurn >= TURN_NS || ++this.rounds >= MOST_ROUNDS) await this.turn();
     }
+  }
+
+  /** Sleeps for the share of time that throttling takes, some milliseconds at once. */
+  private async holdBack(): Promise<void> {
+    const { host } = this.options;
+    const busyNs = host.nowNs() - this.lastHeld;
+    if (busyNs < TURN_NS) return;
+    await host.sleep((Math.min(busyNs, 10 * TURN_NS) * this.throttle) / (1 - this.throttle));
+    this.lastHeld = host.nowNs();
   }
 
   private takeOutcome(): MachineOutcome {

@@ -17,6 +17,8 @@ export interface MachineTrace {
   unknownMsr?(cpu: number, index: number, write: boolean): void;
   /** VMLAUNCH, VMRESUME or VMRUN failed: every check that does, with field, value, rule and hint, a line or more each. */
   failedEntry?(cpu: number, extension: 'vmx' | 'svm', lines: readonly string[]): void;
+  /** Another instruction of VMX or SVM was refused (VMfail, #UD, #GP), and why. */
+  refusedInstruction?(cpu: number, extension: 'vmx' | 'svm', lines: readonly string[]): void;
 }
 
 /** The parts that tell. */
@@ -39,6 +41,7 @@ export function installTrace(trace: MachineTrace, { cpus, engine, ports, mmio, c
     if (virtualization) {
       const extension = virtualization.ledger.kind === 'vmcs' ? 'vmx' : 'svm';
       virtualization.onFailedEntry = trace.failedEntry ? () => trace.failedEntry?.(cpu.index, extension, explainFailedEntry(cpu)) : null;
+      virtualization.onRefusal = trace.refusedInstruction ? (_cpu, explain) => trace.refusedInstruction?.(cpu.index, extension, explain()) : null;
     }
     cpu.msrs.onUnknown = trace.unknownMsr ? (index, write) => trace.unknownMsr?.(cpu.index, index, write) : null;
   }

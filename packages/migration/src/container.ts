@@ -5,12 +5,12 @@ import { MigrationError } from './errors.js';
 import { decodeValue, encodeValue } from './value-codec.js';
 
 /**
- * The container: a header, then sections of `kind` (4 letters), length and CRC-32 of both and the payload, up to a section `END `. The same bytes are a file
- * and a migration stream.
+ * The container: a header, then sections of `kind` (4 letters), length, CRC-32 of both and the payload, and (since format 2) CRC-32 of those twelve bytes, so that
+ * nobody waits for as many bytes as a damaged length says; up to a section `END `. The same bytes are a file and a migration stream.
  */
 const MAGIC = 'NESTVMSN';
 /** Version of the container; units have versions of their own. */
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 
 /** What a section holds. */
 export type SectionKind =
@@ -32,7 +32,8 @@ const KINDS: readonly string[] = ['CONF', 'UNIT', 'RAMB', 'PAGE', 'CTRL', 'END '
 /** No section is longer: what bounds the memory that a hostile snapshot can ask for. */
 const MAX_SECTION_BYTES = 16 << 20;
 const HEADER_BYTES = 16;
-const SECTION_HEADER_BYTES = 12;
+const SECTION_HEADER_BYTES = 16;
+const SECTION_HEADER_BYTES_1 = 12;
 const ascii = new TextEncoder();
 
 /** A section as read. */
@@ -68,8 +69,9 @@ export class ContainerWriter {
     view.setUint32(4, payload.length, true);
     const crc = crc32(payload, crc32(header.subarray(0, 8)));
     view.setUint32(8, crc, true);
+    view.setUint32(12, crc32(header.subarray(0, 12)), true);
     this.sections++;
-    this.crc = crc32(header.subarray(8), this.crc);
+    this.crc = crc32(header.subarray(8, 12), this.crc);
     await this.put(header);
     await this.put(payload);
   }
@@ -93,6 +95,7 @@ export class ContainerReader {
   private readonly input: ExactReader;
   private sections = 0;
   private crc = 0;
+  private version = FORMAT_VERSION;
 
   constructor(private readonly source: ByteSource) {
     this.input = new ExactReader(this.source);
@@ -113,16 +116,18 @@ export class ContainerReader {
         offset: 8,
       });
     if (version === 0 || header.subarray(12).some((byte) => byte !== 0)) throw new MigrationError('corrupt', 'the header is damaged', { offset: 8 });
+    this.version = version;
   }
 
   /** The next section; `END ` has been checked and is the last. */
   async next(): Promise<Section> {
     const at = this.input.offset;
-    const header = await this.input.exactly(SECTION_HEADER_BYTES, 'a section header');
-    const view = new DataView(header.buffer, header.byteOffset, SECTION_HEADER_BYTES);
+    const header = await this.input.exactly(this.version === 1 ? SECTION_HEADER_BYTES_1 : SECTION_HEADER_BYTES, 'a section header');
+    const view = new DataView(header.buffer, header.byteOffset, header.length);
+    const whole = this.version === 1 || crc32(header.subarray(0, 12)) === view.getUint32(12, true);
     const kind = String.fromCharCode(...header.subarray(0, 4));
     const length = view.getUint32(4, true);
-    if (!KINDS.includes(kind) || length > MAX_SECTION_BYTES)
+    if (!whole || !KINDS.includes(kind) || length > MAX_SECTION_BYTES)
       throw new MigrationError('corrupt', `the section at byte ${at} has a damaged header; the snapshot can't be used`, { offset: at });
     const stored = view.getUint32(8, true);
     const head = crc32(header.subarray(0, 8));
@@ -132,7 +137,7 @@ export class ContainerReader {
       throw new MigrationError('corrupt', `the section ${kind.trim()} at byte ${at} has a wrong checksum; the snapshot is damaged`, { offset: at });
     if (kind === 'END ') await this.checkEnd(payload, offset);
     this.sections++;
-    this.crc = crc32(header.subarray(8), this.crc);
+    this.crc = crc32(header.subarray(8, 12), this.crc);
     return { kind: kind as SectionKind, payload, offset };
   }
 

@@ -23,6 +23,8 @@ export type MigrationErrorCode =
   | 'bad-unit'
   /** The other side went away, refused, or did not answer in time. */
   | 'link'
+  /** The line broke in the middle of the hand-over: the machine is complete here, and stopped, since the other side may run it. */
+  | 'undecided'
   /** Stopped on request. */
   | 'cancelled';
 

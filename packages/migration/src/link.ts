@@ -4,7 +4,7 @@ import { ContainerReader, ContainerWriter } from './container.js';
 import { MigrationError } from './errors.js';
 import { decodeValue } from './value-codec.js';
 
-/** Both directions of a connection: a TCP or Unix socket, a WebSocket, a MessagePort. */
+/** Both directions of a connection: a TCP or Unix socket, a WebSocket, a MessagePort. A line on which nothing moves any more must fail by itself. */
 export interface Link {
   readonly sink: ByteSink;
   readonly source: ByteSource;
@@ -13,17 +13,31 @@ export interface Link {
 }
 
 /**
- * What the two sides say beside the machine itself. The order at the end is the hand-over: the target says `ready` when it has all and has checked it; the
- * source answers `go` and never runs again on its own; the target runs and says `running`.
+ * Tells whether the process on the other side still lives, which settles who has the machine when the line breaks in the middle of the hand-over. Only who can
+ * be certain answers `dead`.
+ */
+export interface Witness {
+  /** What the other side is to know of this process. */
+  readonly me: string;
+  judge(other: string): Promise<'alive' | 'dead' | 'unknown'>;
+}
+
+/** A witness that never knows. */
+export const noWitness: Witness = { me: '', judge: () => Promise.resolve('unknown') };
+
+/**
+ * What the two sides say beside the machine itself. Each begins with `hello`, which carries its witness's words. The order at the end is the hand-over: the target says `ready` when it has all and has checked it; the
+ * source answers `go` and never runs again on its own; the target says `running` and runs.
  */
 export type Control =
+  | { readonly say: 'hello'; readonly who: string }
   | { readonly say: 'ready' }
   | { readonly say: 'go' }
   | { readonly say: 'running' }
   | { readonly say: 'refused'; readonly why: string }
   | { readonly say: 'cancelled' };
 
-const WORDS: readonly string[] = ['ready', 'go', 'running', 'refused', 'cancelled'] satisfies Control['say'][];
+const WORDS: readonly string[] = ['hello', 'ready', 'go', 'running', 'refused', 'cancelled'] satisfies Control['say'][];
 
 /** Says something to the other side. */
 export function sayTo(out: ContainerWriter, control: Control): Promise<void> {
@@ -32,11 +46,16 @@ export function sayTo(out: ContainerWriter, control: Control): Promise<void> {
 
 /** Reads what a `CTRL` section says. */
 export function decodeControl(payload: Uint8Array, offset: number): Control {
-  const value = decodeValue(payload, 'a message', offset) as { readonly say?: SavedValue; readonly why?: SavedValue } | null;
+  const value = decodeValue(payload, 'a message', offset) as {
+    readonly say?: SavedValue;
+    readonly why?: SavedValue;
+    readonly who?: SavedValue;
+  } | null;
   const say = value?.say;
   if (typeof say !== 'string' || !WORDS.includes(say))
     throw new MigrationError('corrupt', `the other side said something unknown at byte ${offset}`, { offset });
   if (say === 'refused') return { say, why: typeof value?.why === 'string' ? value.why.slice(0, 2000) : 'no reason given' };
+  if (say === 'hello') return { say, who: typeof value?.who === 'string' ? value.who.slice(0, 2000) : '' };
   return { say: say as 'ready' };
 }
 

@@ -1,6 +1,6 @@
 import { ContainerWriter } from './container.js';
 import { MigrationError } from './errors.js';
-import { ControlReader, type Link, orAbort, sayTo } from './link.js';
+import { ControlReader, type Link, noWitness, orAbort, sayTo, type Witness } from './link.js';
 import type { LiveMachine, RamBlock } from './machine-port.js';
 import { encodeRun, PAGE_BYTES, pageSpans } from './ram-codec.js';
 import { assertMigratable, describeRam, saveUnits, writeRun } from './save.js';
@@ -42,6 +42,10 @@ export interface MigrateOptions {
   /** Slows the guest down, 0 (not) to 0.99 of its time; used when it dirties memory faster than the line takes it. */
   readonly throttle?: (share: number) => void;
   readonly onStatus?: (status: MigrationStatus) => void;
+  /** Whether the target's process lives, should the line break behind the hand-over. Default: nobody knows. */
+  readonly witness?: Witness;
+  /** Called when the machine has been stopped, before the rest of it is sent: to keep a snapshot of it. */
+  readonly onStopped?: () => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -49,6 +53,9 @@ export interface MigrateOptions {
 export interface MigrateResult {
   readonly status: MigrationStatus;
 }
+
+/** The target says that it does not run the machine and never will. */
+class TargetRefusal extends MigrationError {}
 
 const REMARK = 'the machine here goes on as if nothing had been';
 
@@ -61,6 +68,7 @@ class Outgoing {
   private dirtyRate = 0;
   private phase: MigrationStatus['phase'] = 'setup';
   private downtimeMs: number | null = null;
+  private target = '';
 
   constructor(
     private readonly machine: LiveMachine,
@@ -102,6 +110,8 @@ class Outgoing {
       stopped = true;
       const stopMs = this.options.clock.nowMs();
       this.phase = 'hand-over';
+      assertMigratable(machine, 'migrate this machine');
+      await this.options.onStopped?.();
       await this.sendRest(rest);
       await this.expect('ready');
       handedOver = true;
@@ -115,7 +125,7 @@ class Outgoing {
     } catch (error) {
       machine.dirty.stop();
       this.options.throttle?.(0);
-      throw this.fail((await this.lastWord(error, handedOver)) ?? error, stopped, handedOver);
+      throw await this.fail((await this.lastWord(error, handedOver)) ?? error, stopped, handedOver);
     }
   }
 
@@ -123,19 +133,28 @@ class Outgoing {
   private async lastWord(error: unknown, handedOver: boolean): Promise<unknown> {
     if (handedOver || error instanceof MigrationError) return null;
     const word = await Promise.race([this.back.next().catch(() => null), this.options.clock.sleep(200).then(() => null)]);
-    return word?.say === 'refused' ? new MigrationError('link', `the target refuses: ${word.why}; ${REMARK}`) : null;
+    return word?.say === 'refused' ? new TargetRefusal('link', `the target refuses: ${word.why}; ${REMARK}`) : null;
+  }
+
+  /** True when the target can't run the machine although it was handed over: it says so, or it is dead and had not come to it. */
+  private async hasComeBack(error: unknown): Promise<boolean> {
+    if (error instanceof TargetRefusal) return true;
+    const gone = !(error instanceof MigrationError) || error.code === 'link';
+    return gone && this.target !== '' && (await (this.options.witness ?? noWitness).judge(this.target)) === 'dead';
   }
 
   /** Decides who owns the machine now, and says so. */
-  private fail(error: unknown, stopped: boolean, handedOver: boolean): MigrationError {
+  private async fail(error: unknown, stopped: boolean, handedOver: boolean): Promise<MigrationError> {
     const why = error instanceof Error ? error.message.replace(/^migration: /, '') : String(error);
     this.phase = error instanceof MigrationError && error.code === 'cancelled' ? 'cancelled' : 'failed';
     this.options.onStatus?.(this.status());
-    if (handedOver)
+    if (handedOver && !(await this.hasComeBack(error)))
       return new MigrationError(
-        'link',
+        'undecided',
         `the line broke after the machine had been handed over: ${why}. The machine here stays stopped, since the target may run it. Look at the target; only if it does not run the machine, continue here (cont).`,
       );
+    // Whoever waits for the machine there is to know that it stays here.
+    if (!handedOver) void sayTo(this.out, { say: 'cancelled' }).catch(() => {});
     if (stopped) this.machine.resume();
     if (error instanceof MigrationError && error.code !== 'truncated') return error;
     return new MigrationError('link', `the migration failed: ${why}; ${REMARK}`);
@@ -143,6 +162,7 @@ class Outgoing {
 
   private async setUp(): Promise<void> {
     await this.out.begin();
+    await sayTo(this.out, { say: 'hello', who: (this.options.witness ?? noWitness).me });
     await this.out.value('CONF', this.machine.configuration());
     await this.out.value('RAMB', describeRam(this.blocks));
   }
@@ -170,7 +190,6 @@ class Outgoing {
 
   /** With the machine stopped: nobody may have started an L2 in the meantime. */
   private async sendRest(before: readonly Uint32Array[]): Promise<void> {
-    assertMigratable(this.machine, 'migrate this machine');
     const last = this.machine.dirty.take();
     const all = before.map((bitmap, block) => bitmap.map((word, i) => word | (last[block]![i] ?? 0)));
     await this.sendPages(all, false);
@@ -190,10 +209,7 @@ class Outgoing {
 
   private async sendRun(block: number, page: number, pages: number): Promise<void> {
     const { signal, bandwidth, clock, compression } = this.options;
-    if (signal?.aborted) {
-      await sayTo(this.out, { say: 'cancelled' }).catch(() => {});
-      throw new MigrationError('cancelled', `the migration was cancelled; ${REMARK}`);
-    }
+    if (signal?.aborted) throw new MigrationError('cancelled', `the migration was cancelled; ${REMARK}`);
     await writeRun(this.out, this.blocks, block, page, pages, compression === 'deflate');
     if (bandwidth === undefined) return;
     const aheadMs = (this.out.bytes / bandwidth) * 1000 - (clock.nowMs() - this.startMs);
@@ -202,7 +218,11 @@ class Outgoing {
 
   private async expect(word: 'ready' | 'running'): Promise<void> {
     const control = await orAbort(this.back.next(), this.options.signal, 'the migration');
-    if (control.say === 'refused') throw new MigrationError('link', `the target refuses: ${control.why}; ${REMARK}`);
+    if (control.say === 'hello') {
+      this.target = control.who;
+      return this.expect(word);
+    }
+    if (control.say === 'refused') throw new TargetRefusal('link', `the target refuses: ${control.why}; ${REMARK}`);
     if (control.say !== word) throw new MigrationError('corrupt', `the target said "${control.say}" where "${word}" belongs; ${REMARK}`);
   }
 }
@@ -216,7 +236,8 @@ function countPages(bitmaps: readonly Uint32Array[]): number {
 /**
  * Moves a running machine to whoever listens at the other end of `link`: memory while it runs, then the rest while it is stopped. Refuses with `L2ActiveError`
  * before it begins, and again when an L2 has been started in the meantime; the machine then goes on here. When this resolves, the target runs the machine.
- * A failure before the hand-over leaves the machine running here; one after it leaves it stopped, and the message says what to look at.
+ * A failure before the hand-over leaves the machine running here; so does one after it when the target is known not to run it; else it stays stopped, the code
+ * is `undecided`, and the message says what to look at.
  */
 export async function migrateOut(machine: LiveMachine, link: Link, options: MigrateOptions): Promise<MigrateResult> {
   try {

@@ -15,10 +15,10 @@ export interface Golden {
 
 const counts = (from: number): string => Array.from({ length: 13 - from }, (_, i) => `[L1] counts ${from + i}\r\n`).join('');
 
-/** Snapshots of schema version 1, by the boards and extensions that they cover. */
-export const goldens: readonly Golden[] = [
+/** By the boards and extensions that they cover. */
+const covered: readonly (Omit<Golden, 'file'> & { readonly name: string })[] = [
   {
-    file: 'v1-pc-kernel',
+    name: 'pc-kernel',
     board: 'pc',
     cpu: 'qemu64',
     image: kernelImage,
@@ -26,7 +26,7 @@ export const goldens: readonly Golden[] = [
     rest: 'timer ticks: 20\r\nNestvm kernel: done\r\n',
   },
   {
-    file: 'v1-q35-vmx',
+    name: 'q35-vmx',
     board: 'q35',
     cpu: 'Skylake-Server,vmx=on',
     image: () => vmxImage({ levels: 2, program: 'count' }),
@@ -34,7 +34,7 @@ export const goldens: readonly Golden[] = [
     rest: counts(8),
   },
   {
-    file: 'v1-pc-svm',
+    name: 'pc-svm',
     board: 'pc',
     cpu: 'EPYC,svm=on',
     image: () => svmImage({ levels: 2, program: 'count' }),
@@ -42,6 +42,11 @@ export const goldens: readonly Golden[] = [
     rest: counts(8),
   },
 ];
+
+/** Snapshots of every version of the container. */
+export const goldens: readonly Golden[] = ['v1', 'v2'].flatMap((version) =>
+  covered.map(({ name, ...rest }) => ({ file: `${version}-${name}`, ...rest })),
+);
 
 /** The machine of one, at power-on; it stops at the place where the snapshot is taken. */
 export function createGolden({ board, cpu, image: make, after }: Golden, output: { text: string }): Machine {

@@ -1,106 +1,8 @@
 import { expect, test } from 'vitest';
-import { L2ActiveError, type LiveMachine, type MigrateOptions, MigrationError, migrateIn, migrateOut } from '../src/index.js';
+import { L2ActiveError, MigrationError, migrateOut } from '../src/index.js';
+import { type Ending, move, Running } from './moving.js';
 import { createLine } from './pipe.js';
 import { context, ToyMachine, usedMachine } from './toy-machine.js';
-
-/** A machine that writes a page whenever somebody waits, and that knows whether it runs. */
-class Running {
-  running: boolean;
-  readonly toy: ToyMachine;
-  private dirty = new Uint32Array(1);
-  private tracking = false;
-  steps = 0;
-
-  constructor(toy: ToyMachine, running: boolean) {
-    this.toy = toy;
-    this.running = running;
-  }
-
-  step(): void {
-    if (!this.running || this.steps > 200) return;
-    const page = this.steps++ % 5;
-    this.toy.memory[page * 4096 + 100] = this.steps & 0xff;
-    this.toy.counter++;
-    if (this.tracking) this.dirty[0]! |= 1 << page;
-  }
-
-  get live(): LiveMachine {
-    const { toy } = this;
-    return {
-      configuration: () => toy.configuration(),
-      mismatches: (configuration) => toy.mismatches(configuration),
-      units: () => toy.units(),
-      ram: () => toy.ram(),
-      nested: toy.nested,
-      forgetCaches: () => toy.forgetCaches(),
-      dirty: {
-        start: () => {
-          this.tracking = true;
-          this.dirty = new Uint32Array(1);
-        },
-        stop: () => {
-          this.tracking = false;
-        },
-        take: () => {
-          const taken = [this.dirty];
-          this.dirty = new Uint32Array(1);
-          return taken;
-        },
-      },
-      pause: () => {
-        this.running = false;
-        return Promise.resolve();
-      },
-      resume: () => {
-        this.running = true;
-      },
-    };
-  }
-}
-
-interface Ending {
-  readonly source: Running;
-  readonly target: Running;
-  readonly sourceError: unknown;
-  readonly targetError: unknown;
-  readonly sent: readonly [number, number];
-}
-
-async function move(
-  options: {
-    cutForth?: number;
-    cutBack?: number;
-    target?: ToyMachine;
-    onPass?: (source: Running, pass: number) => void;
-  } & Partial<MigrateOptions> = {},
-): Promise<Ending> {
-  const source = new Running(usedMachine(), true);
-  const target = new Running(options.target ?? new ToyMachine(), false);
-  target.toy.memory.fill(0x55);
-  const line = createLine(options.cutForth, options.cutBack);
-  let ms = 0;
-  const clock = { nowMs: () => (ms += 0.01), sleep: (wait: number) => (source.step(), (ms += wait), Promise.resolve()) };
-  const going = migrateOut(source.live, line.ends[0], {
-    clock,
-    downtimeLimitMs: 0,
-    maxPasses: 4,
-    bandwidth: 1e6,
-    ...options,
-    onStatus: (status) => options.onPass?.(source, status.passes),
-  });
-  const coming = migrateIn(target.live, line.ends[1]).then(async ({ confirm }) => {
-    target.running = true;
-    await confirm();
-  });
-  const [out, into] = await Promise.allSettled([going, coming]);
-  return {
-    source,
-    target,
-    sourceError: out.status === 'rejected' ? out.reason : undefined,
-    targetError: into.status === 'rejected' ? into.reason : undefined,
-    sent: line.sent(),
-  };
-}
 
 test('a machine that writes all the time arrives whole, and only runs there', async () => {
   const { source, target, sourceError, targetError } = await move();
@@ -121,12 +23,12 @@ test('wherever the line is cut, at most one side runs, and before the hand-over 
       expect(sourceError).toBeInstanceOf(MigrationError);
     } else {
       uncertain++;
-      expect((sourceError as Error).message).toMatch(/handed over.*stays stopped.*cont/);
+      expect(sourceError?.message).toMatch(/handed over.*stays stopped.*cont/);
     }
   };
-  for (let cut = 0; cut < whole.sent[0] + 8; cut += Math.max(1, whole.sent[0] >> 9)) check(await move({ cutForth: cut }));
-  for (let cut = whole.sent[0] - 200; cut < whole.sent[0] + 2; cut++) check(await move({ cutForth: cut }));
-  for (let cut = 0; cut < whole.sent[1] + 2; cut++) check(await move({ cutBack: cut }));
+  for (let cut = 0; cut < whole.sent[0] + 8; cut += Math.max(1, whole.sent[0] >> 9)) check(await move({ forth: { endAfter: cut } }));
+  for (let cut = whole.sent[0] - 200; cut < whole.sent[0] + 2; cut++) check(await move({ forth: { endAfter: cut } }));
+  for (let cut = 0; cut < whole.sent[1] + 2; cut++) check(await move({ back: { endAfter: cut } }));
   console.log(`cut lines: ${kept} kept by the source, ${completed} completed, ${uncertain} left stopped for a person to decide`);
   expect(kept).toBeGreaterThan(400);
 });
@@ -146,7 +48,7 @@ test('an L2 refuses before a byte is sent, and one that starts on the way stops 
 
 test('a target of another kind refuses with the reason, and the source goes on', async () => {
   const { source, target, sourceError } = await move({ target: new ToyMachine('other') });
-  expect((sourceError as Error).message).toMatch(/target refuses.*its CPU is toy/s);
+  expect(sourceError?.message).toMatch(/target refuses.*its CPU is toy/s);
   expect([source.running, target.running]).toEqual([true, false]);
 });
 
@@ -161,4 +63,62 @@ test('a guest that dirties faster than the line takes is slowed down', async () 
   const shares: number[] = [];
   await move({ bandwidth: 1e6, throttle: (share) => void shares.push(share) });
   expect(Math.max(...shares)).toBeGreaterThan(0);
+});
+
+const RUNNERS = ['neither', 'source', 'target', 'both'];
+const runner = ({ source, target }: Ending): string => RUNNERS[Number(source.running) + 2 * Number(target.running)]!;
+
+/** The places of a stream: all of the first and last few hundred, some of those between. */
+function* places(length: number): Generator<number> {
+  for (let at = 0; at <= length; at += at < 100 || at > length - 300 ? 1 : Math.max(1, Math.min(length >> 8, length - 300 - at))) yield at;
+}
+
+test('whichever byte is damaged, exactly one side runs', async () => {
+  const whole = await move();
+  const counts: Record<string, number> = {};
+  for (const way of ['forth', 'back'] as const) {
+    for (const at of places(whole.sent[way === 'forth' ? 0 : 1] - 1)) {
+      const ending = await move({ [way]: { corrupt: at } });
+      const who = runner(ending);
+      expect(who, `byte ${at} ${way}: ${String(ending.sourceError)} / ${String(ending.targetError)}`).toMatch(/source|target/);
+      counts[who] = (counts[who] ?? 0) + 1;
+    }
+  }
+  console.log('damaged bytes:', counts);
+  expect(counts['source']).toBeGreaterThan(300);
+});
+
+test('whenever the target is killed, the source goes on, or the target had begun to run the machine', async () => {
+  const whole = await move();
+  let confirmed = 0;
+  for (const way of ['forth', 'back'] as const) {
+    for (const after of places(whole.sent[way === 'forth' ? 0 : 1])) {
+      const ending = await move({ death: { of: 'target', way, after } });
+      if (ending.sourceError === undefined) {
+        confirmed++;
+        expect(ending.source.running).toBe(false);
+      } else expect(runner(ending), `${way} ${after}: ${String(ending.sourceError)}`).toBe('source');
+    }
+  }
+  expect(confirmed).toBeLessThan(5);
+});
+
+test('whenever the source is killed, the target goes on if it has all of the machine, and says so if not', async () => {
+  const whole = await move();
+  const counts = { target: 0, neither: 0 };
+  let complete = false;
+  for (const way of ['forth', 'back'] as const) {
+    complete = false;
+    for (const after of places(whole.sent[way === 'forth' ? 0 : 1])) {
+      const ending = await move({ death: { of: 'source', way, after } });
+      const who = runner(ending) as keyof typeof counts;
+      counts[who]++;
+      // There is one moment from which on the machine is safe.
+      if (who === 'target') complete = true;
+      else expect([complete, ending.targetError?.message], `${way} ${after}`).toEqual([false, expect.stringMatching(/source has gone.*not started/)]);
+      if (who === 'target' && ending.how === 'inherited') expect(ending.target.toy.fingerprint()).toBe(ending.source.toy.fingerprint());
+    }
+    expect(complete).toBe(true);
+  }
+  console.log('killed sources:', counts);
 });

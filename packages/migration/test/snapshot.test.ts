@@ -131,6 +131,40 @@ test('every truncation and 100,000 mutations give a typed error or the same mach
   console.log(`snapshot mutations: ${mutations}, ${[...codes].map(([code, n]) => `${code} ${n}`).join(', ')}`);
 }, 120_000);
 
+test('truncation at and around every section boundary is told with its place', async () => {
+  const { split } = await import('./reseal.js');
+  const bytes = await snapshotOf(usedMachine(), 'deflate');
+  let at = 16;
+  for (const { payload } of split(bytes)) {
+    for (const length of [at - 1, at, at + 1, at + 15, at + 16, at + 17].filter((place) => place < bytes.length)) {
+      const target = new ToyMachine();
+      const before = target.fingerprint();
+      const error = await loadSnapshot(target, () => createMemorySource(bytes.subarray(0, length))).catch(
+        (reason: unknown) => reason as MigrationError,
+      );
+      expect([(error as MigrationError).code, target.fingerprint()], `${length} bytes`).toEqual(['truncated', before]);
+      expect((error as MigrationError).offset).toBeLessThanOrEqual(length);
+    }
+    at += 16 + payload.length;
+  }
+  expect(at).toBe(bytes.length);
+});
+
+test('pages that unpack to more than they announce are refused before they take memory', async () => {
+  const { split, join } = await import('./reseal.js');
+  const bytes = await snapshotOf(usedMachine(), 'deflate');
+  const stream = new Blob([new Uint8Array(256 << 20)]).stream().pipeThrough(new CompressionStream('deflate-raw'));
+  const bomb = new Uint8Array(await new Response(stream).arrayBuffer());
+  const pieces = split(bytes);
+  const end = pieces.pop()!;
+  const page = pieces.find(({ kind }) => String.fromCharCode(...kind) === 'PAGE')!;
+  page.payload = Uint8Array.of(...page.payload.subarray(0, 12), ...bomb.subarray(0, 100_000));
+  page.payload[2] = 2;
+  const before = process.memoryUsage().arrayBuffers;
+  expect(await codeOf(loadSnapshot(new ToyMachine(), () => createMemorySource(join(bytes, pieces, end))))).toBe('corrupt');
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 << 20);
+});
+
 test('mutations with right checksums give a typed error or a whole load', async () => {
   const { reseal } = await import('./reseal.js');
   const bytes = await snapshotOf(usedMachine(), 'deflate');

@@ -9,6 +9,7 @@ import { RememberedChecks } from './checks/remembered.js';
 import type { VmrunView } from './checks/view.js';
 import { SvmContext } from './context.js';
 import { exitIndexName } from './exits/codes.js';
+import { explainRefusal } from './explain/refusals.js';
 import { createSvmFeatures } from './features.js';
 import { installInstructions } from './instructions/instructions.js';
 import {
@@ -44,13 +45,14 @@ export class Svm implements Virtualization {
   /** What the checks look at, for `explain` and `lint`. */
   readonly view: VmrunView;
   onFailedEntry: ((cpu: Vcpu) => void) | null = null;
+  onRefusal: ((cpu: Vcpu, explain: () => readonly string[]) => void) | null = null;
 
   constructor(cpu: Vcpu, options: SvmOptions) {
     this.context = new SvmContext(cpu, options.memory, options.mmu, createSvmFeatures(cpu), options.vcpus ?? (() => [cpu]));
     const checks = new RememberedChecks();
     this.view = { cpu, svm: this.context, i32: this.context.i32, v: 0, isConsistent: () => checks.pass(this.view) };
     installMsrs(this.context);
-    installInstructions(this.context, this.view);
+    installInstructions(this.context, this.view, (insn) => this.onRefusal?.(cpu, () => explainRefusal(this.view, insn)));
     resetMsrs(this.context);
   }
 

@@ -77,6 +77,7 @@ it(`${ROUNDS} random VMCBs end in an exit, a shutdown or go on, and never in an 
     if (board.cpu.w[GUEST_MODE] === 0) exits++;
     if (i32[board.v + Vmcb.EXIT_CODE] !== -1) ran++;
   }
+  console.info(`random VMCBs: ${ROUNDS} rounds: ${ran} consistent, ${exits} ended with an exit`);
   // Neither all nor none of them are consistent.
   expect(ran).toBeGreaterThan(ROUNDS / 10);
   expect(ran).toBeLessThan(ROUNDS);

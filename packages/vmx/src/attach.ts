@@ -1,11 +1,12 @@
 import type { Vcpu } from '@nestvm/cpu';
-import { SYSTEM_INSTRUCTIONS, word } from '@nestvm/cpu/extension';
+import { FAULT_VECTOR, Outcome, SYSTEM_INSTRUCTIONS, word } from '@nestvm/cpu/extension';
 import { Vector } from '@nestvm/isa';
 import { capabilityMsrs } from './capabilities/msrs.js';
 import { Proc2 } from './controls/controls.js';
 import { VmxExtension } from './extension.js';
 import { inNonRoot } from './instructions/exits.js';
 import { vmxInstructions } from './instructions/index.js';
+import { refused } from './instructions/results.js';
 import type { Vmx, VmxOptions } from './vmx.js';
 
 const FEATURE_CONTROL = word('featureControl');
@@ -22,6 +23,12 @@ function allows(vmx: Vmx, register: 0 | 4, value: number): boolean {
   const unrestricted = inNonRoot(vmx.cpu) && vmx.controls.hasProc2(Proc2.UNRESTRICTED_GUEST);
   const must = unrestricted ? c.cr0Fixed0 & ~CR0_PE_PG : c.cr0Fixed0;
   return (value & must) === must && (value & ~c.cr0Fixed1) === 0;
+}
+
+/** #UD and #GP of an instruction of VMX in the hypervisor are worth an explanation; page faults are not. */
+function noteFault(vmx: Vmx): void {
+  const { w } = vmx.cpu;
+  if (!inNonRoot(vmx.cpu) && (w[FAULT_VECTOR] === Vector.UD || w[FAULT_VECTOR] === Vector.GP)) refused(vmx, -1);
 }
 
 /** Plugs VMX into a vCPU: MSRs, instructions, guards of CR0 and CR4, and the port through which non-root operation is entered and left. */
@@ -41,7 +48,12 @@ export function attachVmx(cpu: Vcpu, options: VmxOptions): VmxExtension {
     const value = [lo, hi] as const;
     cpu.msrs.define({ index, name, constant: () => value });
   }
-  for (const [mnemonic, meaning] of Object.entries(vmxInstructions)) cpu.extensionInstructions[mnemonic] = (_cpu, insn) => meaning(vmx, insn);
+  for (const [mnemonic, meaning] of Object.entries(vmxInstructions))
+    cpu.extensionInstructions[mnemonic] = (_cpu, insn) => {
+      const outcome = meaning(vmx, insn);
+      if (outcome === Outcome.FAULT && vmx.onRefusal !== null) noteFault(vmx);
+      return outcome;
+    };
   cpu.extensionInstructions['RDPID'] = (_cpu, insn) =>
     inNonRoot(cpu) && !vmx.controls.hasProc2(Proc2.ENABLE_RDTSCP) ? cpu.raise(Vector.UD) : SYSTEM_INSTRUCTIONS['RDPID']!(cpu, insn);
   return vmx;

@@ -3,6 +3,7 @@ import { eptVpidRows, miscRows } from './capabilities/tables.js';
 import type { ControlGroup } from './controls/controls.js';
 import { controlGroups } from './controls/controls.js';
 import type { ControlFacts, ControlRow } from './controls/table.js';
+import { absentFeatures } from './controls/table.js';
 
 /** Tests by what they show; the reference page names them. */
 const TEST = {
@@ -58,17 +59,6 @@ const TESTED: Readonly<Record<string, Test>> = Object.fromEntries(
   ).flatMap(([test, names]) => names.split(' ').map((name): [string, Test] => [name, test])),
 );
 
-/** CPU features without which a control has nothing to control, and which no CPU model here has. */
-const MISSING: Readonly<Record<string, string>> = {
-  'cet-ss': 'CET',
-  fred: 'FRED',
-  mpx: 'MPX',
-  pks: 'PKS',
-  pmu: 'performance counters',
-  uintr: 'user interrupts',
-  waitpkg: 'WAITPKG',
-};
-
 /** A feature that works: Y with its test, P without one. */
 const works = (group: string, name: string, test?: Test): NestedFeature =>
   test === undefined
@@ -76,7 +66,7 @@ const works = (group: string, name: string, test?: Test): NestedFeature =>
     : { group, name, status: 'Y', evidence: TEST[test] };
 
 function ofFacts(group: string, name: string, facts: ControlFacts | undefined, test: Test | undefined): NestedFeature {
-  const missing = facts?.feature === undefined ? undefined : MISSING[facts.feature];
+  const missing = facts?.feature === undefined ? undefined : absentFeatures[facts.feature];
   if (facts?.refused !== undefined) return { group, name, status: 'N', evidence: facts.refused };
   if (missing !== undefined) return { group, name, status: 'N', evidence: `no CPU model here has ${missing}; the entry checks are there` };
   return works(group, name, test);

@@ -23,6 +23,7 @@ export type { FailedCheck } from './explain/explain.js';
 export { describeExit, exitReasonName, qualificationLayouts } from './exits/qualification.js';
 export type { QualificationField } from './exits/qualification.js';
 export { vmxFeatures } from './features.js';
+export { lintCurrentVmcs } from './lint/current.js';
 export { lint, warningIds } from './lint/lint.js';
 export type { Remark } from './lint/lint.js';
 export { VmxError } from './errors.js';

@@ -17,6 +17,8 @@ export const VmxWord = {
   CURRENT: EXTENSION + 4,
   /** What SMM interrupted: 1 VMX root operation, 2 non-root operation, 0 neither. */
   SMM_INTERRUPTED: EXTENSION + 6,
+  /** Counts VMXONs: a VMCS that was launched keeps it, and cannot be resumed under another. */
+  SESSION: EXTENSION + 7,
 } as const;
 
 /** The `guestMode` word in non-root operation: VMX has no exit for PUSHF. */

@@ -62,6 +62,7 @@ export class Vmx {
   readonly counters: TransitionCounters = { entries: 0, failedEntries: 0, exits: new Float64Array(EXIT_REASONS) };
   readonly ledger = new NestedLedger('vmcs');
   onFailedEntry: ((cpu: Vcpu) => void) | null = null;
+  onRefusal: ((cpu: Vcpu, explain: () => readonly string[]) => void) | null = null;
   /** The ledger's entry of the VMCS in use. */
   context: NestedContext | null = null;
 

@@ -39,6 +39,8 @@ export interface Level {
   enter(): number;
   /** Puts VMLAUNCH where `launch` runs it: many launches without assembling. */
   prepareLaunch(): void;
+  /** Puts L1 code where `launch` runs it, or elsewhere. */
+  prepareHost(code: string, address?: number): void;
   /** Runs the prepared VMLAUNCH, for at most a thousand instructions of either level. */
   launch(): void;
   /** Runs L1 code and gives RFLAGS after it; -1 when L1 shut down (it has no IDT: any fault). */
@@ -142,6 +144,7 @@ export function createLevel(cpuText = 'host', on = true): Level {
       put(Place.L1, (a) => a.text('vmlaunch\nhlt'));
       put(Place.L2, (a) => a.text('cpuid\nvmcall'));
     },
+    prepareHost: (code, address = Place.L1) => put(address, (a) => a.text(code)),
     launch: () => {
       jump(Place.L1);
       executor.run(1000);

@@ -1,5 +1,7 @@
 import { UsageError } from '../errors.js';
+import { parseSize } from '../options/text.js';
 import type { MigrationController } from './controller.js';
+import { setCapability, setParameter } from './parameters.js';
 
 function oneArgument(command: string, args: readonly string[], what: string): string {
   const [argument, ...more] = args;
@@ -7,18 +9,16 @@ function oneArgument(command: string, args: readonly string[], what: string): st
   return argument;
 }
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
-
-function parseSpeed(text: string): number {
-  const match = /^(\d+)([kmg]?)$/i.exec(text);
-  if (!match) throw new UsageError(`'${text}' is no number of bytes; write 32M or 1G`);
-  return Number(match[1]) * UNITS[match[2]!.toLowerCase()]!;
+function twoArguments(command: string, args: readonly string[]): readonly [string, string] {
+  const [name, value, ...more] = args;
+  if (name === undefined || value === undefined || more.length > 0) throw new UsageError(`write ${command} NAME VALUE`);
+  return [name, value];
 }
 
 function setDowntime(migration: MigrationController, text: string): string {
   const seconds = Number(text);
   if (!(seconds >= 0 && seconds <= 2000)) throw new UsageError(`'${text}' is no time; write seconds, for example 0.3`);
-  migration.downtimeLimitMs = seconds * 1000;
+  migration.parameters.downtimeLimitMs = seconds * 1000;
   return '';
 }
 
@@ -37,13 +37,23 @@ export async function runMigrationCommand(
     case 'migrate_cancel':
       return migration.cancelMigration();
     case 'migrate_set_speed':
-      migration.bandwidth = parseSpeed(oneArgument(command, args, 'BYTES')) || undefined;
+      migration.parameters.maxBandwidth = parseSize(command, oneArgument(command, args, 'BYTES'), 1);
+      return '';
+    case 'migrate_set_parameter':
+      setParameter(migration.parameters, ...twoArguments(command, args));
+      return '';
+    case 'migrate_set_capability':
+      setCapability(migration.parameters, ...twoArguments(command, args));
       return '';
     case 'migrate_set_downtime':
       return setDowntime(migration, oneArgument(command, args, 'SECONDS'));
     default: {
       const rest = args.filter((argument) => argument !== '-d' && argument !== '-w');
-      const uri = oneArgument(command, rest, '[-d] [-w] tcp:HOST:PORT|unix:PATH|file:F');
+      const uri = oneArgument(
+        command,
+        rest[0]?.startsWith('exec:') ? [rest.join(' ')] : rest,
+        '[-d] [-w] tcp:HOST:PORT|unix:PATH|fd:N|exec:COMMAND|ws://HOST:PORT|file:F',
+      );
       const moving = migration.migrate(uri, args.includes('-w'), print);
       if (!args.includes('-d')) return moving;
       void moving.then(print, (error: unknown) => print(`migrate: ${error instanceof Error ? error.message : String(error)}\n`));

@@ -1,5 +1,7 @@
+import { rmSync } from 'node:fs';
 import type { Machine } from '@nestvm/machine';
 import {
+  type Arrival,
   assertMigratable,
   formatContext,
   isActive,
@@ -16,7 +18,10 @@ import {
 } from '@nestvm/migration';
 import { UsageError } from '../errors.js';
 import { openSource, writeWhole } from './file.js';
-import { acceptOne, connect, formatAddress, linkOf, parseAddress } from './socket.js';
+import { createParameters, type MigrationParameters } from './parameters.js';
+import type { TlsCredentials } from './tls.js';
+import { awaitLine, type LineOptions, openLine, type Place, parsePlace } from './transport.js';
+import { createProcessWitness } from './witness.js';
 
 /** Status of a process that was refused because an L2 is active. */
 const L2_ACTIVE_STATUS = 3;
@@ -60,10 +65,13 @@ export class MigrationController {
   lastError: string | undefined;
   /** Told of each new phase. */
   onPhase: (phase: MigrationStatus['phase']) => void = () => {};
-  bandwidth: number | undefined;
-  downtimeLimitMs = 100;
+  readonly parameters: MigrationParameters = createParameters();
+  private readonly witness = createProcessWitness();
 
-  constructor(private readonly session: SessionControl) {}
+  constructor(
+    private readonly session: SessionControl,
+    private readonly credentials: readonly TlsCredentials[] = [],
+  ) {}
 
   /** How the migration is going, or went; undefined before the first. */
   get progress(): MigrationStatus | undefined {
@@ -112,13 +120,12 @@ export class MigrationController {
       if (wait) await this.waitForL2(onProgress);
       const file = /^file:(.+)$/.exec(uri);
       if (file) return await this.save(file[1]!);
-      const address = parseAddress('migrate', uri);
+      const { place, tlsCreds } = this.splitUri('migrate', uri);
       // Refused before anybody is bothered.
       assertMigratable(this.session.machine().migratable, 'migrate this machine');
-      const link = linkOf(await connect('migrate', address));
-      await this.migrateOver(link);
+      await this.migrateOver(await openLine('migrate', place, this.lineOptions(tlsCreds)));
       this.moved = true;
-      return `migrated to ${formatAddress(address)}; the machine runs there now, and stays stopped here. ${this.describeMigration().split('\n')[2]}\n`;
+      return `migrated to ${uri}; the machine runs there now, and stays stopped here. ${this.describeMigration().split('\n')[2]}\n`;
     } catch (error) {
       this.lastError = error instanceof Error ? error.message : String(error);
       throw error;
@@ -134,14 +141,34 @@ export class MigrationController {
   }
 
   /** `-incoming URI`: waits for a machine, and resolves when it is to run here. */
-  async receive(uri: string): Promise<{ confirm(): Promise<void> }> {
+  async receive(uri: string): Promise<Arrival> {
     const machine = this.session.machine();
     const file = /^file:(.+)$/.exec(uri);
     if (file) {
       await loadSnapshot(machine.migratable, () => openSource('-incoming', file[1]!));
-      return { confirm: () => Promise.resolve() };
+      return { how: 'handed over', confirm: () => Promise.resolve() };
     }
-    return migrateIn(machine.migratable, linkOf(await acceptOne('-incoming', parseAddress('-incoming', uri))));
+    const { place, tlsCreds } = this.splitUri('-incoming', uri);
+    const link = await awaitLine('-incoming', place, this.lineOptions(tlsCreds));
+    return migrateIn(machine.migratable, link, { witness: this.witness });
+  }
+
+  /** The place, and the credentials that are named behind it or by the parameter. */
+  private splitUri(option: string, uri: string): { readonly place: Place; readonly tlsCreds: string } {
+    const [, head = uri, named] = /^((?:tcp|unix|fd):.*?),tls-creds=([^,]*)$/.exec(uri) ?? [];
+    return { place: parsePlace(option, head), tlsCreds: named ?? this.parameters.tlsCreds };
+  }
+
+  private lineOptions(tlsCreds: string): LineOptions {
+    const { tlsHostname } = this.parameters;
+    const tls = this.credentials.find(({ id }) => id === tlsCreds);
+    if (tlsCreds !== '' && !tls) throw new UsageError(`tls-creds: there is no -object tls-creds-x509,id=${tlsCreds}`);
+    return { timeoutMs: () => this.parameters.lineTimeoutMs, tls, hostname: tlsHostname };
+  }
+
+  /** Keeps the machine, which is stopped, until it is known to run somewhere. */
+  private async keepCheckpoint(path: string): Promise<void> {
+    await writeWhole(path, (sink) => saveSnapshot(this.session.machine().migratable, sink, { compression: 'none' }));
   }
 
   private async migrateOver(link: Link): Promise<void> {
@@ -149,17 +176,27 @@ export class MigrationController {
     const clock = { nowMs: () => performance.now(), sleep };
     const live = { ...session.machine().migratable, pause: () => session.pause(), resume: () => session.resume() };
     const wasRunning = session.running();
-    await migrateOut(wasRunning ? live : { ...live, resume: () => {} }, link, {
+    const { maxBandwidth, downtimeLimitMs, checkpoint, autoConverge } = this.parameters;
+    const dropCheckpoint = (): void => void (checkpoint && rmSync(checkpoint, { force: true }));
+    const moving = migrateOut(wasRunning ? live : { ...live, resume: () => {} }, link, {
       clock,
       compression: 'none',
-      downtimeLimitMs: this.downtimeLimitMs,
-      ...(this.bandwidth === undefined ? {} : { bandwidth: this.bandwidth }),
+      downtimeLimitMs,
+      witness: this.witness,
+      ...(maxBandwidth === 0 ? {} : { bandwidth: maxBandwidth }),
+      ...(checkpoint === '' ? {} : { onStopped: () => this.keepCheckpoint(checkpoint) }),
+      ...(autoConverge ? { throttle: (share: number) => session.machine().throttle(share) } : {}),
       ...(this.cancel ? { signal: this.cancel.signal } : {}),
       onStatus: (status) => {
         const news = this.status?.phase !== status.phase;
         this.status = status;
         if (news) this.onPhase(status.phase);
       },
+    });
+    await moving.then(dropCheckpoint, (error: unknown) => {
+      // Nobody knows who has the machine: what was kept stays.
+      if (!(error instanceof MigrationError && error.code === 'undecided')) dropCheckpoint();
+      throw error;
     });
   }
 

@@ -1,5 +1,4 @@
 import { connect as connectTo, createServer, type Server, type Socket } from 'node:net';
-import type { Link } from '@nestvm/migration';
 import { UsageError } from '../errors.js';
 
 /** Where a connection goes: QEMU's `tcp:HOST:PORT` and `unix:PATH`. */
@@ -16,39 +15,7 @@ export function parseAddress(option: string, text: string): SocketAddress {
 }
 
 /** Text of an address, for messages. */
-export const formatAddress = (address: SocketAddress): string => ('path' in address ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`);
-
-/** A socket as both directions of a migration. */
-export function linkOf(socket: Socket): Link {
-  const iterator: AsyncIterator<Buffer> = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  let rest: Uint8Array = new Uint8Array(0);
-  let broken: Error | undefined;
-  socket.on('error', (error) => {
-    broken = error;
-  });
-  return {
-    sink: {
-      write: (bytes) =>
-        new Promise((resolve, reject) => {
-          if (broken || socket.destroyed) return reject(broken ?? new Error('the connection is closed'));
-          socket.write(bytes, (error) => (error ? reject(error) : resolve()));
-        }),
-    },
-    source: {
-      read: async (length) => {
-        if (rest.length === 0) {
-          const { value, done } = await iterator.next().catch(() => ({ value: undefined, done: true }));
-          if (done || value === undefined) return new Uint8Array(0);
-          rest = value;
-        }
-        const piece = rest.subarray(0, length);
-        rest = rest.subarray(piece.length);
-        return piece;
-      },
-    },
-    close: () => socket.end(),
-  };
-}
+const formatAddress = (address: SocketAddress): string => ('path' in address ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`);
 
 /** Connects; throws `UsageError` with the reason. */
 export function connect(option: string, address: SocketAddress): Promise<Socket> {

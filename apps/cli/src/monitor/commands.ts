@@ -148,8 +148,16 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
   },
   savevm: migration('savevm', 'savevm FILE: save the machine; refused while an L2 is active'),
   loadvm: migration('loadvm', 'loadvm FILE: go back to what savevm saved'),
-  migrate: migration('migrate', 'migrate [-d] [-w] tcp:HOST:PORT|unix:PATH|file:F: move the machine (-w: wait until no L2 is active)'),
+  migrate: migration(
+    'migrate',
+    'migrate [-d] [-w] tcp:HOST:PORT|unix:PATH|fd:N|exec:COMMAND|ws://HOST:PORT|file:F: move the machine (-w: wait until no L2 is active)',
+  ),
   migrate_cancel: migration('migrate_cancel', 'end the migration that is under way; the machine stays here'),
+  migrate_set_parameter: migration('migrate_set_parameter', "migrate_set_parameter NAME VALUE; 'info migrate_parameters' lists them"),
+  migrate_set_capability: migration(
+    'migrate_set_capability',
+    'migrate_set_capability auto-converge on|off: slow a guest down that is faster than the line',
+  ),
   migrate_set_speed: migration('migrate_set_speed', 'migrate_set_speed BYTES: limit of the line per second (K, M, G; 0: none)'),
   migrate_set_downtime: migration('migrate_set_downtime', 'migrate_set_downtime SECONDS: how long the machine may stand still'),
 };

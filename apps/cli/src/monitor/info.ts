@@ -1,6 +1,7 @@
 import type { Machine } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
 import { describe } from '../info.js';
+import { parameterRows } from '../migration/parameters.js';
 import { describeBalloon } from './balloon.js';
 import { evaluate } from './expression.js';
 import { memoryTree, pciDevices } from './maps.js';
@@ -52,9 +53,21 @@ export const infoRows: Readonly<Record<string, InfoRow>> = {
   mtree: { help: 'what answers at each address and port', show: (target) => memoryTree(target.machine()) },
   pci: { help: 'functions on the PCI bus', show: (target) => pciDevices(target.machine()) },
   nested: { help: 'nested guests, and whether one is active', show: (target) => target.migration.describeNested() },
+  lint: {
+    help: 'what is wrong, or looks wrong, with the VMCS or VMCB that the current CPU would enter',
+    show: (target, cpu) => target.machine().lintNested(cpu),
+  },
   levels: { help: 'VM entries and exits by reason', show: of('levels') },
   migrate: { help: 'the migration that is under way', show: (target) => target.migration.describeMigration() },
   balloon: { help: 'memory that the guest has, and what it says of it', show: (target) => describeBalloon(target.machine()) },
+  migrate_parameters: {
+    help: 'what migrate_set_parameter sets',
+    show: ({ migration: { parameters } }) => Object.entries(parameterRows).map(([name, { help, show }]) => `${name}: ${show(parameters)}  (${help})`),
+  },
+  migrate_capabilities: {
+    help: 'what migrate_set_capability sets',
+    show: ({ migration: { parameters } }) => [`auto-converge: ${parameters.autoConverge ? 'on' : 'off'}`],
+  },
   memory: { help: 'what the arena holds', show: of('memory') },
   timers: { help: 'armed timers', show: of('timers') },
   devices: { help: 'state of every device', show: of('devices') },

@@ -1,6 +1,7 @@
 import type { CpuModel, CpuTopology, Nesting } from '@nestvm/isa/models';
 import type { BoardName } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
+import { isTlsCredentials, parseTlsCredentials, type TlsCredentials } from '../migration/tls.js';
 import { acceptAccelerator, parseMachine } from './board.js';
 import { type CharacterSpec, parseCharacterDevice, parseChardev } from './character.js';
 import { parseMemory, parseModel, parseSmp } from './cpu.js';
@@ -61,6 +62,7 @@ export interface RunOptions {
   /** The snapshot to start from, or whence a machine comes. */
   readonly loadSnapshot?: string;
   readonly incoming?: string;
+  readonly credentials: readonly TlsCredentials[];
   readonly log: readonly LogItem[];
   readonly logFile?: string;
   readonly warnings: readonly string[];
@@ -121,6 +123,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     levels: raw.has('levels'),
     ...(loadSnapshot === undefined ? {} : { loadSnapshot }),
     ...(incoming === undefined ? {} : { incoming }),
+    credentials: (raw.get('object') ?? []).filter(isTlsCredentials).map(parseTlsCredentials),
     monitors,
     ...(tlb === undefined ? {} : { tlb }),
     ...(jit === undefined ? {} : { jit }),

@@ -1,5 +1,6 @@
 import type { HostForward } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
+import { isTlsCredentials } from '../migration/tls.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
 
@@ -106,9 +107,10 @@ function parseNetdev(text: string): NetworkSpec {
 
 function parseDump(text: string): DumpSpec | undefined {
   const { head, values } = parseProperties(text);
+  if (isTlsCredentials(text)) return undefined;
   // Where random bytes come from is not chosen here.
   if (/^rng-(random|builtin|egd)$/.test(head)) return undefined;
-  if (head !== 'filter-dump') throw new UsageError(`-object ${head}: no such object; there is filter-dump`);
+  if (head !== 'filter-dump') throw new UsageError(`-object ${head}: no such object; there are filter-dump and tls-creds-x509`);
   assertKeys('-object filter-dump', values, ['id', 'netdev', 'file', 'maxlen', 'queue', 'status']);
   const [id, netdev, path] = [values.get('id'), values.get('netdev'), values.get('file')];
   if (!id || !netdev || !path) throw new UsageError(`-object ${text}: write -object filter-dump,id=f0,netdev=n0,file=F.pcap`);

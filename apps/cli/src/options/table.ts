@@ -65,10 +65,10 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'nic', argument: 'user|socket[,…][,mac=M]|none', repeat: true, group: 'Machine', help: 'a network with its virtio card at once' },
   {
     name: 'object',
-    argument: 'filter-dump,id=ID,netdev=ID,file=F[,maxlen=N]',
+    argument: 'filter-dump,id=ID,netdev=ID,file=F[,maxlen=N] | tls-creds-x509,id=ID,dir=D,endpoint=client|server[,verify-peer=off]',
     repeat: true,
     group: 'Machine',
-    help: 'writes what passes a network to a file for tcpdump and Wireshark',
+    help: 'writes what passes a network to a file for tcpdump and Wireshark; certificates (ca-cert.pem, client-cert.pem, client-key.pem, server-…) that migrate tls-creds=ID uses',
   },
   {
     name: 'fsdev',
@@ -108,7 +108,12 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'initrd', argument: "FILE | 'FILE arg,FILE arg'", group: 'Guest', help: 'initial ramdisk; for multiboot a list of modules' },
   { name: 'append', argument: 'TEXT', group: 'Guest', help: 'kernel command line' },
   { name: 'loadvm', argument: 'FILE', group: 'Guest', help: 'start from a snapshot that savevm made; give the options that the machine had' },
-  { name: 'incoming', argument: 'tcp:HOST:PORT|unix:PATH|file:F', group: 'Guest', help: 'wait for a machine that migrates here' },
+  {
+    name: 'incoming',
+    argument: 'tcp:HOST:PORT|unix:PATH|fd:N|exec:COMMAND|ws://HOST:PORT|file:F[,tls-creds=ID]',
+    group: 'Guest',
+    help: 'wait for a machine that migrates here',
+  },
   { name: 'no-reboot', group: 'Guest', help: 'end instead of rebooting' },
   { name: 'no-shutdown', group: 'Guest', help: 'stop instead of ending when the guest powers off' },
   { name: 'name', argument: 'TEXT', group: 'Guest', help: 'name of the machine, for messages' },

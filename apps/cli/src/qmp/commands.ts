@@ -1,5 +1,6 @@
 import { assertMigratable } from '@nestvm/migration';
 import { writeBytes } from '../files.js';
+import { parameterRows, setCapability, setParameter } from '../migration/parameters.js';
 import { askForMemory } from '../monitor/balloon.js';
 import { createMonitorMemory, execute, type MonitorMemory, sendKeys } from '../monitor/commands.js';
 import type { MonitorTarget } from '../monitor/target.js';
@@ -24,10 +25,23 @@ function migrate(target: MonitorTarget, given: QmpArguments): void {
 }
 
 function setParameters(target: MonitorTarget, given: QmpArguments): void {
-  const bandwidth = optionalNumber(given, 'max-bandwidth');
-  const downtime = optionalNumber(given, 'downtime-limit');
-  if (bandwidth !== undefined) target.migration.bandwidth = bandwidth || undefined;
-  if (downtime !== undefined) target.migration.downtimeLimitMs = downtime;
+  const { parameters } = target.migration;
+  for (const [name, value] of Object.entries(given)) {
+    if (typeof value !== 'string' && typeof value !== 'number') throw new QmpError('GenericError', `Invalid parameter type for '${name}'`);
+    // Numbers of QMP are bytes and milliseconds; those of the monitor have units.
+    if (name === 'max-bandwidth') parameters.maxBandwidth = numberOf(given, name);
+    else setParameter(parameters, name, String(value));
+  }
+}
+
+function setCapabilities(target: MonitorTarget, given: QmpArguments): void {
+  const list = given['capabilities'];
+  if (!Array.isArray(list)) throw new QmpError('GenericError', "Invalid parameter type for 'capabilities', expected: array");
+  for (const item of list) {
+    const { capability, state } = (item ?? {}) as { capability?: unknown; state?: unknown };
+    if (typeof state !== 'boolean') throw new QmpError('GenericError', "capabilities: write {'capability': NAME, 'state': true|false}");
+    setCapability(target.migration.parameters, String(capability), state ? 'on' : 'off');
+  }
 }
 
 async function monitorLine(target: MonitorTarget, given: QmpArguments): Promise<string> {
@@ -98,7 +112,8 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   screendump: { arguments: ['filename', 'device', 'head', 'format'], run: screenDump },
   migrate: { arguments: ['uri', 'blk', 'inc', 'detach', 'resume', 'x-wait-for-l2'], run: migrate },
   migrate_cancel: { run: (target) => void target.migration.cancelMigration() },
-  'migrate-set-parameters': { arguments: ['max-bandwidth', 'downtime-limit'], run: setParameters },
+  'migrate-set-parameters': { arguments: Object.keys(parameterRows), run: setParameters },
+  'migrate-set-capabilities': { arguments: ['capabilities'], run: setCapabilities },
   'x-savevm': { arguments: ['path'], run: (target, given) => target.migration.save(textOf(given, 'path')).then(() => {}) },
   'x-loadvm': { arguments: ['path'], run: (target, given) => target.migration.load(textOf(given, 'path')).then(() => {}) },
   ...Object.fromEntries(Object.entries(queries).map(([name, run]) => [name, query(run)])),

@@ -1,6 +1,7 @@
 import { cpuModelNames, parseCpu } from '@nestvm/isa/models';
 import { boardNames, type Machine } from '@nestvm/machine';
 import { isActive, strongestClass } from '@nestvm/migration';
+import { parameterRows } from '../migration/parameters.js';
 import { findBalloon, guestBytes } from '../monitor/balloon.js';
 import type { MonitorTarget } from '../monitor/target.js';
 import { QmpError } from './errors.js';
@@ -126,12 +127,10 @@ export const queries: Readonly<Record<string, QmpQuery>> = {
   'query-cpus-fast': cpus,
   'query-memory-size-summary': (target) => ({ 'base-memory': target.machine().config.memoryBytes }),
   'query-migrate': migration,
-  'query-migrate-parameters': ({ migration: { bandwidth, downtimeLimitMs } }) => ({
-    'max-bandwidth': bandwidth ?? 0,
-    'downtime-limit': downtimeLimitMs,
-  }),
-  'query-migrate-capabilities': () => [],
   'query-balloon': (target) => ({ actual: guestBytes(activeBalloon(target)) }),
+  'query-migrate-parameters': ({ migration: { parameters } }) =>
+    Object.fromEntries(Object.entries(parameterRows).map(([name, { show }]) => [name, show(parameters)])),
+  'query-migrate-capabilities': ({ migration: { parameters } }) => [{ capability: 'auto-converge', state: parameters.autoConverge }],
   'query-pci': pci,
   'x-query-nested': nested,
 };

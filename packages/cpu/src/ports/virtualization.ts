@@ -108,4 +108,6 @@ export interface Virtualization {
   inspect(anywhere: boolean): readonly NestedReport[];
   /** Told about every entry that failed its checks, with what `explain` needs still in memory. */
   onFailedEntry: ((cpu: Vcpu) => void) | null;
+  /** Told about every other instruction of the extension that was refused in the hypervisor; `explain` says why, and must be called at once. */
+  onRefusal: ((cpu: Vcpu, explain: () => readonly string[]) => void) | null;
 }

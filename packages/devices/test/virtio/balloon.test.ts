@@ -120,6 +120,7 @@ describe.each(ways)('virtio-balloon over $transport, packed $packed', (way) => {
     expect(device.hinted).toBe(false);
     driver.request(BalloonQueue.HINT, [word(0)], []);
     expect([device.hinted, room.byte(0), room.byte(1)]).toEqual([true, 255, 0]);
+    driver.request(BalloonQueue.HINT, [word(round)], []);
     device.endHinting();
     expect(bench.transport.readConfig(8, 4)).toBe(1);
     hint(2);

@@ -176,7 +176,6 @@ export const controlRows: readonly EntryCheck<VmrunView>[] = [
     subject: 'AVIC backing page, logical and physical tables',
     condition: 'AVIC is enabled',
     rule: 'each is a page below the highest physical address',
-    status: 'when offered',
     applies: (c) => c.svm.features.avic && (control(c) & IntControl.AVIC_ENABLE) !== 0,
     ok: avicOk,
     say: (c) =>
@@ -191,7 +190,6 @@ export const controlRows: readonly EntryCheck<VmrunView>[] = [
     subject: 'x2AVIC enable',
     condition: 'x2AVIC bit = 1',
     rule: 'the AVIC bit is 1',
-    status: 'when offered',
     applies: (c) => c.svm.features.x2avic && (control(c) & IntControl.X2AVIC_ENABLE) !== 0,
     ok: (c) => (control(c) & IntControl.AVIC_ENABLE) !== 0,
     say: () => 'x2AVIC is enabled (060h bit 30) without AVIC (bit 31)',

@@ -106,9 +106,9 @@ function vmmcall(svm: SvmContext, insn: Insn): Outcome {
   return cpu.intercepted('VMMCALL', insn.length) ? Outcome.JUMPED : cpu.raise(Vector.UD);
 }
 
-/** Gives the vCPU the instructions of SVM. SKINIT is not among them: like INVLPGB it is not offered, so it stays undefined. */
-export function installInstructions(svm: SvmContext, view: VmrunView): void {
-  const table = svm.cpu.extensionInstructions;
+/** Gives the vCPU the instructions of SVM. SKINIT is not among them: like INVLPGB it is not offered, so it stays undefined. `onRefusal`: told of those that fault in the host. */
+export function installInstructions(svm: SvmContext, view: VmrunView, onRefusal: (insn: Insn) => void): void {
+  const table: Record<string, (cpu: Vcpu, insn: Insn) => Outcome> = {};
   table.VMRUN = (_cpu, insn) => vmrun(svm, view, insn);
   table.VMLOAD = (_cpu, insn) => vmloadSave(svm, insn, 'VMLOAD');
   table.VMSAVE = (_cpu, insn) => vmloadSave(svm, insn, 'VMSAVE');
@@ -116,4 +116,10 @@ export function installInstructions(svm: SvmContext, view: VmrunView): void {
   table.CLGI = (_cpu, insn) => setGif(svm, insn, false);
   table.INVLPGA = (_cpu, insn) => invlpga(svm, insn);
   table.VMMCALL = (_cpu, insn) => vmmcall(svm, insn);
+  for (const [mnemonic, meaning] of Object.entries(table))
+    svm.cpu.extensionInstructions[mnemonic] = (cpu, insn) => {
+      const outcome = meaning(cpu, insn);
+      if (outcome === Outcome.FAULT && cpu.w[GUEST_MODE] === 0) onRefusal(insn);
+      return outcome;
+    };
 }

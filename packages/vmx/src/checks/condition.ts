@@ -1,6 +1,7 @@
 import type { ControlGroupKey } from '../controls/controls.js';
 import { controlGroups } from '../controls/controls.js';
 import type { ControlRow } from '../controls/table.js';
+import { absentFeatures } from '../controls/table.js';
 import type { FieldName } from '../fields/table.js';
 import { arrangeControl } from './arrange.js';
 import type { EntryContext } from './context.js';
@@ -41,7 +42,7 @@ export function controlOf<G extends ControlGroupKey>(
 ): { mask: number; title: string; reads: readonly FieldName[]; needs: Condition['needs'] } {
   const row = controlGroups[group].rows.find((candidate: ControlRow) => candidate[0] === key) as ControlRow;
   const facts = row[3];
-  const needs = facts?.refused !== undefined ? 'refused' : facts?.feature !== undefined ? 'feature' : 'nothing';
+  const needs = facts?.refused !== undefined ? 'refused' : facts?.feature !== undefined && facts.feature in absentFeatures ? 'feature' : 'nothing';
   return { mask: 1 << row[1], title: row[2], reads: readsOf[group], needs };
 }
 

@@ -29,6 +29,17 @@ export interface ControlFacts {
 /** One control: key, bit, the manual's name, facts. */
 export type ControlRow = readonly [key: string, bit: number, title: string, facts?: ControlFacts];
 
+/** CPU features without which a control has nothing to control, and which no CPU model here has; with what to call them. */
+export const absentFeatures: Readonly<Record<string, string>> = {
+  'cet-ss': 'CET',
+  fred: 'FRED',
+  mpx: 'MPX',
+  pks: 'PKS',
+  pmu: 'performance counters',
+  uintr: 'user interrupts',
+  waitpkg: 'WAITPKG',
+};
+
 const NOT_IN_SCOPE = 'out of scope: needs a processor feature that this machine does not have';
 
 /** Pin-based VM-execution controls (SDM Vol. 3, "Pin-Based VM-Execution Controls"). */

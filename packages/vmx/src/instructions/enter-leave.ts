@@ -34,8 +34,9 @@ export function VMXON(vmx: Vmx, insn: Readonly<Instruction>): Outcome {
   if (!areControlsAllowed(vmx) || (w[FEATURE_CONTROL]! & ENABLED) !== ENABLED) return protection(cpu);
   const address = readPhysicalPointer(vmx, insn);
   if (address === -1) return Outcome.FAULT;
-  if (address < 0 || vmx.memory.read32(address) >>> 0 !== vmx.capabilities.revision >>> 0) return failInvalid(cpu);
+  if (address < 0 || vmx.memory.read32(address) >>> 0 !== vmx.capabilities.revision >>> 0) return failInvalid(vmx);
   w[VmxWord.ON] = 1;
+  w[VmxWord.SESSION] = (w[VmxWord.SESSION]! + 1) & 0x7fff_ffff || 1;
   w[VmxWord.VMXON_POINTER] = address | 0;
   w[VmxWord.VMXON_POINTER + 1] = (address / 4294967296) | 0;
   vmx.setCurrent(-1);

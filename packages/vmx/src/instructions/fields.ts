@@ -51,7 +51,7 @@ export function VMREAD(vmx: Vmx, insn: Readonly<Instruction>): Outcome {
   if (inNonRoot(cpu) && !isShadowed(vmx, f.readBitmap, lo, hi)) return exitWithOperand(vmx, ExitReason.VMREAD, insn, insn.reg);
   if (!isPrivileged(cpu)) return protection(cpu);
   const region = targetRegion(vmx);
-  if (region < 0) return failInvalid(cpu);
+  if (region < 0) return failInvalid(vmx);
   const ordinal = ordinalOf(vmx, lo, hi);
   if (ordinal < 0) return fail(vmx, InstructionError.UNSUPPORTED_FIELD);
   const at = region + wordOfOrdinal(ordinal);
@@ -73,7 +73,7 @@ export function VMWRITE(vmx: Vmx, insn: Readonly<Instruction>): Outcome {
   if (inNonRoot(cpu) && !isShadowed(vmx, f.writeBitmap, lo, hi)) return exitWithOperand(vmx, ExitReason.VMWRITE, insn, insn.reg);
   if (!isPrivileged(cpu)) return protection(cpu);
   const region = targetRegion(vmx);
-  if (region < 0) return failInvalid(cpu);
+  if (region < 0) return failInvalid(vmx);
   if (!readRm(cpu, insn, long ? 64 : 32)) return Outcome.FAULT;
   const ordinal = ordinalOf(vmx, lo, hi);
   if (ordinal < 0) return fail(vmx, InstructionError.UNSUPPORTED_FIELD);

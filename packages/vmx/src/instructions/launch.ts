@@ -1,6 +1,7 @@
 import { INTERRUPTIBILITY, type Instruction, MODE, Outcome, Shadow } from '@nestvm/cpu/extension';
 import { Mode } from '@nestvm/isa';
 import { VmcsHeader } from '../fields/layout.js';
+import { VmxWord } from '../state.js';
 import { checkEntry } from '../transitions/check-entry.js';
 import { enterGuest } from '../transitions/entry.js';
 import { ExitReason } from '../transitions/reasons.js';
@@ -15,11 +16,13 @@ function launch(vmx: Vmx, insn: Readonly<Instruction>, resume: boolean): Outcome
   if (!isPrivileged(cpu)) return protection(cpu);
   const { region } = vmx;
   // A shadow VMCS cannot be entered.
-  if (region < 0 || i32[region + VmcsHeader.REVISION]! < 0) return failInvalid(cpu);
+  if (region < 0 || i32[region + VmcsHeader.REVISION]! < 0) return failInvalid(vmx);
   if ((cpu.w[INTERRUPTIBILITY]! & Shadow.MOV_SS) !== 0) return fail(vmx, InstructionError.MOV_SS_BLOCKING);
-  const launched = i32[region + VmcsHeader.LAUNCHED] !== 0;
+  const session = i32[region + VmcsHeader.LAUNCHED]!;
+  const launched = session !== 0;
   if (!resume && launched) return fail(vmx, InstructionError.VMLAUNCH_NOT_CLEAR);
   if (resume && !launched) return fail(vmx, InstructionError.VMRESUME_NOT_LAUNCHED);
+  if (resume && session !== cpu.w[VmxWord.SESSION]) return fail(vmx, InstructionError.VMRESUME_AFTER_VMXOFF);
   const failure = checkEntry(vmx);
   if (failure > 0) {
     vmx.counters.failedEntries++;

@@ -1,6 +1,7 @@
 import type { Vcpu } from '@nestvm/cpu';
 import { CPL, CR0, EFER, MODE, Outcome, RFLAGS } from '@nestvm/cpu/extension';
 import { Cr0, Efer, Mode, Rflags, Vector } from '@nestvm/isa';
+import { explainInstruction } from '../explain/instruction-errors.js';
 import { F } from '../fields/layout.js';
 import type { Vmx } from '../vmx.js';
 
@@ -11,6 +12,7 @@ export const InstructionError = {
   VMCLEAR_VMXON_POINTER: 3,
   VMLAUNCH_NOT_CLEAR: 4,
   VMRESUME_NOT_LAUNCHED: 5,
+  VMRESUME_AFTER_VMXOFF: 6,
   CONTROLS: 7,
   HOST_STATE: 8,
   VMPTRLD_ADDRESS: 9,
@@ -31,18 +33,26 @@ export function succeed(cpu: Vcpu): Outcome {
   return Outcome.NEXT;
 }
 
+/** Tells whoever listens that an instruction of root operation was refused; see `explainInstruction` for `error`. */
+export function refused(vmx: Vmx, error: number): void {
+  vmx.onRefusal?.(vmx.cpu, () => explainInstruction(vmx, error));
+}
+
 /** VMfailInvalid: CF. */
-export function failInvalid(cpu: Vcpu): Outcome {
-  cpu.writeArithmeticFlags(Rflags.CF);
+export function failInvalid(vmx: Vmx): Outcome {
+  vmx.cpu.writeArithmeticFlags(Rflags.CF);
+  refused(vmx, 0);
   return Outcome.NEXT;
 }
 
 /** VMfail: VMfailValid with an error number when there is a current VMCS, VMfailInvalid otherwise. */
 export function fail(vmx: Vmx, error: number): Outcome {
-  if (vmx.region < 0) return failInvalid(vmx.cpu);
+  if (vmx.region < 0) return failInvalid(vmx);
   vmx.touch(vmx.region);
   vmx.i32[vmx.region + ERROR] = error;
   vmx.cpu.writeArithmeticFlags(Rflags.ZF);
+  // The checks of an entry have been told of as such.
+  if (error !== InstructionError.CONTROLS && error !== InstructionError.HOST_STATE) refused(vmx, error);
   return Outcome.NEXT;
 }
 

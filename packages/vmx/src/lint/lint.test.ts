@@ -49,6 +49,22 @@ const ways: Readonly<Record<string, (context: EntryContext) => void>> = {
     context.memory.write32(0x1_0000, 0x1_7007);
     context.set(F.EPT_POINTER, 0x1_0018);
   },
+  'lint.ept.code.uc': (context) => {
+    arrangeControl(context, 'proc2', 'ENABLE_EPT', true);
+    context.memory.write32(0x1_0000, 0x1_7007);
+    context.memory.write32(0x1_7000, 0x1_8007);
+    context.memory.write32(0x1_8000, 0x87);
+  },
+  'lint.guest.rip': (context) => context.set(F.GUEST_RIP, 0x1000, 0x7f00),
+  'lint.apic.ram': (context) => {
+    arrangeControl(context, 'proc2', 'VIRTUALIZE_APIC_ACCESSES', true);
+    context.set(F.APIC_ACCESS_ADDRESS, 0x8000_0000 | 0);
+  },
+  'lint.host.stack': (context) => context.set(F.HOST_RSP, 0),
+  'lint.interrupts': (context) => {
+    arrangeControl(context, 'pin', 'EXTERNAL_INTERRUPT_EXITING', false);
+    arrangeControl(context, 'exit', 'ACKNOWLEDGE_INTERRUPT', true);
+  },
 };
 
 describe('lint', () => {

@@ -1,7 +1,8 @@
 import type { EntryContext } from '../checks/context.js';
-import { Exit, Proc1 } from '../controls/controls.js';
+import { Exit, Pin, Proc1, Proc2 } from '../controls/controls.js';
 import { failedChecks } from '../explain/explain.js';
 import { F } from '../fields/layout.js';
+import { isHostRipMapped, isMemory, walkToGuestRip } from './walks.js';
 
 /** A remark on a VMCS: a failing check, or something that passes the checks and still looks wrong. */
 export interface Remark {
@@ -18,9 +19,7 @@ interface Warning {
   readonly text: string;
 }
 
-const TWO_32 = 0x1_0000_0000;
-const isRam = (c: EntryContext, lo: number, hi: number): boolean =>
-  hi >>> 0 < 0x10_0000 && c.memory.arenaOffsetOf((lo >>> 0) + (hi >>> 0) * TWO_32) >= 0;
+const isRam = (c: EntryContext, lo: number, hi: number): boolean => isMemory(c, (lo >>> 0) + (hi >>> 0) * 0x1_0000_0000);
 const usesEpt = (c: EntryContext): boolean => (c.proc2 & 2) !== 0;
 
 /** Whether none of the 512 entries of a table is present (any of bits 2:0 for EPT, bit 0 else). */
@@ -29,30 +28,9 @@ function isEmptyTable(c: EntryContext, lo: number, hi: number, mask: number): bo
   return true;
 }
 
-/**
- * Walks the 4- or 5-level tables at host CR3 as the host itself will after an exit; tells whether host RIP has a present page.
- * Legacy and PAE hosts are not walked: true.
- */
-function hostRipIsMapped(c: EntryContext): boolean {
-  if ((c.exit & Exit.HOST_ADDRESS_SPACE_SIZE) === 0) return true;
-  const lo = c.lo(F.HOST_RIP) >>> 0;
-  const address = (c.hi(F.HOST_RIP) & 0x1ff_ffff) * TWO_32 + lo;
-  let tableLo = c.lo(F.HOST_CR3);
-  let tableHi = c.hi(F.HOST_CR3) & 0xf_ffff;
-  for (let level = (c.lo(F.HOST_CR4) & (1 << 12)) === 0 ? 4 : 5; level > 0; level--) {
-    const index = Math.floor(address / 2 ** (12 + 9 * (level - 1))) % 512;
-    const entryLo = c.physicalWord((tableLo & ~0xfff) + 8 * index, tableHi);
-    const entryHi = c.physicalWord((tableLo & ~0xfff) + 8 * index + 4, tableHi);
-    if (!isRam(c, tableLo & ~0xfff, tableHi) || (entryLo & 1) === 0) return false;
-    if (level <= 3 && (entryLo & 0x80) !== 0) return true;
-    tableLo = entryLo;
-    tableHi = entryHi & 0xf_ffff;
-  }
-  return true;
-}
-
 /** What a bitmap or page that a control points to should be: memory. */
-const outsideRam = (control: number, field: number) => (c: EntryContext) => (c.proc1 & control) !== 0 && !isRam(c, c.lo(field), c.hi(field));
+const outsideRam = (group: 'proc1' | 'proc2', control: number, field: number) => (c: EntryContext) =>
+  (c[group] & control) !== 0 && !isRam(c, c.lo(field), c.hi(field));
 
 const warnings: readonly Warning[] = [
   {
@@ -67,7 +45,7 @@ const warnings: readonly Warning[] = [
   },
   {
     id: 'lint.host.rip',
-    looksWrong: (c) => !hostRipIsMapped(c),
+    looksWrong: (c) => !isHostRipMapped(c),
     text: 'host RIP is in a page that the tables at host CR3 do not map: the first VM exit would end in a triple fault',
   },
   { id: 'lint.host.rsp', looksWrong: (c) => (c.lo(F.HOST_RSP) & 7) !== 0, text: 'host RSP is not a multiple of 8' },
@@ -91,13 +69,17 @@ const warnings: readonly Warning[] = [
     looksWrong: (c) => (c.lo(F.CR4_GUEST_HOST_MASK) & 0x2000) === 0,
     text: 'the guest/host mask does not own CR4.VMXE: the guest sees VMXE = 1 and gets #GP when it writes CR4 without it',
   },
-  { id: 'lint.msrbitmap.ram', looksWrong: outsideRam(Proc1.USE_MSR_BITMAPS, F.MSR_BITMAP), text: 'the MSR-bitmap address is not in RAM' },
+  { id: 'lint.msrbitmap.ram', looksWrong: outsideRam('proc1', Proc1.USE_MSR_BITMAPS, F.MSR_BITMAP), text: 'the MSR-bitmap address is not in RAM' },
   {
     id: 'lint.iobitmap.ram',
-    looksWrong: (c) => outsideRam(Proc1.USE_IO_BITMAPS, F.IO_BITMAP_A)(c) || outsideRam(Proc1.USE_IO_BITMAPS, F.IO_BITMAP_B)(c),
+    looksWrong: (c) => outsideRam('proc1', Proc1.USE_IO_BITMAPS, F.IO_BITMAP_A)(c) || outsideRam('proc1', Proc1.USE_IO_BITMAPS, F.IO_BITMAP_B)(c),
     text: 'an I/O-bitmap address is not in RAM',
   },
-  { id: 'lint.vapic.ram', looksWrong: outsideRam(Proc1.USE_TPR_SHADOW, F.VIRTUAL_APIC_ADDRESS), text: 'the virtual-APIC address is not in RAM' },
+  {
+    id: 'lint.vapic.ram',
+    looksWrong: outsideRam('proc1', Proc1.USE_TPR_SHADOW, F.VIRTUAL_APIC_ADDRESS),
+    text: 'the virtual-APIC address is not in RAM',
+  },
   {
     id: 'lint.eptp.empty',
     looksWrong: (c) =>
@@ -108,6 +90,34 @@ const warnings: readonly Warning[] = [
     id: 'lint.eptp.uc',
     looksWrong: (c) => usesEpt(c) && (c.lo(F.EPT_POINTER) & 7) === 0,
     text: 'EPTP[2:0] is 0: the EPT paging structures are read uncached; 6 (WB) is meant nearly always',
+  },
+  {
+    id: 'lint.ept.code.uc',
+    looksWrong: (c) => {
+      const found = walkToGuestRip(c);
+      return typeof found !== 'string' && found.type === 0;
+    },
+    text: 'the EPT entry of the page at guest RIP has memory type 0 (UC): guest code would run uncached; 6 (WB) is meant nearly always',
+  },
+  {
+    id: 'lint.guest.rip',
+    looksWrong: (c) => walkToGuestRip(c) === 'absent' && (c.lo(F.EXCEPTION_BITMAP) & (1 << 14)) === 0,
+    text: 'the tables at guest CR3 do not map guest RIP, and #PF does not exit: the guest would begin with a page fault, and a triple fault without an IDT',
+  },
+  {
+    id: 'lint.apic.ram',
+    looksWrong: outsideRam('proc2', Proc2.VIRTUALIZE_APIC_ACCESSES, F.APIC_ACCESS_ADDRESS),
+    text: 'the APIC-access address is not in RAM: accesses that are not virtualized as such reach a device or nothing',
+  },
+  {
+    id: 'lint.host.stack',
+    looksWrong: (c) => c.lo(F.HOST_RSP) === 0 && c.hi(F.HOST_RSP) === 0,
+    text: 'host RSP is 0: the first push after a VM exit goes to the end of the address space',
+  },
+  {
+    id: 'lint.interrupts',
+    looksWrong: (c) => (c.exit & Exit.ACKNOWLEDGE_INTERRUPT) !== 0 && (c.pin & Pin.EXTERNAL_INTERRUPT_EXITING) === 0,
+    text: '“acknowledge interrupt on exit” is 1, but external interrupts do not exit: they go through the IDT of the guest',
   },
 ];
 

@@ -6,7 +6,7 @@ import type { Vmx } from '../vmx.js';
 import { failEntry } from './exit.js';
 
 /** Shows the current VMCS and the processor to the checks. */
-function describeEntry(vmx: Vmx): void {
+export function describeEntry(vmx: Vmx): void {
   const { entryContext: c, cpu } = vmx;
   const { w } = cpu;
   c.base = vmx.region;

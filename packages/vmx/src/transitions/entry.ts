@@ -1,7 +1,7 @@
 import { ACTIVITY, Activity, EventKind, GUEST_MODE, INTERRUPTIBILITY, injectEvent, Shadow, updateMode } from '@nestvm/cpu/extension';
 import { Pin, Proc1, Proc2 } from '../controls/controls.js';
 import { F, VmcsHeader } from '../fields/layout.js';
-import { addressAt, NON_ROOT } from '../state.js';
+import { addressAt, NON_ROOT, VmxWord } from '../state.js';
 import type { Vmx } from '../vmx.js';
 import { endInstruction, failEntry } from './exit.js';
 import { loadGuestState, loadPdptes, usesPdptes } from './guest-state.js';
@@ -98,7 +98,7 @@ export function enterGuest(vmx: Vmx): void {
   vmx.touch(region);
   vmx.exitRecord.clear();
   if (!loadWorld(vmx)) return;
-  i32[region + VmcsHeader.LAUNCHED] = 1;
+  i32[region + VmcsHeader.LAUNCHED] = cpu.w[VmxWord.SESSION]!;
   endInstruction(cpu);
   vmx.counters.entries++;
   note(vmx);

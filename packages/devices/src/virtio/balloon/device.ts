@@ -188,7 +188,7 @@ export class VirtioBalloon extends VirtioDevice {
       if (this.hint >= HintCommand.FIRST) this.begun = this.hint;
       return true;
     }
-    return this.hint === this.round ? this.takeFree(chain) : true;
+    return this.hint === this.view.getUint32(BalloonConfig.HINT_COMMAND, true) ? this.takeFree(chain) : true;
   }
 
   /** Free pages: they are as the guest wants to find fresh ones. */

@@ -63,13 +63,13 @@ export class VirtioDriver {
     return true;
   }
 
-  /** Makes a queue and enables it. */
-  setUp(queue: number): DriverQueue {
+  /** Makes a queue and enables it; `size` other than that of the options, as after a reset of the queue. */
+  setUp(queue: number, size?: number): DriverQueue {
     const { memory, options } = this;
     const Format = this.has(VirtioFeature.RING_PACKED) ? PackedDriverQueue : SplitDriverQueue;
     const ring = new Format({
       memory,
-      size: options.legacy ? this.transport.queueSize(queue) : (options.queueSize ?? this.transport.queueSize(queue)),
+      size: options.legacy ? this.transport.queueSize(queue) : (size ?? options.queueSize ?? this.transport.queueSize(queue)),
       eventIndex: this.has(VirtioFeature.EVENT_IDX),
       indirect: (options.indirect ?? false) && this.has(VirtioFeature.INDIRECT_DESC),
       legacy: options.legacy ?? false,

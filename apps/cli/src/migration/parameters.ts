@@ -1,0 +1,89 @@
+import { UsageError } from '../errors.js';
+import { parseSize } from '../options/text.js';
+
+/** What `migrate_set_parameter` sets. */
+export interface MigrationParameters {
+  /** Bytes a second; 0: no limit. */
+  maxBandwidth: number;
+  downtimeLimitMs: number;
+  /** A line on which nothing moves for so long has failed. */
+  lineTimeoutMs: number;
+  /** File for a snapshot of the machine as it stands when it is handed over; empty: none. */
+  checkpoint: string;
+  /** ID of a `-object tls-creds-x509`; empty: the line is not encrypted. */
+  tlsCreds: string;
+  /** Name that the target's certificate must have; empty: the host of the address. */
+  tlsHostname: string;
+  /** The capability: the guest is slowed down when it dirties memory faster than the line takes it. */
+  autoConverge: boolean;
+}
+
+export const createParameters = (): MigrationParameters => ({
+  maxBandwidth: 0,
+  downtimeLimitMs: 100,
+  lineTimeoutMs: 30_000,
+  checkpoint: '',
+  tlsCreds: '',
+  tlsHostname: '',
+  autoConverge: false,
+});
+
+interface ParameterRow {
+  readonly help: string;
+  readonly set: (parameters: MigrationParameters, text: string) => void;
+  readonly show: (parameters: MigrationParameters) => number | string;
+}
+
+function parseTime(text: string, most: number): number {
+  const value = Number(text);
+  if (text === '' || !(value >= 0 && value <= most)) throw new UsageError(`'${text}' is no time; write milliseconds up to ${most}`);
+  return value;
+}
+
+/** The parameters, by QEMU's names; names with `x-` are ours. */
+export const parameterRows: Readonly<Record<string, ParameterRow>> = {
+  'max-bandwidth': {
+    help: 'bytes a second that the line takes; 0: no limit (without K, M, G: MiB)',
+    set: (parameters, text) => void (parameters.maxBandwidth = parseSize('max-bandwidth', text)),
+    show: ({ maxBandwidth }) => maxBandwidth,
+  },
+  'downtime-limit': {
+    help: 'milliseconds that the machine may stand still',
+    set: (parameters, text) => void (parameters.downtimeLimitMs = parseTime(text, 2_000_000)),
+    show: ({ downtimeLimitMs }) => downtimeLimitMs,
+  },
+  'tls-creds': {
+    help: 'ID of the -object tls-creds-x509 that the line is encrypted with',
+    set: (parameters, text) => void (parameters.tlsCreds = text),
+    show: ({ tlsCreds }) => tlsCreds,
+  },
+  'tls-hostname': {
+    help: "name that the target's certificate must have, where it is not the host of the address",
+    set: (parameters, text) => void (parameters.tlsHostname = text),
+    show: ({ tlsHostname }) => tlsHostname,
+  },
+  'x-checkpoint': {
+    help: 'file for a snapshot of the stopped machine, kept until the target runs it',
+    set: (parameters, text) => void (parameters.checkpoint = text),
+    show: ({ checkpoint }) => checkpoint,
+  },
+  'x-line-timeout': {
+    help: 'milliseconds without a byte after which the line counts as broken',
+    set: (parameters, text) => void (parameters.lineTimeoutMs = parseTime(text, 86_400_000) || 86_400_000),
+    show: ({ lineTimeoutMs }) => lineTimeoutMs,
+  },
+};
+
+/** Sets a parameter; throws `UsageError`. */
+export function setParameter(parameters: MigrationParameters, name: string, text: string): void {
+  const row = Object.hasOwn(parameterRows, name) ? parameterRows[name] : undefined;
+  if (!row) throw new UsageError(`${name}: no such parameter; there are ${Object.keys(parameterRows).join(', ')}`);
+  row.set(parameters, text);
+}
+
+/** Sets a capability; throws `UsageError`. */
+export function setCapability(parameters: MigrationParameters, name: string, text: string): void {
+  if (name !== 'auto-converge') throw new UsageError(`${name}: no such capability; there is auto-converge`);
+  if (text !== 'on' && text !== 'off') throw new UsageError(`write migrate_set_capability ${name} on|off`);
+  parameters.autoConverge = text === 'on';
+}

@@ -1,0 +1,107 @@
+import { spawn } from 'node:child_process';
+import { fstatSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import { createWebSocketLink, type Link, type WebSocketLike } from '@nestvm/migration';
+import { WebSocket, WebSocketServer } from 'ws';
+import { UsageError } from '../errors.js';
+import { acceptOne, connect, parseAddress, type SocketAddress } from './socket.js';
+import { linkOf, patient } from './stream-link.js';
+import { secureIncoming, secureOutgoing, type TlsCredentials } from './tls.js';
+
+/** Where a migration goes to or comes from. */
+export type Place =
+  | { readonly kind: 'socket'; readonly address: SocketAddress }
+  /** An open socket that this process was started with. */
+  | { readonly kind: 'fd'; readonly fd: number }
+  /** A command whose standard input and output are the line. */
+  | { readonly kind: 'exec'; readonly command: string }
+  | { readonly kind: 'websocket'; readonly url: URL };
+
+const FORMS = 'tcp:HOST:PORT, unix:PATH, fd:N, exec:COMMAND, ws://HOST:PORT or file:F';
+
+/** Parses the URI of a migration, but for `file:`; throws `UsageError`. */
+export function parsePlace(option: string, text: string): Place {
+  const exec = /^exec:\s*(.+)$/s.exec(text);
+  if (exec) return { kind: 'exec', command: exec[1]! };
+  const fd = /^fd:(\d+)$/.exec(text);
+  if (fd) return { kind: 'fd', fd: Number(fd[1]) };
+  if (/^wss?:/.test(text)) {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (url?.protocol !== 'ws:' || url.hostname === '') throw new UsageError(`${option} ${text}: write ws://HOST:PORT`);
+    return { kind: 'websocket', url };
+  }
+  if (/^(tcp|unix):/.test(text)) return { kind: 'socket', address: parseAddress(option, text) };
+  throw new UsageError(`${option} ${text}: write ${FORMS}`);
+}
+
+/** How a line is to be. */
+export interface LineOptions {
+  readonly timeoutMs: () => number;
+  readonly tls?: TlsCredentials | undefined;
+  /** Name that the certificate of the target must have. */
+  readonly hostname?: string;
+}
+
+function inherited(option: string, fd: number): Duplex {
+  try {
+    if (!fstatSync(fd).isSocket()) throw new UsageError(`${option} fd:${fd}: it is no socket; both sides speak, so a file or a pipe will not do`);
+    return new Socket({ fd, readable: true, writable: true });
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`${option} fd:${fd}: this process has no such descriptor open`);
+  }
+}
+
+function piped(command: string): Duplex {
+  const child = spawn('/bin/sh', ['-c', command], { stdio: ['pipe', 'pipe', 'inherit'] });
+  return Duplex.from({ readable: child.stdout, writable: child.stdin });
+}
+
+/** A stream as a line that ends when nothing moves any more. */
+const lineOn = (stream: Duplex, { timeoutMs }: LineOptions): Link => patient(linkOf(stream), timeoutMs, () => stream.destroy());
+
+const lineOnWebSocket = (socket: WebSocket, { timeoutMs }: LineOptions): Link =>
+  patient(createWebSocketLink(socket as unknown as WebSocketLike), timeoutMs, () => socket.terminate());
+
+function openWebSocket(option: string, { href }: URL): Promise<WebSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(href, { perMessageDeflate: false });
+    socket.once('open', () => resolve(socket));
+    socket.once('error', (error) => reject(new UsageError(`${option} ${href}: ${error.message}; is somebody listening there?`)));
+  });
+}
+
+function acceptWebSocket(option: string, { href, hostname, port }: URL): Promise<WebSocket> {
+  return new Promise((resolve, reject) => {
+    const server = new WebSocketServer({ host: hostname, port: Number(port) || 80, perMessageDeflate: false });
+    server.once('error', (error) => reject(new UsageError(`${option} ${href}: ${error.message}; choose another address`)));
+    server.once('connection', (socket) => {
+      server.close();
+      resolve(socket);
+    });
+  });
+}
+
+function withoutTls(option: string, { tls }: LineOptions): void {
+  if (tls) throw new UsageError(`${option}: tls-creds is for tcp:, unix: and fd: only`);
+}
+
+/** Opens the line to the target; throws `UsageError` when there is none. */
+export async function openLine(option: string, place: Place, options: LineOptions): Promise<Link> {
+  if (place.kind === 'websocket' || place.kind === 'exec') withoutTls(option, options);
+  if (place.kind === 'websocket') return lineOnWebSocket(await openWebSocket(option, place.url), options);
+  if (place.kind === 'exec') return lineOn(piped(place.command), options);
+  const stream = place.kind === 'fd' ? inherited(option, place.fd) : await connect(option, place.address);
+  const host = place.kind === 'socket' && 'host' in place.address ? place.address.host || 'localhost' : 'localhost';
+  return lineOn(options.tls ? await secureOutgoing(options.tls, stream, options.hostname || host) : stream, options);
+}
+
+/** Waits for the source; throws `UsageError` when it cannot come. */
+export async function awaitLine(option: string, place: Place, options: LineOptions): Promise<Link> {
+  if (place.kind === 'websocket' || place.kind === 'exec') withoutTls(option, options);
+  if (place.kind === 'websocket') return lineOnWebSocket(await acceptWebSocket(option, place.url), options);
+  if (place.kind === 'exec') return lineOn(piped(place.command), options);
+  const stream = place.kind === 'fd' ? inherited(option, place.fd) : await acceptOne(option, place.address);
+  return lineOn(options.tls ? await secureIncoming(options.tls, stream) : stream, options);
+}
