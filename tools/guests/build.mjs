@@ -86,6 +86,7 @@ export function buildGuests({
   xen = false,
   virtio = false,
   full = false,
+  l2Network = false,
   log = () => {},
 } = {}) {
   mkdirSync(output, { recursive: true });
@@ -109,6 +110,10 @@ export function buildGuests({
   writeFileSync(nested, buildLevels({ ...levels, depth: 3 }));
   if (qemu) writeFileSync(join(output, 'nested-qemu.cpio'), buildLevels({ ...levels, files: emulatorFiles(output, log), depth: 2 }));
   if (qemuL3) writeFileSync(join(output, 'nested-qemu-l3.cpio'), buildLevels({ ...levels, files: emulatorFiles(output, log), depth: 3 }));
+  if (l2Network) {
+    const drivers = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd', 'virtio-pci', 'virtio-net']);
+    writeFileSync(join(output, 'nested-net.cpio'), buildLevels({ ...levels, modules: drivers, files: emulatorFiles(output, log), depth: 2 }));
+  }
   if (xen) {
     const guest = { kernel, initramfs: readFileSync(initramfs) };
     buildXen(output, (parts) => buildInitramfs({ busybox, programs, guest, ...parts }), log);

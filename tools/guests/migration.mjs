@@ -7,7 +7,7 @@ import { check, debian, Guest, pause, scratch } from './player.mjs';
 export const PROMPT = 'nestvm# ';
 /** Guest time by instructions, and no sleeping: the same run on a busy host. */
 const COUNTED = ['-icount', 'shift=0,sleep=off'];
-const LOAD_KVM =
+export const LOAD_MODULES =
   'for m in $(cat /lib/modules/order); do case $m in kvm_intel.ko) grep -qw vmx /proc/cpuinfo || continue;; kvm_amd.ko) grep -qw svm /proc/cpuinfo || continue;; esac; insmod /lib/modules/$m; done';
 /** L2's console is a pipe and a file, so that L1's shell stays free. */
 const START_L2 =
@@ -31,14 +31,17 @@ async function refused(guest, file, count) {
 }
 
 /** Saves, and lets a second process go on with it. */
-async function saveAndContinue(guest, name, folder, args) {
+export async function saveAndContinue(guest, name, folder, args) {
   const file = join(folder, `${name}.snapshot`);
   await guest.shell('n=$((n+1)); echo saved-here');
   const answer = await guest.ask(`savevm ${file}`);
   check(answer.includes('saved to'), `savevm was refused: ${answer}`);
+  // An idle guest on the virtual clock keeps its host's CPU busy, which the second one needs.
+  await guest.ask('stop');
   const second = new Guest(`${name}-loaded`, folder, [...args, '-loadvm', file]);
-  await second.awaken();
+  await second.awaken({ minutes: 30 });
   const seen = await second.shell('echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8');
+  await guest.ask('cont');
   const same = await guest.shell('echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8');
   const facts = (text) =>
     text
@@ -61,7 +64,7 @@ export async function rule(name, cpu, { attempts, smp = 1, report }) {
   const start = smp > 1 ? `${START_L2}; ${MOVE_L2}` : START_L2;
   try {
     await guest.waitFor(PROMPT);
-    const loaded = await guest.shell(LOAD_KVM);
+    const loaded = await guest.shell(LOAD_MODULES);
     check(!/can't insert|failed/.test(loaded), `KVM was not loaded: ${loaded}`);
     others.push(await saveAndContinue(guest, `${name}-configured`, folder, args));
     report('KVM loaded, no L2: saved, and goes on in a second process');

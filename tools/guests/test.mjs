@@ -121,6 +121,7 @@ function built(queue) {
       qemuL3: queue.some(({ initramfs }) => initramfs === 'nested-qemu-l3.cpio'),
       xen: queue.some(({ kernel }) => kernel === 'xen'),
       full: queue.some(({ initramfs }) => initramfs === 'full.cpio'),
+      l2Network: queue.some(({ initramfs }) => initramfs === 'nested-net.cpio'),
       virtio: queue.some(({ initramfs }) => initramfs === 'virtio.cpio'),
       log,
     });

@@ -67,6 +67,8 @@ export class MigrationController {
   onPhase: (phase: MigrationStatus['phase']) => void = () => {};
   readonly parameters: MigrationParameters = createParameters();
   private readonly witness = createProcessWitness();
+  /** Ends when what was asked for so far is done. */
+  private queue: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly session: SessionControl,
@@ -224,8 +226,14 @@ export class MigrationController {
     }
   }
 
-  /** Stops the machine for `work`, and lets it go on if it ran. */
-  private async stopped(work: () => Promise<string>): Promise<string> {
+  /** Stops the machine for `work`, and lets it go on if it ran. One after the other: a save must not see half of a load. */
+  private stopped(work: () => Promise<string>): Promise<string> {
+    const result = this.queue.then(() => this.stopFor(work));
+    this.queue = result.catch(() => {});
+    return result;
+  }
+
+  private async stopFor(work: () => Promise<string>): Promise<string> {
     const { session } = this;
     const wasRunning = session.running();
     await session.pause();

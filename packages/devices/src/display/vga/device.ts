@@ -132,7 +132,8 @@ export class Vga implements Device, Display, SavableDevice<SavedVga> {
     this.#window.latch = state.latch | 0;
     this.#vbe.registers.set(state.vbe);
     this.#vbe.index = state.vbeIndex;
-    this.#vbe.fit();
+    // Where it is off, the registers count for nothing until they are written or it is turned on, and both bring them into bounds.
+    if (this.#vbe.enabled) this.#vbe.fit();
   }
 
   #clear(bytes: number): void {
