@@ -18,6 +18,8 @@ export class Spaces {
   private clock = 0;
   private lastNumber = 0;
   private readonly renumber: () => void;
+  /** A space with nested page tables is, or was, known. */
+  private hasNested = false;
 
   constructor(private readonly cache: StageCache) {
     this.renumber = () => this.generations.fill(0);
@@ -48,6 +50,8 @@ export class Spaces {
 
   /** Forgets the guest-physical pages of nested page tables under an ASID (-1: every one); under EPT they do not belong to a VPID. */
   forgetNested(tag: number): void {
+    // VMX without VPIDs comes here at each entry and exit.
+    if (!this.hasNested) return;
     for (let slot = 0; slot < SLOTS; slot++) {
       const space = this.known[slot]!;
       if (space.stage === Stage.NPT && (tag < 0 || space.tag === tag)) this.generations[slot] = 0;
@@ -74,6 +78,7 @@ export class Spaces {
       if (this.lastUse[slot]! < this.lastUse[oldest]!) oldest = slot;
     }
     Object.assign(this.known[oldest]!, space);
+    if (space.stage === Stage.NPT) this.hasNested = true;
     this.lastNumber = (this.lastNumber + 1) | 0;
     this.numbers[oldest] = this.lastNumber;
     this.generations[oldest] = 0;
