@@ -87,9 +87,12 @@ export function operandAddress(cpu: Vcpu, insn: Readonly<Instruction>, size: num
 
 /** Same as {@link operandAddress} with the alignment check (#AC) of a plain data access of a power-of-two size. */
 export function dataAddress(cpu: Vcpu, insn: Readonly<Instruction>, size: number, write: boolean): boolean {
-  if (!operandAddress(cpu, insn, size, write)) return false;
-  if ((cpu.w[MODE]! & Mode.ALIGN) !== 0 && (cpu.lo & (size - 1)) !== 0) return cpu.fail(Vector.AC, 0);
-  return true;
+  return operandAddress(cpu, insn, size, write) && isAligned(cpu, size);
+}
+
+/** The alignment check of the linear address in `cpu.lo` (SDM Vol. 3, "Alignment Check Exception (#AC)"): false when #AC was recorded. */
+export function isAligned(cpu: Vcpu, alignment: number): boolean {
+  return (cpu.w[MODE]! & Mode.ALIGN) === 0 || (cpu.lo & (alignment - 1)) === 0 ? true : cpu.fail(Vector.AC, 0);
 }
 
 /** The linear address of a segment base plus offset without any check, for INVLPG and its like. */

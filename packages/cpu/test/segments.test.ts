@@ -1,5 +1,6 @@
 import { Segment } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
+import { updateMode } from '../src/mode.js';
 import { Outcome } from '../src/outcome.js';
 import { INTERRUPTIBILITY, SEG_ATTRIBUTES } from '../src/words.js';
 import { At, Board, Sel } from './support/board.js';
@@ -89,6 +90,51 @@ describe('loading segment registers', () => {
     expect(board.faults(0x0f, 0x01, 0x10)).toBe('13:0');
     board.cpu.setGpr(0, 0x1000n);
     expect(board.execute(0x0f, 0x01, 0x10)).toBe(Outcome.NEXT);
+  });
+});
+
+describe('alignment checks at level 3', () => {
+  const checked = (): Board => {
+    const board = new Board().protect(3);
+    const { cpu } = board;
+    cpu.set64('cr0', cpu.get64('cr0') | 0x40000n);
+    cpu.writeRflags(0x43202);
+    updateMode(cpu);
+    return board;
+  };
+  const address = (board: Board, at: number): void => board.cpu.setGpr(0, BigInt(at));
+
+  it.each<[string, number, readonly number[]]>([
+    ['LES of 16:32', 4, [0xc4, 0x08]],
+    ['LFS of 16:16', 2, [0x66, 0x0f, 0xb4, 0x08]],
+    ['far CALL of 16:32', 4, [0xff, 0x18]],
+    ['far JMP of 16:16', 2, [0x66, 0xff, 0x28]],
+    ['SGDT', 4, [0x0f, 0x01, 0x00]],
+    ['SLDT', 2, [0x0f, 0x00, 0x00]],
+    ['VERR', 2, [0x0f, 0x00, 0x20]],
+    ['FXSAVE', 16, [0x0f, 0xae, 0x00]],
+    ['LDMXCSR', 4, [0x0f, 0xae, 0x10]],
+  ])('%s wants %d bytes', (name, alignment, bytes) => {
+    const board = checked();
+    board.cpu.set64('cr4', 0x200n);
+    address(board, At.DATA + alignment / 2);
+    // FXSAVE has its own rule, whatever the alignment checks say.
+    expect(board.faults(...bytes)).toBe(name === 'FXSAVE' ? '13:0' : '17:0');
+    address(board, At.DATA + alignment);
+    expect(board.faults(...bytes)).not.toBe('17:0');
+  });
+
+  it('INSW and OUTSD want theirs, and leave the port alone', () => {
+    const board = checked();
+    board.inputs.set(0x10, () => {
+      throw new Error('the port was read');
+    });
+    board.cpu.setGpr(2, 0x10n);
+    board.cpu.setGpr(7, BigInt(At.DATA + 1));
+    board.cpu.setGpr(6, BigInt(At.DATA + 2));
+    expect(board.faults(0x66, 0x6d)).toBe('17:0');
+    expect(board.faults(0x6f)).toBe('17:0');
+    expect(board.outputs).toEqual([]);
   });
 });
 

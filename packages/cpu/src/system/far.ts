@@ -1,6 +1,6 @@
 import type { Instruction } from '@nestvm/decoder';
 import { Mode, Segment, Vector } from '@nestvm/isa';
-import { operandAddress } from '../address.js';
+import { isAligned, operandAddress } from '../address.js';
 import { updateMode } from '../mode.js';
 import { readLinear } from '../operands.js';
 import { Outcome } from '../outcome.js';
@@ -31,7 +31,8 @@ function readFarPointer(cpu: Vcpu, insn: Readonly<Instruction>): number {
     return insn.immediate2 & 0xffff;
   }
   const bytes = insn.operandSize >>> 3;
-  if (!operandAddress(cpu, insn, bytes + 2, false)) return -1;
+  // A far pointer wants the alignment of its offset.
+  if (!operandAddress(cpu, insn, bytes + 2, false) || !isAligned(cpu, bytes)) return -1;
   const lo = cpu.lo;
   const hi = cpu.hi;
   const at = (lo + bytes) | 0;

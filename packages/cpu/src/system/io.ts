@@ -1,6 +1,6 @@
 import { type Instruction, Prefix } from '@nestvm/decoder';
 import { Mode, Rflags, Segment, Vector } from '@nestvm/isa';
-import { iopl, segmentAddress } from '../address.js';
+import { iopl, isAligned, segmentAddress } from '../address.js';
 import { noteDataAccess, notePortAccess } from '../events/debug.js';
 import { readLinear, writeLinear } from '../operands.js';
 import { Outcome } from '../outcome.js';
@@ -120,7 +120,7 @@ function advance(cpu: Vcpu, at: number, step: number, addressSize: number): void
 function elementAddress(cpu: Vcpu, at: number, segment: number, insn: Readonly<Instruction>, width: number, write: boolean): boolean {
   const w = cpu.w;
   const lo = insn.addressSize === 16 ? w[at]! & 0xffff : w[at]!;
-  return segmentAddress(cpu, segment, lo, insn.addressSize === 64 ? w[at + 1]! : 0, width, write);
+  return segmentAddress(cpu, segment, lo, insn.addressSize === 64 ? w[at + 1]! : 0, width, write) && isAligned(cpu, width);
 }
 
 function insElement(cpu: Vcpu, insn: Readonly<Instruction>, port: number, width: IoWidth, step: number): boolean {

@@ -1,6 +1,6 @@
 import type { Instruction } from '@nestvm/decoder';
 import { Mode, Segment, Vector } from '@nestvm/isa';
-import { operandAddress } from '../address.js';
+import { isAligned, operandAddress } from '../address.js';
 import { Shadow, updateMode } from '../mode.js';
 import { isRegisterForm, readLinear, readRm, writeGpr, writeRm } from '../operands.js';
 import { Outcome } from '../outcome.js';
@@ -47,7 +47,8 @@ export function POP_SREG(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
 function loadFarPointer(segment: number): (cpu: Vcpu, insn: Readonly<Instruction>) => Outcome {
   return (cpu, insn) => {
     const bytes = insn.operandSize >>> 3;
-    if (!operandAddress(cpu, insn, bytes + 2, false)) return Outcome.FAULT;
+    // A far pointer wants the alignment of its offset.
+    if (!operandAddress(cpu, insn, bytes + 2, false) || !isAligned(cpu, bytes)) return Outcome.FAULT;
     const [lo, hi] = [cpu.lo, cpu.hi];
     const at = (lo + bytes) | 0;
     if (!readLinear(cpu, at, (hi + (at >>> 0 < bytes ? 1 : 0)) | 0, 16)) return Outcome.FAULT;

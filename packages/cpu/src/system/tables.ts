@@ -1,6 +1,6 @@
 import type { Instruction } from '@nestvm/decoder';
 import { Mode, Segment, Vector } from '@nestvm/isa';
-import { operandAddress } from '../address.js';
+import { isAligned, operandAddress } from '../address.js';
 import { isCanonical } from '../mode.js';
 import { readRm, writeRm } from '../operands.js';
 import { Outcome } from '../outcome.js';
@@ -38,10 +38,13 @@ function loadTableRegister(cpu: Vcpu, insn: Readonly<Instruction>, base: number,
   return Outcome.NEXT;
 }
 
+/** What a pseudo-descriptor wants at level 3 with alignment checks on. */
+const TABLE_ALIGNMENT = 4;
+
 function storeTableRegister(cpu: Vcpu, insn: Readonly<Instruction>, base: number, limit: number): Outcome {
   const { w, linear } = cpu;
   const long = (w[MODE]! & Mode.LONG) !== 0;
-  if (!operandAddress(cpu, insn, long ? 10 : 6, true)) return Outcome.FAULT;
+  if (!operandAddress(cpu, insn, long ? 10 : 6, true) || !isAligned(cpu, TABLE_ALIGNMENT)) return Outcome.FAULT;
   const user = w[CPL] === 3;
   const image = new Uint8Array(long ? 10 : 6);
   const view = new DataView(image.buffer);
