@@ -99,7 +99,7 @@ function xen(name, tier, cpu) {
     // Eight nanoseconds for each instruction: Xen waits by TSC for its timers, which this makes short. There is no BIOS to call, since the machine starts at
     // the multiboot entry: hence no-real-mode.
     append: 'console=com1 com1=115200,8n1 dom0_mem=512M noreboot no-real-mode',
-    expect: ['Building a PV Dom0', 'hello from dom0', 'hello from L2', 'dom0: L2 ended'],
+    expect: ['Dom0 kernel: 64-bit', 'hello from dom0', 'hello from L2', 'dom0: L2 ended'],
     timeoutMinutes: 60,
   };
 }
