@@ -69,7 +69,10 @@ export class Engine {
   /** Bytes of the instruction at the start of a block. */
   lengthAt(record: number): number {
     const { i32, u8 } = this.arena;
-    return u8[(i32[record >>> 2] === Slot.CROSSING ? record + Record.BYTES : record) + Record.LENGTH]!;
+    let at = record;
+    // Heads that check the segment's limit and the second page come first.
+    while (i32[at >>> 2] === Slot.LIMIT || i32[at >>> 2] === Slot.CROSSING) at += Record.BYTES;
+    return u8[at + Record.LENGTH]!;
   }
 
   /** Reports hot blocks from now on; what is decoded already is dropped. */

@@ -98,8 +98,20 @@ export const firstBefore = (c: EntryContext): VmxCheck | undefined => firstOf(be
  */
 export function firstFailure(c: EntryContext): VmxCheck | undefined {
   const at = c.base + VmcsHeader.CLEAN_GROUPS;
+  const clean = c.i32[at]! & ALL_CLEAN;
+  for (let i = 0; clean !== ALL_CLEAN && i < sections.length; i++) {
+    const section = sections[i]!;
+    if ((clean & section.bit) === 0 && firstOf(section.stable, c) !== undefined) return firstInOrder(c);
+  }
+  if (firstVolatile(c) !== undefined) return firstInOrder(c);
+  c.i32[at] = ALL_CLEAN;
+  return undefined;
+}
+
+/** The same, section by section: which of several failures comes first. */
+function firstInOrder(c: EntryContext): VmxCheck | undefined {
+  const at = c.base + VmcsHeader.CLEAN_GROUPS;
   let clean = c.i32[at]!;
-  if (clean === ALL_CLEAN) return firstVolatile(c);
   for (let i = 0; i < sections.length; i++) {
     const section = sections[i]!;
     let failed = (clean & section.bit) === 0 ? firstOf(section.stable, c) : undefined;
