@@ -58,6 +58,7 @@ export function buildInitramfs({ busybox, programs, modules = [], guest, files =
   archive.file('bin/levels', readFileSync(join(here, 'levels.sh')), 0o755);
   archive.file('bin/disks', readFileSync(join(here, 'disks.sh')), 0o755);
   archive.file('bin/crash', readFileSync(join(here, 'crash.sh')), 0o755);
+  archive.file('bin/bench-devices', readFileSync(join(here, 'bench-devices.sh')), 0o755);
   archive.file('bin/net', readFileSync(join(here, 'net.sh')), 0o755);
   for (const { name, path } of modules) archive.file(`lib/modules/${name}`, readFileSync(path));
   if (modules.length > 0) archive.file('lib/modules/order', `${modules.map(({ name }) => name).join('\n')}\n`);

@@ -123,19 +123,23 @@ export async function balloon(name, { machine, suffix, more, report }) {
     for (let i = 0; i < 300 && !/actual=256/.test(await guest.ask('info balloon')); i++) await pause(200);
     check((await free()) > between + 80 * 1024, 'the memory has not come back');
     report('balloon 256: the memory is back');
-    // What a process had leaves the RAM when its pages go into the balloon, or are reported as free.
-    await guest.shell(`yes ${PATTERN.slice(0, 7)}''${PATTERN.slice(7)} | head -c 20m >/tmp/pattern`);
+    // What a process had leaves the RAM when its pages are reported as free (whole 2 MiB of them), or go into the balloon.
+    await guest.shell(`yes ${PATTERN.slice(0, 7)}''${PATTERN.slice(7)} | head -c 100m >/tmp/pattern`, { minutes: 20 });
     const dump = join(folder, 'ram');
     const count = async () => {
       await guest.ask(`pmemsave 0x100000 ${255 * 2 ** 20} ${dump}`);
       return readFileSync(dump).toString('latin1').split(PATTERN).length - 1;
     };
     const kept = await count();
-    check(kept > 800_000, `${kept} patterns are in RAM`);
-    await guest.shell('rm /tmp/pattern; sleep 5');
+    check(kept > 4_000_000, `${kept} patterns are in RAM`);
+    await guest.shell('rm /tmp/pattern; sleep 6');
+    const reported = await count();
+    check(reported < kept * 0.7, `${reported} of ${kept} patterns are still in RAM`);
+    await guest.ask('balloon 100');
+    await guest.shell('sleep 8');
     const left = await count();
-    check(left < kept / 10, `${left} of ${kept} patterns are still in RAM`);
-    report(`free pages reported: ${kept} patterns in RAM became ${left}`);
+    check(left < kept / 4, `${left} of ${kept} patterns are still in RAM`);
+    report(`${kept} patterns in RAM became ${reported} by free page reporting, and ${left} by the balloon`);
     await guest.ask('balloon 40');
     await guest.shell('sleep 5; head -c 100m /dev/zero >/tmp/much; ls -l /tmp/much; rm /tmp/much', { minutes: 20 });
     check(!/Kernel panic/.test(guest.output), 'the guest died for want of memory');
@@ -190,11 +194,8 @@ export async function compactDisc(name, { machine, suffix, more, report }) {
     check(said.includes(createHash('md5').update(image).digest('hex')), `the disc was not read as it is: ${said}`);
     check(/^6000\s/m.test(said), `the disc has not 6000 sectors: ${said}`);
     report('a disc of 1500 blocks was read as it is; a drive without one is there, too');
-    const after = await guest.shell(
-      'dd if=/dev/zero of=/dev/sr0 bs=2048 count=1; eject /dev/sr0; dd if=/dev/sr0 of=/dev/null bs=2048 count=1; eject -t /dev/sr0; sleep 3; dd if=/dev/sr0 bs=2048 count=1 | md5sum',
-    );
-    check((after.match(/No medium found/g) ?? []).length > 0, `the tray did not open: ${after}`);
-    check(after.includes(createHash('md5').update(image.subarray(0, 2048)).digest('hex')), `the tray did not close: ${after}`);
-    report('the tray opens and closes');
+    const after = await guest.shell('dd if=/dev/zero of=/dev/sr0 bs=2048 count=1; dd if=/dev/sr1 of=/dev/null bs=2048 count=1');
+    check(/sr0'?: Read-only file system/.test(after) && /sr1'?: No medium found/.test(after), `what cannot be: ${after}`);
+    report('it cannot be written, and the empty drive says so');
   });
 }

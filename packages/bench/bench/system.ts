@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { BenchError, ConsoleReader, compare, formatMarkdown, type Run, type Subject, type Usage } from '../src/index.js';
 import { type BrowserBenchOptions, browserTable } from './browser/table.js';
+import { DeviceBench, deviceGuest } from './devices.js';
 import { type Emulator, watch } from './emulator.js';
 import { calibrate, startUp } from './host.js';
 import { nestedTable } from './nested.js';
@@ -26,8 +27,9 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 --nested      the list in L2 and in L3 against the list in L1, and nothing else (--write: into its section of bench.md)
 --levels N    levels of that (3)
 --vendor V    only vmx, or only svm, of that
+--devices     disk and networks in place of the processor's tests
 --browser     Nestvm in headless Chromium against Nestvm in Node, by the wall clock, and nothing else
---write       also writes docs/reference/bench.md (--browser: bench-browser.md)
+--write       also writes docs/reference/bench.md (--devices: bench-devices.md; --browser: bench-browser.md)
 --help        this text
 `;
 
@@ -45,6 +47,7 @@ const { values: options } = parseArgs({
     'no-nested': { type: 'boolean' },
     levels: { type: 'string', default: '3' },
     vendor: { type: 'string' },
+    devices: { type: 'boolean' },
     browser: { type: 'boolean' },
     write: { type: 'boolean' },
     help: { type: 'boolean' },
@@ -79,13 +82,13 @@ const readConsole = (sample: () => Usage): ConsoleReader => new ConsoleReader(sa
 
 const has = (command: string): boolean => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
 
-async function runInTurns(emulators: readonly Emulator[], machine: readonly string[]): Promise<Subject[]> {
+async function runInTurns(emulators: readonly Emulator[], machine: () => readonly string[]): Promise<Subject[]> {
   const timeoutMs = Number(options.timeout) * 1000;
   const collected = emulators.map(() => ({ runs: [] as Run[], peakBytes: 0 }));
   for (let turn = 0; turn < Number(options.runs); turn++) {
     for (const [i, emulator] of emulators.entries()) {
       console.error(`${emulator.name}, run ${turn + 1} of ${options.runs}`);
-      const { run, peakBytes, tail } = await watch(emulator, machine, timeoutMs, readConsole);
+      const { run, peakBytes, tail } = await watch(emulator, machine(), timeoutMs, readConsole);
       if (!run.complete)
         console.error(`${emulator.name} did not come to the end of the list (${run.tests.size} tests done). Its last output:\n${tail}`);
       collected[i].runs.push(run);
@@ -190,12 +193,38 @@ async function browser(): Promise<void> {
   if (options.write) writeFileSync(join(root, 'docs/reference/bench-browser.md'), `${browserExplanation}\n${text}`);
 }
 
+const deviceExplanation = `# Benchmarks of devices
+
+The same Debian kernel with its virtio drivers on both emulators in turns (\`tools/guests/programs/iobench.c\`): 64 MiB in pieces of 64 KiB and 8000 blocks of 4 KiB on a raw disk,
+past the guest's cache; 16 MiB each way and 4000 requests of 64 bytes over TCP, by a user network and by a socket with a user network of Nestvm behind it.
+CPU time is that of the emulator's whole process, wall time is the host's; each is the best of the runs. Printed by \`pnpm bench --devices --write\`.
+`;
+
+async function devices(): Promise<void> {
+  const { kernel, initramfs } = deviceGuest(root);
+  const emulators = !options['no-peer'] && has('qemu-system-x86_64') ? [nestvm, qemu] : [nestvm];
+  const surroundings = await DeviceBench.open(nestvm, kernel);
+  try {
+    const words = ['console=ttyS0', 'quiet', 'cryptomgr.notests', `nestvm.scale=${options.scale}`, ...surroundings.words];
+    const rest = ['-kernel', kernel, '-initrd', initramfs, '-append', words.join(' '), '-nographic', '-no-reboot'];
+    const machine = (): string[] => ['-M', options.machine, '-m', '256M', ...surroundings.machine(), ...rest];
+    const subjects = await runInTurns(emulators, machine);
+    const text = `${hostLine()}\n\n${formatMarkdown(compare(subjects, new Map()))}`;
+    console.log(text);
+    if (options.write) writeFileSync(join(root, 'docs/reference/bench-devices.md'), `${deviceExplanation}\n${text}`);
+    if (subjects[0].runs.some((run) => !run.complete)) process.exitCode = 1;
+  } finally {
+    surroundings.close();
+  }
+}
+
 async function main(): Promise<void> {
   if (options.help) {
     console.log(HELP);
     return;
   }
   if (options.browser) return browser();
+  if (options.devices) return devices();
   if (options.nested) {
     const text = await nested();
     console.log(text);
@@ -206,7 +235,7 @@ async function main(): Promise<void> {
   const machine = machineArguments();
   const peer = !options['no-peer'] && has('qemu-system-x86_64');
   const emulators = peer ? [nestvm, qemu] : [nestvm];
-  const subjects = await runInTurns(emulators, machine);
+  const subjects = await runInTurns(emulators, () => machine);
   const instructions = peer && !options['no-count'] ? await countInstructions(machine) : new Map<string, number>();
   const table = formatMarkdown(compare(subjects, instructions));
   const levels = options['no-nested'] ? '' : await nested();

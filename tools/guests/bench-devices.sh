@@ -1,0 +1,20 @@
+#!/bin/sh
+# Measures the disk, and the networks eth0 (user) and eth1 (socket), against the server of `pnpm bench --devices`; nestvm.port= is its port.
+scale=1 port=0
+for word in $(cat /proc/cmdline); do
+  case $word in
+    nestvm.scale=*) scale=${word#*=} ;;
+    nestvm.port=*) port=${word#*=} ;;
+  esac
+done
+for module in $(cat /lib/modules/order); do insmod /lib/modules/$module; done
+until [ -b /dev/vda ] && [ -d /sys/class/net/eth1 ]; do sleep 0.1; done
+echo "BENCH-BEGIN $(uname -r)"
+iobench disk /dev/vda "$scale"
+for place in 'eth0 2 user' 'eth1 3 socket'; do
+  set -- $place
+  ip addr add 10.0.$2.15/24 dev "$1"
+  ip link set "$1" up
+  iobench net "$3" 10.0.$2.2 "$port" "$scale"
+done
+echo "BENCH-END"

@@ -1,0 +1,139 @@
+/*
+ * Measures a disk and a network, in the words of nbench.c: `iobench disk DEVICE SCALE` writes over the device, `iobench net PREFIX ADDRESS PORT SCALE` talks to
+ * the server of `pnpm bench --devices`: a line `G n` asks for n bytes, `P n` announces n bytes, `E n` asks for n bytes to be echoed, 64 at a time.
+ *     BENCH-START name
+ *     BENCH name seconds checksum
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CHUNK = 65536, BLOCK = 4096, MESSAGE = 64 };
+static unsigned char *buffer;
+
+static void fail(const char *what) {
+  fprintf(stderr, "iobench: %s: %s\n", what, strerror(errno));
+  exit(1);
+}
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+static uint64_t sum(uint64_t seed, const unsigned char *bytes, size_t length) {
+  for (size_t i = 0; i + 8 <= length; i += 512) {
+    uint64_t word;
+    memcpy(&word, bytes + i, sizeof word);
+    seed = seed * 31 + word;
+  }
+  return seed;
+}
+
+static double start(const char *prefix, const char *name) {
+  printf("BENCH-START %s-%s\n", prefix, name);
+  fflush(stdout);
+  return now();
+}
+
+static void end(const char *prefix, const char *name, double from, uint64_t checksum) {
+  printf("BENCH %s-%s %.6f %016llx\n", prefix, name, now() - from, (unsigned long long)checksum);
+  fflush(stdout);
+}
+
+/** Sequential in pieces of 64 KiB, then 4 KiB here and there, past the guest's cache. */
+static void disk(const char *path, long scale) {
+  int file = open(path, O_RDWR | O_DIRECT);
+  if (file < 0) fail(path);
+  long chunks = 1024 / scale, blocks = 8000 / scale;
+  uint64_t total = 0;
+  double from = start("disk", "write");
+  for (long i = 0; i < chunks; i++) {
+    memset(buffer, (int)i + 1, CHUNK);
+    if (pwrite(file, buffer, CHUNK, i * CHUNK) != CHUNK) fail("write");
+  }
+  if (fsync(file) < 0) fail("fsync");
+  end("disk", "write", from, chunks);
+  from = start("disk", "read");
+  for (long i = 0; i < chunks; i++) {
+    if (pread(file, buffer, CHUNK, i * CHUNK) != CHUNK) fail("read");
+    total = sum(total, buffer, CHUNK);
+  }
+  end("disk", "read", from, total);
+  uint32_t state = 1;
+  long places = chunks * (CHUNK / BLOCK);
+  for (int writing = 0; writing < 2; writing++) {
+    const char *name = writing ? "random-write" : "random-read";
+    from = start("disk", name);
+    for (long i = 0; i < blocks; i++) {
+      state = state * 1664525 + 1013904223;
+      off_t at = (off_t)((state >> 8) % places) * BLOCK;
+      ssize_t done = writing ? pwrite(file, buffer, BLOCK, at) : pread(file, buffer, BLOCK, at);
+      if (done != BLOCK) fail(name);
+      total = total * 31 + buffer[0];
+    }
+    end("disk", name, from, total);
+  }
+  close(file);
+}
+
+static int dial(const char *address, int port, char command, long bytes) {
+  struct sockaddr_in peer = { .sin_family = AF_INET, .sin_port = htons(port) };
+  inet_pton(AF_INET, address, &peer.sin_addr);
+  int line = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
+  if (line < 0 || connect(line, (struct sockaddr *)&peer, sizeof peer) < 0) fail("connect");
+  setsockopt(line, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  char text[64];
+  int length = snprintf(text, sizeof text, "%c %ld\n", command, bytes);
+  if (write(line, text, length) != length) fail("write");
+  return line;
+}
+
+static void net(const char *prefix, const char *address, int port, long scale) {
+  long bytes = (16L << 20) / scale, messages = 4000 / scale, done = 0;
+  double from = start(prefix, "get");
+  int line = dial(address, port, 'G', bytes);
+  for (ssize_t length; (length = read(line, buffer, CHUNK)) > 0;) done += length;
+  close(line);
+  if (done != bytes) fail("get");
+  end(prefix, "get", from, done);
+  from = start(prefix, "put");
+  line = dial(address, port, 'P', bytes);
+  for (done = 0; done < bytes;) {
+    ssize_t length = write(line, buffer, bytes - done < CHUNK ? bytes - done : CHUNK);
+    if (length < 0) fail("put");
+    done += length;
+  }
+  if (read(line, buffer, 1) != 1) fail("put");
+  close(line);
+  end(prefix, "put", from, done);
+  from = start(prefix, "requests");
+  line = dial(address, port, 'E', messages * MESSAGE);
+  for (long i = 0; i < messages; i++) {
+    if (write(line, buffer, MESSAGE) != MESSAGE) fail("request");
+    for (ssize_t got = 0, length; got < MESSAGE; got += length)
+      if ((length = read(line, buffer + got, MESSAGE - got)) <= 0) fail("answer");
+  }
+  close(line);
+  end(prefix, "requests", from, messages);
+}
+
+int main(int count, char **words) {
+  if (posix_memalign((void **)&buffer, BLOCK, CHUNK)) return 1;
+  memset(buffer, 7, CHUNK);
+  if (count == 4 && !strcmp(words[1], "disk")) disk(words[2], atol(words[3]));
+  else if (count == 6 && !strcmp(words[1], "net")) net(words[2], words[3], atoi(words[4]), atol(words[5]));
+  else return 2;
+  return 0;
+}
