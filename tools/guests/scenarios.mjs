@@ -119,6 +119,29 @@ function disks(name, tier, machine, devices, { smp = 1, disk = 'vda' } = {}) {
   };
 }
 
+/** SeaBIOS, GRUB and Debian from a disk to a login on the serial port; with `again`, it starts from what it has written. */
+function firmware(name, tier, machine, drives, { again = false } = {}) {
+  const login = { at: 'login: ', type: 'root\n' };
+  const words = [{ at: 'nestvm# ', type: `mount | grep ' / '; ${again ? 'reboot' : 'poweroff'}\n` }];
+  if (again) words.push(login, { at: 'nestvm# ', type: 'poweroff\n' });
+  return {
+    name,
+    tier,
+    reboots: true,
+    arguments: ['-M', machine, '-m', '256M', '-vga', 'none', '-snapshot'],
+    drives,
+    input: [login, ...words],
+    expect: ['SeaBIOS', 'GRUB', 'bootable: root on', 'bootable: start 1', 'login:', ...(again ? ['SeaBIOS', 'bootable: start 2'] : []), 'Power down'],
+    timeoutMinutes: 10,
+  };
+}
+
+/** SeaBIOS and GRUB from a CD, whose files Debian then reads. */
+function compactDisc(name, tier, machine, drives) {
+  const expect = ['SeaBIOS', 'GRUB', 'bootable: hello from the CD'];
+  return { name, tier, arguments: ['-M', machine, '-m', '256M', '-vga', 'none', '-boot', 'd'], drives, expect, timeoutMinutes: 10 };
+}
+
 const avic = { words: ['nestvm.vmm=qemu-microvm,pit=off,pic=off', 'nestvm.kvm=avic=1'] };
 
 /** A script that plays with guests, from `migration.mjs` or `devices.mjs`. */
@@ -139,6 +162,12 @@ export const scenarios = [
   boot('boot-microvm-nehalem', 'ci', 'microvm', 'Nehalem', { halt: 'reboot -f' }),
   boot('boot-isapc-qemu64', 'ci', 'isapc', 'qemu64', { halt: 'reboot -f' }),
   boot('boot-pc-smp2-haswell', 'ci', 'pc', 'Haswell', { smp: 2 }),
+  firmware('seabios-pc-virtio', 'ci', 'pc', (path) => ['-drive', `file=${path('boot-virtio.img')},format=raw,if=virtio`]),
+  firmware('seabios-q35-virtio', 'nightly', 'q35', (path) => ['-drive', `file=${path('boot-virtio.img')},format=raw,if=virtio`]),
+  firmware('seabios-pc-ide', 'nightly', 'pc', (path) => ['-hda', path('boot-ata.img')], { again: true }),
+  firmware('seabios-q35-ahci', 'nightly', 'q35', (path) => ['-hda', path('boot-ata.img')], { again: true }),
+  compactDisc('seabios-pc-cd', 'nightly', 'pc', (path) => ['-cdrom', path('boot-cd.iso')]),
+  compactDisc('seabios-q35-cd', 'nightly', 'q35', (path) => ['-cdrom', path('boot-cd.iso')]),
   boot('boot-pc-skylake', 'nightly', 'pc', 'Skylake-Server'),
   boot('boot-q35-opteron', 'nightly', 'q35', 'Opteron_G5'),
   boot('boot-q35-smp4', 'nightly', 'q35', 'max', { smp: 4 }),

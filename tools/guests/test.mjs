@@ -12,6 +12,7 @@ import { createWriteStream, mkdirSync, truncateSync, writeFileSync } from 'node:
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { buildBootable } from './bootable.mjs';
 import { buildGuests, defaultOutput } from './build.mjs';
 import { scenarios } from './scenarios.mjs';
 
@@ -32,9 +33,12 @@ function firstMissing(console_, expect) {
 /** Runs one scenario; resolves to what went wrong, or undefined. */
 function run(scenario, patience) {
   const path = (file) => join(defaultOutput, file);
-  const initrd = scenario.initrd ? scenario.initrd(path) : path(scenario.initramfs);
-  const args = [...scenario.arguments, '-kernel', path(scenario.kernel ?? 'vmlinuz'), '-initrd', initrd];
-  args.push('-append', scenario.append, '-nographic');
+  const args = [...scenario.arguments, '-nographic'];
+  if (scenario.drives) args.push(...scenario.drives(path));
+  else {
+    const initrd = scenario.initrd ? scenario.initrd(path) : path(scenario.initramfs);
+    args.push('-kernel', path(scenario.kernel ?? 'vmlinuz'), '-initrd', initrd, '-append', scenario.append);
+  }
   if (!scenario.reboots) args.push('-no-reboot');
   if (scenario.disk) {
     writeFileSync(path(scenario.disk.file), '');
@@ -46,7 +50,8 @@ function run(scenario, patience) {
   return new Promise((done) => {
     let output = '';
     let errors = '';
-    let typed = false;
+    const inputs = [scenario.input ?? []].flat();
+    let from = 0;
     let late = false;
     const timer = setTimeout(
       () => {
@@ -58,9 +63,10 @@ function run(scenario, patience) {
     const onData = (data) => {
       output += data;
       log.write(data);
-      if (!scenario.input || typed || !output.includes(scenario.input.at)) return;
-      typed = true;
-      child.stdin.write(scenario.input.type);
+      const at = inputs.length === 0 ? -1 : output.indexOf(inputs[0].at, from);
+      if (at < 0) return;
+      from = at + inputs[0].at.length;
+      child.stdin.write(inputs.shift().type);
     };
     child.stdout.on('data', onData);
     // What the emulator says of itself may come in the middle of a line of the guest.
@@ -125,6 +131,7 @@ function built(queue) {
       virtio: queue.some(({ initramfs }) => initramfs === 'virtio.cpio'),
       log,
     });
+    if (queue.some(({ drives }) => drives)) buildBootable(defaultOutput, log);
     return true;
   } catch (error) {
     console.log(`✗ the guests cannot be built on this machine (gcc and apt-get, with package lists, are needed): ${error.message}`);

@@ -1,7 +1,16 @@
 import { randomInt } from 'node:crypto';
 import { BootError, type BootFile } from '@nestvm/boot';
 import { DeviceError } from '@nestvm/devices';
-import { createEventLoopHost, createMachine, type ImageConfig, type Machine, type MachineConfig, MachineError } from '@nestvm/machine';
+import {
+  type AtaConfig,
+  createEventLoopHost,
+  createMachine,
+  type ImageConfig,
+  type Machine,
+  type MachineConfig,
+  MachineError,
+} from '@nestvm/machine';
+import { AtaParts } from './ata.js';
 import { Characters } from './characters/parts.js';
 import { UsageError } from './errors.js';
 import { readInput } from './files.js';
@@ -22,10 +31,11 @@ export async function run(args: readonly string[]): Promise<number> {
   const session = new Session(options);
   const characters = new Characters(session.terminal);
   const virtio = new VirtioParts();
+  const ata = new AtaParts();
   try {
     virtio.create(options, characters);
     await virtio.open();
-    const machine = createFrom(options, characters, virtio);
+    const machine = createFrom(options, characters, virtio, ata.create(options));
     options.serial.forEach((spec, port) => characters.connect(spec, (bytes) => machine.receiveSerial(port, bytes)));
     session.onInput = characters.onTerminalInput;
     await characters.open();
@@ -37,6 +47,7 @@ export async function run(args: readonly string[]): Promise<number> {
   } finally {
     characters.close();
     virtio.close();
+    ata.close();
   }
 }
 
@@ -58,8 +69,8 @@ function logOutput(path: string | undefined, characters: Characters): (text: str
 const levelLine = (line: string): void => void process.stderr.write(`[levels] ${line}\r\n`);
 
 /** Makes the machine, turning what it cannot accept into one line for the user. */
-function createFrom(options: RunOptions, characters: Characters, virtio: VirtioParts): Machine {
-  const config = { ...machineConfig(options, characters), virtio: virtio.configs };
+function createFrom(options: RunOptions, characters: Characters, virtio: VirtioParts, ata: AtaConfig): Machine {
+  const config = { ...machineConfig(options, characters), virtio: virtio.configs, ata };
   try {
     return createMachine(config);
   } catch (error) {

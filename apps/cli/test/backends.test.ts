@@ -26,6 +26,7 @@ const drive = (path: string, more: object = {}) => ({
   option: `-drive file=${path}`,
   path,
   plugged: true,
+  cd: false,
   readOnly: false,
   snapshot: false,
   writeCache: true,

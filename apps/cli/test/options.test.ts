@@ -147,7 +147,15 @@ describe('every option', () => {
     ['-loadvm f', { loadSnapshot: 'f' }],
     ['-drive file=d,,1,if=virtio,serial=S,snapshot=on', { drives: [{ path: 'd,1', plugged: true, serial: 'S', snapshot: true, readOnly: false }] }],
     ['-drive file=d,if=none,id=x,readonly=on,cache=writethrough', { drives: [{ id: 'x', plugged: false, readOnly: true, writeCache: false }] }],
-    ['-hda a -hdb b -snapshot', { drives: [{ path: 'a', plugged: true, snapshot: true }, { path: 'b' }] }],
+    [
+      '-hda a -hdb b -snapshot',
+      {
+        drives: [
+          { path: 'a', ata: 0, plugged: false, snapshot: true },
+          { path: 'b', ata: 1 },
+        ],
+      },
+    ],
     [
       '-device virtio-blk-pci,drive=x,packed=on,num-queues=4,disable-legacy=on,addr=5',
       { devices: { virtio: [{ kind: 'block', bus: 'pci', drive: 'x', packed: true, queues: 4, mode: 'modern', slot: 5 }] } },

@@ -1,5 +1,6 @@
 import type { BootFile, BootModule } from '@nestvm/boot';
 import type { CpuModel } from '@nestvm/isa/models';
+import type { AtaConfig } from './ata.js';
 import type { BoardName, BoardPart } from './boards.js';
 import type { TlbConfig } from './tlb-debug.js';
 import type { VirtioConfig } from './virtio.js';
@@ -92,6 +93,8 @@ export interface MachineConfig {
   readonly testDevice?: boolean;
   /** Virtio devices, in the order of their slots. A device belongs to one machine. */
   readonly virtio?: readonly VirtioConfig[];
+  /** ATA disks and CD drives. A drive belongs to one machine. */
+  readonly ata?: AtaConfig;
   readonly clock?: ClockConfig;
   /** Seconds since 1970 that the RTC shows at power-on (default 0). */
   readonly rtcSeconds?: number;

@@ -4,9 +4,20 @@
  * @packageDocumentation
  */
 export { createMachine, Machine } from './machine.js';
+export type { AtaConfig, AtaPlace } from './ata.js';
 export { boardNames, boardProperties, boards, ramLayout } from './boards.js';
 export type { Board, BoardName, BoardPart, RamLayout } from './boards.js';
-export type { ByteSink, ClockConfig, HostServices, ImageConfig, MachineConfig, MachineOptions, MachineOutcome } from './config.js';
+export type {
+  BootConfig,
+  ByteSink,
+  ClockConfig,
+  HostServices,
+  ImageConfig,
+  MachineConfig,
+  MachineOptions,
+  MachineOutcome,
+  VgaConfig,
+} from './config.js';
 export { createEventLoopHost, createMemoryHost } from './host.js';
 export type { EventLoop } from './host.js';
 export type { MachineInspector } from './inspector.js';

@@ -31,6 +31,7 @@ import {
   Uart,
 } from '@nestvm/devices/platform';
 import type { PhysicalMemory } from '@nestvm/memory';
+import { addAta } from './ata.js';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { Startup } from './boot-plan.js';
 import { cpuCount, type HostServices, type MachineConfig } from './config.js';
@@ -146,7 +147,7 @@ export class Platform {
     this.addSerial(add);
     if (board.pm !== 'none') this.pm = add(new AcpiPm({ chip: board.pm }));
     this.pci = this.addPci(add);
-    add(this.createFwCfg());
+    const fwCfg = add(this.createFwCfg());
     if (options.vga) this.plugVga(add(options.vga));
     if (config.debugConsole) {
       const { port: base, sink, readback = 0xe9 } = config.debugConsole;
@@ -154,7 +155,11 @@ export class Platform {
     }
     if (config.debugExit) add(new DebugExit({ base: config.debugExit.iobase, size: config.debugExit.iosize, exit: lines.exit }));
     if (config.testDevice) add(new TestDevice());
-    addVirtio(config.virtio ?? [], { host: this.pci, parts, add, show: (display) => this.displays.push(display), wake: lines.wake });
+    const paths: { index: number; path: string }[] = [];
+    const order = (index: number | undefined, path: string): void => void (index !== undefined && paths.push({ index, path }));
+    if (config.ata) addAta(config.ata, { board, host: this.pci, add, wake: lines.wake, order });
+    addVirtio(config.virtio ?? [], { host: this.pci, parts, add, show: (display) => this.displays.push(display), wake: lines.wake, order });
+    if (paths.length > 0) fwCfg.setFile('bootorder', bootOrder(paths));
   }
 
   private addLocalApics(present: boolean): void {
@@ -272,3 +277,9 @@ function rtcSource({ config, host }: PlatformOptions): { sourceNs?: () => number
   const powerOnNs = now();
   return { sourceNs: () => now() - powerOnNs };
 }
+
+/** The paths of devices in the order of their indexes, a line each. */
+const bootOrder = (paths: readonly { index: number; path: string }[]): Uint8Array => {
+  const lines = paths.toSorted((a, b) => a.index - b.index).map(({ path }) => path);
+  return new TextEncoder().encode(`${lines.join('\n')}\0`);
+};

@@ -129,6 +129,9 @@ function describeMachine(config: MachineConfig, parts: ReadonlySet<string>): { r
     virtio: (config.virtio ?? [])
       .map(({ device, bus, mode, slot }) => [device.name, device.type, bus ?? '', mode ?? '', slot ?? ''].join(' '))
       .join(', '),
+    'ATA drives': [...(config.ata?.board ?? []), ...(config.ata?.ahci ?? []).flatMap(({ ports }) => [...ports])]
+      .map((place) => place?.drive.name ?? '-')
+      .join(' '),
     '-vga': config.vga ? videoMemoryBytes(config.vga) : null,
     devices: [config.debugConsole ? 'debug-console' : '', config.debugExit ? 'isa-debug-exit' : '', config.testDevice ? 'pc-testdev' : ''].join(' '),
   };

@@ -17,6 +17,8 @@ export interface VirtioConfig {
   readonly vectors?: number;
   /** PCI: slot (default the first free one). */
   readonly slot?: number;
+  /** PCI: when firmware tries it, before what has none. */
+  readonly bootIndex?: number;
 }
 
 /** Where a device on the MMIO transport is. */
@@ -45,14 +47,23 @@ export interface VirtioSockets {
   readonly show: (display: Display) => unknown;
   /** Something happened outside of the vCPUs: ends a sleep. */
   readonly wake: () => void;
+  /** Notes that firmware shall try a device, by its path. */
+  readonly order: (bootIndex: number | undefined, path: string) => void;
 }
 
+/** What a device is in the paths of firmware, by its type. */
+const PATH_NODES: Readonly<Record<number, readonly [node: string, unit: string]>> = {
+  1: ['ethernet', 'ethernet-phy@0'],
+  2: ['scsi', 'disk@0,0'],
+  8: ['scsi', ''],
+};
+
 /** Plugs virtio devices in; throws `MachineError` (`bad-option`) for what the board lacks, and `DeviceError` for slots that are taken. */
-export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, show, wake }: VirtioSockets): void {
+export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, show, wake, order }: VirtioSockets): void {
   const places = virtioMmioPlaces(configs, host !== undefined);
   if (places.length > MMIO_DEVICES) throw new MachineError('bad-option', `machine: ${places.length} virtio-mmio devices; at most ${MMIO_DEVICES}`);
   const names = new Set<string>();
-  for (const { device, bus, mode, vectors, slot } of configs) {
+  for (const { device, bus, mode, vectors, slot, bootIndex } of configs) {
     if (names.has(device.name)) throw new MachineError('bad-option', `machine: two devices are named '${device.name}'; give one another name (id=)`);
     names.add(device.name);
     device.onActivity = wake;
@@ -62,7 +73,10 @@ export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, 
         throw new MachineError('bad-option', `machine: the board has no PCI for '${device.name}'; put it on the MMIO transport`);
       const card = new VirtioPci({ device, ...(mode ? { mode } : {}), ...(vectors === undefined ? {} : { vectors }) });
       add(card);
-      host.add(slot ?? host.freeSlot(2), card.pci);
+      const at = slot ?? host.freeSlot(2);
+      host.add(at, card.pci);
+      const [node, unit] = PATH_NODES[device.type] ?? ['pci', ''];
+      order(bootIndex, `/pci@i0cf8/${node}@${at.toString(16)}${unit && '/'}${unit}`);
       continue;
     }
     if (!parts.has('ioapic')) throw new MachineError('bad-option', `machine: the board has no I/O APIC for '${device.name}'; use another board`);

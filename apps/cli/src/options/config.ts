@@ -78,7 +78,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const cpu = parseModel(last(raw, 'cpu') ?? 'max', topology, nesting, warnings);
   const characters = new Map((raw.get('chardev') ?? []).map((text) => parseChardev(text)));
   const devices = parseDevices(raw.get('device') ?? [], characters);
-  const drives = parseDrives(raw);
+  const drives = parseDrives(raw, board !== 'microvm');
   const firmware = parseFirmware(raw, drives.length > 0);
   const debugcon = last(raw, 'debugcon');
   const debugConsole =

@@ -1,5 +1,6 @@
 import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
+import { ATA_KEYS, type AtaSpec, parseAta } from './ata.js';
 import { type CharacterSpec, namedCharacterDevice } from './character.js';
 import { takeOnly } from './only.js';
 import { assertKeys, parseInteger, parseProperties } from './text.js';
@@ -21,12 +22,17 @@ export interface DeviceSpecs {
   readonly serial: readonly { readonly index?: number; readonly to: CharacterSpec }[];
   readonly images: readonly ImageSpec[];
   readonly virtio: readonly VirtioSpec[];
+  readonly ata: readonly AtaSpec[];
+  /** AHCI controllers beside the board's own, by name. */
+  readonly ahci: readonly string[];
 }
 
 type Draft = { -readonly [K in keyof DeviceSpecs]: DeviceSpecs[K] } & {
   serial: { index?: number; to: CharacterSpec }[];
   images: ImageSpec[];
   virtio: VirtioSpec[];
+  ata: AtaSpec[];
+  ahci: string[];
 };
 
 interface DeviceRow {
@@ -55,6 +61,21 @@ export const deviceRows: Readonly<Record<string, DeviceRow>> = {
         iosize: integer('isa-debug-exit', values, 'iosize', 2, 16),
       };
     },
+  },
+  'ide-hd': {
+    properties: ATA_KEYS,
+    help: "an ATA disk on a -drive, on the board's controller (bus=ide.N) or on that of -device ahci,id=ID (bus=ID.N)",
+    apply: (draft, values) => void draft.ata.push(parseAta('ide-hd', false, values)),
+  },
+  'ide-cd': {
+    properties: ATA_KEYS,
+    help: 'an ATAPI CD drive, with or without a -drive',
+    apply: (draft, values) => void draft.ata.push(parseAta('ide-cd', true, values)),
+  },
+  ahci: {
+    properties: ['id'],
+    help: 'a further AHCI controller with six ports (PCI)',
+    apply: (draft, values) => void draft.ahci.push(values.get('id') ?? `ahci${draft.ahci.length}`),
   },
   'pc-testdev': {
     properties: [],
@@ -115,7 +136,7 @@ export const deviceRows: Readonly<Record<string, DeviceRow>> = {
 
 /** Parses all `-device` options; throws `UsageError`, naming the nearest device or property. */
 export function parseDevices(texts: readonly string[], characters: ReadonlyMap<string, CharacterSpec>): DeviceSpecs {
-  const draft: Draft = { testDevice: false, serial: [], images: [], virtio: [] };
+  const draft: Draft = { testDevice: false, serial: [], images: [], virtio: [], ata: [], ahci: [] };
   for (const text of texts) {
     const { head, values } = parseProperties(text);
     const name = head || (values.get('driver') ?? '');

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.js';
 import type { RawOptions } from './parse.js';
-import { assertKeys, parseProperties, parseSwitch } from './text.js';
+import { assertKeys, parseInteger, parseProperties, parseSwitch } from './text.js';
 
 /** A disk image. */
 export interface DriveSpec {
@@ -11,8 +11,11 @@ export interface DriveSpec {
   readonly path: string;
   /** Absent: by its first bytes. */
   readonly format?: 'raw' | 'qcow2';
-  /** Plugged in by itself, as a virtio disk; else a `-device` names it. */
+  /** Plugged in by itself, as a virtio disk; else a `-device` names it, or it is an ATA drive. */
   readonly plugged: boolean;
+  /** On the board's ATA controller: its place, or the next that is free (-1). */
+  readonly ata?: number;
+  readonly cd: boolean;
   readonly readOnly: boolean;
   readonly snapshot: boolean;
   readonly serial?: string;
@@ -38,6 +41,7 @@ const KEYS = [
   'werror',
   'rerror',
 ];
+const BUSES = ['virtio', 'ide', 'sata', 'none'];
 const CACHES: Readonly<Record<string, boolean>> = { writeback: true, none: true, unsafe: true, writethrough: false, directsync: false };
 
 function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec {
@@ -49,9 +53,13 @@ function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec 
   const format = values.get('format');
   if (format !== undefined && format !== 'raw' && format !== 'qcow2')
     throw new UsageError(`${option}: format ${format} is not known; there are raw and qcow2 ('qemu-img convert -O qcow2' makes it)`);
-  const bus = values.get('if') ?? 'virtio';
-  if (bus !== 'virtio' && bus !== 'none') throw new UsageError(`${option}: if=${bus}: there are virtio and none`);
-  if ((values.get('media') ?? 'disk') !== 'disk') throw new UsageError(`${option}: media=${values.get('media')}: there are only disks`);
+  const media = values.get('media') ?? 'disk';
+  if (media !== 'disk' && media !== 'cdrom') throw new UsageError(`${option}: media=${media}: there are disk and cdrom`);
+  const bus = values.get('if') ?? (media === 'cdrom' ? 'ide' : 'virtio');
+  if (!BUSES.includes(bus)) throw new UsageError(`${option}: if=${bus}: there are ${BUSES.join(', ')}`);
+  const cd = media === 'cdrom';
+  if (cd && bus === 'virtio') throw new UsageError(`${option}: a CD is no virtio disk; write if=ide, or if=none and -device scsi-cd`);
+  const index = values.get('index');
   const cache = CACHES[values.get('cache') ?? 'writeback'];
   if (cache === undefined) throw new UsageError(`${option}: cache=${values.get('cache')}: there are ${Object.keys(CACHES).join(', ')}`);
   const isOn = (key: string): boolean => values.has(key) && parseSwitch(`-drive ${key}`, values.get(key)!);
@@ -62,16 +70,29 @@ function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec 
     path,
     ...(format === undefined ? {} : { format }),
     plugged: bus === 'virtio',
-    readOnly: isOn('readonly') || isOn('read-only'),
+    cd,
+    ...(bus === 'ide' || bus === 'sata' ? { ata: index === undefined ? -1 : parseInteger('-drive index', index, 0, 31) } : {}),
+    readOnly: cd || isOn('readonly') || isOn('read-only'),
     snapshot: snapshot || isOn('snapshot'),
     writeCache: cache,
     ...(serial === undefined ? {} : { serial }),
   };
 }
 
-/** Parses `-drive`, `-hda`, `-hdb` and `-snapshot`; throws `UsageError`. */
-export function parseDrives(raw: RawOptions): DriveSpec[] {
-  const short = ['hda', 'hdb'].flatMap((name) => (raw.get(name) ?? []).slice(-1).map((path) => `file=${path.replaceAll(',', ',,')},if=virtio`));
+/** The short options, and what they stand for on boards with ATA; on others disks are virtio disks. */
+const SHORT: Readonly<Record<string, string>> = {
+  hda: 'if=ide,index=0',
+  hdb: 'if=ide,index=1',
+  hdc: 'if=ide,index=2',
+  hdd: 'if=ide,index=3',
+  cdrom: 'if=ide,index=2,media=cdrom',
+};
+
+/** Parses `-drive`, `-hda` to `-hdd`, `-cdrom` and `-snapshot`; throws `UsageError`. */
+export function parseDrives(raw: RawOptions, ata: boolean): DriveSpec[] {
+  const short = Object.entries(SHORT).flatMap(([name, place]) =>
+    (raw.get(name) ?? []).slice(-1).map((path) => `file=${path.replaceAll(',', ',,')},${ata || name === 'cdrom' ? place : 'if=virtio'}`),
+  );
   const drives = [...short, ...(raw.get('drive') ?? [])].map((text, number) => parseDrive(text, number, raw.has('snapshot')));
   drives.forEach(({ id }, i) => {
     if (drives.findIndex((drive) => drive.id === id) !== i) throw new UsageError(`-drive id=${id}: two disks have this name; give one another id`);

@@ -50,6 +50,8 @@ export class Vga implements Device, Display, SavableDevice<SavedVga> {
   readonly #ports: VgaPorts;
   readonly #window: VgaWindow;
   readonly #options: VgaOptions;
+  /** Low byte of a word that the data port takes. */
+  #dispiLow = 0;
   #pci: PciFunction | undefined;
 
   constructor(options: VgaOptions) {
@@ -78,11 +80,12 @@ export class Vga implements Device, Display, SavableDevice<SavedVga> {
       const write = (offset: number, value: number): void => this.#ports.write(base + offset, value);
       wiring.pio(byteRegion(`${this.name} ports`, base, VGA_PORTS.GROUP, read, write));
     }
+    // The data port is a word at an odd address, which the bus splits; a word at the first port is the index.
     wiring.pio({
       name: `${this.name} vbe`,
       base: DISPI_PORTS.INDEX,
       size: DISPI_PORTS.SIZE,
-      read: (offset, width) => (width === 1 ? 0xff : offset === 0 ? this.#vbe.index : this.#vbe.read(this.#vbe.index)),
+      read: (offset, width) => (offset === 0 && width === 2 ? this.#vbe.index : (this.#vbe.read(this.#vbe.index) >> (offset === 2 ? 8 : 0)) & 0xff),
       write: (offset, width, value) => this.#writeDispi(offset, width, value),
     });
     const { base, size } = WINDOW;
@@ -144,9 +147,9 @@ export class Vga implements Device, Display, SavableDevice<SavedVga> {
   }
 
   #writeDispi(offset: number, width: Width, value: number): void {
-    if (width === 1) return;
     if (offset === 0) this.#vbe.index = value & 0xffff;
-    else this.#vbe.write(this.#vbe.index, value & 0xffff);
+    else if (offset === 1 && width === 1) this.#dispiLow = value;
+    else if (offset === 2) this.#vbe.write(this.#vbe.index, this.#dispiLow | (value << 8));
   }
 
   #createFunction(): PciFunction {

@@ -105,7 +105,7 @@ export class PciFunction implements SavableDevice<SavedPciFunction> {
     this.bars.push(bar);
     const offset = PciConfig.BARS + 4 * index;
     this.set32(offset, bar.typeBits);
-    this.allow(offset, 4, kind === 'io' ? ~(size - 1) & 0xffff : size >= 2 ** 32 ? 0 : ~(size - 1));
+    this.allow(offset, 4, size >= 2 ** 32 ? 0 : ~(size - 1));
     if (kind === 'memory64') this.allow(offset + 4, 4, size >= 2 ** 32 ? ~(size / 2 ** 32 - 1) : ~0);
   }
 

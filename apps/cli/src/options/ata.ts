@@ -1,0 +1,40 @@
+import { UsageError } from '../errors.js';
+import { parseInteger } from './text.js';
+
+/** An ATA drive of `-device`. */
+export interface AtaSpec {
+  readonly device: string;
+  readonly cd: boolean;
+  /** Absent: a CD drive without a medium. */
+  readonly drive?: string;
+  /** `ide.N` or `ID.N`; absent: the next free place of the board's controller. */
+  readonly bus?: string;
+  readonly unit?: number;
+  readonly id?: string;
+  readonly serial?: string;
+  readonly model?: string;
+  readonly bootIndex?: number;
+}
+
+/** Properties of ATA drives. */
+export const ATA_KEYS: readonly string[] = ['drive', 'bus', 'unit', 'id', 'serial', 'model', 'bootindex'];
+
+/** Parses `-device ide-hd,…` and `ide-cd,…`; throws `UsageError`. */
+export function parseAta(device: string, cd: boolean, values: ReadonlyMap<string, string>): AtaSpec {
+  const drive = values.get('drive');
+  if (drive === undefined && !cd) throw new UsageError(`-device ${device}: drive= is missing; write -device ${device},drive=ID`);
+  const unit = values.get('unit');
+  const bootIndex = values.get('bootindex');
+  const text = (key: 'bus' | 'id' | 'serial' | 'model'): Partial<AtaSpec> => (values.has(key) ? { [key]: values.get(key)! } : {});
+  return {
+    device,
+    cd,
+    ...(drive === undefined ? {} : { drive }),
+    ...text('bus'),
+    ...text('id'),
+    ...text('serial'),
+    ...text('model'),
+    ...(unit === undefined ? {} : { unit: parseInteger(`-device ${device},unit`, unit, 0, 1) }),
+    ...(bootIndex === undefined ? {} : { bootIndex: parseInteger(`-device ${device},bootindex`, bootIndex, 0, 0xffff) }),
+  };
+}
