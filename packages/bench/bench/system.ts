@@ -18,6 +18,7 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 --runs N      boots per emulator (3); the best of them counts
 --scale N     divides the work of every test (1)
 --only a,b    only these tests
+--accel A     Nestvm's -accel (tcg,jit=off: without its JIT)
 --machine M   QEMU's name of the machine (pc)
 --timeout S   seconds that one boot may take (300)
 --no-peer     without QEMU
@@ -38,6 +39,7 @@ const { values: options } = parseArgs({
     runs: { type: 'string', default: '3' },
     scale: { type: 'string', default: '1' },
     only: { type: 'string' },
+    accel: { type: 'string' },
     machine: { type: 'string', default: 'pc' },
     timeout: { type: 'string', default: '300' },
     'no-peer': { type: 'boolean' },
@@ -74,7 +76,11 @@ function machineArguments(): string[] {
   return ['-M', options.machine, '-m', '512M', '-kernel', kernel, '-initrd', initramfs, '-append', commandLine(), '-nographic', '-no-reboot'];
 }
 
-const nestvm: Emulator = { name: 'Nestvm', command: process.execPath, arguments: [join(root, 'tools/workspace/nestvm.mjs')] };
+const nestvm: Emulator = {
+  name: 'Nestvm',
+  command: process.execPath,
+  arguments: [join(root, 'tools/workspace/nestvm.mjs'), ...(options.accel ? ['-accel', options.accel] : [])],
+};
 const qemu: Emulator = { name: 'QEMU TCG', command: 'qemu-system-x86_64', arguments: ['-accel', 'tcg'] };
 const counting: Emulator = { ...qemu, arguments: ['-accel', 'tcg', '-icount', 'shift=0,sleep=off'] };
 
