@@ -98,8 +98,10 @@ export class Code {
   numeric(name: string, args: readonly Node[], lane = 0): Node {
     const instruction = NUMERIC[name];
     if (instruction === undefined) throw new EmitError('unknown-instruction', `no numeric WebAssembly instruction is called ${name}`);
-    if (instruction.params.length !== args.length || instruction.params.some((type, i) => type !== args[i].type)) {
-      throw new EmitError('type-mismatch', `${name} takes (${instruction.params.join(', ')}), not (${args.map((a) => a.type).join(', ')})`);
+    const { params } = instruction;
+    for (let i = 0; i < params.length || i < args.length; i++) {
+      if (params[i] !== args[i]?.type)
+        throw new EmitError('type-mismatch', `${name} takes (${params.join(', ')}), not (${args.map((a) => a.type).join(', ')})`);
     }
     const folded = fold(
       name,

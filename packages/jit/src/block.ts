@@ -35,6 +35,8 @@ export interface Block {
   readonly count: number;
   readonly taken: Edge | null;
   readonly next: Edge | null;
+  /** Offset in the page of where a call that ends the block returns to, or -1. */
+  readonly returnsTo: number;
 }
 
 const DIRECT = /^(J|LOOP|CALL$)/;
@@ -47,7 +49,7 @@ function edgeOf(views: ArenaViews, record: number, link: number, target: number)
 export function readBlock(views: ArenaViews, handlers: Handlers, head: number, offset: number, excluded: ReadonlySet<number>): Block | null {
   const { i32, u8, u16 } = views;
   const steps: Step[] = [];
-  const finish = (end: BlockEnd, last: number, count: number, taken: Edge | null, next: Edge | null): Block => ({
+  const finish = (end: BlockEnd, last: number, count: number, taken: Edge | null, next: Edge | null, returnsTo = -1): Block => ({
     head,
     offset,
     steps,
@@ -56,6 +58,7 @@ export function readBlock(views: ArenaViews, handlers: Handlers, head: number, o
     count,
     taken,
     next,
+    returnsTo,
   });
   for (let record = head + Record.BYTES; ; record += Record.BYTES) {
     const slot = i32[record >>> 2]!;
@@ -70,10 +73,11 @@ export function readBlock(views: ArenaViews, handlers: Handlers, head: number, o
     if (row.endsBlock && !isDirect && !['CALL', 'JMP', 'RET'].includes(row.mnemonic)) return finish('interpreter', record, count, null, null);
     steps.push({ record, facts });
     if (!row.endsBlock) continue;
-    if (!isDirect) return finish('jump', record, count, null, null);
+    const returnsTo = row.mnemonic === 'CALL' ? after : -1;
+    if (!isDirect) return finish('jump', record, count, null, null, returnsTo);
     const target = offset + i32[(record + Record.TARGET) >>> 2]!;
     const isConditional = row.mnemonic !== 'JMP' && row.mnemonic !== 'CALL';
     const next = isConditional ? edgeOf(views, record, Record.LINK_NEXT, after) : null;
-    return finish('jump', record, count, edgeOf(views, record, Record.LINK_TAKEN, target), next);
+    return finish('jump', record, count, edgeOf(views, record, Record.LINK_TAKEN, target), next, returnsTo);
   }
 }

@@ -7,29 +7,41 @@ import { CompiledCode } from './compiled-code.js';
 import { JitError, NotCompilable } from './errors.js';
 import { FunctionLibrary } from './library.js';
 import { countdown, type Region, selectRegion } from './region.js';
+import type { RegionCode } from './region-code.js';
 import { Translator } from './translate.js';
 
 const PAGE_BYTES = 4096;
 
 /** How the JIT works. */
 export interface JitOptions {
-  /** Turns of a block after which it is compiled (256). */
+  /** Turns of a block after which it is compiled (1024). */
   readonly threshold?: number;
   /** Bytes of memory that compiled code may take, about (128 MiB). */
   readonly codeBytes?: number;
 }
 
+/** A region on its way into a module. */
+interface Translated {
+  readonly region: Region;
+  readonly code: RegionCode;
+  readonly page: number;
+}
+
 /** What has been done so far. */
 export interface JitCounters {
+  modules: number;
   /** Regions compiled, and the instructions and bytes of WebAssembly in them. */
   regions: number;
   instructions: number;
   bytes: number;
-  /** Milliseconds that it took, where a clock was given. */
   /** Times that all code was dropped for want of room. */
   flushes: number;
 }
 
+/** Regions that are compiled together: a module alone costs more than its code. */
+const BATCH = 48;
+/** Reports after which a batch that is not full is compiled: interpreting so many turns costs about what a module does. */
+const MOST_REPORTS = 80;
 /** Bytes of memory that an engine takes for a byte of WebAssembly, about: machine code and what belongs to it. */
 const EXPANSION = 12;
 /** Turns, in thresholds, until a block that is in a region, but no entry of it, becomes one. */
@@ -38,17 +50,20 @@ const ENTRY_FACTOR = 4;
 /** Compiles hot blocks of an engine. */
 export class Jit implements HotCode {
   readonly threshold: number;
-  readonly counters: JitCounters = { regions: 0, instructions: 0, bytes: 0, flushes: 0 };
+  readonly counters: JitCounters = { modules: 0, regions: 0, instructions: 0, bytes: 0, flushes: 0 };
   private readonly codeBytes: number;
   private readonly compiled: CompiledCode;
   private readonly excluded = new Set<number>();
+  /** Heads of hot blocks that wait for a batch, and their modes. */
+  private readonly queue = new Map<number, number>();
+  private reports = 0;
   private readonly library: FunctionLibrary;
 
   constructor(
     private readonly engine: Engine,
     options: JitOptions,
   ) {
-    this.threshold = options.threshold ?? 256;
+    this.threshold = options.threshold ?? 1024;
     this.codeBytes = options.codeBytes ?? 128 << 20;
     if (!(this.threshold >= 1)) throw new JitError('bad-option', `threshold ${this.threshold}: give at least 1 turn`);
     this.library = new FunctionLibrary(engine.arena.memory, engine.arena.shared, engine.handlers.runtime);
@@ -57,35 +72,19 @@ export class Jit implements HotCode {
 
   /** See {@link HotCode}. */
   hot(cpu: Vcpu, head: number): void {
-    const { arena, handlers } = this.engine;
-    const { i32 } = arena;
-    const host = i32[(head + Record.HOST) >>> 2]! >>> 0;
-    const source = {
-      views: arena,
-      handlers,
-      excluded: this.excluded,
-      isWarm: (other: number) => this.isWarm(other),
-      isEntry: (other: number) => this.compiled.isEntry(other),
-    };
-    for (;;) {
-      const region = selectRegion(source, head, host % PAGE_BYTES);
-      if (region === null) {
-        i32[head >>> 2] = Slot.PASS;
-        return;
-      }
-      try {
-        return this.compile(region, Math.floor(host / PAGE_BYTES), (cpu.get32('mode') & Mode.LONG) !== 0);
-      } catch (error) {
-        if (!(error instanceof NotCompilable) || error.row < 0) throw error;
-        this.excluded.add(error.row);
-      }
-    }
+    const { i32 } = this.engine.arena;
+    this.queue.set(head, cpu.get32('mode'));
+    this.reports++;
+    // The block counts on, so that what waits too long for the batch to fill says so.
+    i32[(head + Record.COUNTDOWN) >>> 2] = Math.max(1, this.threshold >>> 1);
+    if (this.queue.size >= BATCH || this.reports >= MOST_REPORTS || this.threshold < MOST_REPORTS) this.compileQueue();
   }
 
   /** See {@link HotCode}. */
   dropped(arenaPage: number): void {
-    if (arenaPage < 0) this.compiled.clear(null);
-    else this.compiled.dropPage(arenaPage);
+    if (arenaPage >= 0) return this.compiled.dropPage(arenaPage);
+    this.queue.clear();
+    this.compiled.clear(null);
   }
 
   /** Drops all compiled code; what is hot is compiled again. */
@@ -101,17 +100,64 @@ export class Jit implements HotCode {
     return this.threshold - countdown(this.engine.arena, head) >= this.threshold >>> 4;
   }
 
-  private compile(region: Region, page: number, isLong: boolean): void {
-    const { engine, counters, library } = this;
+  private compileQueue(): void {
     if (this.compiled.bytes > this.codeBytes) this.flush();
-    const { code } = new Translator(region, engine.arena, meanings, isLong);
-    for (const target of code.called.values()) library.provide(target);
-    const bytes = buildModule({ frame: library.frame, functions: [{ name: 'region', signature: code.signature, code }], included: () => false });
+    const { i32 } = this.engine.arena;
+    const batch: Translated[] = [];
+    const taken = new Set<number>();
+    for (const [head, mode] of this.queue) {
+      if (i32[head >>> 2] !== Slot.HEAD || taken.has(head)) continue;
+      const translated = this.translate(head, mode);
+      if (translated === null) i32[head >>> 2] = Slot.PASS;
+      else {
+        batch.push(translated);
+        for (const block of translated.region.blocks) taken.add(block.head);
+      }
+    }
+    this.queue.clear();
+    this.reports = 0;
+    if (batch.length > 0) this.compile(batch);
+  }
+
+  /** Writes the region of a hot block; null when nothing of it can be compiled. */
+  private translate(head: number, mode: number): Translated | null {
+    const { arena, handlers, cache } = this.engine;
+    const host = arena.i32[(head + Record.HOST) >>> 2]! >>> 0;
+    const source = {
+      views: arena,
+      handlers,
+      excluded: this.excluded,
+      isWarm: (other: number) => this.isWarm(other),
+      blockAt: (offset: number) => cache.find(host - (host % PAGE_BYTES) + offset, mode),
+      isEntry: (other: number) => this.compiled.isEntry(other),
+    };
+    for (;;) {
+      const region = selectRegion(source, head, host % PAGE_BYTES);
+      if (region === null) return null;
+      try {
+        const { code } = new Translator(region, arena, meanings, (mode & Mode.LONG) !== 0);
+        return { region, code, page: Math.floor(host / PAGE_BYTES) };
+      } catch (error) {
+        if (!(error instanceof NotCompilable) || error.row < 0) throw error;
+        this.excluded.add(error.row);
+      }
+    }
+  }
+
+  private compile(batch: readonly Translated[]): void {
+    const { counters, library } = this;
+    for (const { code } of batch) for (const target of code.called.values()) library.provide(target);
+    const functions = batch.map(({ code }, i) => ({ name: `region${i}`, signature: code.signature, code }));
+    const bytes = buildModule({ frame: library.frame, functions, included: () => false });
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), library.imports);
-    counters.regions++;
-    counters.instructions += region.instructions;
+    counters.modules++;
     counters.bytes += bytes.length;
-    this.compiled.install(region, page, exports['region']!, bytes.length * EXPANSION, this.threshold * ENTRY_FACTOR);
+    for (const [i, { region, page }] of batch.entries()) {
+      counters.regions++;
+      counters.instructions += region.instructions;
+      const share = (bytes.length * EXPANSION) / batch.length;
+      this.compiled.install(region, page, exports[`region${i}`]!, share, this.threshold * ENTRY_FACTOR);
+    }
   }
 }
 

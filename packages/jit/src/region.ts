@@ -5,6 +5,7 @@ import { type Block, type Edge, readBlock } from './block.js';
 /** Bounds of a region. */
 const MOST_BLOCKS = 64;
 const MOST_INSTRUCTIONS = 600;
+const PAGE_BYTES = 4096;
 
 /** Blocks of one page that are compiled together, in an order in which jumps mostly go forward; the first one was hot. */
 export interface Region {
@@ -13,6 +14,8 @@ export interface Region {
   readonly places: ReadonlyMap<number, number>;
   /** Places of the blocks that are entered from outside or by jumps backward. */
   readonly entries: readonly number[];
+  /** Places of the blocks that calls inside of the region return to. */
+  readonly returns: readonly number[];
   /** Instructions of all blocks. */
   readonly instructions: number;
 }
@@ -25,6 +28,8 @@ export interface RegionSource {
   readonly excluded: ReadonlySet<number>;
   /** Whether a block is worth including, by its head. */
   readonly isWarm: (head: number) => boolean;
+  /** Head of the block at an offset in the page, or 0. */
+  readonly blockAt: (offset: number) => number;
   /** Whether a block has been entered from outside before. */
   readonly isEntry: (head: number) => boolean;
 }
@@ -34,6 +39,11 @@ export function linkedHead(views: ArenaViews, block: Block, edge: Edge): number 
   if (!edge.isInside) return 0;
   const target = views.i32[(block.last + edge.link) >>> 2]!;
   return target > 1 ? target : 0;
+}
+
+/** Head of the block that a call returns to, or 0. */
+function returnPoint(source: RegionSource, block: Block): number {
+  return block.returnsTo >= 0 && block.returnsTo < PAGE_BYTES ? source.blockAt(block.returnsTo) : 0;
 }
 
 class Explorer {
@@ -58,6 +68,8 @@ class Explorer {
     if (this.instructions + block.count > MOST_INSTRUCTIONS) return;
     this.instructions += block.count;
     this.found.set(head, block);
+    const returning = returnPoint(source, block);
+    if (returning !== 0 && this.hasHead(returning)) this.visit(returning, block.returnsTo, false);
     // The way that is visited last comes right behind the block: that of no jump.
     for (const edge of [block.taken, block.next]) {
       if (edge === null) continue;
@@ -79,15 +91,21 @@ export function selectRegion(source: RegionSource, head: number, offset: number)
   if (blocks.length === 0) return null;
   const places = new Map(blocks.map((block, place) => [block.head, place]));
   const entries = new Set([0]);
+  const returns = new Set<number>();
   for (const [place, block] of blocks.entries()) {
     if (source.isEntry(block.head)) entries.add(place);
+    const back = places.get(returnPoint(source, block));
+    if (back !== undefined) {
+      entries.add(back);
+      if (block.taken !== null && places.has(linkedHead(source.views, block, block.taken))) returns.add(back);
+    }
     for (const edge of [block.taken, block.next]) {
       const target = edge && places.get(linkedHead(source.views, block, edge));
       if (target !== undefined && target !== null && target <= place) entries.add(target);
     }
   }
   const instructions = blocks.reduce((sum, block) => sum + block.count, 0);
-  return { blocks, places, entries: [...entries].sort((a, b) => a - b), instructions };
+  return { blocks, places, entries: [...entries].sort((a, b) => a - b), returns: [...returns], instructions };
 }
 
 /** Number of turns that the head of a block that is not compiled still has to go. */

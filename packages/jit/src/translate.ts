@@ -13,6 +13,8 @@ import { RegionCode } from './region-code.js';
 import { type Exits, RegionEngine } from './region-engine.js';
 
 const at = vcpuState.offset;
+/** Places that a return is compared with. */
+const MOST_RETURNS = 4;
 const PAGE_MASK = ~0xfffn;
 
 /** What leaving a region hands to the code that does it. */
@@ -197,7 +199,11 @@ export class Translator implements Exits {
     this.charge();
     const target = edge.isInside ? region.places.get(linkedHead(views, block, edge)) : undefined;
     if (target === undefined) this.leaveTo(edge, reason);
-    else if (target > this.place) this.goForward(target);
+    else this.goTo(target);
+  }
+
+  private goTo(target: number): void {
+    if (target > this.place) this.goForward(target);
     else this.goBackward(target);
   }
 
@@ -236,8 +242,12 @@ export class Translator implements Exits {
 
   /** See {@link Exits}. */
   jumpIndirect(target: Val<64>): void {
-    const { code, leaving, block } = this;
+    const { code, leaving, block, region } = this;
     this.charge();
+    if (block.steps[this.step]!.facts.row.mnemonic === 'RET') {
+      // To where calls inside of the region return, without a look-up.
+      for (const place of region.returns.slice(0, MOST_RETURNS)) code.if(target.eq(this.ripAt(region.blocks[place]!.offset)), () => this.goTo(place));
+    }
     code.flags.flush();
     leaving.record.set(code.constant(32, block.last));
     leaving.rip.set(target);
