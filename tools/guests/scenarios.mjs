@@ -9,6 +9,7 @@ import { folders } from './folders.mjs';
 import { l2Moves } from './l2-migration.mjs';
 import { moves, rule } from './migration.mjs';
 import { faultsWhileMoving } from './migration-faults.mjs';
+import { screens } from './screens.mjs';
 
 const linux = (/** @type {string[]} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
 
@@ -151,6 +152,10 @@ const played = (name, tier, play, initramfs = 'nested.cpio') => ({ name, tier, i
 const device = (name, tier, play, machine, suffix, more = '') =>
   played(name, tier, (_, report) => play(name, { machine, suffix, more, report }), 'virtio.cpio');
 
+/** A display and input devices, with Debian's full kernel. */
+const screen = (name, tier, machine, suffix, more = '') =>
+  played(name, tier, (_, report) => screens(name, { machine, suffix, more, report }), 'full.cpio');
+
 /** Folders of the host, with Debian's full kernel. */
 const shared = (name, tier, machine, device) => played(name, tier, (_, report) => folders(name, { machine, device, report }), 'full.cpio');
 /** kill -9 of the emulator under load. */
@@ -227,6 +232,10 @@ export const scenarios = [
   crash('crash-qcow2', 'nightly', { machine: 'q35', format: 'qcow2', device: ['virtio-blk-pci,drive=disk,packed=on'], tries: 20 }),
   crash('crash-scsi', 'nightly', { machine: 'pc', format: 'qcow2', device: ['virtio-scsi-pci', 'scsi-hd,drive=disk'], tries: 10 }),
   device('virtio-console-packed', 'nightly', consoles, 'q35', 'pci', ',packed=on,disable-legacy=on'),
+
+  screen('virtio-gpu-input-pci', 'ci', 'pc', 'pci'),
+  screen('virtio-gpu-input-mmio', 'nightly', 'microvm', 'device'),
+  screen('virtio-gpu-input-packed', 'nightly', 'q35', 'pci', ',packed=on'),
 
   shared('virtio-9p-pci', 'ci', 'pc', 'virtio-9p-pci'),
   shared('virtio-9p-mmio', 'nightly', 'microvm', 'virtio-9p-device'),

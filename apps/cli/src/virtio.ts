@@ -9,6 +9,8 @@ import { createConsole } from './virtio/console.js';
 import type { VirtioContext } from './virtio/context.js';
 import { createEntropy } from './virtio/entropy.js';
 import { createFiles } from './virtio/files.js';
+import { createGraphics } from './virtio/graphics.js';
+import { createInput } from './virtio/input.js';
 import { Cards } from './virtio/network.js';
 import { createScsi } from './virtio/scsi.js';
 import { createVsock } from './virtio/vsock.js';
@@ -29,6 +31,8 @@ function creatorsOf(context: VirtioContext): Creators {
     vsock: createVsock,
     scsi: createScsi,
     files: createFiles,
+    input: createInput,
+    graphics: createGraphics,
   };
 }
 

@@ -133,6 +133,19 @@ describe('every option', () => {
       { networks: { networks: [{ kind: 'socket', end: 'listen', address: '127.0.0.1', port: 1234 }], nics: [{ netdev: 'nic0' }] } },
     ],
     [
+      '-device virtio-gpu-pci,xres=800,yres=600 -device virtio-keyboard-device,serial=k -device virtio-mouse-pci,packed=on -device virtio-tablet-pci',
+      {
+        devices: {
+          virtio: [
+            { kind: 'graphics', width: 800, height: 600, bus: 'pci' },
+            { kind: 'input', input: 'keyboard', serial: 'k', bus: 'mmio' },
+            { kind: 'input', input: 'mouse', packed: true },
+            { kind: 'input', input: 'tablet' },
+          ],
+        },
+      },
+    ],
+    [
       '-fsdev local,id=f0,path=/srv,security_model=none,readonly=on -device virtio-9p-pci,fsdev=f0,mount_tag=share',
       {
         folders: [{ id: 'f0', path: '/srv', ownership: 'none', readOnly: true }],

@@ -186,6 +186,24 @@ describe('QMP', () => {
       expect(await line('info bogus')).toMatch(/^info: bogus: unknown/);
       expect(await line('sendkey ctrl-alt-delte')).toMatch(/'delte' is no key/);
       expect(await line('sendkey ctrl-alt-delete')).toBe('');
+      expect(await line('mouse_move 3 -4 1')).toBe('');
+      expect(await line('mouse_move 3')).toMatch(/write mouse_move DX DY/);
+      expect(await line('mouse_button 5')).toBe('');
+      expect(await line('mouse_button 9')).toMatch(/write mouse_button STATE/);
+      const input = (events: unknown) => qmp.call('input-send-event', { events });
+      expect((await input([{ type: 'key', data: { down: true, key: { type: 'qcode', data: 'a' } } }])).return).toEqual({});
+      expect(
+        (
+          await input([
+            { type: 'rel', data: { axis: 'x', value: 3 } },
+            { type: 'btn', data: { button: 'left', down: true } },
+          ])
+        ).return,
+      ).toEqual({});
+      expect((await input([{ type: 'abs', data: { axis: 'x', value: 3 } }])).error).toMatchObject({
+        desc: expect.stringMatching(/no device for that/),
+      });
+      expect((await input([{ type: 'nod', data: {} }])).error).toMatchObject({ desc: expect.stringMatching(/there are key, btn, rel, abs/) });
       expect(await line('nmi')).toBe('');
       expect(await line('cpu 1')).toMatch(/CPUs 0 to 0/);
       const file = fileOf('');

@@ -1,5 +1,6 @@
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
 import { createDeterministicRandom, type DeterministicRandom, Engine, Interpreter, reset, Vcpu } from '@nestvm/cpu';
+import type { InputEvent } from '@nestvm/devices/virtio';
 import { vcpuState } from '@nestvm/isa';
 import { attachJit, type Jit } from '@nestvm/jit';
 import { type Arena, createArena, MemoryError, PhysicalMemory } from '@nestvm/memory';
@@ -20,6 +21,7 @@ import { MachineError } from './errors.js';
 import { mapFirmware } from './firmware.js';
 import { createVga } from './graphics.js';
 import { createMemoryHost } from './host.js';
+import { InputRouter } from './input.js';
 import { MachineInspector } from './inspector.js';
 import { type LevelCounts, levelCounts } from './levels.js';
 import { LowMemory, SMRAM } from './low-memory.js';
@@ -65,6 +67,7 @@ export class Machine {
   onRestart: (() => void) | null = null;
   /** Looks into memory and page tables, for monitors. */
   readonly inspector: MachineInspector;
+  private readonly inputs: InputRouter;
 
   constructor(readonly config: MachineConfig) {
     this.board = boards[config.board];
@@ -102,6 +105,10 @@ export class Machine {
     this.random = createDeterministicRandom(config.seed ?? 1);
     this.cpus = this.createCpus(count);
     watchNestedGuests(this.cpus, this.clock);
+    this.inputs = new InputRouter(
+      (config.virtio ?? []).map(({ device }) => device),
+      this.platform.keyboard,
+    );
     this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
     this.engine = new Engine(this.arena, this.memory);
     this.jit = config.jit ? attachJit(this.engine, config.jit === 'force' ? { threshold: 1 } : {}) : null;
@@ -157,10 +164,14 @@ export class Machine {
     this.loop.wake();
   }
 
-  /** A key of the PS/2 keyboard goes down or up (names of `KeyboardEvent.code`); false when there is no keyboard, or no such key on it. */
+  /** A key of the keyboard goes down or up (names of `KeyboardEvent.code`); false when there is no keyboard, or no such key on it. */
   key(name: string, down: boolean): boolean {
-    const keyboard = this.platform.keyboard?.keyboard;
-    const taken = keyboard !== undefined && (down ? keyboard.press(name) : keyboard.release(name));
+    return this.input([{ kind: 'key', key: name, down }]);
+  }
+
+  /** What a person does with keyboard, mouse and tablet; false when this machine has no device for any of it. */
+  input(events: readonly InputEvent[]): boolean {
+    const taken = this.inputs.send(events);
     this.loop.wake();
     return taken;
   }

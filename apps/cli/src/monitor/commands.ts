@@ -9,6 +9,7 @@ import { askForMemory } from './balloon.js';
 import { type ExamineFormat, examine, formatValue, parseFormat } from './examine.js';
 import { evaluate } from './expression.js';
 import { infoRows } from './info.js';
+import { moveMouse, pressButtons } from './input.js';
 import { keyCode } from './keys.js';
 import type { MonitorTarget } from './target.js';
 
@@ -133,6 +134,11 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
       if (args[0] === undefined) throw new UsageError('write sendkey KEYS [MS]; for example sendkey ctrl-alt-delete');
       sendKeys(target, args[0].split('-'), args[1] === undefined ? HOLD_MS : Number(args[1]) || 0);
     },
+  },
+  mouse_move: { help: 'mouse_move DX DY [DZ]: move the mouse, turn its wheel', run: ({ target, args }) => moveMouse(target, args) },
+  mouse_button: {
+    help: 'mouse_button STATE: which buttons are down: 1 left, 2 middle, 4 right, or their sum',
+    run: ({ target, args }) => pressButtons(target, args),
   },
   cpu: { help: 'cpu N: what follows is about this CPU', run: selectCpu },
   info: { help: 'info WHAT: show something; alone: what there is', run: info },

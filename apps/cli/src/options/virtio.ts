@@ -5,13 +5,15 @@ import type { ChildRow } from './virtio/children.js';
 import { consoleRow, portRows } from './virtio/console.js';
 import { entropyRow } from './virtio/entropy.js';
 import { filesRow } from './virtio/files.js';
+import { graphicsRow } from './virtio/graphics.js';
+import { inputRows } from './virtio/input.js';
 import { networkRow } from './virtio/network.js';
 import { scsiRow, scsiRows } from './virtio/scsi.js';
 import { MMIO_KEYS, PCI_KEYS, parseTransport, type Values, type VirtioTransport } from './virtio/transport.js';
 import { vsockRow } from './virtio/vsock.js';
 
 /** The types of virtio devices. */
-const rows = [blockRow, networkRow, entropyRow, consoleRow, balloonRow, vsockRow, scsiRow, filesRow] as const;
+const rows = [blockRow, networkRow, entropyRow, consoleRow, balloonRow, vsockRow, scsiRow, filesRow, ...inputRows, graphicsRow] as const;
 
 /** A virtio device of `-device`. */
 export type VirtioSpec = VirtioTransport & ReturnType<(typeof rows)[number]['parse']>;

@@ -7,6 +7,7 @@ import type { MonitorTarget } from '../monitor/target.js';
 import { dumpScreen } from '../screendump.js';
 import { flagOf, numberOf, optionalNumber, type QmpArguments, textOf } from './arguments.js';
 import { QmpError } from './errors.js';
+import { sendEvents } from './input.js';
 import { activeBalloon, type QmpQuery, queries } from './queries.js';
 
 /** A command: the arguments that it takes, and what it returns (nothing: an empty object). */
@@ -104,6 +105,7 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   system_reset: { run: (target) => target.reset() },
   system_powerdown: { run: (target) => target.powerButton() },
   'inject-nmi': { run: (target) => target.machine().nmi() },
+  'input-send-event': { arguments: ['device', 'head', 'events'], run: sendEvents },
   'send-key': { arguments: ['keys', 'hold-time'], run: keys },
   'human-monitor-command': { arguments: ['command-line', 'cpu-index'], run: monitorLine },
   balloon: { arguments: ['value'], run: balloon },

@@ -15,6 +15,7 @@ import {
 } from '../../src/virtio/index.js';
 import { Bench, ways } from './bench.js';
 import { Hostile, type Victim } from './hostile.js';
+import { screenVictims } from './screen-victims.js';
 
 /** Operations for each device on each of the five ways: in all a million and more for each device in the nightly tier. */
 const OPERATIONS = Number(globalThis.process?.env['NESTVM_VIRTIO_FUZZ'] ?? 20_000);
@@ -190,10 +191,14 @@ const victims: Readonly<Record<string, (packed: boolean) => Victim>> = {
     return { device, honest: balloonRequest, host: (below) => void acts[below(acts.length)]!(below) };
   },
   sockets,
+  ...screenVictims,
 };
 
+/** Devices without a legacy interface. */
+const MODERN: ReadonlySet<string> = new Set(['sockets', 'input', 'gpu']);
+
 describe.each(Object.keys(victims))('a hostile guest of virtio %s', (name) => {
-  it.each(ways.filter(({ transport }) => name !== 'sockets' || transport !== 'legacy'))(
+  it.each(ways.filter(({ transport }) => transport !== 'legacy' || !MODERN.has(name)))(
     'over $transport, packed $packed, neither throws nor hangs',
     async (way) => {
       const victim = victims[name]!(way.packed);
