@@ -3,8 +3,9 @@
  * line of `expect` in this order and those of `somewhere`, none of `refuse`, and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
  */
 
+import { twoMachines, withQemu } from './cables.mjs';
 import { crashes } from './crashes.mjs';
-import { balloon, compactDisc, consoles, sockets } from './devices.mjs';
+import { balloon, consoles, compactDisc as scsiDisc, sockets } from './devices.mjs';
 import { folders } from './folders.mjs';
 import { l2Moves } from './l2-migration.mjs';
 import { moves, rule } from './migration.mjs';
@@ -227,11 +228,14 @@ export const scenarios = [
   disks('virtio-scsi-legacy', 'nightly', 'pc', ['virtio-scsi-pci,disable-modern=on', 'scsi-hd,drive=disk,scsi-id=3', 'virtio-rng-pci'], {
     disk: 'sda',
   }),
-  device('virtio-scsi-cd', 'ci', compactDisc, 'pc', 'pci'),
+  device('virtio-scsi-cd', 'ci', scsiDisc, 'pc', 'pci'),
   crash('crash-raw', 'ci', { machine: 'pc', format: 'raw', device: ['virtio-blk-pci,drive=disk'], tries: 2 }),
   crash('crash-qcow2', 'nightly', { machine: 'q35', format: 'qcow2', device: ['virtio-blk-pci,drive=disk,packed=on'], tries: 20 }),
   crash('crash-scsi', 'nightly', { machine: 'pc', format: 'qcow2', device: ['virtio-scsi-pci', 'scsi-hd,drive=disk'], tries: 10 }),
   device('virtio-console-packed', 'nightly', consoles, 'q35', 'pci', ',packed=on,disable-legacy=on'),
+
+  played('socket-two-machines', 'ci', twoMachines, 'virtio.cpio'),
+  played('socket-with-qemu', 'ci', withQemu, 'virtio.cpio'),
 
   screen('virtio-gpu-input-pci', 'ci', 'pc', 'pci'),
   screen('virtio-gpu-input-mmio', 'nightly', 'microvm', 'device'),

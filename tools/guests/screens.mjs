@@ -49,7 +49,9 @@ async function events(guest, device, act, wanted) {
   await act();
   await pause(1500);
   const printed = await guest.shell("kill %1 2>/dev/null; od -An -v -w24 -td2 /tmp/events | awk '{print $9\":\"$10\":\"$11}' | tr '\\n' ' '");
-  check(printed.includes(wanted), `${device}: no '${wanted}' in ${printed}`);
+  // A busy host holds keys for so long that the guest repeats them.
+  const once = printed.replace(/1:\d+:2 0:0:1 /g, '');
+  check(once.includes(wanted), `${device}: no '${wanted}' in ${printed}`);
 }
 
 /** Keys, the mouse and the tablet, from the monitor to evdev; and a light back. */
