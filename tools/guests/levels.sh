@@ -6,7 +6,7 @@
 #   nestvm.each=P     program that every level runs before it starts the next; with nestvm.exits, each level times them too and goes on
 #   nestvm.memory=a,b,…  MiB for the levels from 2 on                    nestvm.exits=N   time N exits instead of booting
 #   nestvm.vcpus=N       vCPUs of the levels from 2 on, under QEMU       nestvm.move=yes  move L2's threads from CPU to CPU of L1
-level=1 levels=2 vmm=tkvm kvm= memory=192,112,80 exits= last= options= vcpus=1 move= each=
+level=1 levels=2 vmm=tkvm kvm= memory=320,112,80 exits= last= options= vcpus=1 move= each=
 for word in $(cat /proc/cmdline); do
   case $word in
     nestvm.level=*) level=${word#*=} ;;

@@ -36,7 +36,15 @@ function guest(root: string): string[] {
 }
 
 function commandLine({ scale, only, levels }: NestedBenchOptions): string {
-  const words = ['console=ttyS0', 'quiet', 'cryptomgr.notests', 'nestvm.run=levels', `nestvm.levels=${levels}`, 'nestvm.each=bench-all'];
+  const words = [
+    'console=ttyS0',
+    'quiet',
+    'cryptomgr.notests',
+    'nestvm.run=levels',
+    `nestvm.levels=${levels}`,
+    'nestvm.each=bench-all',
+    'nestvm.memory=448,176',
+  ];
   // The list by name, since "all" leaves `nothing` out, which says what the lines of a test cost.
   return [...words, `nestvm.exits=${EXITS}`, `nestvm.scale=${scale}`, `nestvm.bench=nothing,${only ?? 'all'}`].join(' ');
 }
@@ -57,7 +65,7 @@ export async function nestedTable(options: NestedBenchOptions): Promise<string> 
       '-cpu',
       cpu,
       '-m',
-      '640M',
+      '896M',
       ...COUNTED,
       ...files,
       '-append',
