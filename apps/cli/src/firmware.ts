@@ -29,7 +29,7 @@ export function firmwareConfig(options: RunOptions): Pick<MachineConfig, 'firmwa
   const { bios, wanted, folders: given, boot, vga, serialConsole } = options.firmware;
   const places = folders(given);
   const runs = options.kernel === undefined && (bios !== undefined || wanted);
-  const card = (vga ?? (runs ? 'std' : 'none')) === 'std';
+  const card = (vga ?? (runs || options.firmware.display === 'curses' ? 'std' : 'none')) === 'std';
   const isa = options.board === 'isapc';
   if (card && options.board === 'microvm') {
     if (vga !== undefined) throw new UsageError('-vga std: microvm has no place for a graphics card; use another machine');

@@ -22,6 +22,7 @@ import { parseOptions } from './options/parse.js';
 import type { RtcSpec } from './options/time.js';
 import type { TlbSpec } from './options/tlb.js';
 import { Session } from './session.js';
+import { TextDisplay } from './text/display.js';
 import { VirtioParts } from './virtio.js';
 
 /** `nestvm run …`: the result is the status for the process. */
@@ -32,12 +33,18 @@ export async function run(args: readonly string[]): Promise<number> {
   const characters = new Characters(session.terminal);
   const virtio = new VirtioParts();
   const ata = new AtaParts();
+  let screen: TextDisplay | undefined;
   try {
     virtio.create(options, characters);
     await virtio.open();
     const machine = createFrom(options, characters, virtio, ata.create(options));
     options.serial.forEach((spec, port) => characters.connect(spec, (bytes) => machine.receiveSerial(port, bytes)));
     session.onInput = characters.onTerminalInput;
+    if (options.firmware.display === 'curses') {
+      const display = new TextDisplay(machine, session.terminal, () => session.monitorShown);
+      screen = display;
+      session.onInput = (bytes) => display.input(bytes);
+    }
     await characters.open();
     if (options.log.length > 0) startLog(options, machine, characters);
     const watch = options.levels ? new LevelWatch(machine, levelLine, () => performance.now()) : undefined;
@@ -45,6 +52,7 @@ export async function run(args: readonly string[]): Promise<number> {
     watch?.close();
     return status;
   } finally {
+    screen?.close();
     characters.close();
     virtio.close();
     ata.close();

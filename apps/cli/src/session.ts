@@ -204,6 +204,11 @@ export class Session {
     }
   }
 
+  /** The monitor has the terminal. */
+  get monitorShown(): boolean {
+    return this.inMonitor;
+  }
+
   private input(bytes: Uint8Array): void {
     if (this.inMonitor) this.monitor.receive(bytes);
     else if (this.early) this.early.push(bytes.slice());

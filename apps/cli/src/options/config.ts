@@ -93,8 +93,11 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const logFile = last(raw, 'D');
   const clock = parseIcount(last(raw, 'icount'));
   acceptNone(raw, warnings);
-  const serial = parseSerial(raw, characters, devices, monitors);
-  const terminal = [...serial, ...consoleCharacters(devices)].find((spec) => spec.kind === 'stdio');
+  const onTerminal = firmware.display === 'curses';
+  const serial = parseSerial(raw, characters, devices, monitors, onTerminal);
+  const terminal = onTerminal
+    ? ({ kind: 'stdio', monitor: true } as const)
+    : [...serial, ...consoleCharacters(devices)].find((spec) => spec.kind === 'stdio');
   const jit = (raw.get('accel') ?? []).map((accel) => acceptAccelerator(`-accel ${accel}`, accel, warnings)).findLast((on) => on !== undefined);
   return {
     name: parseProperties(last(raw, 'name') ?? 'nestvm').head || 'nestvm',
@@ -179,8 +182,10 @@ function parseSerial(
   characters: ReadonlyMap<string, CharacterSpec>,
   devices: DeviceSpecs,
   monitors: readonly MonitorSpec[],
+  display: boolean,
 ): CharacterSpec[] {
   const taken = monitors.find(({ place }) => place.kind === 'stdio');
+  if (display && taken) throw new UsageError(`${taken.option} stdio: -display curses has the terminal; press Ctrl-A c for a monitor there`);
   const consoles = consoleCharacters(devices).filter((spec) => spec.kind === 'stdio').length;
   const given = placeSerial(
     (raw.get('serial') ?? []).map((text): CharacterSpec => parseCharacterDevice('-serial', text, characters)),
@@ -188,7 +193,9 @@ function parseSerial(
   );
   if (given.length > 4) throw new UsageError(`-serial: ${given.length} ports; a machine has 4`);
   if (given.length === 0 && (!raw.has('nodefaults') || raw.has('nographic')))
-    return checkTerminal([taken || consoles > 0 ? { kind: 'null' } : { kind: 'stdio', monitor: true }], taken, consoles);
+    return checkTerminal([taken || display || consoles > 0 ? { kind: 'null' } : { kind: 'stdio', monitor: true }], taken, consoles);
+  if (display && given.some((spec) => spec.kind === 'stdio'))
+    throw new UsageError('-serial stdio: -display curses has the terminal; write -serial file:F or null');
   return checkTerminal(given, taken, consoles);
 }
 

@@ -61,7 +61,7 @@ export function parseFirmware(raw: RawOptions, bootable: boolean): FirmwareSpec 
   const display = raw.has('nographic') ? 'none' : (last(raw, 'display') ?? 'none');
   if (display !== 'none' && display !== 'curses') throw new UsageError(`-display ${display}: there are none and curses`);
   return {
-    wanted: bootable || raw.has('boot') || vga === 'std',
+    wanted: bootable || raw.has('boot') || vga === 'std' || display === 'curses',
     folders: raw.get('L') ?? [],
     boot: parseBootOptions(last(raw, 'boot')),
     display,
