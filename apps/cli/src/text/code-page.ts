@@ -4,4 +4,4 @@ const HIGH = '⌂ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧
 const ASCII = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i));
 
 /** Code page 437 as text: one character each. */
-export const CODE_PAGE_437: readonly string[] = [...LOW, ...ASCII, ...HIGH];
+export const CODE_PAGE_437: readonly string[] = [...Array.from(LOW), ...ASCII, ...Array.from(HIGH)];

@@ -12,8 +12,8 @@ const PLAIN: Readonly<Record<string, readonly [plain: string, shifted: string]>>
   Period: ['.', '>'],
   Slash: ['/', '?'],
   Space: [' ', ''],
-  ...Object.fromEntries([...'1234567890'].map((digit, i) => [`Digit${digit}`, [digit, '!@#$%^&*()'[i]!]])),
-  ...Object.fromEntries([...'abcdefghijklmnopqrstuvwxyz'].map((letter) => [`Key${letter.toUpperCase()}`, [letter, letter.toUpperCase()]])),
+  ...Object.fromEntries(Array.from('1234567890').map((digit, i) => [`Digit${digit}`, [digit, '!@#$%^&*()'[i]!]])),
+  ...Object.fromEntries(Array.from('abcdefghijklmnopqrstuvwxyz').map((letter) => [`Key${letter.toUpperCase()}`, [letter, letter.toUpperCase()]])),
 };
 /** What terminals send for other keys, and the key. */
 const SEQUENCES: Readonly<Record<string, string>> = {

@@ -6,7 +6,7 @@ import { drawScreen } from './screen.js';
 const screen = (text: string, cursor: number, look = 7) => ({
   columns: 4,
   rows: 2,
-  cells: Uint8Array.from([...text.padEnd(8)].flatMap((letter) => [letter.charCodeAt(0), look])),
+  cells: Uint8Array.from(Array.from(text.padEnd(8)).flatMap((letter) => [letter.charCodeAt(0), look])),
   cursor,
 });
 

@@ -2,7 +2,7 @@ import { DeviceError } from '../errors.js';
 import { type BlockBackend, inTurn } from '../virtio/block/backend.js';
 import { type AtaDrive, type AtaFailure, type AtaTransfer, giving, type SavedDrive, type TaskFile, withoutData } from './drive.js';
 import { type DriveGeometry, identifyDisk } from './identify.js';
-import { AtaCommand, AtaDevice, AtaError, AtaFeature, MOST_MULTIPLE, SECTOR_BYTES, Signature } from './registers.js';
+import { AtaCommand, AtaDevice, AtaError, AtaFeature, MOST_MULTIPLE, SECTOR_BYTES } from './registers.js';
 
 /** How a disk is made. */
 export interface AtaDiskOptions {
@@ -254,12 +254,4 @@ export class AtaDisk implements AtaDrive {
     }
     return ranges;
   }
-}
-
-/** Puts into a task file what a drive shows after a reset. */
-export function showSignature(task: TaskFile, packet: boolean): void {
-  task.count = 1;
-  task.lba = 1 + (packet ? Signature.PACKET : Signature.DISK) * 0x100;
-  task.features = 0;
-  task.device = 0;
 }

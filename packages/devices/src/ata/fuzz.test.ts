@@ -74,10 +74,11 @@ it.each(Object.keys(devices))(
       const space = next(2) ? board.mmio : board.ports;
       const regions = space === board.mmio ? memory : ports;
       const region = regions[next(Math.max(1, regions.length))];
-      if (next(20_000) === 0) {
+      const rare = next(20_000);
+      if (rare === 0) {
         device.reset();
         place();
-      } else if (next(20_000) === 0) device.load(JSON.parse(JSON.stringify(device.save())));
+      } else if (rare === 1) device.load(JSON.parse(JSON.stringify(device.save())));
       else if (next(50) === 0) board.memory.bytes[next(board.memory.bytes.length)] = value();
       else if (region && next(3) === 0) answers += space.read(region.base + next(region.size), WIDTHS[next(3)]!) ? 1 : 0;
       else if (region) space.write(region.base + next(next(2) ? region.size : Math.min(region.size, 0x200)), WIDTHS[next(3)]!, value());

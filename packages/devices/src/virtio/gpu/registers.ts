@@ -4,8 +4,6 @@ export const GpuFeature = { EDID: 1 } as const;
 export const GpuConfig = { EVENTS_READ: 0, EVENTS_CLEAR: 4, NUM_SCANOUTS: 8, NUM_CAPSETS: 12, BYTES: 16 } as const;
 /** Event: the display has another size. */
 export const DISPLAY_EVENT = 1;
-/** Its queues. */
-export const GpuQueue = { CONTROL: 0, CURSOR: 1 } as const;
 
 /** Types of commands. */
 export const GpuCommand = {
