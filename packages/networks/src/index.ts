@@ -6,6 +6,7 @@ export type { Network, Offload, Receiver } from './network.js';
 export { UserNetwork, type HostForward, type UserNetworkOptions } from './user/user-network.js';
 export type { NetworkHost, TcpEvents, TcpSocket, UdpSocket } from './user/host.js';
 export { SocketLink, type LinkStream } from './socket-link.js';
+export { FinishingNetwork } from './finishing-network.js';
 export { Hub } from './hub.js';
 export { DumpedNetwork, type DumpOptions } from './dump.js';
 export { NetworkError, type NetworkErrorCode } from './errors.js';

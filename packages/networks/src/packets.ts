@@ -5,7 +5,7 @@ export const EtherType = { IPV4: 0x0800, ARP: 0x0806 } as const;
 /** IP protocols. */
 export const Protocol = { ICMP: 1, TCP: 6, UDP: 17 } as const;
 /** Bits of TCP's control field. */
-export const TcpFlag = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16 } as const;
+export const TcpFlag = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16, CWR: 128 } as const;
 
 /** Bytes of headers without options. */
 export const ETHERNET_BYTES = 14;

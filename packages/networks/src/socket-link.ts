@@ -1,4 +1,5 @@
 import { NetworkError } from './errors.js';
+import { JoinedSegments } from './joined-segments.js';
 import type { Network, Receiver } from './network.js';
 
 /** A stream of bytes to another machine. */
@@ -21,6 +22,9 @@ const MOST_WAITING = 4 * 2 ** 20;
 export class SocketLink implements Network {
   readonly offloads = false;
   receiver: Receiver | undefined;
+  /** What the device takes: long segments are made of those that arrive together. */
+  guest = { checksum: false, segments: false };
+  readonly #joined = new JoinedSegments((frame, offload) => this.receiver?.(frame, offload));
   #stream: LinkStream | undefined;
   #held = new Uint8Array(0);
 
@@ -61,10 +65,16 @@ export class SocketLink implements Network {
         throw new NetworkError('bad-peer', `socket: the peer announces a frame of ${length} bytes; is it really a -netdev socket?`);
       }
       if (rest.length < LENGTH_BYTES + length) break;
-      if (length > 0) this.receiver?.(rest.subarray(LENGTH_BYTES, LENGTH_BYTES + length));
+      if (length > 0) this.#deliver(rest.subarray(LENGTH_BYTES, LENGTH_BYTES + length));
       rest = rest.subarray(LENGTH_BYTES + length);
     }
+    this.#joined.flush();
     this.#held = rest.slice();
+  }
+
+  #deliver(frame: Uint8Array): void {
+    if (this.guest.checksum && this.guest.segments) this.#joined.take(frame);
+    else this.receiver?.(frame);
   }
 
   close(): void {

@@ -1,4 +1,4 @@
-import { DumpedNetwork, Hub, type Network, NetworkError, UserNetwork } from '@nestvm/networks';
+import { DumpedNetwork, FinishingNetwork, Hub, type Network, NetworkError, UserNetwork } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import { OutputFile, reasonOf } from '../files.js';
 import type { NetworkSpec, NetworkSpecs } from '../options/networks.js';
@@ -27,7 +27,7 @@ export class NetworkParts {
     const network = this.networks.get(id);
     this.networks.delete(id);
     if (network) this.taken.push(network);
-    return network;
+    return network?.offloads === false ? new FinishingNetwork(network) : network;
   }
 
   /** Opens sockets; rejects with `UsageError`. */
