@@ -67,3 +67,21 @@ describe('random programs leave the same state at every stop', { timeout: 600_00
     expect(regions).toBeGreaterThan(PROGRAMS);
   });
 });
+
+it('code that writes to itself runs as written, compiled or not', () => {
+  // mov ecx, 96; outer: mov edx, 50; inner: mov al, 0; add rbx, rax; dec edx; jnz inner; mov [the 0], cl; dec ecx; jnz outer; hlt
+  const program = [
+    0xb9, 0x60, 0, 0, 0, 0xba, 0x32, 0, 0, 0, 0xb0, 0, 0x48, 0x01, 0xc3, 0xff, 0xca, 0x75, 0xf7, 0x88, 0x0d, 0xf2, 0xff, 0xff, 0xff, 0xff, 0xc9, 0x75,
+    0xe8, 0xf4,
+  ];
+  const boards = [createBoard(program), createBoard(program)] as const;
+  const jit = attachJit(boards[1].engine, { threshold: 2 });
+  for (const { executor } of boards) expect(executor.run(100_000)).toBe('idle');
+  expect(differences(...boards)).toEqual([]);
+  expect(boards[1].register('RBX')).toBeGreaterThan(0n);
+  expect(jit.counters.regions).toBeGreaterThan(0);
+});
+
+it('a threshold that is no number of turns is refused', () => {
+  expect(() => attachJit(createBoard([0xf4]).engine, { threshold: 0 })).toThrow(/threshold 0/);
+});
