@@ -52,31 +52,54 @@ const PAGING_BIT = 1 << 31;
 const CR4_PAE = 1 << 5;
 const EFER_LMA = 1 << 10;
 
+/** Where the host's 64-bit registers are kept, and where they live. */
+const QUADS = Int32Array.from(
+  [
+    [HOST_GDTR_BASE, GDTR_BASE],
+    [HOST_IDTR_BASE, IDTR_BASE],
+    [HOST_EFER, EFER],
+    [HOST_CR0, CR0],
+    [HOST_CR3, CR3],
+    [HOST_CR4, CR4],
+    [HOST_RSP, RSP],
+    [HOST_RAX, RAX],
+  ].flat(),
+);
+/** … and the 32-bit ones, those of the four segments among them. */
+const DOUBLES = Int32Array.from(
+  [
+    [HOST_GDTR_LIMIT, GDTR_LIMIT],
+    [HOST_IDTR_LIMIT, IDTR_LIMIT],
+    ...[0, 1, 2, 3].flatMap((segment) => [
+      [HOST_ATTRIBUTES + segment, SEG_ATTRIBUTES + segment],
+      [HOST_LIMIT + segment, SEG_LIMIT + segment],
+      [HOST_BASE + 2 * segment, SEG_BASE + 2 * segment],
+      [HOST_BASE + 2 * segment + 1, SEG_BASE + 2 * segment + 1],
+    ]),
+  ].flat(),
+);
+
 function copy64(w: Int32Array, to: number, from: number): void {
   w[to] = w[from]!;
   w[to + 1] = w[from + 1]!;
+}
+
+function keep(w: Int32Array): void {
+  for (let i = 0; i < QUADS.length; i += 2) copy64(w, QUADS[i]!, QUADS[i + 1]!);
+  for (let i = 0; i < DOUBLES.length; i += 2) w[DOUBLES[i]!] = w[DOUBLES[i + 1]!]!;
+}
+
+function bringBack(w: Int32Array): void {
+  for (let i = 0; i < QUADS.length; i += 2) copy64(w, QUADS[i + 1]!, QUADS[i]!);
+  for (let i = 0; i < DOUBLES.length; i += 2) w[DOUBLES[i + 1]!] = w[DOUBLES[i]!]!;
 }
 
 /** VMRUN's first half: keeps the host's registers; RIP will be that of the next instruction. */
 export function saveHost(svm: SvmContext, nextLo: number, nextHi: number): void {
   const { cpu } = svm;
   const { w, h } = cpu;
-  for (let segment = 0; segment < 4; segment++) {
-    h[HOST_SELECTOR + segment] = h[SEG_SELECTOR + segment]!;
-    w[HOST_ATTRIBUTES + segment] = w[SEG_ATTRIBUTES + segment]!;
-    w[HOST_LIMIT + segment] = w[SEG_LIMIT + segment]!;
-    copy64(w, HOST_BASE + 2 * segment, SEG_BASE + 2 * segment);
-  }
-  copy64(w, HOST_GDTR_BASE, GDTR_BASE);
-  copy64(w, HOST_IDTR_BASE, IDTR_BASE);
-  w[HOST_GDTR_LIMIT] = w[GDTR_LIMIT]!;
-  w[HOST_IDTR_LIMIT] = w[IDTR_LIMIT]!;
-  copy64(w, HOST_EFER, EFER);
-  copy64(w, HOST_CR0, CR0);
-  copy64(w, HOST_CR3, CR3);
-  copy64(w, HOST_CR4, CR4);
-  copy64(w, HOST_RSP, RSP);
-  copy64(w, HOST_RAX, RAX);
+  for (let segment = 0; segment < 4; segment++) h[HOST_SELECTOR + segment] = h[SEG_SELECTOR + segment]!;
+  keep(w);
   copy64(w, HOST_PAT, PAT);
   w[HOST_RFLAGS] = cpu.readRflags();
   w[HOST_RIP] = nextLo;
@@ -90,23 +113,9 @@ export function saveHost(svm: SvmContext, nextLo: number, nextHi: number): void 
 export function restoreHost(svm: SvmContext, guestPat: boolean): boolean {
   const { cpu, mmu } = svm;
   const { w, h } = cpu;
-  for (let segment = 0; segment < 4; segment++) {
-    h[SEG_SELECTOR + segment] = h[HOST_SELECTOR + segment]!;
-    w[SEG_ATTRIBUTES + segment] = w[HOST_ATTRIBUTES + segment]!;
-    w[SEG_LIMIT + segment] = w[HOST_LIMIT + segment]!;
-    copy64(w, SEG_BASE + 2 * segment, HOST_BASE + 2 * segment);
-  }
-  copy64(w, GDTR_BASE, HOST_GDTR_BASE);
-  copy64(w, IDTR_BASE, HOST_IDTR_BASE);
-  w[GDTR_LIMIT] = w[HOST_GDTR_LIMIT]!;
-  w[IDTR_LIMIT] = w[HOST_IDTR_LIMIT]!;
-  copy64(w, EFER, HOST_EFER);
-  copy64(w, CR0, HOST_CR0);
+  for (let segment = 0; segment < 4; segment++) h[SEG_SELECTOR + segment] = h[HOST_SELECTOR + segment]!;
+  bringBack(w);
   w[CR0] = w[CR0]! | CR0_PE;
-  copy64(w, CR3, HOST_CR3);
-  copy64(w, CR4, HOST_CR4);
-  copy64(w, RSP, HOST_RSP);
-  copy64(w, RAX, HOST_RAX);
   copy64(w, RIP, HOST_RIP);
   if (guestPat) copy64(w, PAT, HOST_PAT);
   cpu.writeRflags(w[HOST_RFLAGS]! & ~RFLAGS_VM);
