@@ -1,4 +1,4 @@
-import { ACTIVITY, Activity, EventKind, GUEST_MODE, INTERRUPTIBILITY, injectEvent, Shadow, updateMode } from '@nestvm/cpu/extension';
+import { ACTIVITY, Activity, EventKind, GUEST_MODE, INTERRUPTIBILITY, injectEvent, Shadow, updateModeBits } from '@nestvm/cpu/extension';
 import { Pin, Proc1, Proc2 } from '../controls/controls.js';
 import { F, VmcsHeader } from '../fields/layout.js';
 import { addressAt, NON_ROOT, VmxWord } from '../state.js';
@@ -76,12 +76,12 @@ function loadWorld(vmx: Vmx): boolean {
   describeSpace(vmx);
   loadGuestState(vmx);
   if (!controls.hasProc2(Proc2.ENABLE_VPID)) mmu.invalidateTag(0);
-  mmu.enterGuest(vmx.space);
   setRules(vmx);
   cpu.w[GUEST_MODE] = NON_ROOT;
+  updateModeBits(cpu);
+  mmu.enterGuest(vmx.space);
   const pdptes = usesPdptes(cpu.w);
   if (pdptes && controls.usesEpt) loadPdptes(vmx);
-  updateMode(cpu);
   if (pdptes && !controls.usesEpt && !mmu.loadPdptes()) {
     failEntry(vmx, ExitReason.ENTRY_GUEST_STATE, PDPTES, true);
     return false;

@@ -1,5 +1,5 @@
 import type { Vcpu } from '@nestvm/cpu';
-import { ACTIVITY, Activity, GUEST_MODE, updateMode } from '@nestvm/cpu/extension';
+import { ACTIVITY, Activity, GUEST_MODE, updateModeBits } from '@nestvm/cpu/extension';
 import { Proc2 } from '../controls/controls.js';
 import { F, VmcsHeader } from '../fields/layout.js';
 import { addressAt } from '../state.js';
@@ -77,10 +77,11 @@ function enterHost(vmx: Vmx, nmi: boolean): void {
   const { cpu, mmu, i32, region } = vmx;
   loadHostState(vmx, nmi);
   // Without VPIDs an exit forgets VPID 0. The entry has done so for the host, and the next entry does for the guest before it runs: nothing can tell.
+  updateModeBits(cpu);
   if (mmu.inGuest) mmu.leaveGuest();
+  else mmu.setContext();
   endInstruction(cpu);
   const paged = !usesPdptes(cpu.w) || mmu.loadPdptes();
-  updateMode(cpu);
   if (!paged) return abort(vmx, Abort.HOST_PDPTES);
   const count = i32[region + f.loadCount]!;
   if (count !== 0 && loadMsrList(vmx, addressAt(i32, region + f.loadAddress), count >>> 0) !== 0) abort(vmx, Abort.LOADING_MSRS);
