@@ -334,6 +334,18 @@ const devices: readonly Group[] = [
       section('Receive and Transmit', 'guest_cid is no reserved one; RST for types that are not known', 'vsock', 'refuses ports that nobody answers'),
     ],
   },
+  {
+    title: 'Input Device',
+    sections: [
+      section('Device Initialization', 'size is 0 for a select and subsel that say nothing', 'input', 'says what it is'),
+      section(
+        'Device Operation',
+        'when buffers are missing, whole reports are lost, and never a part of one',
+        'input',
+        'keeps reports until there is room, but not for ever',
+      ),
+    ],
+  },
 ];
 
 /** All of them, in the order of the specification's chapter on conformance. */
