@@ -6,6 +6,7 @@ import { createQcow2, MemoryFile } from '@nestvm/disks';
 import { afterAll, describe, expect, it } from 'vitest';
 import { openDisk } from '../src/disk.js';
 import { UsageError } from '../src/errors.js';
+import type { DatagramSpec } from '../src/networks/datagram-cable.js';
 import { NetworkParts } from '../src/networks/parts.js';
 import type { NetworkSpec } from '../src/options/networks.js';
 
@@ -118,6 +119,36 @@ describe('networks', () => {
     expect([...heard]).toEqual(Array.from({ length: 60 }, () => 3));
     a!.close();
     b!.close();
+  });
+
+  it('brings frames in datagrams, from one end to the other and to everybody in a group', async () => {
+    const ends = async (left: object, right: object): Promise<number[]> => {
+      const [a, b] = [left, right].map((datagrams) =>
+        create({ kind: 'datagrams', id: 'n', option: '-netdev socket', datagrams: datagrams as DatagramSpec }),
+      ) as [ReturnType<typeof create>, ReturnType<typeof create>];
+      await a.open();
+      await b.open();
+      const [here, there] = [a.take('n')!, b.take('n')!];
+      const frame = new Uint8Array(60).fill(5);
+      let echoes = 0;
+      there.receiver = () => echoes++;
+      const heard = await new Promise<Uint8Array>((resolve) => {
+        here.receiver = (bytes) => resolve(bytes.slice());
+        there.send(frame);
+      });
+      await new Promise((done) => setTimeout(done, 50));
+      a.close();
+      b.close();
+      return [heard.length, heard[7]!, echoes];
+    };
+    const [{ port: first, close }, { port: second, close: closeToo }] = [await taken(), await taken()];
+    close();
+    closeToo();
+    const loop = '127.0.0.1';
+    const peer = (localPort: number, port: number) => ({ kind: 'peer', address: loop, port, localAddress: loop, localPort });
+    expect(await ends(peer(first, second), peer(second, first))).toEqual([60, 5, 0]);
+    const group = { kind: 'group', address: '239.192.7.9', port: first, localAddress: loop };
+    expect(await ends(group, group)).toEqual([60, 5, 0]);
   });
 
   it('lets a connection to a forwarded port wait for the guest', async () => {

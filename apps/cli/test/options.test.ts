@@ -174,6 +174,17 @@ describe('every option', () => {
       '-virtfs local,path=/srv,mount_tag=share,security_model=passthrough',
       { folders: [{ id: 'virtfs0', path: '/srv', tag: 'share', ownership: 'passthrough', readOnly: false }] },
     ],
+    [
+      '-netdev socket,id=n0,mcast=230.0.0.1:1234 -netdev socket,id=n1,udp=127.0.0.1:5,localaddr=127.0.0.1:6',
+      {
+        networks: {
+          networks: [
+            { kind: 'datagrams', datagrams: { kind: 'group', address: '230.0.0.1', port: 1234 } },
+            { kind: 'datagrams', datagrams: { kind: 'peer', address: '127.0.0.1', port: 5, localAddress: '127.0.0.1', localPort: 6 } },
+          ],
+        },
+      },
+    ],
     ['-nic user -object filter-dump,id=f,netdev=nic0,file=x.pcap', { networks: { dumps: [{ netdev: 'nic0', path: 'x.pcap', mostBytes: 65_536 }] } }],
     ['-loadvm f', { loadSnapshot: 'f' }],
     ['-drive file=d,,1,if=virtio,serial=S,snapshot=on', { drives: [{ path: 'd,1', plugged: true, serial: 'S', snapshot: true, readOnly: false }] }],
@@ -296,6 +307,8 @@ describe('what cannot be followed', () => {
     ['-kernel k -netdev tap,id=n0', /no such network; there are user, socket, hubport/],
     ['-kernel k -netdev user,id=n0,hostfwd=8080:80', /hostfwd=8080:80: not a rule/],
     ['-kernel k -netdev user,id=n0 -netdev user,id=n0', /two networks have this name/],
+    ['-kernel k -netdev socket,id=n0,mcast=10.0.0.1:1234', /not a group; use an address from 224/],
+    ['-kernel k -netdev socket,id=n0,udp=127.0.0.1:1', /localaddr=: write localaddr=ADDRESS:PORT/],
     ['-kernel k -netdev socket,id=n0', /write listen=:1234 or connect=/],
     ['-kernel k -device virtio-net-pci', /netdev= is missing/],
     ['-kernel k -nic user,model=e1000', /there is virtio-net-pci/],

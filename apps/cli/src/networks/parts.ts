@@ -2,6 +2,7 @@ import { DumpedNetwork, FinishingNetwork, Hub, type Network, NetworkError, UserN
 import { UsageError } from '../errors.js';
 import { OutputFile, reasonOf } from '../files.js';
 import type { NetworkSpec, NetworkSpecs } from '../options/networks.js';
+import { DatagramCable } from './datagram-cable.js';
 import { createNetworkHost } from './node-host.js';
 import { SocketCable } from './socket-cable.js';
 
@@ -55,6 +56,11 @@ export class NetworkParts {
 
   private plain(spec: NetworkSpec): Network {
     if (spec.kind === 'hubport') return this.hub(spec.hub).port();
+    if (spec.kind === 'datagrams') {
+      const cable = new DatagramCable(spec.option, spec.datagrams);
+      this.openers.push(() => cable.open());
+      return cable;
+    }
     if (spec.kind === 'socket') {
       const cable = new SocketCable(spec.option, { kind: spec.end, address: spec.address, port: spec.port });
       this.openers.push(() => cable.open());

@@ -1,6 +1,7 @@
 import type { HostForward } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import { isTlsCredentials } from '../migration/tls.js';
+import type { DatagramSpec } from '../networks/datagram-cable.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
 
@@ -14,6 +15,7 @@ export type NetworkSpec = { readonly id: string; readonly option: string } & (
       readonly forwards: readonly HostForward[];
     }
   | { readonly kind: 'socket'; readonly end: 'listen' | 'connect'; readonly address: string; readonly port: number }
+  | { readonly kind: 'datagrams'; readonly datagrams: DatagramSpec }
   | { readonly kind: 'hubport'; readonly hub: number; readonly netdev?: string }
 );
 
@@ -63,6 +65,27 @@ function parseSocket(option: string, values: Values): { end: 'listen' | 'connect
   return { end, address: match[1] || '127.0.0.1', port: parseInteger(option, match[2]!, 0, 65_535) };
 }
 
+/** `ADDRESS:PORT`; throws `UsageError`. */
+function parsePlace(option: string, key: string, text: string | undefined): { address: string; port: number } {
+  const match = /^([\d.]+):(\d+)$/.exec(text ?? '');
+  if (!match) throw new UsageError(`${option}: ${key}=${text ?? ''}: write ${key}=ADDRESS:PORT`);
+  return { address: match[1]!, port: parseInteger(option, match[2]!, 1, 65_535) };
+}
+
+/** `mcast=GROUP:PORT[,localaddr=ADDRESS]` or `udp=ADDRESS:PORT,localaddr=ADDRESS:PORT`; throws `UsageError`. */
+function parseDatagrams(option: string, values: Values): DatagramSpec {
+  const local = values.get('localaddr');
+  if (values.has('udp')) {
+    const { address, port } = parsePlace(option, 'localaddr', local);
+    return { kind: 'peer', ...parsePlace(option, 'udp', values.get('udp')), localAddress: address, localPort: port };
+  }
+  const group = parsePlace(option, 'mcast', values.get('mcast'));
+  const first = Number(group.address.split('.')[0]);
+  if (!(first >= 224 && first <= 239))
+    throw new UsageError(`${option}: mcast=${group.address}: not a group; use an address from 224.0.0.0 to 239.255.255.255`);
+  return { kind: 'group', ...group, ...(local === undefined ? {} : { localAddress: local }) };
+}
+
 function parseNetwork(kind: string, id: string, option: string, text: string, values: Values): NetworkSpec {
   const without = new Map([...values].filter(([key]) => key !== 'id' && key !== 'model' && key !== 'mac' && key !== 'netdev'));
   switch (kind) {
@@ -77,6 +100,10 @@ function parseNetwork(kind: string, id: string, option: string, text: string, va
       return { kind, id, option, restrict, forwards, ...(net === undefined ? {} : { net }), ...(hostName === undefined ? {} : { hostName }) };
     }
     case 'socket':
+      if (without.has('mcast') || without.has('udp')) {
+        assertKeys(option, without, [without.has('udp') ? 'udp' : 'mcast', 'localaddr']);
+        return { kind: 'datagrams', id, option, datagrams: parseDatagrams(option, without) };
+      }
       assertKeys(option, without, ['listen', 'connect']);
       return { kind, id, option, ...parseSocket(option, values) };
     case 'hubport': {

@@ -60,7 +60,7 @@ export const optionRows: readonly OptionRow[] = [
     argument: 'user|socket|hubport,id=ID[,…]',
     repeat: true,
     group: 'Machine',
-    help: 'a network for -device virtio-net-pci,netdev=ID: user[,hostfwd=tcp::8080-:80][,net=10.0.2.0/24][,restrict=on]; socket,listen=:PORT or connect=HOST:PORT (as QEMU); hubport,hubid=N[,netdev=ID]',
+    help: 'a network for -device virtio-net-pci,netdev=ID: user[,hostfwd=tcp::8080-:80][,net=10.0.2.0/24][,restrict=on]; socket,listen=:PORT or connect=HOST:PORT or mcast=GROUP:PORT or udp=HOST:PORT,localaddr=HOST:PORT (as QEMU); hubport,hubid=N[,netdev=ID]',
   },
   { name: 'nic', argument: 'user|socket[,…][,mac=M]|none', repeat: true, group: 'Machine', help: 'a network with its virtio card at once' },
   {
