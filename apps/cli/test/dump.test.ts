@@ -1,0 +1,34 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { NetworkParts } from '../src/networks/parts.js';
+
+const hasTshark = spawnSync('tshark', ['--version']).status === 0;
+
+/** An ARP request of 10.0.2.15 for 10.0.2.2. */
+const request = Uint8Array.of(
+  ...[255, 255, 255, 255, 255, 255, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 8, 6],
+  ...[0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2],
+);
+
+it.skipIf(!hasTshark)('tshark reads what filter-dump writes: a question of the guest and the answer of the network', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'nestvm-dump-'));
+  const path = join(folder, 'n0.pcap');
+  const parts = new NetworkParts();
+  parts.create({
+    networks: [{ kind: 'user', id: 'n0', option: '-netdev user,id=n0', restrict: false, forwards: [] }],
+    dumps: [{ id: 'f0', netdev: 'n0', path, mostBytes: 65_536 }],
+    nics: [],
+  });
+  const network = parts.take('n0')!;
+  let answers = 0;
+  network.receiver = () => answers++;
+  network.send(request);
+  parts.close();
+  const { stdout } = spawnSync('tshark', ['-r', path, '-T', 'fields', '-e', 'arp.opcode', '-e', 'arp.dst.proto_ipv4'], { encoding: 'utf8' });
+  rmSync(folder, { recursive: true });
+  expect(answers).toBe(1);
+  expect(stdout.trim().split('\n')).toEqual(['1\t10.0.2.2', '2\t10.0.2.15']);
+});
