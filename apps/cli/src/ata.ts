@@ -3,6 +3,7 @@ import type { Disk } from '@nestvm/disks';
 import type { AtaConfig, AtaPlace } from '@nestvm/machine';
 import { openDisk } from './disk.js';
 import { UsageError } from './errors.js';
+import type { Media } from './media.js';
 import type { AtaSpec } from './options/ata.js';
 import type { RunOptions } from './options/config.js';
 import type { DriveSpec } from './options/drives.js';
@@ -18,10 +19,12 @@ export class AtaParts {
   private readonly own: (AtaPlace | undefined)[] = [];
   private readonly others = new Map<string, (AtaPlace | undefined)[]>();
   private options!: RunOptions;
+  private media!: Media;
 
   /** Makes what the options name; throws `UsageError`. What is open by then stays so until `close`. */
-  create(options: RunOptions): AtaConfig {
+  create(options: RunOptions, media: Media): AtaConfig {
     this.options = options;
+    this.media = media;
     for (const name of options.devices.ahci) this.others.set(name, new Array<undefined>(AHCI_PORTS).fill(undefined));
     const used = new Set(options.devices.ata.map(({ drive }) => drive));
     const fixed = options.drives
@@ -85,9 +88,16 @@ export class AtaParts {
     const serial = spec.serial ?? drive?.serial;
     const common = { name, ...(serial === undefined ? {} : { serial }) };
     const made = spec.cd
-      ? new CdDrive({ ...common, ...(disk ? { medium: disk } : {}) })
+      ? this.createCd(common, disk, drive?.path)
       : new AtaDisk({ ...common, disk: disk!, ...(spec.model === undefined ? {} : { model: spec.model }) });
     this.drives.push(made);
     return made;
+  }
+
+  private createCd(common: { readonly name: string; readonly serial?: string }, disk: Disk | undefined, path: string | undefined): CdDrive {
+    const { media } = this;
+    const cd = new CdDrive({ ...common, ...(disk ? { medium: disk } : {}), onTray: (open) => media.onTray(common.name, open) });
+    media.addCd(cd, path);
+    return cd;
   }
 }

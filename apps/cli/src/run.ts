@@ -37,7 +37,7 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     virtio.create(options, characters);
     await virtio.open();
-    const machine = createFrom(options, characters, virtio, ata.create(options));
+    const machine = createFrom(options, characters, virtio, ata.create(options, session.media));
     options.serial.forEach((spec, port) => characters.connect(spec, (bytes) => machine.receiveSerial(port, bytes)));
     session.onInput = characters.onTerminalInput;
     if (options.firmware.display === 'curses') {
@@ -56,6 +56,7 @@ export async function run(args: readonly string[]): Promise<number> {
     characters.close();
     virtio.close();
     ata.close();
+    session.media.close();
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Machine, MachineOutcome } from '@nestvm/machine';
 import { type Arrival, MigrationError } from '@nestvm/migration';
+import { Media } from './media.js';
 import { MigrationController, type SessionControl } from './migration/controller.js';
 import { watchBalloon } from './monitor/balloon.js';
 import { createConsole, type MonitorConsole, MonitorServers } from './monitor/servers.js';
@@ -36,11 +37,15 @@ export class Session {
   private unwatch: () => void = () => {};
   /** The next reset was asked for from outside. */
   private resetFromHost = false;
+  /** The drives, for monitors. */
+  readonly media: Media;
   /** Takes what is typed for the guest. */
   onInput: (bytes: Uint8Array) => void = () => {};
 
   constructor(private readonly options: RunOptions) {
     const monitor = options.terminal?.monitor === true;
+    this.media = new Media(options);
+    this.media.onTray = (device, open) => this.tell({ event: 'DEVICE_TRAY_MOVED', data: { device, id: device, 'tray-open': open } });
     this.terminal = new Terminal(
       { monitor, escape: options.escape },
       {
@@ -64,6 +69,7 @@ export class Session {
     return {
       name: this.options.name,
       migration: this.migration,
+      media: this.media,
       machine: () => this.machine,
       state: () => (this.migration.moved ? 'postmigrate' : this.stopped ? this.rest : 'running'),
       stop: () => this.stop(),

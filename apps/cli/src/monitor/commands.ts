@@ -140,6 +140,21 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
     help: 'mouse_button STATE: which buttons are down: 1 left, 2 middle, 4 right, or their sum',
     run: ({ target, args }) => pressButtons(target, args),
   },
+  eject: {
+    help: 'eject [-f] DRIVE: take the CD out; -f: though the guest has locked it',
+    run: ({ target, args }) => {
+      const name = args.find((word) => word !== '-f');
+      if (name === undefined) throw new UsageError("write eject [-f] DRIVE; 'info block' lists them");
+      target.media.eject(name, args.includes('-f'));
+    },
+  },
+  change: {
+    help: 'change DRIVE FILE: put another CD in',
+    run: ({ target, args: [name, path] }) => {
+      if (name === undefined || path === undefined) throw new UsageError("write change DRIVE FILE; 'info block' lists the drives");
+      target.media.change(name, path);
+    },
+  },
   cpu: { help: 'cpu N: what follows is about this CPU', run: selectCpu },
   info: { help: 'info WHAT: show something; alone: what there is', run: info },
   x: { help: 'x /FMT ADDR: memory at a linear address; FMT is COUNT, one of x d u o c i, one of b h w g', run: (call) => examineAt(call, false) },

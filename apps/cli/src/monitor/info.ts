@@ -3,6 +3,7 @@ import { UsageError } from '../errors.js';
 import { describe } from '../info.js';
 import { parameterRows } from '../migration/parameters.js';
 import { describeBalloon } from './balloon.js';
+import { blockLines, networkLines } from './block.js';
 import { evaluate } from './expression.js';
 import { memoryTree, pciDevices } from './maps.js';
 import { mappedPages, mappedRanges } from './page-tables.js';
@@ -52,6 +53,8 @@ export const infoRows: Readonly<Record<string, InfoRow>> = {
   },
   mtree: { help: 'what answers at each address and port', show: (target) => memoryTree(target.machine()) },
   pci: { help: 'functions on the PCI bus', show: (target) => pciDevices(target.machine()) },
+  block: { help: 'drives and what is in them', show: (target) => blockLines(target) },
+  network: { help: 'network cards', show: (target) => networkLines(target.machine()) },
   nested: { help: 'nested guests, and whether one is active', show: (target) => target.migration.describeNested() },
   lint: {
     help: 'what is wrong, or looks wrong, with the VMCS or VMCB that the current CPU would enter',

@@ -1,4 +1,5 @@
 import type { Machine } from '@nestvm/machine';
+import type { Media } from '../media.js';
 import type { MigrationController } from '../migration/controller.js';
 
 /** What happens to a machine, as QMP's events tell it. */
@@ -7,6 +8,7 @@ export type SessionEvent =
   /** `guest`: the guest asked for it, not its owner. */
   | { readonly event: 'RESET' | 'SHUTDOWN'; readonly data: { readonly guest: boolean; readonly reason: string } }
   | { readonly event: 'BALLOON_CHANGE'; readonly data: { readonly actual: number } }
+  | { readonly event: 'DEVICE_TRAY_MOVED'; readonly data: { readonly device: string; readonly id: string; readonly 'tray-open': boolean } }
   | { readonly event: 'MIGRATION'; readonly data: { readonly status: string } };
 
 /** States of a machine under QMP's names. */
@@ -16,6 +18,7 @@ export type RunState = 'running' | 'paused' | 'prelaunch' | 'inmigrate' | 'postm
 export interface MonitorTarget {
   readonly name: string;
   readonly migration: MigrationController;
+  readonly media: Media;
   machine(): Machine;
   state(): RunState;
   stop(): void;

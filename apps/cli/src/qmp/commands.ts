@@ -95,6 +95,16 @@ function screenDump(target: MonitorTarget, given: QmpArguments): void {
   });
 }
 
+/** The drive that `id` or `device` names. */
+const driveOf = (given: QmpArguments): string => textOf(given, given['id'] === undefined ? 'device' : 'id');
+
+const refuse =
+  (reason: string): QmpCommand['run'] =>
+  () => {
+    throw new QmpError('GenericError', reason);
+  };
+const NO_HOTPLUG = 'Devices cannot be plugged in or out while the machine runs; start it with them';
+
 const query = (run: QmpQuery): QmpCommand => ({ run });
 
 /** Every command of QMP that there is here. Names with `x-` are ours. */
@@ -112,6 +122,14 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   memsave: { arguments: ['val', 'size', 'filename', 'cpu-index'], run: (target, given) => saveMemory(target, given, false) },
   pmemsave: { arguments: ['val', 'size', 'filename'], run: (target, given) => saveMemory(target, given, true) },
   screendump: { arguments: ['filename', 'device', 'head', 'format'], run: screenDump },
+  eject: { arguments: ['device', 'id', 'force'], run: (target, given) => target.media.eject(driveOf(given), given['force'] === true) },
+  'blockdev-open-tray': { arguments: ['device', 'id', 'force'], run: (target, given) => target.media.eject(driveOf(given), given['force'] === true) },
+  'blockdev-change-medium': {
+    arguments: ['device', 'id', 'filename', 'format', 'force', 'read-only-mode'],
+    run: (target, given) => target.media.change(driveOf(given), textOf(given, 'filename'), given['force'] === true),
+  },
+  device_add: { arguments: ['driver', 'id', 'bus', 'drive', 'netdev', 'chardev'], run: refuse(NO_HOTPLUG) },
+  device_del: { arguments: ['id'], run: refuse(NO_HOTPLUG) },
   migrate: { arguments: ['uri', 'blk', 'inc', 'detach', 'resume', 'x-wait-for-l2'], run: migrate },
   migrate_cancel: { run: (target) => void target.migration.cancelMigration() },
   'migrate-set-parameters': { arguments: Object.keys(parameterRows), run: setParameters },

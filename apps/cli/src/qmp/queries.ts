@@ -13,7 +13,7 @@ export type QmpQuery = (target: MonitorTarget) => unknown;
 
 const HALTED = 1;
 const PAGE_BYTES = 4096;
-const EVENTS = ['STOP', 'RESUME', 'RESET', 'SHUTDOWN', 'POWERDOWN', 'MIGRATION', 'BALLOON_CHANGE'];
+const EVENTS = ['STOP', 'RESUME', 'RESET', 'SHUTDOWN', 'POWERDOWN', 'MIGRATION', 'BALLOON_CHANGE', 'DEVICE_TRAY_MOVED'];
 
 function cpus(target: MonitorTarget): unknown {
   const { topology } = target.machine().config.cpu;
@@ -68,6 +68,20 @@ function nested(target: MonitorTarget): unknown {
     exits,
   };
 }
+
+/** `query-block`: the drives under the names of their options. */
+const block = ({ media }: MonitorTarget): unknown =>
+  media.list().map(({ name, path, format, readOnly, removable, trayOpen, locked }) => ({
+    device: name,
+    qdev: name,
+    type: 'unknown',
+    removable,
+    locked,
+    ...(removable ? { tray_open: trayOpen } : {}),
+    ...(path === undefined
+      ? {}
+      : { inserted: { file: path, drv: format ?? 'raw', ro: readOnly, encrypted: false, image: { filename: path, format: format ?? 'raw' } } }),
+  }));
 
 function pci(target: MonitorTarget): unknown {
   const functions = target.machine().platform.pci?.functions ?? [];
@@ -126,6 +140,7 @@ export const queries: Readonly<Record<string, QmpQuery>> = {
   'query-cpu-definitions': () => cpuModelNames.map(definition),
   'query-cpus-fast': cpus,
   'query-memory-size-summary': (target) => ({ 'base-memory': target.machine().config.memoryBytes }),
+  'query-block': block,
   'query-migrate': migration,
   'query-balloon': (target) => ({ actual: guestBytes(activeBalloon(target)) }),
   'query-migrate-parameters': ({ migration: { parameters } }) =>
