@@ -32,6 +32,10 @@ export function createFaultyLine(path, target) {
     pass(there, here);
   }).listen(path);
   return {
+    /** The source has come so far as to open the line. */
+    get opened() {
+      return sockets.length > 0;
+    },
     fail(what) {
       fault = what;
       if (what === 'cut') for (const socket of sockets) socket.destroy();

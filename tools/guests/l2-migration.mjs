@@ -72,8 +72,8 @@ export async function l2Moves(name, cpu, report) {
     const second = await l1('target', `connect=127.0.0.1:${port}`, '10.0.5.2');
     const pinged = await first.shell('ping -c 1 -W 10 10.0.5.2');
     check(/1 packets received/.test(pinged), `the two L1s do not reach each other: ${pinged}`);
-    await first.shell(`(${QEMU} >/tmp/qemu 2>&1; echo ended >>/tmp/qemu) &`);
-    await second.shell(`(${QEMU} -incoming tcp:0:4444 >/tmp/qemu 2>&1; echo ended >>/tmp/qemu) &`);
+    await first.shell(`(${QEMU} >/tmp/qemu 2>&1; echo ended >>/tmp/qemu) & true`);
+    await second.shell(`(${QEMU} -incoming tcp:0:4444 >/tmp/qemu 2>&1; echo ended >>/tmp/qemu) & true`);
     await untilIn(first, '/tmp/console', 'NESTVM-GUEST-READY');
     report('L2 has booted in the first L1');
     await first.shell(`sleep 1; echo '${COUNT}' >/tmp/con.in`);

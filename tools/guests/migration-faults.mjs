@@ -49,7 +49,8 @@ class Attempt {
 
 /** The source was killed: the target has the guest, or its checkpoint; or it had not been stopped yet, and has died with its process. */
 async function afterSource(attempt) {
-  const { there, checkpoint } = attempt;
+  const { there, line, checkpoint } = attempt;
+  if (!line.opened) return { survivor: undefined, told: 'source killed before it had begun' };
   if (await runs(there))
     return { survivor: there, told: /it goes on here/.test(there.output) ? 'source killed: the target inherits' : 'source killed: handed over' };
   const ending = await Promise.race([there.ended, pause(20_000)]);

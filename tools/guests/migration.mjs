@@ -30,6 +30,17 @@ async function refused(guest, file, count) {
   check(/a nested guest \(L2\) is active/.test(answer), `migrate was not refused: ${answer}`);
 }
 
+const FACTS = 'echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8';
+
+/** What a guest says of itself. */
+async function factsOf(guest) {
+  const text = await guest.shell(FACTS, { minutes: 30 });
+  return text
+    .split('\n')
+    .filter((line) => /^(n=\d|[0-9a-f]{8}$)/.test(line))
+    .join(' ');
+}
+
 /** Saves, and lets a second process go on with it. */
 export async function saveAndContinue(guest, name, folder, args) {
   const file = join(folder, `${name}.snapshot`);
@@ -39,18 +50,18 @@ export async function saveAndContinue(guest, name, folder, args) {
   // An idle guest on the virtual clock keeps its host's CPU busy, which the second one needs.
   await guest.ask('stop');
   const second = new Guest(`${name}-loaded`, folder, [...args, '-loadvm', file]);
-  await second.awaken({ minutes: 30 });
-  const seen = await second.shell('echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8');
-  await guest.ask('cont');
-  const same = await guest.shell('echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8');
-  const facts = (text) =>
-    text
-      .split('\n')
-      .filter((line) => /^(n=\d|[0-9a-f]{8}$)/.test(line))
-      .join(' ');
-  check(facts(seen).length > 10 && facts(seen) === facts(same), `the loaded machine says "${facts(seen)}", the saved one "${facts(same)}"`);
-  rmSync(file);
-  return second;
+  try {
+    await second.awaken({ minutes: 30 });
+    const seen = await factsOf(second);
+    await guest.ask('cont');
+    const same = await factsOf(guest);
+    check(seen.length > 10 && seen === same, `the loaded machine says "${seen}", the saved one "${same}"`);
+    rmSync(file);
+    return second;
+  } catch (error) {
+    await second.kill();
+    throw error;
+  }
 }
 
 /** An L1 with KVM: saved before any L2, refused while one runs or idles, saved when it has ended or its monitor was killed. */

@@ -30,10 +30,15 @@ export function registerState(cpu: Vcpu): Stateful {
     save: () => saveStruct(vcpuState, buffer, cpu.base),
     load: (saved) => {
       if (typeof saved === 'object' && saved !== null) check(cpu, saved as SavedStruct);
-      loadStruct(vcpuState, buffer, cpu.base, saved);
-      restored(cpu);
+      loadRegisters(cpu, saved);
     },
   });
+}
+
+/** Loads the registers, in guest mode too, when the memory is there already: what {@link registerState} does behind its check, and a test of the state of a running L2. */
+export function loadRegisters(cpu: Vcpu, saved: unknown): void {
+  loadStruct(vcpuState, cpu.w.buffer, cpu.base, saved);
+  restored(cpu);
 }
 
 function restored(cpu: Vcpu): void {

@@ -26,6 +26,7 @@ import { serviceWriteTrap } from './intercepts/write-traps.js';
 import { installMsrs, resetMsrs } from './msrs.js';
 import { scaleTsc } from './transitions/tsc.js';
 import { serviceWrite } from './transitions/vmexit.js';
+import { resumeGuest } from './transitions/vmrun.js';
 import { IntControl, Vmcb } from './vmcb/layout.js';
 import { SMM_GUEST, VMCB_ADDRESS } from './words.js';
 
@@ -179,6 +180,7 @@ export class Svm implements Virtualization {
   restored(): void {
     this.ledger.forget();
     if (this.context.mmu.inGuest) this.context.mmu.leaveGuest();
+    if (this.context.cpu.w[GUEST_MODE] !== 0) resumeGuest(this.context);
   }
 
   reset(): void {

@@ -3,18 +3,25 @@ import { type EventKind, type Place, RFLAGS } from '@nestvm/cpu/extension';
 import { Rflags, type SensitiveEvent } from '@nestvm/isa';
 import { inspectActivity } from './activity.js';
 import { apicAccess } from './apic/accesses.js';
+import { inNonRoot } from './instructions/exits.js';
 import { mergedControl, visibleControl } from './intercepts/control-registers.js';
 import { interceptEvent } from './intercepts/events.js';
 import { interceptException } from './intercepts/exceptions.js';
 import { intercept } from './intercepts/instructions.js';
 import { secondStageFault } from './intercepts/pages.js';
 import { serviceOwnEvents } from './intercepts/windows.js';
+import { resumeGuest } from './transitions/entry.js';
 import { enterSmm, leaveSmm } from './transitions/smm.js';
 import { scaleTsc } from './transitions/time.js';
 import { Vmx } from './vmx.js';
 
 /** Intel VMX behind the port of the vCPU: each question of the port goes to the file that answers it. */
 export class VmxExtension extends Vmx implements Virtualization {
+  override restored(): void {
+    super.restored();
+    if (inNonRoot(this.cpu) && this.region >= 0) resumeGuest(this);
+  }
+
   enterSmm(): void {
     enterSmm(this);
   }

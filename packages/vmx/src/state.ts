@@ -19,6 +19,8 @@ export const VmxWord = {
   SMM_INTERRUPTED: EXTENSION + 6,
   /** Counts VMXONs: a VMCS that was launched keeps it, and cannot be resumed under another. */
   SESSION: EXTENSION + 7,
+  /** Deadline of the preemption timer in its counts of guest time, two words; it means something while the timer runs. */
+  TIMER: EXTENSION + 8,
 } as const;
 
 /** The `guestMode` word in non-root operation: VMX has no exit for PUSHF. */

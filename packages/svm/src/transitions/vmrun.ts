@@ -5,7 +5,7 @@ import type { VmrunView } from '../checks/view.js';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { NestedControl, TlbControl, Vmcb } from '../vmcb/layout.js';
-import { PAUSE_COUNT, VMCB_ADDRESS } from '../words.js';
+import { HOST_CR0, HOST_CR4, HOST_EFER, PAUSE_COUNT, VMCB_ADDRESS } from '../words.js';
 import { loadBranches } from './branches.js';
 import { loadGuest } from './guest-state.js';
 import { hostPaging, hostSpaceModes } from './host-paging.js';
@@ -20,6 +20,12 @@ const CR0_PG = 1 << 31;
 const CR4_PAE = 1 << 5;
 const EFER_LMA = 1 << 10;
 const SECOND_STAGE_FAULT = 2;
+/** The registers that decide how nested tables are read, and where the host's are while the guest's are in force. */
+const PAGING_WORDS = [
+  [CR0, HOST_CR0],
+  [CR4, HOST_CR4],
+  [EFER, HOST_EFER],
+] as const;
 
 /** The PUSHF intercept in the word of intercepts 60h-7Fh. */
 const PUSHF_INTERCEPT = 1 << 16;
@@ -129,6 +135,23 @@ export function enterGuest(svm: SvmContext, view: VmrunView, v: number, lo: numb
   changeWorld(svm);
   note(svm);
   if (loadPdptes(svm)) injectFromVmcb(svm);
+}
+
+/** Guest mode again, after the state of a vCPU in it and its memory were loaded: what VMRUN takes from the VMCB and from the host's registers is taken anew. */
+export function resumeGuest(svm: SvmContext): void {
+  const { w } = svm.cpu;
+  const v = svm.page(w[VMCB_ADDRESS]!, w[VMCB_ADDRESS + 1]!);
+  if (v < 0) return;
+  svm.vmcb = v;
+  const guest = PAGING_WORDS.map(([own]) => w[own]!);
+  for (const [own, host] of PAGING_WORDS) w[own] = w[host]!;
+  describeSpace(svm, v);
+  PAGING_WORDS.forEach(([own], i) => (w[own] = guest[i]!));
+  svm.avic.enter(v);
+  svm.tscOffsetLo = svm.i32[v + Vmcb.TSC_OFFSET]!;
+  svm.tscOffsetHi = svm.i32[v + Vmcb.TSC_OFFSET + 1]!;
+  svm.mmu.enterGuest(svm.space);
+  note(svm);
 }
 
 /** What the processor keeps of the control area by itself. */

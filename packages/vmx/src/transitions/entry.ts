@@ -92,6 +92,18 @@ function loadWorld(vmx: Vmx): boolean {
   return bad === 0;
 }
 
+/** Non-root operation again, after the state of a vCPU in it and its memory were loaded: what VM entry takes from the VMCS is taken anew. */
+export function resumeGuest(vmx: Vmx): void {
+  const { controls, i32, region, mmu, timer } = vmx;
+  controls.load(i32, region);
+  describeSpace(vmx);
+  mmu.enterGuest(vmx.space);
+  setRules(vmx);
+  note(vmx);
+  if (controls.hasPin(Pin.ACTIVATE_PREEMPTION_TIMER)) timer.resume();
+  vmx.apic.enter();
+}
+
 /** VM entry after its checks have passed (SDM Vol. 3, "VM Entries"). Afterwards the vCPU is in non-root operation, or in the host's state after a failure. */
 export function enterGuest(vmx: Vmx): void {
   const { cpu, i32, region, controls } = vmx;

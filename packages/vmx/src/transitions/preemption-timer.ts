@@ -1,5 +1,6 @@
 import type { Vcpu } from '@nestvm/cpu';
 import { MISC } from '../capabilities/tables.js';
+import { VmxWord } from '../state.js';
 
 /** A clock whose timers reach the machine's run loop: `VirtualClock` of `@nestvm/bus` has this shape. */
 export interface VmxClock {
@@ -34,12 +35,28 @@ export class PreemptionTimer {
   start(value: number): void {
     const now = Math.floor(this.clock.nowNs() / TICK_NS);
     this.deadlineNs = (now + (value >>> 0)) * TICK_NS;
+    this.keep(now + (value >>> 0));
     if (value === 0) {
       this.cpu.attention = 1;
       return;
     }
     this.armed = true;
     this.timer.arm(this.deadlineNs);
+  }
+
+  /** Goes on from what the state holds: after a load of it, when `stop` has been called. */
+  resume(): void {
+    const { w } = this.cpu;
+    this.deadlineNs = ((w[VmxWord.TIMER + 1]! >>> 0) * 4294967296 + (w[VmxWord.TIMER]! >>> 0)) * TICK_NS;
+    this.armed = true;
+    this.timer.arm(this.deadlineNs);
+  }
+
+  /** Keeps the deadline, in counts, where snapshots find it. */
+  private keep(counts: number): void {
+    const { w } = this.cpu;
+    w[VmxWord.TIMER] = counts | 0;
+    w[VmxWord.TIMER + 1] = (counts / 4294967296) | 0;
   }
 
   stop(): void {
