@@ -2,7 +2,7 @@ import { ContainerReader, ContainerWriter, type Section } from './container.js';
 import { MigrationError } from './errors.js';
 import { decodeControl, type Link, noWitness, sayTo, type Witness } from './link.js';
 import { applyUnits, checkConfiguration, checkRam, decodeUnit, type LoadedUnit, matchUnits } from './load.js';
-import type { MigratableMachine } from './machine-port.js';
+import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
 
 /** Options of {@link migrateIn}. */
@@ -23,8 +23,7 @@ export interface Arrival {
 
 const REMARK = 'the machine here was not started; the source still has it';
 
-async function receivePages(machine: MigratableMachine, section: Section): Promise<number> {
-  const blocks = machine.ram();
+async function receivePages(blocks: readonly RamBlock[], section: Section): Promise<number> {
   const run = decodeRun(section.payload, blocks, section.offset);
   const { bytes } = blocks[run.block]!;
   const start = run.firstPage * PAGE_BYTES;
@@ -40,6 +39,7 @@ async function receive(machine: MigratableMachine, input: ContainerReader, optio
   const units: LoadedUnit[] = [];
   const seen = new Set<string>();
   let received = 0;
+  let ram: readonly RamBlock[] = [];
   for (;;) {
     const section = await input.next();
     const early =
@@ -51,11 +51,11 @@ async function receive(machine: MigratableMachine, input: ContainerReader, optio
     seen.add(section.kind);
     if (section.kind === 'CONF') checkConfiguration(machine, section);
     else if (section.kind === 'RAMB') {
-      checkRam(machine, section);
+      ram = checkRam(machine, section);
       for (const { bytes } of machine.ram()) bytes.fill(0);
     } else if (section.kind === 'UNIT') units.push(decodeUnit(section));
     else if (section.kind === 'PAGE') {
-      received += await receivePages(machine, section);
+      received += await receivePages(ram, section);
       options.onProgress?.(received);
     } else if (section.kind === 'CTRL') {
       const { say } = decodeControl(section.payload, section.offset);

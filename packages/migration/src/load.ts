@@ -2,7 +2,7 @@ import type { Migratable, SavedValue, Stateful } from '@nestvm/state';
 import type { ByteSource } from './channel.js';
 import { ContainerReader, type Section } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
-import type { MigratableMachine } from './machine-port.js';
+import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
 import { decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
 import { assertMigratable } from './save.js';
@@ -38,18 +38,20 @@ export function checkConfiguration(machine: MigratableMachine, { payload, offset
     });
 }
 
-/** Throws `other-machine` when the RAM blocks are not those of this machine. */
-export function checkRam(machine: MigratableMachine, { payload, offset }: Section): void {
+/**
+ * The machine's RAM blocks that a snapshot lists, in its order; throws `other-machine` when this machine lacks one. What the snapshot does not list, since its
+ * machine had no memory there yet, is zero.
+ */
+export function checkRam(machine: MigratableMachine, { payload, offset }: Section): readonly RamBlock[] {
   const listed = decodeValue(payload, 'the list of RAM blocks', offset);
   const blocks = machine.ram();
-  const same =
-    Array.isArray(listed) &&
-    listed.length === blocks.length &&
-    blocks.every(({ name, bytes }, i) => {
-      const entry = record((listed as SavedValue[])[i]!);
-      return entry['name'] === name && entry['bytes'] === bytes.length;
-    });
-  if (!same) throw new MigrationError('other-machine', 'the snapshot has other memory than this machine; give the same -m', { offset });
+  const found = (Array.isArray(listed) ? (listed as SavedValue[]) : []).flatMap((item) => {
+    const entry = record(item);
+    return blocks.find(({ name, bytes }) => entry['name'] === name && entry['bytes'] === bytes.length) ?? [];
+  });
+  if (!Array.isArray(listed) || found.length !== listed.length || found.length === 0 || new Set(found).size !== found.length)
+    throw new MigrationError('other-machine', 'the snapshot has other memory than this machine; give the same -m', { offset });
+  return found;
 }
 
 function checkVersion(unit: LoadedUnit, target: Stateful): void {
@@ -112,12 +114,13 @@ const ORDER = ['CONF', 'UNIT', 'RAMB', 'PAGE', 'END '];
 async function readSnapshot(
   machine: MigratableMachine,
   source: ByteSource,
-  onRun: (block: number, firstPage: number, bytes: Uint8Array) => void,
+  onRun: (block: RamBlock, firstPage: number, bytes: Uint8Array) => void,
 ): Promise<[LoadedUnit, Stateful][]> {
   const input = new ContainerReader(source);
   await input.begin();
   const loaded: LoadedUnit[] = [];
   let units: [LoadedUnit, Stateful][] | undefined;
+  let ram: readonly RamBlock[] = [];
   let stage = 0;
   let configured = false;
   for (;;) {
@@ -143,12 +146,12 @@ async function readSnapshot(
         loaded.push(decodeUnit(section));
         break;
       case 'RAMB':
-        checkRam(machine, section);
+        ram = checkRam(machine, section);
         units = matchUnits(machine, loaded);
         break;
       case 'PAGE': {
-        const run = decodeRun(section.payload, machine.ram(), section.offset);
-        onRun(run.block, run.firstPage, await expandRun(run));
+        const run = decodeRun(section.payload, ram, section.offset);
+        onRun(ram[run.block]!, run.firstPage, await expandRun(run));
         break;
       }
       default:
@@ -160,14 +163,14 @@ async function readSnapshot(
 /** Puts the pages of a snapshot into RAM; what it leaves out is zero. */
 async function loadRam(machine: MigratableMachine, source: ByteSource): Promise<void> {
   const blocks = machine.ram();
-  const present = blocks.map(({ bytes }) => new Uint8Array(bytes.length / PAGE_BYTES));
+  const present = new Map(blocks.map(({ name, bytes }) => [name, new Uint8Array(bytes.length / PAGE_BYTES)]));
   await readSnapshot(machine, source, (block, firstPage, bytes) => {
-    blocks[block]!.bytes.set(bytes, firstPage * PAGE_BYTES);
-    present[block]!.fill(1, firstPage, firstPage + bytes.length / PAGE_BYTES);
+    block.bytes.set(bytes, firstPage * PAGE_BYTES);
+    present.get(block.name)!.fill(1, firstPage, firstPage + bytes.length / PAGE_BYTES);
   });
-  for (const [block, pages] of present.entries()) {
-    for (let page = pages.indexOf(0); page >= 0; page = pages.indexOf(0, page + 1))
-      blocks[block]!.bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+  for (const { name, bytes } of blocks) {
+    const pages = present.get(name)!;
+    for (let page = pages.indexOf(0); page >= 0; page = pages.indexOf(0, page + 1)) bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
   }
 }
 
