@@ -8,10 +8,7 @@ import { NetworkParts } from '../src/networks/parts.js';
 const hasTshark = spawnSync('tshark', ['--version']).status === 0;
 
 /** An ARP request of 10.0.2.15 for 10.0.2.2. */
-const request = Uint8Array.of(
-  ...[255, 255, 255, 255, 255, 255, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 8, 6],
-  ...[0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2],
-);
+const request = Buffer.from(`ffffffffffff5254001234560806${'0001080006040001'}${'525400123456'}0a00020f${'000000000000'}0a000202`, 'hex');
 
 it.skipIf(!hasTshark)('tshark reads what filter-dump writes: a question of the guest and the answer of the network', () => {
   const folder = mkdtempSync(join(tmpdir(), 'nestvm-dump-'));
