@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { deviceRows } from '../src/options/devices.js';
 import { type Ended, guest, pathFor, start } from './spawn.js';
@@ -25,6 +25,11 @@ const withDrive = (more = ''): Recipe => ({
 const withNetwork = (): Recipe => ({ before: ['-netdev', `hubport,id=n${++made},hubid=0`], properties: `netdev=n${made}` });
 /** A device with a console plugged in. */
 const withPort = (): Recipe => ({ before: ['-chardev', `null,id=c${++made}`], after: ['-device', `virtconsole,chardev=c${made}`] });
+/** A folder of the host, with a name for the guest. */
+const withFolder = (): Recipe => ({
+  before: ['-fsdev', `local,id=f${++made},path=${mkdtempSync(pathFor('folder-'))},security_model=none`],
+  properties: `fsdev=f${made},mount_tag=tag${made}`,
+});
 const withCharacters = (more = ''): Recipe => ({ before: ['-chardev', `null,id=c${++made}`], properties: `chardev=c${made}${more}` });
 
 /** How each kind of device is made, by the beginning of its name; the first that fits counts. A new device needs a row here, and must be saved or refused by name. */
@@ -39,7 +44,11 @@ const recipes: readonly (readonly [RegExp, () => Recipe])[] = [
   [/^virtio-(rng|balloon|scsi)/, () => ({})],
   [/^vhost-vsock|^virtio-vsock/, () => ({ properties: `guest-cid=${3 + made++}` })],
   [/^virtconsole|^virtserialport/, () => withCharacters()],
+  [/^virtio-9p/, withFolder],
+  [/^virtio-(keyboard|mouse|tablet|gpu)/, () => ({})],
   [/^scsi-(hd|cd)/, () => withDrive()],
+  [/^ide-(hd|cd)/, () => withDrive()],
+  [/^ahci$/, () => ({})],
 ];
 
 /** Options of a device; undefined when nobody has said how it is made. */
@@ -67,13 +76,20 @@ describe('every device of the command line', () => {
     expect(names.filter((name) => !recipes.some(([pattern]) => pattern.test(name)))).toEqual([]);
   });
 
+  // All at once would take more than the 32 slots of a PCI bus.
+  const isSecond = (name: string): boolean => /^ahci$|^ide-|^virtio-(9p|gpu|keyboard|mouse|tablet)/.test(name);
   it.each([
-    { board: 'pc', chosen: names.filter((name) => !isMmio(name)) },
-    { board: 'q35', chosen: names.filter((name) => !isMmio(name)) },
-    { board: 'microvm', chosen: names.filter((name) => isMmio(name) || /^isa-|^pc-/.test(name)).filter((name) => name !== 'isa-serial') },
-  ])('is saved and loaded on $board', { timeout: TIMEOUT }, async ({ board, chosen }) => {
+    ...['pc', 'q35'].flatMap((board) =>
+      [false, true].map((second) => ({ board, half: second ? 2 : 1, chosen: names.filter((name) => !isMmio(name) && isSecond(name) === second) })),
+    ),
+    {
+      board: 'microvm',
+      half: 'all',
+      chosen: names.filter((name) => isMmio(name) || /^isa-|^pc-/.test(name)).filter((name) => name !== 'isa-serial'),
+    },
+  ])('is saved and loaded on $board ($half)', { timeout: TIMEOUT }, async ({ board, half, chosen }) => {
     const devices = chosen.flatMap((name) => optionsOf(name)?.options ?? []);
-    const [first, second] = [pathFor(`${board}-1`), pathFor(`${board}-2`)];
+    const [first, second] = [pathFor(`${board}-${half}-1`), pathFor(`${board}-${half}-2`)];
     const saved = await tell(['-M', board, ...devices], `savevm ${first}`);
     expect(saved.out + saved.err, saved.err).toMatch(/saved to/);
     // What was loaded is what is saved again, byte for byte.
