@@ -1,6 +1,6 @@
-import { MEMORY, NUMERIC, type Signature, type ValueType } from '@nestvm/wasm';
+import { MEMORY, type Signature, type ValueType } from '@nestvm/wasm';
 import { EmitError } from './errors.js';
-import { fold } from './fold.js';
+import { fold, operationOf } from './fold.js';
 import { type FunctionRef, Kind, type Node, type Statement } from './node.js';
 import { Val, type Width } from './val.js';
 
@@ -12,6 +12,14 @@ const WIDTH_OF = { i32: 32, i64: 64, v128: 128, f32: 'f32', f64: 'f64' } as cons
 export const typeOfWidth = (width: Width): ValueType => TYPE_OF[width];
 
 const NO_ARGS: readonly Node[] = [];
+
+/** Small constants, which most are, as 64-bit values: making one each time costs more than the rest of a node. */
+const SMALL: readonly bigint[] = Array.from({ length: 4096 }, (_, value) => BigInt(value));
+
+function wide(value: number | bigint): bigint {
+  if (typeof value === 'number') return SMALL[value] ?? BigInt.asIntN(64, BigInt(value));
+  return BigInt.asIntN(64, value);
+}
 
 /** A mutable value inside one function. */
 export class Variable<W extends Width> {
@@ -42,6 +50,8 @@ export class Code {
   protected statements: Statement[] = this.body;
   private labels = 0;
   private readonly branchLabels = new Map<Branch, number>();
+  /** Functions that it calls, by name, in the order in which they were called first. */
+  readonly called = new Map<string, FunctionRef>();
   /** Types of the variables, by index. */
   readonly variables: ValueType[] = [];
   private readonly parameters: Node[];
@@ -65,7 +75,23 @@ export class Code {
     memory: Node['memory'] = null,
   ): Node {
     for (const arg of args) arg.uses++;
-    return { kind, type, args, instruction, memory, index, value, born: 0, uses: 0, common: 0, pinned: false, local: -1, left: 0, depth: 0 };
+    return {
+      kind,
+      type,
+      args,
+      instruction,
+      memory,
+      index,
+      value,
+      born: 0,
+      uses: 0,
+      wanted: 0,
+      common: 0,
+      pinned: false,
+      local: -1,
+      left: 0,
+      depth: 0,
+    };
   }
 
   private define(node: Node): Node {
@@ -81,7 +107,7 @@ export class Code {
   constant<W extends Width>(width: W, value: number | bigint): Val<W> {
     const type = typeOfWidth(width);
     let exact: number | bigint = value;
-    if (type === 'i64') exact = BigInt.asIntN(64, BigInt(value));
+    if (type === 'i64') exact = wide(value);
     else if (type === 'i32' && typeof value === 'number' && (value | 0) === value) exact = value & (width === 8 ? 0xff : width === 16 ? 0xffff : -1);
     else if (type === 'i32') exact = Number(BigInt.asIntN(32, BigInt(value))) & (width === 8 ? 0xff : width === 16 ? 0xffff : -1);
     else exact = Number(value);
@@ -94,22 +120,23 @@ export class Code {
     return new Val(this, this.node(Kind.CONST, 'v128', NO_ARGS, 0, value), 128);
   }
 
+  /** A constant of another one's type: see `FoldHost`. */
+  constantLike(like: Node, value: number | bigint): Node {
+    return this.constant(WIDTH_OF[like.type], value).node;
+  }
+
   /** Any numeric instruction over nodes, folded where possible. */
   numeric(name: string, args: readonly Node[], lane = 0): Node {
-    const instruction = NUMERIC[name];
-    if (instruction === undefined) throw new EmitError('unknown-instruction', `no numeric WebAssembly instruction is called ${name}`);
+    const operation = operationOf(name);
+    if (operation === undefined) throw new EmitError('unknown-instruction', `no numeric WebAssembly instruction is called ${name}`);
+    const { instruction } = operation;
     const { params } = instruction;
     for (let i = 0; i < params.length || i < args.length; i++) {
       if (params[i] !== args[i]?.type)
         throw new EmitError('type-mismatch', `${name} takes (${params.join(', ')}), not (${args.map((a) => a.type).join(', ')})`);
     }
-    const folded = fold(
-      name,
-      args,
-      (other, operands) => this.numeric(other, operands),
-      (like, value) => this.constant(WIDTH_OF[like.type], value).node,
-    );
-    if (folded !== null) return 'node' in folded ? folded.node : this.constant(WIDTH_OF[instruction.result], folded.constant).node;
+    const folded = fold(operation, args, this);
+    if (folded !== null) return typeof folded === 'object' ? folded : this.constant(WIDTH_OF[instruction.result], folded).node;
     return this.define(this.node(Kind.OP, instruction.result, args, lane, null, instruction));
   }
 
@@ -208,6 +235,7 @@ export class Code {
       throw new EmitError('type-mismatch', `${target.name} takes (${params.join(', ')}), not (${args.map((a) => a.node.type).join(', ')})`);
     }
     for (const arg of args) arg.node.uses++;
+    this.called.set(target.name, target);
     const result = results.length > 0 ? this.node(Kind.RESULT, results[0], NO_ARGS, 0, null) : null;
     this.statements.push({ kind: 'call', target, args: args.map((a) => a.node), result });
     return result;
@@ -324,6 +352,7 @@ export class Code {
   /** Leaves the function through a call of another one. */
   tailCall(target: FunctionRef, ...args: Val[]): void {
     for (const arg of args) arg.node.uses++;
+    this.called.set(target.name, target);
     this.push({ kind: 'tail-call', target, args: args.map((a) => a.node) });
   }
 

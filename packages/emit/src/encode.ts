@@ -228,7 +228,7 @@ class Encoder {
     switch (statement.kind) {
       case 'if':
         this.value(statement.condition);
-        out.bytes([OP.if, OP.voidBlock]);
+        this.open(OP.if);
         this.labels.push(-1);
         this.block(statement.then);
         if (statement.otherwise.length > 0) {
@@ -237,7 +237,7 @@ class Encoder {
         }
         break;
       case 'block':
-        out.bytes([OP.block, OP.voidBlock]);
+        this.open(OP.block);
         this.labels.push(statement.label);
         this.block(statement.body);
         break;
@@ -258,12 +258,17 @@ class Encoder {
     out.byte(OP.end);
   }
 
+  private open(opcode: number): void {
+    this.out.byte(opcode);
+    this.out.byte(OP.voidBlock);
+  }
+
   private depthOf(label: number): number {
     return this.labels.length - 1 - this.labels.lastIndexOf(label);
   }
 
   private loop(statement: Extract<Statement, { kind: 'loop' }>): void {
-    this.out.bytes([OP.loop, OP.voidBlock]);
+    this.open(OP.loop);
     this.labels.push(statement.label);
     this.loopDepth++;
     this.deferred[this.loopDepth] ??= [];

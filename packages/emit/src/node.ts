@@ -31,9 +31,10 @@ export interface Node {
   readonly value: number | bigint | Uint8Array | null;
   /** Set by the placement of values: when the node was made, on the clock of effects. */
   born: number;
-  /** Times that other nodes and statements use it; the placement of values counts those that are computed. */
+  /** Times that other nodes and statements use it. */
   uses: number;
-  /** Set by the placement of values: uses outside of code that hardly ever runs. */
+  /** Set by the placement of values: uses by what is computed, and those of them outside of code that hardly ever runs. */
+  wanted: number;
   common: number;
   /** Set by the code generator: the node must be computed where it was made, into a local. */
   pinned: boolean;

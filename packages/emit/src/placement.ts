@@ -5,68 +5,62 @@ import { Kind, type Node, type Statement } from './node.js';
  * and their use could change (loads by stores and calls, variables by assignments, both by the start of a loop). All others are computed where they are used.
  */
 export function placeValues(body: readonly Statement[]): void {
-  countUses(body);
+  countUses(body, false);
   new Placement().walk(body);
 }
 
-/** What a statement evaluates, in order. */
-function operands(statement: Statement): readonly Node[] {
+/** Hands what a statement evaluates on, in order. */
+function forEachOperand<T>(statement: Statement, act: (node: Node, context: T) => void, context: T): void {
   switch (statement.kind) {
     case 'store':
-      return [statement.address, statement.value];
+      act(statement.address, context);
+      return act(statement.value, context);
     case 'set':
-      return [statement.value];
+      return act(statement.value, context);
     case 'if':
-      return [statement.condition];
+      return act(statement.condition, context);
     case 'branch':
-      return statement.condition ? [statement.condition] : [];
+      if (statement.condition) act(statement.condition, context);
+      return;
     case 'branch-table':
-      return [statement.index];
+      return act(statement.index, context);
     case 'return':
-      return statement.values;
+      for (const node of statement.values) act(node, context);
+      return;
     case 'call':
     case 'tail-call':
-      return statement.args;
+      for (const node of statement.args) act(node, context);
+      return;
     case 'tail-call-indirect':
     case 'call-indirect':
-      return [...statement.args, statement.target];
+      for (const node of statement.args) act(node, context);
+      return act(statement.target, context);
     case 'memory-copy':
     case 'memory-fill':
-      return [statement.target, statement.source, statement.length];
+      act(statement.target, context);
+      act(statement.source, context);
+      return act(statement.length, context);
     default:
-      return [];
+      return;
   }
 }
 
+function use(node: Node, isRare: boolean): void {
+  const isFirst = node.wanted++ === 0;
+  const isFirstCommon = !isRare && node.common++ === 0;
+  if (isFirst || isFirstCommon) for (const arg of node.args) use(arg, isRare);
+}
+
 /** Counts the uses that are left when values that nobody uses are not computed. */
-function countUses(body: readonly Statement[]): void {
-  const reset = (statements: readonly Statement[]): void => {
-    for (const s of statements) {
-      if (s.kind === 'define') {
-        s.node.uses = 0;
-        s.node.common = 0;
-      } else if (s.kind === 'if') {
-        reset(s.then);
-        reset(s.otherwise);
-      } else if (s.kind === 'block' || s.kind === 'loop') reset(s.body);
-    }
-  };
-  const use = (node: Node, isRare: boolean): void => {
-    const isFirst = node.uses++ === 0;
-    const isFirstCommon = !isRare && node.common++ === 0;
-    if (isFirst || isFirstCommon) for (const arg of node.args) use(arg, isRare);
-  };
-  const count = (statements: readonly Statement[], isRare: boolean): void => {
-    for (const s of statements) {
-      for (const node of operands(s)) use(node, isRare);
-      if (s.kind === 'if') {
-        count(s.then, isRare || s.rare === true);
-        count(s.otherwise, isRare);
-      } else if (s.kind === 'block' || s.kind === 'loop') count(s.body, isRare);
-    }
-  };
-  reset(body);
-  count(body, false);
+function countUses(statements: readonly Statement[], isRare: boolean): void {
+  for (const s of statements) {
+    if (s.kind === 'define') continue;
+    forEachOperand(s, use, isRare);
+    if (s.kind === 'if') {
+      countUses(s.then, isRare || s.rare === true);
+      countUses(s.otherwise, isRare);
+    } else if (s.kind === 'block' || s.kind === 'loop') countUses(s.body, isRare);
+  }
 }
 
 /** True when one of the times, which ascend, lies after `from` and not after `to`. */
@@ -81,6 +75,7 @@ class Placement {
   private readonly memory: number[] = [];
   private readonly variables: number[][] = [];
   private readonly loops: number[] = [];
+  private readonly look = (node: Node, time: number): void => this.visit(node, time);
 
   walk(statements: readonly Statement[]): void {
     for (const statement of statements) {
@@ -88,7 +83,7 @@ class Placement {
         statement.node.born = this.clock;
         continue;
       }
-      for (const node of operands(statement)) this.visit(node, this.clock);
+      forEachOperand(statement, this.look, this.clock);
       this.effect(statement);
     }
   }
@@ -136,7 +131,7 @@ class Placement {
    * better computed there again than always.
    */
   private wantsLocal(node: Node): boolean {
-    return node.kind !== Kind.GET && node.uses > 1 && node.common > 0;
+    return node.kind !== Kind.GET && node.wanted > 1 && node.common > 0;
   }
 
   /** A value is wanted at a time. */

@@ -62,7 +62,7 @@ export function buildModule(options: {
     place.set(definition.name, i);
     included.push(definition);
     codes.push(code);
-    for (const target of calledBy(code)) {
+    for (const target of code.called.values()) {
       if (queued.has(target.name)) continue;
       queued.add(target.name);
       if ('write' in target && isIncluded(target.name)) pending.push(target as FunctionDefinition);
@@ -91,20 +91,4 @@ export function buildModule(options: {
     );
   else for (const [i, definition] of functions.entries()) module.exportFunction(definition.name, imports.length + i);
   return module.toBytes();
-}
-
-/** All functions that a body calls by name. */
-function calledBy(code: Code): FunctionRef[] {
-  const targets: FunctionRef[] = [];
-  const walk = (statements: Code['body']): void => {
-    for (const s of statements) {
-      if (s.kind === 'call' || s.kind === 'tail-call') targets.push(s.target);
-      else if (s.kind === 'if') {
-        walk(s.then as Code['body']);
-        walk(s.otherwise as Code['body']);
-      } else if (s.kind === 'block' || s.kind === 'loop') walk(s.body as Code['body']);
-    }
-  };
-  walk(code.body);
-  return targets;
 }

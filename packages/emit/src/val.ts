@@ -23,6 +23,22 @@ export interface ValueWriter {
 
 const MASK: Record<number, number> = { 8: 0xff, 16: 0xffff };
 
+const NAMES = {
+  i32: new Map<string, string>(),
+  i64: new Map<string, string>(),
+  f32: new Map<string, string>(),
+  f64: new Map<string, string>(),
+} as const;
+
+/** Name of a type's instruction. Names are looked up often: they are put together once. */
+function nameOf(type: keyof typeof NAMES, operation: string): string {
+  const known = NAMES[type].get(operation);
+  if (known !== undefined) return known;
+  const name = `${type}.${operation}`;
+  NAMES[type].set(operation, name);
+  return name;
+}
+
 /**
  * A run-time value of W bits, evaluated once, in source order. 8- and 16-bit integers are kept zero-extended in 32.
  * Comparisons give a `Val<32>` that is 0 or 1.
@@ -50,15 +66,15 @@ export class Val<W extends Width = Width> {
   }
 
   private binary(name: string, other: Same<W>, wraps: boolean): Val<W> {
-    const result = this.code.numeric(`${this.prefix}.${name}`, [this.node, this.lift(other)]);
+    const result = this.code.numeric(nameOf(this.prefix, name), [this.node, this.lift(other)]);
     const mask = wraps ? MASK[this.width as number] : undefined;
     return new Val(this.code, mask === undefined ? result : this.code.numeric('i32.and', [result, this.code.constant(32, mask).node]), this.width);
   }
 
   private compare(name: string, other: Same<W>): Val<32> {
     if (this.width === 'f32' || this.width === 'f64')
-      return new Val(this.code, this.code.numeric(`${this.width}.${name}`, [this.node, this.lift(other)]), 32);
-    return new Val(this.code, this.code.numeric(`${this.prefix}.${name}`, [this.node, this.lift(other)]), 32);
+      return new Val(this.code, this.code.numeric(nameOf(this.width, name), [this.node, this.lift(other)]), 32);
+    return new Val(this.code, this.code.numeric(nameOf(this.prefix, name), [this.node, this.lift(other)]), 32);
   }
 
   private compareSigned(name: string, other: Same<W>): Val<32> {
@@ -110,7 +126,7 @@ export class Val<W extends Width = Width> {
         : this.width === 64
           ? code.numeric('i64.extend_i32_u', [amount.node])
           : amount.node;
-    return code.numeric(`${this.prefix}.${name}`, [this.node, count]);
+    return code.numeric(nameOf(this.prefix, name), [this.node, count]);
   }
 
   /** Left shift; the amount is taken modulo 32 (64 for 64 bits), as in WebAssembly. */
@@ -180,7 +196,7 @@ export class Val<W extends Width = Width> {
   }
   /** 1 when zero. */
   isZero(): Val<32> {
-    return new Val(this.code, this.code.numeric(`${this.prefix}.eqz`, [this.node]), 32);
+    return new Val(this.code, this.code.numeric(nameOf(this.prefix, 'eqz'), [this.node]), 32);
   }
   /** 1 when not zero. */
   isNonzero(): Val<32> {
@@ -189,13 +205,13 @@ export class Val<W extends Width = Width> {
 
   /** Leading zeros at 32 or 64 bits; the operand width when zero. */
   clz(): Val<W> {
-    return new Val(this.code, this.code.numeric(`${this.prefix}.clz`, [this.node]), this.width);
+    return new Val(this.code, this.code.numeric(nameOf(this.prefix, 'clz'), [this.node]), this.width);
   }
   ctz(): Val<W> {
-    return new Val(this.code, this.code.numeric(`${this.prefix}.ctz`, [this.node]), this.width);
+    return new Val(this.code, this.code.numeric(nameOf(this.prefix, 'ctz'), [this.node]), this.width);
   }
   popcnt(): Val<W> {
-    return new Val(this.code, this.code.numeric(`${this.prefix}.popcnt`, [this.node]), this.width);
+    return new Val(this.code, this.code.numeric(nameOf(this.prefix, 'popcnt'), [this.node]), this.width);
   }
 
   /** Zero-extends to a wider integer (or the same). */

@@ -1,5 +1,5 @@
 import { HANDLER } from '@nestvm/cpu/compiling';
-import { Code, type FunctionDefinition, type FunctionRef, type IntWidth, Kind, type Node, type Val, type Variable, type Width } from '@nestvm/emit';
+import { Code, type IntWidth, Kind, type Node, type Val, type Variable, type Width } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import { NotCompilable } from './errors.js';
 import { FlagState } from './flag-state.js';
@@ -22,8 +22,6 @@ interface Home {
  */
 export class RegionCode extends Code {
   readonly flags: FlagState;
-  /** Functions that the code calls. */
-  readonly called = new Map<string, FunctionRef | FunctionDefinition>();
   private readonly homes = new Map<number, Home>();
   private readonly cpuNode: Node;
   /** RIP of the block being written. */
@@ -164,16 +162,6 @@ export class RegionCode extends Code {
   /** A load of the vCPU's state that no variable stands for. */
   loadState<W extends Width>(name: string, width: W, offset: number): Val<W> {
     return super.load(name, width, this.cpu, offset);
-  }
-
-  protected override callNode(target: FunctionRef, args: readonly Val[]): Node | null {
-    this.called.set(target.name, target);
-    return super.callNode(target, args);
-  }
-
-  override tailCall(target: FunctionRef, ...args: Val[]): void {
-    this.called.set(target.name, target);
-    super.tailCall(target, ...args);
   }
 
   override if(condition: Val<32>, then: () => void, otherwise?: () => void): void {

@@ -5,7 +5,7 @@ import { Context, type Meanings } from '@nestvm/semantics';
 import type { ArenaViews } from './arena-views.js';
 import type { Block, Edge } from './block.js';
 import { NotCompilable } from './errors.js';
-import { constantFields } from './fields.js';
+import { ConstantFields } from './fields.js';
 import { RegionFlags } from './flags.js';
 import { needsFlags } from './liveness.js';
 import { linkedHead, type Region } from './region.js';
@@ -138,7 +138,7 @@ export class Translator implements Exits {
     const { code, views } = this;
     const { record, facts } = this.block.steps[index]!;
     this.step = index;
-    const fields = constantFields(code, views, record);
+    const fields = new ConstantFields(code, views, record);
     const x = new Context(code, code.cpu, facts, fields, this.engine, (home) => new RegionFlags(home, code.flags));
     code.inInstruction = true;
     try {

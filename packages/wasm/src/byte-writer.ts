@@ -37,6 +37,7 @@ export class ByteWriter {
   /** Appends a signed LEB128 number of 32 bits. */
   signed(value: number): void {
     let rest = value | 0;
+    if (rest >= -64 && rest < 64) return this.byte(rest & 0x7f);
     for (;;) {
       const low = rest & 0x7f;
       rest >>= 7;
@@ -47,6 +48,8 @@ export class ByteWriter {
 
   /** Appends a signed LEB128 number of 64 bits. */
   signed64(value: bigint): void {
+    const narrow = Number(value);
+    if ((narrow | 0) === narrow) return this.signed(narrow);
     let rest = BigInt.asIntN(64, value);
     for (;;) {
       const low = Number(rest & 0x7fn);
