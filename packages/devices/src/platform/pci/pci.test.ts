@@ -56,7 +56,7 @@ describe('pc', () => {
 
   it('sizes and moves BARs, and decodes only when enabled', () => {
     put(4, 0x10, 0xffff_ffff);
-    expect(get(4, 0x10)).toBe(0xffc1);
+    expect(get(4, 0x10)).toBe(0xffff_ffc1);
     put(4, 0x20, 0xffff_ffff);
     put(4, 0x24, 0xffff_ffff);
     expect([get(4, 0x20), get(4, 0x24)]).toEqual([0xffff_c00c, 0xffff_ffff]);
