@@ -78,7 +78,7 @@ export class Engine {
   /** Reports hot blocks from now on; what is decoded already is dropped. */
   attach(hotCode: HotCode): void {
     this.hotCode = hotCode;
-    this.builder.heat = hotCode.threshold;
+    this.builder.turns = (arenaPage) => hotCode.turns(arenaPage);
     this.cache.flush();
     this.cache.onDropped = (page) => hotCode.dropped(page);
   }

@@ -17,6 +17,8 @@ export class CompiledCode {
   bytes = 0;
   private readonly owners = new Map<number, Installed>();
   private readonly pages = new Map<number, Set<Installed>>();
+  /** How often compiled code of a page was lost because the page was written to. */
+  private readonly rewrites = new Map<number, number>();
 
   constructor(
     private readonly views: ArenaViews,
@@ -51,9 +53,17 @@ export class CompiledCode {
     those.add(installed);
   }
 
-  /** Forgets the code of a page; its heads are stale already. */
+  /** How often compiled code of an arena page has been in vain. */
+  losses(page: number): number {
+    return this.rewrites.get(page) ?? 0;
+  }
+
+  /** Forgets the code of a page that was written to; its heads are stale already. */
   dropPage(page: number): void {
-    for (const installed of this.pages.get(page) ?? []) {
+    const those = this.pages.get(page);
+    if (those === undefined) return;
+    this.rewrites.set(page, this.losses(page) + 1);
+    for (const installed of those) {
       for (const head of installed.heads) this.owners.delete(head);
       this.release(installed);
     }
@@ -62,6 +72,7 @@ export class CompiledCode {
 
   /** Forgets all code. With `turns` the heads count again; without, they have gone. */
   clear(turns: number | null): void {
+    if (turns === null) this.rewrites.clear();
     for (const those of this.pages.values()) {
       for (const installed of those) {
         if (turns !== null) for (const head of installed.heads) this.count(head, turns);

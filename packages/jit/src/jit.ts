@@ -14,7 +14,7 @@ const PAGE_BYTES = 4096;
 
 /** How the JIT works. */
 export interface JitOptions {
-  /** Turns of a block after which it is compiled (1024). */
+  /** Turns of a block after which it is compiled (4096). */
   readonly threshold?: number;
   /** Bytes of memory that compiled code may take, about (128 MiB). */
   readonly codeBytes?: number;
@@ -44,6 +44,10 @@ const BATCH = 48;
 const MOST_REPORTS = 80;
 /** Bytes of memory that an engine takes for a byte of WebAssembly, about: machine code and what belongs to it. */
 const EXPANSION = 12;
+/** Part of its turns that a block must have gone to be compiled along with a hot one. */
+const WARM = 1 / 4;
+/** Times that the threshold of a page is doubled at most, for code that was written anew. */
+const MOST_DOUBLINGS = 8;
 /** Turns, in thresholds, until a block that is in a region, but no entry of it, becomes one. */
 const ENTRY_FACTOR = 4;
 
@@ -63,11 +67,16 @@ export class Jit implements HotCode {
     private readonly engine: Engine,
     options: JitOptions,
   ) {
-    this.threshold = options.threshold ?? 1024;
+    this.threshold = options.threshold ?? 4096;
     this.codeBytes = options.codeBytes ?? 128 << 20;
     if (!(this.threshold >= 1)) throw new JitError('bad-option', `threshold ${this.threshold}: give at least 1 turn`);
     this.library = new FunctionLibrary(engine.arena.memory, engine.arena.shared, engine.handlers.runtime);
     this.compiled = new CompiledCode(engine.arena, engine.handlers);
+  }
+
+  /** See {@link HotCode}. Pages that are written to again and again go back to the interpreter step by step. */
+  turns(arenaPage: number): number {
+    return this.threshold * 2 ** Math.min(this.compiled.losses(arenaPage), MOST_DOUBLINGS);
   }
 
   /** See {@link HotCode}. */
@@ -97,7 +106,8 @@ export class Jit implements HotCode {
     const { i32 } = this.engine.arena;
     const slot = i32[head >>> 2]!;
     if (slot !== Slot.HEAD) return slot !== Slot.PASS;
-    return this.threshold - countdown(this.engine.arena, head) >= this.threshold >>> 4;
+    const turns = this.turns(i32[(head + Record.HOST) >>> 2]! >>> 12);
+    return turns - countdown(this.engine.arena, head) >= turns * WARM;
   }
 
   private compileQueue(): void {

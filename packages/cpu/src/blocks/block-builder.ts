@@ -45,8 +45,8 @@ export class BlockBuilder {
   /** While a block that is good once is made; and where such blocks keep their system record, -1 for nowhere yet. */
   private loose = false;
   private looseRecord = -1;
-  /** Turns after which a block is reported as hot, 0 for never: then blocks have no heads. */
-  heat = 0;
+  /** Turns after which a new block of an arena page is reported as hot; null for never: then blocks have no heads. */
+  turns: ((arenaPage: number) => number) | null = null;
   /** Blocks made so far. */
   built = 0;
   /** For logs: told of each block, by the arena offset and the length of its bytes (those on its first page). */
@@ -136,9 +136,9 @@ export class BlockBuilder {
   /** Gives a block whose turns are to be counted its head; gives the place of its first instruction. */
   private head(start: number, arenaOffset: number, mode: number): number {
     const isPlain = (mode & Mode.LONG) !== 0 || (mode & (Mode.FLAT | Mode.PROTECTED)) === (Mode.FLAT | Mode.PROTECTED);
-    if (this.heat === 0 || this.loose || !isPlain || (mode & (Mode.SINGLE | Mode.ALIGN)) !== 0) return start;
+    if (this.turns === null || this.loose || !isPlain || (mode & (Mode.SINGLE | Mode.ALIGN)) !== 0) return start;
     this.writer.head(start, Slot.HEAD, 0, 0, 0);
-    this.arena.i32[(start + Record.COUNTDOWN) >>> 2] = this.heat;
+    this.arena.i32[(start + Record.COUNTDOWN) >>> 2] = this.turns(arenaOffset >>> 12);
     this.arena.i32[(start + Record.HOST) >>> 2] = arenaOffset;
     return start + Record.BYTES;
   }

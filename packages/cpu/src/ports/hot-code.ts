@@ -2,8 +2,8 @@ import type { Vcpu } from '../vcpu.js';
 
 /** Who is told of hot blocks, and may put something faster in their place: the JIT. */
 export interface HotCode {
-  /** Turns of a block after which it is reported. */
-  readonly threshold: number;
+  /** Turns after which a block that is decoded now, from an arena page, is reported. */
+  turns(arenaPage: number): number;
   /**
    * The block with the head record `head` has run often, and is about to run again; `blockRip` of the vCPU is its address. Afterwards the record is run again, so either it
    * has got another handler or its countdown another value.
