@@ -22,7 +22,8 @@ while [ $tries -lt 100 ]; do
 done
 if [ "$root" = cd ]; then
   echo "bootable: $(cat /root/hello.txt)"
-  echo "bootable: $(cksum < /root/boot/vmlinuz)"
+  # The host has written down what these files are.
+  cd /root && md5sum -c sums
   poweroff -f
 fi
 if [ ! -x /root/sbin/init ]; then

@@ -7,4 +7,4 @@ hostname -F /etc/hostname
 starts=$(($(cat /root/starts 2>/dev/null || echo 0) + 1))
 echo $starts > /root/starts
 sync
-echo "bootable: start $starts, $(head -c 4194304 /dev/urandom > /root/random && sync && cksum < /root/random | cut -d' ' -f2) bytes written"
+echo "bootable: start $starts, $(head -c 4194304 /dev/urandom > /root/random && sync && wc -c < /root/random) bytes written"

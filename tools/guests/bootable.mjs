@@ -3,6 +3,7 @@
  * disk that the emulator has, and on the disk an ext4 root file system with a login on the serial port. All from Debian packages, without privileges.
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   closeSync,
   copyFileSync,
@@ -180,6 +181,8 @@ function buildCd(name, { trees, output, kernel, initrd }) {
   writeFileSync(join(cd, 'boot/initrd.cpio'), initrd);
   writeFileSync(join(cd, 'boot/grub/grub.cfg'), menu('nestvm.root=cd'));
   writeFileSync(join(cd, 'hello.txt'), 'hello from the CD\n');
+  const sum = createHash('md5').update(readFileSync(kernel)).digest('hex');
+  writeFileSync(join(cd, 'sums'), `${sum}  boot/vmlinuz\n`);
   const early = 'search --set=root --file /hello.txt\nset prefix=($root)/boot/grub\nconfigfile /boot/grub/grub.cfg\n';
   const torito = grubImage(trees, output, 'i386-pc-eltorito', early);
   copyFileSync(torito.image, join(cd, 'boot/grub/eltorito.img'));

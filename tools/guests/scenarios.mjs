@@ -133,14 +133,22 @@ function firmware(name, tier, machine, drives, { again = false } = {}) {
     arguments: ['-M', machine, '-m', '256M', '-vga', 'none', '-snapshot'],
     drives,
     input: [login, ...words],
-    expect: ['SeaBIOS', 'GRUB', 'bootable: root on', 'bootable: start 1', 'login:', ...(again ? ['SeaBIOS', 'bootable: start 2'] : []), 'Power down'],
+    expect: [
+      'SeaBIOS',
+      'GRUB',
+      'bootable: root on',
+      'bootable: start 1, 4194304 bytes',
+      'login:',
+      ...(again ? ['SeaBIOS', 'bootable: start 2, 4194304 bytes'] : []),
+      'Power down',
+    ],
     timeoutMinutes: 10,
   };
 }
 
 /** SeaBIOS and GRUB from a CD, whose files Debian then reads. */
 function compactDisc(name, tier, machine, drives) {
-  const expect = ['SeaBIOS', 'GRUB', 'bootable: hello from the CD'];
+  const expect = ['SeaBIOS', 'GRUB', 'bootable: hello from the CD', 'boot/vmlinuz: OK'];
   return { name, tier, arguments: ['-M', machine, '-m', '256M', '-vga', 'none', '-boot', 'd'], drives, expect, timeoutMinutes: 10 };
 }
 
