@@ -9,7 +9,7 @@ const TICK = 2 ** MISC.TIMER_SHIFT;
 function arrange(): { timer: PreemptionTimer; clock: { now: number }; armed: number[]; cpu: { attention: number }; fire: () => void } {
   const clock = { now: 0 };
   const armed: number[] = [];
-  const cpu = { index: 0, attention: 0, requestAttention: () => void (cpu.attention = 1) };
+  const cpu = { index: 0, w: new Int32Array(1024), attention: 0, requestAttention: () => void (cpu.attention = 1) };
   let fire = (): void => undefined;
   const timer = new PreemptionTimer(cpu as unknown as Vcpu, {
     nowNs: () => clock.now,
@@ -57,4 +57,14 @@ it('is unsigned, asks for attention when it fires, and is silent once stopped', 
   timer.stop();
   clock.now = 2 ** 50;
   expect([timer.expired, timer.value]).toEqual([false, 0]);
+});
+
+it('goes on after a load at the deadline that the state holds', () => {
+  const { timer, clock, armed } = arrange();
+  timer.start(3);
+  timer.stop();
+  clock.now = TICK;
+  timer.resume();
+  expect(armed).toEqual([3 * TICK, -1, 3 * TICK]);
+  expect(timer.value).toBe(2);
 });
