@@ -227,7 +227,7 @@ export const scenarios = [
 
   device('virtio-console-pci', 'ci', consoles, 'pc', 'pci'),
   device('virtio-console-mmio', 'nightly', consoles, 'microvm', 'device'),
-  device('virtio-balloon-pci', 'ci', balloon, 'pc', 'pci'),
+  device('virtio-balloon-pci', 'nightly', balloon, 'pc', 'pci'),
   device('virtio-balloon-mmio', 'nightly', balloon, 'microvm', 'device', ',packed=on'),
   device('virtio-vsock-pci', 'ci', sockets, 'q35', 'pci'),
   device('virtio-vsock-mmio', 'nightly', sockets, 'microvm', 'device', ',packed=on'),
