@@ -1,5 +1,6 @@
 import { BenchError } from './errors.js';
 import { ConsoleReader, type Run, type Usage } from './log.js';
+import { tableLines } from './markdown.js';
 
 /** What each level of one nested boot measured; level 1 is the machine's own guest. */
 export type LevelRuns = ReadonlyMap<number, Run>;
@@ -61,7 +62,6 @@ function checkSums(subjects: readonly NestedSubject[], test: string): void {
 
 const EXIT = 'exit-';
 const LEVELS = [2, 3] as const;
-const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 
 function compute(subject: NestedSubject, test: string): string[] {
   const base = timeOf(subject, 1, test);
@@ -91,16 +91,11 @@ export function formatLevels(subjects: readonly NestedSubject[]): string {
   for (const test of tests) checkSums(subjects, test);
   const head = ['test', ...subjects.flatMap(({ name }) => [`${name} L1 CPU s`, 'L2 ÷ L1', 'L3 ÷ L1'])];
   const exitHead = ['exit, µs of CPU', ...subjects.flatMap(({ name }) => [`${name} L2`, 'L3'])];
-  const rule = (cells: readonly string[]): string => line(cells.map((_, i) => (i === 0 ? '---' : '---:')));
   const exits = [...names].filter((name) => name.startsWith(EXIT));
-  return [
-    line(head),
-    rule(head),
-    ...tests.map((test) => line([test, ...subjects.flatMap((subject) => compute(subject, test))])),
-    '',
-    line(exitHead),
-    rule(exitHead),
-    ...exits.map((test) => line([test.slice(EXIT.length), ...subjects.flatMap((subject) => LEVELS.map((level) => exitTime(subject, level, test)))])),
-    '',
-  ].join('\n');
+  const exitRow = (test: string): string[] => [
+    test.slice(EXIT.length),
+    ...subjects.flatMap((subject) => LEVELS.map((level) => exitTime(subject, level, test))),
+  ];
+  const rows = tests.map((test) => [test, ...subjects.flatMap((subject) => compute(subject, test))]);
+  return [...tableLines(head, rows), '', ...tableLines(exitHead, exits.map(exitRow)), ''].join('\n');
 }

@@ -1,5 +1,6 @@
 import { BenchError } from './errors.js';
 import type { Measurement, Run, Usage } from './log.js';
+import { tableLines } from './markdown.js';
 
 /** All runs of one emulator. */
 export interface Subject {
@@ -101,7 +102,6 @@ const mips = (instructions: number | null, result: Best | null): string =>
 /** The comparison as a table in Markdown. */
 export function formatMarkdown(comparison: Comparison): string {
   const { subjects, rows, boot } = comparison;
-  const cells = (values: readonly string[]): string => `| ${values.join(' | ')} |`;
   const head = ['test', ...subjects.flatMap(({ name }) => [`${name} CPU s`, `${name} wall s`, `${name} MIPS`]), 'M instructions', 'ratio'];
   const body = rows.map(({ test, results, ratio, instructions }) => [
     test,
@@ -118,7 +118,7 @@ export function formatMarkdown(comparison: Comparison): string {
     bootRatio,
   ]);
   body.push(['peak memory, MiB', ...subjects.flatMap(({ peakBytes }) => [(peakBytes / 1048576).toFixed(0), '', '']), '', '']);
-  const lines = [cells(head), cells(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...body.map(cells)];
+  const lines = tableLines(head, body);
   if (comparison.geometricMean !== null)
     lines.push(
       '',
@@ -129,30 +129,19 @@ export function formatMarkdown(comparison: Comparison): string {
 
 /** The comparison by the wall clock alone, as a table in Markdown: for subjects whose CPU time cannot be told, as that of a page in a browser. */
 export function formatWallTable({ subjects, rows, boot }: Comparison): string {
-  const cells = (values: readonly string[]): string => `| ${values.join(' | ')} |`;
   const ratios: number[] = [];
-  const row = (name: string, walls: readonly (number | undefined)[]): string => {
+  const row = (name: string, walls: readonly (number | undefined)[]): string[] => {
     const [own, peer] = walls;
     const ratio = own !== undefined && peer !== undefined ? own / Math.max(peer, 0.01) : undefined;
     if (ratio !== undefined) ratios.push(ratio);
-    return cells([name, ...walls.map((wall) => (wall === undefined ? '–' : seconds(wall))), ratio?.toFixed(2) ?? '–']);
+    return [name, ...walls.map((wall) => (wall === undefined ? '–' : seconds(wall))), ratio?.toFixed(2) ?? '–'];
   };
   const head = ['test', ...subjects.map(({ name }) => `${name} wall s`), 'ratio'];
-  const lines = [cells(head), cells(head.map((_, i) => (i === 0 ? '---' : '---:')))];
-  for (const { test, results } of rows)
-    lines.push(
-      row(
-        test,
-        results.map((result) => result?.wallMs),
-      ),
-    );
+  const wallMs = (usage: Usage | null): number | undefined => usage?.wallMs;
+  const body = rows.map(({ test, results }) => row(test, results.map(wallMs)));
+  // The mean is that of the tests, without the boot.
   const mean = geometricMean(ratios);
-  lines.push(
-    row(
-      'boot to the first process',
-      boot.map((usage) => usage?.wallMs),
-    ),
-  );
+  const lines = tableLines(head, [...body, row('boot to the first process', boot.map(wallMs))]);
   if (mean !== null)
     lines.push('', `Geometric mean of the tests' ratios: **${mean.toFixed(2)}** (${subjects[0].name} ÷ ${subjects[1].name}; less is better).`);
   return `${lines.join('\n')}\n`;
