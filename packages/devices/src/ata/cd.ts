@@ -1,20 +1,9 @@
+import { discInformation } from '../scsi/cd.js';
+import { Opcode, SENSE, type Sense, senseData } from '../scsi/codes.js';
 import type { BlockBackend } from '../virtio/block/backend.js';
 import { type AtaDrive, type AtaFailure, type AtaTransfer, giving, type SavedDrive, type TaskFile, withoutData } from './drive.js';
 import { identifyCd } from './identify.js';
-import {
-  capacityData,
-  configurationData,
-  discData,
-  eventData,
-  inquiryData,
-  mechanismData,
-  modeData,
-  Packet,
-  type Sense,
-  Senses,
-  senseData,
-  tocData,
-} from './packet.js';
+import { capacityData, configurationData, eventData, inquiryData, mechanismData, modeData, tocData } from './packet.js';
 import { AtaCommand, AtaError, AtaFeature, CD_SECTOR_BYTES } from './registers.js';
 
 /** How a CD drive is made. */
@@ -39,7 +28,7 @@ export class CdDrive implements AtaDrive {
   readonly #serial: string;
   readonly #onTray: (open: boolean) => void;
   #medium: BlockBackend | undefined;
-  #sense: Sense = Senses.NONE;
+  #sense: Sense = SENSE.NONE;
   /** The guest has not heard yet that the medium is another. */
   #changed = false;
   #event: number = MediaEvent.NONE;
@@ -56,7 +45,7 @@ export class CdDrive implements AtaDrive {
 
   /** Sense key of the last error in the high half. */
   get failure(): number {
-    if (this.#sense.key === 0) this.#sense = Senses.READ_ERROR;
+    if (this.#sense.key === 0) this.#sense = SENSE.UNRECOVERED_READ_ERROR;
     return (this.#sense.key << 4) | AtaError.ABRT;
   }
 
@@ -87,7 +76,7 @@ export class CdDrive implements AtaDrive {
   }
 
   reset(): void {
-    this.#sense = Senses.NONE;
+    this.#sense = SENSE.NONE;
     this.#locked = false;
   }
 
@@ -117,13 +106,13 @@ export class CdDrive implements AtaDrive {
 
   startPacket(packet: Uint8Array): AtaTransfer | AtaFailure {
     const operation = packet[0]!;
-    if (operation === Packet.REQUEST_SENSE) return this.#requestSense(packet);
-    const free = operation === Packet.INQUIRY || operation === Packet.GET_EVENT_STATUS || operation === Packet.GET_CONFIGURATION;
+    if (operation === Opcode.REQUEST_SENSE) return this.#requestSense(packet);
+    const free = operation === Opcode.INQUIRY || operation === Opcode.GET_EVENT_STATUS || operation === Opcode.GET_CONFIGURATION;
     if (this.#changed && !free) {
       this.#changed = false;
-      return this.#fail(Senses.CHANGED);
+      return this.#fail(SENSE.MEDIUM_CHANGED);
     }
-    this.#sense = Senses.NONE;
+    this.#sense = SENSE.NONE;
     return this.#anywhere(packet) ?? this.#onMedium(packet);
   }
 
@@ -153,31 +142,31 @@ export class CdDrive implements AtaDrive {
 
   #requestSense(packet: Uint8Array): AtaTransfer {
     const data = senseData(this.#sense);
-    this.#sense = Senses.NONE;
+    this.#sense = SENSE.NONE;
     return cut(data, packet[4]!);
   }
 
   /** Commands that need no medium; undefined for others. */
   #anywhere(packet: Uint8Array): AtaTransfer | AtaFailure | undefined {
     switch (packet[0]) {
-      case Packet.INQUIRY:
-        return packet[1]! & 1 ? this.#fail(Senses.BAD_FIELD) : cut(inquiryData(), packet[4]!);
-      case Packet.MODE_SENSE_6:
+      case Opcode.INQUIRY:
+        return packet[1]! & 1 ? this.#fail(SENSE.INVALID_FIELD_IN_CDB) : cut(inquiryData(), packet[4]!);
+      case Opcode.MODE_SENSE_6:
         return this.#modeSense(packet[2]!, packet[4]!, true);
-      case Packet.MODE_SENSE_10:
+      case Opcode.MODE_SENSE_10:
         return this.#modeSense(packet[2]!, u16(packet, 7), false);
-      case Packet.GET_CONFIGURATION:
+      case Opcode.GET_CONFIGURATION:
         return cut(configurationData(this.#sectors), u16(packet, 7));
-      case Packet.GET_EVENT_STATUS:
+      case Opcode.GET_EVENT_STATUS:
         return this.#eventStatus(packet);
-      case Packet.MECHANISM_STATUS:
+      case Opcode.MECHANISM_STATUS:
         return cut(mechanismData(this.#open), u16(packet, 8));
-      case Packet.PREVENT_REMOVAL:
+      case Opcode.PREVENT_ALLOW:
         this.#locked = (packet[4]! & 1) !== 0;
         return withoutData();
-      case Packet.START_STOP:
+      case Opcode.START_STOP_UNIT:
         return this.#startStop(packet[4]!);
-      case Packet.SET_SPEED:
+      case Opcode.SET_CD_SPEED:
         return withoutData();
       default:
         return undefined;
@@ -187,33 +176,33 @@ export class CdDrive implements AtaDrive {
   #onMedium(packet: Uint8Array): AtaTransfer | AtaFailure {
     const sectors = this.#sectors;
     const operation = packet[0]!;
-    if (!MEDIUM_COMMANDS.has(operation)) return this.#fail(Senses.BAD_COMMAND);
-    if (sectors === 0) return this.#fail(Senses.NO_MEDIUM);
+    if (!MEDIUM_COMMANDS.has(operation)) return this.#fail(SENSE.INVALID_COMMAND);
+    if (sectors === 0) return this.#fail(SENSE.MEDIUM_NOT_PRESENT);
     switch (operation) {
-      case Packet.READ_CAPACITY:
+      case Opcode.READ_CAPACITY_10:
         return giving(capacityData(sectors));
-      case Packet.READ_10:
+      case Opcode.READ_10:
         return this.#read(u32(packet, 2), u16(packet, 7));
-      case Packet.READ_12:
+      case Opcode.READ_12:
         return this.#read(u32(packet, 2), u32(packet, 6));
-      case Packet.READ_CD:
+      case Opcode.READ_CD:
         return this.#readCd(packet);
-      case Packet.READ_TOC: {
+      case Opcode.READ_TOC: {
         const format = packet[2]! & 15 || packet[9]! >> 6;
         const data = tocData(sectors, format, packet[6]!, (packet[1]! & 2) !== 0);
-        return data ? cut(data, u16(packet, 7)) : this.#fail(Senses.BAD_FIELD);
+        return data ? cut(data, u16(packet, 7)) : this.#fail(SENSE.INVALID_FIELD_IN_CDB);
       }
-      case Packet.READ_DISC_INFORMATION:
-        return cut(discData(), u16(packet, 7));
-      case Packet.SEEK_10:
-        return u32(packet, 2) < sectors ? withoutData() : this.#fail(Senses.OUT_OF_RANGE);
+      case Opcode.READ_DISC_INFORMATION:
+        return cut(discInformation(), u16(packet, 7));
+      case Opcode.SEEK_10:
+        return u32(packet, 2) < sectors ? withoutData() : this.#fail(SENSE.ADDRESS_OUT_OF_RANGE);
       default:
         return withoutData();
     }
   }
 
   #read(first: number, count: number): AtaTransfer | AtaFailure {
-    if (first + count > this.#sectors) return this.#fail(Senses.OUT_OF_RANGE);
+    if (first + count > this.#sectors) return this.#fail(SENSE.ADDRESS_OUT_OF_RANGE);
     if (count === 0) return withoutData();
     const medium = this.#medium!;
     return {
@@ -230,16 +219,16 @@ export class CdDrive implements AtaDrive {
     const count = (packet[6]! << 16) | u16(packet, 7);
     const wanted = packet[9]! & 0xf8;
     if (count === 0 || wanted === 0) return withoutData();
-    return wanted === USER_DATA ? this.#read(u32(packet, 2), count) : this.#fail(Senses.BAD_FIELD);
+    return wanted === USER_DATA ? this.#read(u32(packet, 2), count) : this.#fail(SENSE.INVALID_FIELD_IN_CDB);
   }
 
   #modeSense(page: number, limit: number, short: boolean): AtaTransfer | AtaFailure {
     const data = modeData(page & 0x3f, this.#locked, short);
-    return data && page >> 6 !== 3 ? cut(data, limit) : this.#fail(Senses.BAD_FIELD);
+    return data && page >> 6 !== 3 ? cut(data, limit) : this.#fail(SENSE.INVALID_FIELD_IN_CDB);
   }
 
   #eventStatus(packet: Uint8Array): AtaTransfer | AtaFailure {
-    if ((packet[1]! & 1) === 0) return this.#fail(Senses.BAD_FIELD);
+    if ((packet[1]! & 1) === 0) return this.#fail(SENSE.INVALID_FIELD_IN_CDB);
     if ((packet[4]! & 0x10) === 0) return cut(Uint8Array.of(0, 2, 0x80, 0x10), u16(packet, 7));
     const event = this.#event;
     this.#event = MediaEvent.NONE;
@@ -249,7 +238,7 @@ export class CdDrive implements AtaDrive {
   #startStop(what: number): AtaTransfer | AtaFailure {
     if ((what & 2) === 0) return withoutData();
     const open = (what & 1) === 0;
-    if (open && this.#locked) return this.#fail(Senses.LOCKED);
+    if (open && this.#locked) return this.#fail(SENSE.MEDIUM_REMOVAL_PREVENTED);
     if (open !== this.#open) {
       this.#open = open;
       this.#onTray(open);
@@ -259,14 +248,14 @@ export class CdDrive implements AtaDrive {
 }
 
 const MEDIUM_COMMANDS: ReadonlySet<number> = new Set<number>([
-  Packet.TEST_UNIT_READY,
-  Packet.READ_CAPACITY,
-  Packet.READ_10,
-  Packet.READ_12,
-  Packet.READ_CD,
-  Packet.READ_TOC,
-  Packet.READ_DISC_INFORMATION,
-  Packet.SEEK_10,
+  Opcode.TEST_UNIT_READY,
+  Opcode.READ_CAPACITY_10,
+  Opcode.READ_10,
+  Opcode.READ_12,
+  Opcode.READ_CD,
+  Opcode.READ_TOC,
+  Opcode.READ_DISC_INFORMATION,
+  Opcode.SEEK_10,
 ]);
 
 /** As much of an answer as the host has room for. */

@@ -1,45 +1,5 @@
-/** Operation codes of packet commands ("SCSI Multi-Media Commands"). */
-export const Packet = {
-  TEST_UNIT_READY: 0x00,
-  REQUEST_SENSE: 0x03,
-  INQUIRY: 0x12,
-  MODE_SENSE_6: 0x1a,
-  START_STOP: 0x1b,
-  PREVENT_REMOVAL: 0x1e,
-  READ_CAPACITY: 0x25,
-  READ_10: 0x28,
-  SEEK_10: 0x2b,
-  READ_TOC: 0x43,
-  GET_CONFIGURATION: 0x46,
-  GET_EVENT_STATUS: 0x4a,
-  READ_DISC_INFORMATION: 0x51,
-  MODE_SENSE_10: 0x5a,
-  READ_12: 0xa8,
-  SET_SPEED: 0xbb,
-  MECHANISM_STATUS: 0xbd,
-  READ_CD: 0xbe,
-} as const;
+import { addressBytes } from '../scsi/cd.js';
 
-/** A sense: key, additional code and its qualifier. */
-export interface Sense {
-  readonly key: number;
-  readonly code: number;
-  readonly qualifier: number;
-}
-
-/** The senses that a CD drive has. */
-export const Senses = {
-  NONE: { key: 0, code: 0, qualifier: 0 },
-  NO_MEDIUM: { key: 2, code: 0x3a, qualifier: 0 },
-  READ_ERROR: { key: 3, code: 0x11, qualifier: 0 },
-  BAD_COMMAND: { key: 5, code: 0x20, qualifier: 0 },
-  OUT_OF_RANGE: { key: 5, code: 0x21, qualifier: 0 },
-  BAD_FIELD: { key: 5, code: 0x24, qualifier: 0 },
-  LOCKED: { key: 5, code: 0x53, qualifier: 2 },
-  CHANGED: { key: 6, code: 0x28, qualifier: 0 },
-} as const satisfies Record<string, Sense>;
-
-const CURRENT_ERROR = 0x70;
 const LEAD_OUT = 0xaa;
 const PROFILE_CD_ROM = 0x0008;
 const PROFILE_DVD_ROM = 0x0010;
@@ -51,10 +11,6 @@ const be16 = (value: number): number[] => [(value >> 8) & 0xff, value & 0xff];
 const be32 = (value: number): number[] => [(value >>> 24) & 0xff, (value >>> 16) & 0xff, ...be16(value)];
 const text = (value: string, length: number): number[] => Array.from({ length }, (_, i) => value.charCodeAt(i) || 0x20);
 
-/** What REQUEST SENSE gives. */
-export const senseData = ({ key, code, qualifier }: Sense): Uint8Array =>
-  Uint8Array.from([CURRENT_ERROR, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, code, qualifier, 0, 0, 0, 0]);
-
 /** What INQUIRY gives: a removable CD drive. */
 export const inquiryData = (): Uint8Array =>
   Uint8Array.from([0x05, 0x80, 0x00, 0x21, 31, 0, 0, 0, ...text('NESTVM', 8), ...text('NESTVM CD-ROM', 16), ...text('1.0', 4)]);
@@ -62,16 +18,9 @@ export const inquiryData = (): Uint8Array =>
 /** What READ CAPACITY gives: the last block and the size of one. */
 export const capacityData = (sectors: number): Uint8Array => Uint8Array.from([...be32(sectors - 1), ...be32(BLOCK_BYTES)]);
 
-/** An address as minute, second and frame, or as a number of sectors. */
-const tocAddress = (sector: number, msf: boolean): number[] => {
-  if (!msf) return be32(sector);
-  const frames = sector + 150;
-  return [0, Math.floor(frames / 4500) & 0xff, Math.floor(frames / 75) % 60, frames % 75];
-};
-
 /** What READ TOC gives for its formats 0 (tracks), 1 (sessions) and 2 (raw); undefined for others and for tracks that do not exist. */
 export function tocData(sectors: number, format: number, track: number, msf: boolean): Uint8Array | undefined {
-  const entry = (number: number, sector: number): number[] => [0, 0x14, number, 0, ...tocAddress(sector, msf)];
+  const entry = (number: number, sector: number): number[] => [0, 0x14, number, 0, ...addressBytes(sector, msf)];
   const finish = (body: number[]): Uint8Array => Uint8Array.from([...be16(body.length + 2), 1, 1, ...body]);
   if (format === 0) {
     if (track > 1 && track !== LEAD_OUT) return undefined;
@@ -80,7 +29,12 @@ export function tocData(sectors: number, format: number, track: number, msf: boo
   if (format === 1) return finish([0, 0x14, 1, 0, ...be32(0)]);
   if (format !== 2) return undefined;
   const raw = (point: number, address: number[]): number[] => [1, 0x14, 0, point, 0, 0, 0, ...address];
-  return finish([...raw(0xa0, [0, 1, 0, 0]), ...raw(0xa1, [0, 1, 0, 0]), ...raw(0xa2, tocAddress(sectors, true)), ...raw(1, tocAddress(0, true))]);
+  return finish([
+    ...raw(0xa0, [0, 1, 0, 0]),
+    ...raw(0xa1, [0, 1, 0, 0]),
+    ...raw(0xa2, addressBytes(sectors, true)),
+    ...raw(1, addressBytes(0, true)),
+  ]);
 }
 
 /** What GET CONFIGURATION gives: the profiles and the features of a drive that reads. */
@@ -118,13 +72,6 @@ export function configurationData(sectors: number): Uint8Array {
 /** What GET EVENT STATUS NOTIFICATION gives for media events. */
 export const eventData = (event: number, present: boolean, open: boolean): Uint8Array =>
   Uint8Array.from([0, 6, 4, 0x10, event, (present ? 2 : 0) | (open ? 1 : 0), 0, 0]);
-
-/** What READ DISC INFORMATION gives: one complete session with one track. */
-export const discData = (): Uint8Array => {
-  const data = new Uint8Array(34);
-  data.set([0, 32, 0x0e, 1, 1, 1, 1, 0x20]);
-  return data;
-};
 
 /** What MECHANISM STATUS gives. */
 export const mechanismData = (open: boolean): Uint8Array => Uint8Array.of(0, open ? 0x10 : 0, 0, 0, 0, 1, 0, 0);

@@ -6,7 +6,7 @@ const DATA_TRACK = 0x14;
 const FRAMES = 75;
 
 /** Minute, second, frame of a block ("Multi-Media Commands", MSF addresses), or the block's number, as four bytes. */
-function addressBytes(block: number, asTime: boolean): number[] {
+export function addressBytes(block: number, asTime: boolean): number[] {
   if (!asTime) return [(block >>> 24) & 255, (block >>> 16) & 255, (block >>> 8) & 255, block & 255];
   const frames = block + 2 * FRAMES;
   return [0, Math.floor(frames / FRAMES / 60) & 255, Math.floor(frames / FRAMES) % 60, frames % FRAMES];
@@ -77,9 +77,12 @@ export function getEventStatus(command: ScsiCommand, hasMedium: boolean): ScsiAn
   return answerWith(command, Uint8Array.from(bytes), cdb.getUint16(7));
 }
 
-/** READ DISC INFORMATION: complete, one session. */
-export function readDiscInformation(command: ScsiCommand): ScsiAnswer {
+/** Disc information: complete, one session with one track. */
+export function discInformation(): Uint8Array {
   const bytes = new Uint8Array(34);
   bytes.set([0, 32, 0x0e, 1, 1, 1, 1, 0x20]);
-  return answerWith(command, bytes, command.cdb.getUint16(7));
+  return bytes;
 }
+
+/** READ DISC INFORMATION. */
+export const readDiscInformation = (command: ScsiCommand): ScsiAnswer => answerWith(command, discInformation(), command.cdb.getUint16(7));

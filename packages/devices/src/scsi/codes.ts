@@ -57,6 +57,7 @@ export const Opcode = {
   READ_CAPACITY_10: 0x25,
   READ_10: 0x28,
   WRITE_10: 0x2a,
+  SEEK_10: 0x2b,
   VERIFY_10: 0x2f,
   SYNCHRONIZE_CACHE_10: 0x35,
   WRITE_SAME_10: 0x41,
@@ -75,6 +76,9 @@ export const Opcode = {
   REPORT_LUNS: 0xa0,
   READ_12: 0xa8,
   WRITE_12: 0xaa,
+  SET_CD_SPEED: 0xbb,
+  MECHANISM_STATUS: 0xbd,
+  READ_CD: 0xbe,
 } as const;
 
 /** Service action of READ CAPACITY (16). */
