@@ -1,4 +1,5 @@
 import { Layout, Variable } from './layout.js';
+import { EFER } from './long-mode.js';
 import type { LevelOptions } from './programs.js';
 
 /** What a hypervisor leaves of its guest's context on the processor while the guest waits. */
@@ -15,7 +16,6 @@ const instruction = (name: string, address: number): string => `push ${address}\
 const VMCLEAR = `${instruction('vmclear', Layout.CONTROL_01)}\n mov qword ptr [${Variable.LAUNCHED}], 0`;
 const VMPTRLD = instruction('vmptrld', Layout.CONTROL_01);
 
-const EFER = 0xc0000080;
 const EFER_SVME = 0x1000;
 const changeEfer = (change: string): string => `mov ecx, ${EFER}\n rdmsr\n ${change}\n wrmsr`;
 

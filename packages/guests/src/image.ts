@@ -1,5 +1,6 @@
 import { assemble } from '@nestvm/assembler';
 import { Layout } from './layout.js';
+import { enterLongMode, loadSegments } from './long-mode.js';
 
 /** A guest that a multiboot loader starts (`nestvm run -kernel`, `qemu-system-x86_64 -kernel`). */
 export interface GuestImage {
@@ -14,11 +15,6 @@ export interface GuestImage {
 
 const MULTIBOOT_MAGIC = 0x1badb002;
 const HAS_ADDRESSES = 0x10000;
-const CR4_PAE = 0x20;
-const EFER = 0xc0000080;
-const EFER_LME = 0x100;
-/** PG, WP, NE, ET, PE. */
-const CR0 = 0x80010031;
 
 /** Multiboot header, the way into 64-bit mode, and a descriptor table; goes on at `start`. */
 const prologue = `
@@ -40,31 +36,12 @@ entry32:
   add eax, 0x200000
   add edi, 8
   loop .map
-  mov eax, ${CR4_PAE}
-  mov cr4, eax
-  mov eax, ${Layout.PML4}
-  mov cr3, eax
-  mov ecx, ${EFER}
-  rdmsr
-  or eax, ${EFER_LME}
-  wrmsr
-  mov eax, ${CR0}
-  mov cr0, eax
-  lgdt [gdt_pointer]
-  jmp far 0x08:start
+  ${enterLongMode('start')}
 
   bits 64
   align 16
 start:                            ; a hypervisor of ours enters its guest here
-  mov rsp, ${Layout.STACK}
-  mov eax, 0x10
-  mov ds, ax
-  mov es, ax
-  mov ss, ax
-  xor eax, eax
-  mov fs, ax
-  mov gs, ax
-  cld
+  ${loadSegments(Layout.STACK)}
   jmp main
 
   align 16

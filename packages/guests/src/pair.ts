@@ -1,6 +1,7 @@
 import type { GuestImage } from './image.js';
 import { buildImage, Texts } from './image.js';
 import { ramBytes } from './layout.js';
+import { EFER } from './long-mode.js';
 import { processorsText } from './processors.js';
 import { INTERCEPTS_2, Exit as SvmExit, store, Vmcb } from './svm-vmcb.js';
 import { Field, guestFields, hostFields } from './vmx-fields.js';
@@ -247,7 +248,6 @@ initial_fields:
 ${initialRows.map(({ field, initial }) => `  dd ${field}\n  dq ${initial}`).join('\n')}
 `;
 
-const SVM_EFER = 0xc0000080;
 const HSAVE_PA = 0xc0010117;
 
 /** A segment register of the VMCB at rbx: selector, attributes, base and limit of a flat one. */
@@ -256,7 +256,7 @@ const segment = (at: number, selector: number, attributes: number): string =>
 
 const svmText = `
 switch_on:                        ; ebx: number of the processor
-  mov ecx, ${SVM_EFER}
+  mov ecx, ${EFER}
   rdmsr
   or eax, 0x1000
   wrmsr

@@ -1,4 +1,4 @@
-import { Layout } from './layout.js';
+import { enterLongMode, loadSegments } from './long-mode.js';
 
 /** Code of two processors: the second is started by INIT and SIPI, through real mode, and goes on at `second_main`. */
 
@@ -13,11 +13,6 @@ const X2APIC = 1 << 10;
 const X2APIC_COMMAND = 0x830;
 /** Where in the trampoline its descriptor-table pointer is. */
 const POINTER = 0x20;
-const CR4_PAE = 0x20;
-const EFER = 0xc0000080;
-const EFER_LME = 0x100;
-/** PG, WP, NE, ET, PE. */
-const CR0 = 0x80010031;
 
 /** What both processors count, and where the second has its stack; behind what every level uses. */
 const Shared = { BARRIER: 0x150000, SECOND_STACK: 0x160000 } as const;
@@ -49,15 +44,7 @@ barrier:
   jb .wait
   ret
 second64:
-  mov rsp, ${Shared.SECOND_STACK}
-  mov eax, 0x10
-  mov ds, ax
-  mov es, ax
-  mov ss, ax
-  xor eax, eax
-  mov fs, ax
-  mov gs, ax
-  cld
+  ${loadSegments(Shared.SECOND_STACK)}
   jmp second_main
   align 16
 trampoline:                       ; in real mode, at any address
@@ -79,17 +66,6 @@ second_gdt:
 second32:
   mov eax, 0x10
   mov ds, ax
-  mov eax, ${CR4_PAE}
-  mov cr4, eax
-  mov eax, ${Layout.PML4}
-  mov cr3, eax
-  mov ecx, ${EFER}
-  rdmsr
-  or eax, ${EFER_LME}
-  wrmsr
-  mov eax, ${CR0}
-  mov cr0, eax
-  lgdt [gdt_pointer]
-  jmp far 0x08:second64
+  ${enterLongMode('second64')}
   bits 64
 `;
