@@ -3,26 +3,19 @@ import { describe, expect, it } from 'vitest';
 import { arrangeControl } from '../src/checks/arrange.js';
 import { F } from '../src/fields/layout.js';
 import { ExitReason as R } from '../src/transitions/reasons.js';
+import { arrangeGates, HANDLER } from './guest-code.js';
 import { createLevel, type Level, Place } from './level.js';
 
 const VAPIC = 0x4000;
 const ACCESS_PAGE = 0x2_6000;
 const DESCRIPTOR = 0x2_7000;
-const HANDLER = 0x3_6000;
-const IDT = 0x3_7000;
-const GDT = 0x3_8000;
 const NOTIFICATION = 0xf2;
 
 /** A gate of L2's IDT to a handler that ends in VMCALL. */
-function arrangeGate({ memory, c }: Level, vector: number): void {
-  memory.write32(IDT + 16 * vector, 0x0008_0000 | (HANDLER & 0xffff));
-  memory.write32(IDT + 16 * vector + 4, (HANDLER & 0xffff_0000) | 0x8e00);
-  memory.write32(GDT + 12, 0x0020_9b00);
-  memory.write(HANDLER, Uint8Array.of(0x0f, 0x01, 0xc1));
-  c.set(F.GUEST_IDTR_BASE, IDT);
-  c.set(F.GUEST_IDTR_LIMIT, 0xfff);
-  c.set(F.GUEST_GDTR_BASE, GDT);
-  c.set(F.GUEST_RFLAGS, 0x202);
+function arrangeGate(level: Level, vector: number): void {
+  arrangeGates(level, [vector]);
+  level.c.set(F.GUEST_IDTR_LIMIT, 0xfff);
+  level.c.set(F.GUEST_RFLAGS, 0x202);
 }
 
 function accessPage(level: Level): void {

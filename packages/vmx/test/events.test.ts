@@ -2,9 +2,9 @@ import { createNullInterruptSource, type InterruptSource } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import { arrangeControl } from '../src/checks/arrange.js';
-import type { ControlGroupKey } from '../src/controls/controls.js';
 import { F, VmcsHeader } from '../src/fields/layout.js';
 import { ExitReason as R } from '../src/transitions/reasons.js';
+import { switchOn } from './guest-code.js';
 import { createLevel, type Level, Place } from './level.js';
 
 const INTERRUPTIBILITY = vcpuState.offset.interruptibility / 4;
@@ -43,20 +43,16 @@ function pend(level: Level, events: { nmi?: boolean; smi?: boolean; init?: boole
   level.cpu.requestAttention();
 }
 
-const arrange = (level: Level, ...names: readonly string[]): void => {
-  for (const name of names) arrangeControl(level.c, ...(name.split('.') as [ControlGroupKey, string]), true);
-};
-
 describe('external interrupts', () => {
   it('exit whatever RFLAGS.IF is, and stay pending unless they are acknowledged', () => {
     const level = createLevel();
-    arrange(level, 'pin.EXTERNAL_INTERRUPT_EXITING');
+    switchOn(level, 'pin.EXTERNAL_INTERRUPT_EXITING');
     arrangeControl(level.c, 'exit', 'ACKNOWLEDGE_INTERRUPT', false);
     let pending = true;
     level.cpu.connectInterrupts({ ...createNullInterruptSource(), intr: () => pending, acknowledge: () => ((pending = false), 0x55) });
     expect(run(level, 'nop')).toBe(R.EXTERNAL_INTERRUPT);
     expect([level.c.lo(F.EXIT_INTERRUPTION_INFORMATION), pending]).toEqual([0, true]);
-    arrange(level, 'exit.ACKNOWLEDGE_INTERRUPT');
+    switchOn(level, 'exit.ACKNOWLEDGE_INTERRUPT');
     expect(run(level, 'nop')).toBe(R.EXTERNAL_INTERRUPT);
     expect([level.c.lo(F.EXIT_INTERRUPTION_INFORMATION) >>> 0, pending]).toEqual([0x8000_0055, false]);
   });
@@ -65,7 +61,7 @@ describe('external interrupts', () => {
 describe('NMIs', () => {
   it('exit under NMI exiting, and are blocked in L1 until its IRET', () => {
     const level = createLevel();
-    arrange(level, 'pin.NMI_EXITING');
+    switchOn(level, 'pin.NMI_EXITING');
     pend(level, { nmi: true });
     expect(run(level, 'nop')).toBe(R.EXCEPTION_OR_NMI);
     expect(level.c.lo(F.EXIT_INTERRUPTION_INFORMATION) >>> 0).toBe(0x8000_0202);
@@ -80,7 +76,7 @@ describe('NMIs', () => {
 
   it('that are virtual are unblocked by the IRET of L2', () => {
     const level = createLevel();
-    arrange(level, 'pin.VIRTUAL_NMIS');
+    switchOn(level, 'pin.VIRTUAL_NMIS');
     level.c.set(F.GUEST_INTERRUPTIBILITY, 8);
     expect(run(level, 'nop')).toBe(R.VMCALL);
     expect(level.c.lo(F.GUEST_INTERRUPTIBILITY)).toBe(8);
@@ -143,7 +139,7 @@ describe('SMIs', () => {
 describe('the preemption timer', () => {
   it('counts while L2 halts, and its value is saved', () => {
     const level = createLevel();
-    arrange(level, 'pin.ACTIVATE_PREEMPTION_TIMER', 'exit.SAVE_PREEMPTION_TIMER');
+    switchOn(level, 'pin.ACTIVATE_PREEMPTION_TIMER', 'exit.SAVE_PREEMPTION_TIMER');
     arrangeControl(level.c, 'proc1', 'HLT_EXITING', false);
     level.c.set(F.PREEMPTION_TIMER_VALUE, 0x10_0000);
     expect(run(level, 'nop')).toBe(R.VMCALL);
@@ -179,7 +175,7 @@ describe('instructions that a control enables', () => {
 
   it('XSAVES and XRSTORS exit by the XSS-exiting bitmap', () => {
     const level = createLevel();
-    arrange(level, 'proc2.ENABLE_XSAVES');
+    switchOn(level, 'proc2.ENABLE_XSAVES');
     level.c.set(F.GUEST_CR4, level.c.lo(F.GUEST_CR4) | (1 << 18));
     level.c.set(F.XSS_EXITING_BITMAP, 1 << 11);
     level.w[XSS] = 1 << 11;
@@ -192,12 +188,12 @@ describe('instructions that a control enables', () => {
 
 describe('MSRs that transitions load and save', () => {
   const read = (msr: number): string => `mov ecx, ${msr}\nrdmsr`;
-  const quietMsrs = (level: Level): void => arrange(level, 'proc1.USE_MSR_BITMAPS');
+  const quietMsrs = (level: Level): void => switchOn(level, 'proc1.USE_MSR_BITMAPS');
 
   it('PAT', () => {
     const level = createLevel();
     quietMsrs(level);
-    arrange(level, 'entry.LOAD_PAT', 'exit.SAVE_PAT', 'exit.LOAD_PAT');
+    switchOn(level, 'entry.LOAD_PAT', 'exit.SAVE_PAT', 'exit.LOAD_PAT');
     level.c.set(F.GUEST_IA32_PAT, 0x0607_0406, 0x0607_0406);
     level.c.set(F.HOST_IA32_PAT, 0x0706_0504, 0x0100_0406);
     expect(run(level, `${read(PAT)}\nmov ebx, eax\nmov eax, 0x01010101\nwrmsr`)).toBe(R.VMCALL);
@@ -210,7 +206,7 @@ describe('MSRs that transitions load and save', () => {
   it('EFER', () => {
     const level = createLevel();
     quietMsrs(level);
-    arrange(level, 'entry.LOAD_EFER', 'exit.SAVE_EFER', 'exit.LOAD_EFER');
+    switchOn(level, 'entry.LOAD_EFER', 'exit.SAVE_EFER', 'exit.LOAD_EFER');
     level.c.set(F.GUEST_IA32_EFER, 0x500);
     level.c.set(F.HOST_IA32_EFER, 0xd01);
     expect(run(level, `${read(EFER)}\nmov ebx, eax\nor eax, 1\nwrmsr`)).toBe(R.VMCALL);
@@ -222,7 +218,7 @@ describe('MSRs that transitions load and save', () => {
   it('debug controls', () => {
     const level = createLevel();
     quietMsrs(level);
-    arrange(level, 'entry.LOAD_DEBUG_CONTROLS', 'exit.SAVE_DEBUG_CONTROLS');
+    switchOn(level, 'entry.LOAD_DEBUG_CONTROLS', 'exit.SAVE_DEBUG_CONTROLS');
     level.c.set(F.GUEST_IA32_DEBUGCTL, 1);
     level.c.set(F.GUEST_DR7, 0x401);
     arrangeControl(level.c, 'proc1', 'MOV_DR_EXITING', false);
@@ -235,7 +231,7 @@ describe('MSRs that transitions load and save', () => {
   it('SPEC_CTRL', () => {
     const level = createLevel('SapphireRapids,vmx=on');
     quietMsrs(level);
-    arrange(level, 'entry.LOAD_SPEC_CTRL', 'exit2.LOAD_SPEC_CTRL');
+    switchOn(level, 'entry.LOAD_SPEC_CTRL', 'exit2.LOAD_SPEC_CTRL');
     level.c.set(F.GUEST_IA32_SPEC_CTRL, 1);
     level.c.set(F.HOST_IA32_SPEC_CTRL, 4);
     expect(run(level, `${read(SPEC_CTRL)}\nmov ebx, eax\nmov eax, 5\nwrmsr`)).toBe(R.VMCALL);

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { arrangeControl } from '../src/checks/arrange.js';
 import { F } from '../src/fields/layout.js';
 import { ExitReason as R } from '../src/transitions/reasons.js';
+import { arrangeGates, HANDLER } from './guest-code.js';
 import { createLevel, type Level, Place } from './level.js';
 
 const EPT_ROOT = 0x1_0000;
@@ -14,9 +15,6 @@ const PML = 0x9000;
 const SPP = 0xa000;
 const VE = 0xb000;
 const HLAT = 0xe000;
-const HANDLER = 0x3_6000;
-const IDT = 0x3_7000;
-const GDT = 0x3_8000;
 /** First page that the EPT maps with 4-KiB entries. */
 const SMALL = 0x20_0000;
 /** A core that has all of these controls. */
@@ -87,13 +85,8 @@ describe('virtualization exceptions', () => {
     const { c, memory } = level;
     arrangeEpt(level);
     arrangeControl(c, 'proc2', 'EPT_VIOLATION_VE', true);
-    memory.write32(IDT + 16 * VE_VECTOR, 0x0008_0000 | (HANDLER & 0xffff));
-    memory.write32(IDT + 16 * VE_VECTOR + 4, (HANDLER & 0xffff_0000) | 0x8e00);
-    memory.write32(GDT + 12, 0x0020_9b00);
-    memory.write(HANDLER, Uint8Array.of(0x0f, 0x01, 0xc1));
-    c.set(F.GUEST_IDTR_BASE, IDT);
+    arrangeGates(level, [VE_VECTOR]);
     c.set(F.GUEST_IDTR_LIMIT, 0xfff);
-    c.set(F.GUEST_GDTR_BASE, GDT);
     c.set(F.GUEST_GDTR_LIMIT, 0xff);
     c.set(F.EPTP_INDEX, 3);
     setPage(level, SMALL + 0x5000, 0);

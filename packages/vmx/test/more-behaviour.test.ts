@@ -1,48 +1,27 @@
 import { vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import { arrangeControl } from '../src/checks/arrange.js';
-import type { ControlGroupKey } from '../src/controls/controls.js';
 import { F } from '../src/fields/layout.js';
 import { ExitReason as R } from '../src/transitions/reasons.js';
+import { arrangeGates, GDT, HANDLER, IDT, run, switchOn } from './guest-code.js';
 import { createLevel, type Level, Place } from './level.js';
 
 const RECENT = 'SapphireRapids,vmx=on';
 const SPEC_CTRL_WORD = vcpuState.offset.specCtrl / 4;
-const GDT = 0x3_8000;
-const IDT = 0x3_7000;
-const HANDLER = 0x3_6000;
 const BY_STI = 1;
 const BY_MOV_SS = 2;
 const IF = 0x200;
 const TF = 0x100;
 
-const arrange = (level: Level, ...names: readonly string[]): void => {
-  for (const name of names) arrangeControl(level.c, ...(name.split('.') as [ControlGroupKey, string]), true);
-};
-
-function run(level: Level, code: string, flags = 2): number {
-  level.c.set(F.GUEST_RIP, Place.L2);
-  level.c.set(F.GUEST_RSP, Place.L2_STACK);
-  level.c.set(F.GUEST_RFLAGS, flags);
-  level.guest((a) => a.text(`${code}\nvmcall`));
-  return level.enter();
-}
-
 const ebx = (level: Level): number => level.w[6]! >>> 0;
 
 /** Flat code at 8 and data at 10h, and gates of all exceptions to a handler that ends in VMCALL. */
-function arrangeTables({ memory, c }: Level): void {
-  memory.write32(GDT + 12, 0x0020_9b00);
+function arrangeTables(level: Level): void {
+  const { memory, c } = level;
+  arrangeGates(level, Array(32).keys());
   memory.write32(GDT + 16, 0xffff);
   memory.write32(GDT + 20, 0x00cf_9300);
-  for (let vector = 0; vector < 32; vector++) {
-    memory.write32(IDT + 16 * vector, 0x0008_0000 | (HANDLER & 0xffff));
-    memory.write32(IDT + 16 * vector + 4, (HANDLER & 0xffff_0000) | 0x8e00);
-  }
-  memory.write(HANDLER, Uint8Array.of(0x0f, 0x01, 0xc1));
-  c.set(F.GUEST_GDTR_BASE, GDT);
   c.set(F.GUEST_GDTR_LIMIT, 0xff);
-  c.set(F.GUEST_IDTR_BASE, IDT);
 }
 
 describe('virtual-processor identifiers', () => {
@@ -65,7 +44,7 @@ describe('virtual-processor identifiers', () => {
     expect(read()).toBe(0x1111);
     map(Place.DATA);
     expect(read()).toBe(0x2222);
-    arrange(level, 'proc2.ENABLE_VPID');
+    switchOn(level, 'proc2.ENABLE_VPID');
     c.set(F.VPID, 7);
     expect(read()).toBe(0x2222);
     map(page);
@@ -229,7 +208,7 @@ describe('IA32_SPEC_CTRL that is virtual', () => {
 
   it('shows the shadow, and keeps the bits of the mask', () => {
     const level = createLevel(RECENT);
-    arrange(level, 'proc3.VIRTUALIZE_SPEC_CTRL', 'proc1.USE_MSR_BITMAPS');
+    switchOn(level, 'proc3.VIRTUALIZE_SPEC_CTRL', 'proc1.USE_MSR_BITMAPS');
     level.c.set(F.SPEC_CTRL_MASK, 1);
     level.c.set(F.SPEC_CTRL_SHADOW, 4);
     level.w[SPEC_CTRL_WORD] = 1;

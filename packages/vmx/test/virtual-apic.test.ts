@@ -1,18 +1,14 @@
 import { createNullInterruptSource, type InterruptSource } from '@nestvm/cpu';
 import { describe, expect, it } from 'vitest';
-import { arrangeControl } from '../src/checks/arrange.js';
-import type { ControlGroupKey } from '../src/controls/controls.js';
 import { F } from '../src/fields/layout.js';
 import { ExitReason as R } from '../src/transitions/reasons.js';
+import { arrangeGates, HANDLER, run, switchOn } from './guest-code.js';
 import { createLevel, type Level, Place } from './level.js';
 
 const VAPIC = 0x4000;
 const ACCESS_PAGE = 0x2_6000;
 const DESCRIPTOR = 0x2_7000;
 const PID_TABLE = 0x2_8000;
-const HANDLER = 0x3_6000;
-const IDT = 0x3_7000;
-const GDT = 0x3_8000;
 const ICR_LOW = 0x300;
 const ICR_HIGH = 0x310;
 const TPR = 0x80;
@@ -22,29 +18,10 @@ const ISR = 0x100;
 const APIC_BASE = 0xfee0_0000;
 const NOTIFICATION = 0xf2;
 
-const arrange = (level: Level, ...names: readonly string[]): void => {
-  for (const name of names) arrangeControl(level.c, ...(name.split('.') as [ControlGroupKey, string]), true);
-};
-
 /** Gates of L2's IDT to a handler that ends in VMCALL. */
-function arrangeGates({ memory, c }: Level, ...vectors: readonly number[]): void {
-  for (const vector of vectors) {
-    memory.write32(IDT + 16 * vector, 0x0008_0000 | (HANDLER & 0xffff));
-    memory.write32(IDT + 16 * vector + 4, (HANDLER & 0xffff_0000) | 0x8e00);
-  }
-  memory.write32(GDT + 12, 0x0020_9b00);
-  memory.write(HANDLER, Uint8Array.of(0x0f, 0x01, 0xc1));
-  c.set(F.GUEST_IDTR_BASE, IDT);
-  c.set(F.GUEST_IDTR_LIMIT, 0xfff);
-  c.set(F.GUEST_GDTR_BASE, GDT);
-}
-
-function run(level: Level, code: string, flags = 2): number {
-  level.c.set(F.GUEST_RIP, Place.L2);
-  level.c.set(F.GUEST_RSP, Place.L2_STACK);
-  level.c.set(F.GUEST_RFLAGS, flags);
-  level.guest((a) => a.text(`${code}\nvmcall`));
-  return level.enter();
+function arrangeHandlers(level: Level, ...vectors: readonly number[]): void {
+  arrangeGates(level, vectors);
+  level.c.set(F.GUEST_IDTR_LIMIT, 0xfff);
 }
 
 /** A local APIC that shows its mode and notes the MSRs that are written. */
@@ -69,7 +46,7 @@ function connectApic(level: Level, x2: boolean): [number, number, number][] {
 /** An L2 whose APIC is virtual, with a PID-pointer table of four entries: the first two are valid, and lead to descriptors one behind the other. */
 function ipiLevel(): Level {
   const level = createLevel('SapphireRapids,vmx=on');
-  arrange(level, 'proc1.USE_TPR_SHADOW', 'proc1.USE_MSR_BITMAPS', 'proc3.IPI_VIRTUALIZATION');
+  switchOn(level, 'proc1.USE_TPR_SHADOW', 'proc1.USE_MSR_BITMAPS', 'proc3.IPI_VIRTUALIZATION');
   level.c.set(F.PID_POINTER_TABLE, PID_TABLE);
   level.c.set(F.LAST_PID_POINTER_INDEX, 3);
   for (const i of [0, 1]) {
@@ -86,7 +63,7 @@ const posted = ({ memory }: Level, i: number): number[] => [memory.read32(DESCRI
 describe('IPI virtualization', () => {
   it('posts what is written to the ICR as an MSR, and notifies once', () => {
     const level = ipiLevel();
-    arrange(level, 'proc2.VIRTUALIZE_X2APIC_MODE');
+    switchOn(level, 'proc2.VIRTUALIZE_X2APIC_MODE');
     const written = connectApic(level, true);
     expect(run(level, `${wrmsr(0x830, 0x45, 1)}\n${wrmsr(0x830, 0x46, 1)}`)).toBe(R.VMCALL);
     expect(posted(level, 1)).toEqual([0x60, 1]);
@@ -97,7 +74,7 @@ describe('IPI virtualization', () => {
 
   it('posts without a notification while that is suppressed', () => {
     const level = ipiLevel();
-    arrange(level, 'proc2.VIRTUALIZE_X2APIC_MODE');
+    switchOn(level, 'proc2.VIRTUALIZE_X2APIC_MODE');
     const written = connectApic(level, true);
     level.memory.write8(DESCRIPTOR + 32, 2);
     expect(run(level, wrmsr(0x830, 0x45, 0))).toBe(R.VMCALL);
@@ -117,7 +94,7 @@ describe('IPI virtualization', () => {
       [0x445, 0],
     ] as const) {
       const level = ipiLevel();
-      arrange(level, 'proc2.VIRTUALIZE_X2APIC_MODE');
+      switchOn(level, 'proc2.VIRTUALIZE_X2APIC_MODE');
       connectApic(level, true);
       expect(run(level, wrmsr(0x830, lo, hi)), `${lo.toString(16)} to ${hi}`).toBe(R.APIC_WRITE);
       expect([level.c.lo(F.EXIT_QUALIFICATION), level.c.lo(F.GUEST_RIP)]).toEqual([ICR_LOW, Place.L2 + 17]);
@@ -127,7 +104,7 @@ describe('IPI virtualization', () => {
 
   it('refuses reserved bits, reserved entries of the table and addresses that are too wide', () => {
     const level = ipiLevel();
-    arrange(level, 'proc2.VIRTUALIZE_X2APIC_MODE');
+    switchOn(level, 'proc2.VIRTUALIZE_X2APIC_MODE');
     connectApic(level, true);
     level.c.set(F.EXCEPTION_BITMAP, 1 << 13);
     expect(run(level, wrmsr(0x830, 0x2045, 0))).toBe(R.EXCEPTION_OR_NMI);
@@ -140,7 +117,7 @@ describe('IPI virtualization', () => {
 
   it('works for the memory-mapped ICR, and sends in xAPIC mode', () => {
     const level = ipiLevel();
-    arrange(level, 'proc2.VIRTUALIZE_APIC_ACCESSES', 'proc2.APIC_REGISTER_VIRTUALIZATION');
+    switchOn(level, 'proc2.VIRTUALIZE_APIC_ACCESSES', 'proc2.APIC_REGISTER_VIRTUALIZATION');
     level.c.set(F.APIC_ACCESS_ADDRESS, ACCESS_PAGE);
     connectApic(level, false);
     const sent: number[][] = [];
@@ -164,8 +141,8 @@ describe('IPI virtualization', () => {
 describe('virtual interrupts', () => {
   function interrupts(): Level {
     const level = createLevel();
-    arrange(level, 'pin.EXTERNAL_INTERRUPT_EXITING', 'proc2.VIRTUAL_INTERRUPT_DELIVERY', 'proc2.VIRTUALIZE_X2APIC_MODE', 'proc1.USE_MSR_BITMAPS');
-    arrangeGates(level, 0x41, 0x52);
+    switchOn(level, 'pin.EXTERNAL_INTERRUPT_EXITING', 'proc2.VIRTUAL_INTERRUPT_DELIVERY', 'proc2.VIRTUALIZE_X2APIC_MODE', 'proc1.USE_MSR_BITMAPS');
+    arrangeHandlers(level, 0x41, 0x52);
     return level;
   }
 
@@ -210,10 +187,10 @@ describe('virtual interrupts', () => {
 
   it('a self-IPI through the memory-mapped ICR is delivered too', () => {
     const level = createLevel();
-    arrange(level, 'pin.EXTERNAL_INTERRUPT_EXITING', 'proc2.VIRTUAL_INTERRUPT_DELIVERY', 'proc2.VIRTUALIZE_APIC_ACCESSES');
+    switchOn(level, 'pin.EXTERNAL_INTERRUPT_EXITING', 'proc2.VIRTUAL_INTERRUPT_DELIVERY', 'proc2.VIRTUALIZE_APIC_ACCESSES');
     level.c.set(F.APIC_ACCESS_ADDRESS, ACCESS_PAGE);
     level.c.set(F.GUEST_INTERRUPT_STATUS, 0);
-    arrangeGates(level, 0x41);
+    arrangeHandlers(level, 0x41);
     expect(run(level, `mov eax, 0x40041\nmov [${ACCESS_PAGE + ICR_LOW}], eax\nmov ebx, [${ACCESS_PAGE + ICR_LOW}]`, 0x202)).toBe(R.VMCALL);
     expect([level.c.lo(F.GUEST_RIP), level.c.lo(F.GUEST_INTERRUPT_STATUS)]).toEqual([HANDLER, 0x4100]);
   });
@@ -222,8 +199,8 @@ describe('virtual interrupts', () => {
 describe('APIC-access exits', () => {
   it('say that the access was for the delivery of an event', () => {
     const level = createLevel();
-    arrange(level, 'proc1.USE_TPR_SHADOW', 'proc2.VIRTUALIZE_APIC_ACCESSES');
-    arrangeGates(level, 0x41);
+    switchOn(level, 'proc1.USE_TPR_SHADOW', 'proc2.VIRTUALIZE_APIC_ACCESSES');
+    arrangeHandlers(level, 0x41);
     level.c.set(F.APIC_ACCESS_ADDRESS, ACCESS_PAGE);
     // The frame goes to the page: the first push is at its end.
     expect(run(level, `mov rsp, ${ACCESS_PAGE + 0x90}\nint 0x41`)).toBe(R.APIC_ACCESS);
