@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { TestBoard } from '../../test/board.js';
+import { random, TestBoard } from '../../test/board.js';
 import { Vga } from '../display/vga/device.js';
 import { PciHost } from '../platform/pci/host.js';
 import { MemoryDisk } from '../virtio/block/backend.js';
@@ -14,16 +14,6 @@ const WIDTHS = [1, 2, 4] as const;
 const TELLING = [
   0xec, 0x20, 0x30, 0xc8, 0xca, 0x25, 0x35, 0x60, 0x61, 0xa0, 0xa1, 0x06, 0x08, 0x90, 0xef, 0x11, 0x10, 1, 9, 0, 0x1000, 0x2000, 0xffff_ffff,
 ];
-
-function random(seed: number): (below: number) => number {
-  let state = seed | 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 const drives = () => [
   new AtaDisk({ name: 'hd', disk: new MemoryDisk(64 * 512) }),
