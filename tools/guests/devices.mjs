@@ -50,9 +50,7 @@ async function withGuest(name, machine, devices, play) {
     const loaded = await guest.shell(LOAD_DRIVERS);
     check(!/insmod/.test(loaded.split('\n').slice(1).join('\n')), `drivers were not loaded: ${loaded}`);
     await play(guest, folder);
-    guest.type(machine === 'microvm' ? 'reboot -f\n' : 'poweroff -f\n');
-    await guest.ended;
-    check(guest.ending === 0, `ended with ${guest.ending}`);
+    await guest.switchOff(machine);
   } finally {
     await guest.kill();
   }

@@ -72,9 +72,7 @@ export async function folders(name, { machine, device, report }) {
     );
     check((refused.match(/Read-only file system/g) ?? []).length === 3, `a read-only folder was changed: ${refused}`);
     report('a folder with readonly=on is left alone');
-    guest.type(machine === 'microvm' ? 'reboot -f\n' : 'poweroff -f\n');
-    await guest.ended;
-    check(guest.ending === 0, `ended with ${guest.ending}`);
+    await guest.switchOff(machine);
     check(readFileSync(join(root, 'new/log'), 'utf8').split('\n').length === 201, 'the log of the guest is not on the host');
     check(readFileSync(join(root, 'new/twice')).length === 1000 && !existsSync(join(root, 'new/moved')), 'the host has other files than the guest');
     check(digest(readFileSync(join(root, 'large'))) === large, 'the large file was changed');

@@ -127,6 +127,13 @@ export class Guest {
     this.child.stdin.write(text);
   }
 
+  /** Has the guest end by itself, which a microvm does by a reset; throws unless the emulator's status is 0. */
+  async switchOff(machine) {
+    this.type(machine === 'microvm' ? 'reboot -f\n' : 'poweroff -f\n');
+    await this.ended;
+    check(this.ending === 0, `ended with ${this.ending}`);
+  }
+
   /** Types a line at the shell, and resolves to what it has printed when the shell is back. */
   async shell(line, { minutes = 10 } = {}) {
     const mark = `done-${Math.floor(performance.now() * 1000)}`;

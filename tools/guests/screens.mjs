@@ -82,9 +82,7 @@ export async function screens(name, { machine, suffix, more, report }) {
     await guest.shell(LOAD_DRIVERS);
     await graphics(guest, folder, report);
     await inputs(guest, report);
-    guest.type(machine === 'microvm' ? 'reboot -f\n' : 'poweroff -f\n');
-    await guest.ended;
-    check(guest.ending === 0, `ended with ${guest.ending}`);
+    await guest.switchOff(machine);
   } finally {
     await guest.kill();
     rmSync(folder, { recursive: true, force: true });
