@@ -8,7 +8,7 @@ import type { Vcpu } from './vcpu.js';
 const bad = (what: string): CpuError => new CpuError('bad-state', `saved vCPU: ${what}; the snapshot is damaged or of another version`);
 
 /** What the engine relies on and no instruction checks again. */
-const LIMITS: Readonly<Record<string, number>> = { cpl: 3, activity: 4, ftop: 7, ftag: 0xff, smm: 1, monitorArmed: 3, interruptibility: 0x3f };
+const LIMITS: Readonly<Record<string, number>> = { cpl: 3, activity: 4, ftop: 7, ftag: 0xff, smm: 1, monitorArmed: 31, interruptibility: 0x3f };
 
 function check(cpu: Vcpu, saved: SavedStruct): void {
   for (const [name, limit] of Object.entries(LIMITS)) {
@@ -17,6 +17,15 @@ function check(cpu: Vcpu, saved: SavedStruct): void {
   }
   if (saved['index'] !== cpu.index) throw bad(`it is vCPU ${Number(saved['index'])}, not ${cpu.index}`);
   if (saved['guestMode'] !== 0) throw bad('it claims to be in guest mode, that is, that an L2 runs; snapshots of an active L2 are refused');
+}
+
+/** What version 2 added, with what it was before. */
+const ADDED: SavedStruct = { waitDeadline: 0n };
+
+/** Makes the registers of an older version whole. */
+function upgrade(saved: unknown): unknown {
+  if (typeof saved !== 'object' || saved === null || Object.keys(ADDED).some((name) => Object.hasOwn(saved, name))) return saved;
+  return { ...saved, ...ADDED };
 }
 
 /**
@@ -29,8 +38,9 @@ export function registerState(cpu: Vcpu): Stateful {
     version: vcpuState.version,
     save: () => saveStruct(vcpuState, buffer, cpu.base),
     load: (saved) => {
-      if (typeof saved === 'object' && saved !== null) check(cpu, saved as SavedStruct);
-      loadRegisters(cpu, saved);
+      const upgraded = upgrade(saved);
+      if (typeof upgraded === 'object' && upgraded !== null) check(cpu, upgraded as SavedStruct);
+      loadRegisters(cpu, upgraded);
     },
   });
 }
@@ -43,6 +53,7 @@ export function loadRegisters(cpu: Vcpu, saved: unknown): void {
 
 function restored(cpu: Vcpu): void {
   cpu.vectoring = 0;
+  cpu.timedWait.rearm();
   cpu.virtualization?.restored?.(cpu);
   cpu.mmu.flushAll();
   syncBreakpoints(cpu);

@@ -1,9 +1,11 @@
 import type { Instruction } from '@nestvm/decoder';
 import { type SensitiveEvent, vcpuState } from '@nestvm/isa';
+import { TimedWait } from './events/timed-wait.js';
 import { createFeatures, type Features } from './features.js';
 import { LinearMemory } from './linear.js';
 import { createMsrRegistry, type MsrRegistry } from './msr/registry.js';
 import { Outcome } from './outcome.js';
+import type { CpuClock } from './ports/clock.js';
 import { createNullInterruptSource, type InterruptSource } from './ports/interrupts.js';
 import type { CpuModel } from './ports/model.js';
 import type { RandomSource } from './ports/random.js';
@@ -47,7 +49,7 @@ export interface VcpuOptions {
   readonly mmu: Translation;
   readonly memory: PhysicalAccess;
   readonly ports: PortAccess;
-  readonly clock: { nowNs(): number };
+  readonly clock: CpuClock;
   readonly model: CpuModel;
   readonly random: RandomSource;
   /** True for the bootstrap processor. */
@@ -71,7 +73,7 @@ export class Vcpu {
   readonly mmu: Translation;
   readonly memory: PhysicalAccess;
   readonly ports: PortAccess;
-  readonly clock: { nowNs(): number };
+  readonly clock: CpuClock;
   readonly model: CpuModel;
   readonly features: Features;
   readonly random: RandomSource;
@@ -127,6 +129,7 @@ export class Vcpu {
   readonly stack = new StackCursor(this);
   /** What the line under MONITOR held when it was armed. */
   readonly monitoredLine = new Uint32Array(16);
+  readonly timedWait = new TimedWait(this);
 
   constructor(options: VcpuOptions) {
     this.index = options.index;

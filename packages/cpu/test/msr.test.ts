@@ -111,6 +111,26 @@ describe('model-specific registers', () => {
     expect(board.faults(0x0f, 0x01, 0xf9)).toBe('13:0');
   });
 
+  it('RDPRU reads MPERF and APERF, obeys CR4.TSD, and gives 0 for what is no register', () => {
+    const board = new Board('max,vendor=amd').long(3);
+    const { cpu } = board;
+    board.nowNs = 0x5_0000_0007;
+    for (const [register, value] of [
+      [0n, 0x5_0000_0007n],
+      [1n, 0x5_0000_0007n],
+      [2n, 0n],
+    ] as const) {
+      cpu.setGpr(1, register);
+      expect(board.execute(0x0f, 0x01, 0xfd)).toBe(Outcome.NEXT);
+      expect((cpu.gpr(2) << 32n) | cpu.gpr(0)).toBe(value);
+    }
+    expect(cpu.msrs.read(0xe7) && [cpu.hi, cpu.lo]).toEqual([5, 7]);
+    const shown = cpu.model.cpuid(0x80000008, 0, { apicId: 0, apicEnabled: true, cr4: 0, xcr0: 1, xss: 0, limitMaximum: false });
+    expect([(shown.ebx >>> 4) & 1, shown.edx >>> 16]).toEqual([1, 1]);
+    cpu.set64('cr4', 0x6a4n);
+    expect(board.faults(0x0f, 0x01, 0xfd)).toBe('13:0');
+  });
+
   it('own values survive a save and refuse a foreign one', () => {
     const board = new Board('EPYC').long(0);
     expect(write(board, 0xc001001a, 0x80000000n)).toBe(true);

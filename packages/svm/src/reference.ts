@@ -26,6 +26,7 @@ const TESTED_EVENTS = new Set([
   'RDTSC',
   'RDTSCP',
   'RDPMC',
+  'RDPRU',
   'PUSHF',
   'POPF',
   'IRET',
@@ -51,7 +52,6 @@ const ABSENT_EVENTS: Readonly<Record<string, string>> = {
   INVLPGB: 'the instruction is not offered',
   TLBSYNC: 'the instruction is not offered',
   SKINIT: 'the instruction is not offered',
-  RDPRU: 'the instruction is not offered',
 };
 
 const simpleIntercepts: readonly Row[] = sensitiveEvents

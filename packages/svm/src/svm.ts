@@ -24,7 +24,7 @@ import { interceptException, nestedPageFault } from './intercepts/exceptions.js'
 import { interceptInstruction } from './intercepts/intercept.js';
 import { serviceWriteTrap } from './intercepts/write-traps.js';
 import { installMsrs, resetMsrs } from './msrs.js';
-import { scaleTsc } from './transitions/tsc.js';
+import { scaleTsc, unscaleTicks } from './transitions/tsc.js';
 import { serviceWrite } from './transitions/vmexit.js';
 import { resumeGuest } from './transitions/vmrun.js';
 import { IntControl, Vmcb } from './vmcb/layout.js';
@@ -140,6 +140,10 @@ export class Svm implements Virtualization {
 
   scaleTsc(): void {
     if (this.context.features.tscScale) scaleTsc(this.context);
+  }
+
+  unscaleTicks(ticks: number): number {
+    return this.context.features.tscScale ? unscaleTicks(this.context, ticks) : ticks;
   }
 
   /** Physical address of the VMCB that was entered last. */

@@ -60,6 +60,7 @@ describe('instruction intercepts', () => {
     ['RDTSC', ExitCode.RDTSC, [0x0f, 0x31]],
     ['RDTSCP', ExitCode.RDTSCP, [0x0f, 0x01, 0xf9]],
     ['RDPMC', ExitCode.RDPMC, [0x0f, 0x33]],
+    ['RDPRU', ExitCode.RDPRU, [0x0f, 0x01, 0xfd]],
     ['PUSHF', ExitCode.PUSHF, [0x9c]],
     ['POPF', ExitCode.POPF, [0x9d]],
     ['IRET', ExitCode.IRET, [0x48, 0xcf]],
@@ -88,12 +89,11 @@ describe('instruction intercepts', () => {
     expect(nextRip()).toBe(bytes.length);
   });
 
-  it.each(simple.filter(([name]) => name === 'CPUID' || name === 'RDTSC' || name === 'PUSHF' || name === 'PAUSE' || name === 'WBINVD'))(
-    '%s runs without its intercept',
-    (_name, _code, bytes) => {
-      expect(board.run([...bytes, 0xf4])).toBe(ExitCode.HLT);
-    },
-  );
+  it.each(
+    simple.filter(([name]) => name === 'CPUID' || name === 'RDTSC' || name === 'RDPRU' || name === 'PUSHF' || name === 'PAUSE' || name === 'WBINVD'),
+  )('%s runs without its intercept', (_name, _code, bytes) => {
+    expect(board.run([...bytes, 0xf4])).toBe(ExitCode.HLT);
+  });
 
   it('MOV to and from control and debug registers give the general register', () => {
     board.set(Vmcb.CR_INTERCEPTS, (1 << 3) | (1 << 20));

@@ -25,6 +25,14 @@ function allows(vmx: Vmx, register: 0 | 4, value: number): boolean {
   return (value & must) === must && (value & ~c.cr0Fixed1) === 0;
 }
 
+/** Instructions that are #UD in non-root operation before all else, unless a secondary control enables them. */
+const ENABLED_BY = {
+  RDPID: Proc2.ENABLE_RDTSCP,
+  TPAUSE: Proc2.ENABLE_USER_WAIT,
+  UMONITOR: Proc2.ENABLE_USER_WAIT,
+  UMWAIT: Proc2.ENABLE_USER_WAIT,
+} as const;
+
 /** #UD and #GP of an instruction of VMX in the hypervisor are worth an explanation; page faults are not. */
 function noteFault(vmx: Vmx): void {
   const { w } = vmx.cpu;
@@ -54,7 +62,8 @@ export function attachVmx(cpu: Vcpu, options: VmxOptions): VmxExtension {
       if (outcome === Outcome.FAULT && vmx.onRefusal !== null) noteFault(vmx);
       return outcome;
     };
-  cpu.extensionInstructions['RDPID'] = (_cpu, insn) =>
-    inNonRoot(cpu) && !vmx.controls.hasProc2(Proc2.ENABLE_RDTSCP) ? cpu.raise(Vector.UD) : SYSTEM_INSTRUCTIONS['RDPID']!(cpu, insn);
+  for (const [mnemonic, control] of Object.entries(ENABLED_BY))
+    cpu.extensionInstructions[mnemonic] = (_cpu, insn) =>
+      inNonRoot(cpu) && !vmx.controls.hasProc2(control) ? cpu.raise(Vector.UD) : SYSTEM_INSTRUCTIONS[mnemonic]!(cpu, insn);
   return vmx;
 }

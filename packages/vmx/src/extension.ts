@@ -12,7 +12,7 @@ import { secondStageFault } from './intercepts/pages.js';
 import { serviceOwnEvents } from './intercepts/windows.js';
 import { resumeGuest } from './transitions/entry.js';
 import { enterSmm, leaveSmm } from './transitions/smm.js';
-import { scaleTsc } from './transitions/time.js';
+import { scaleTsc, unscaleTicks } from './transitions/time.js';
 import { Vmx } from './vmx.js';
 
 /** Intel VMX behind the port of the vCPU: each question of the port goes to the file that answers it. */
@@ -86,6 +86,10 @@ export class VmxExtension extends Vmx implements Virtualization {
 
   scaleTsc(): void {
     scaleTsc(this);
+  }
+
+  unscaleTicks(ticks: number): number {
+    return unscaleTicks(this, ticks);
   }
 
   get enabled(): boolean {

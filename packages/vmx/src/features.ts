@@ -17,6 +17,7 @@ const TEST = {
   apic: 'packages/vmx/test/apic.test.ts',
   events: 'packages/vmx/test/events.test.ts',
   memory: 'packages/vmx/test/memory-controls.test.ts',
+  features: 'packages/vmx/test/cpu-features.test.ts',
   guests: 'packages/guests/test/guests.test.ts',
   ept: 'packages/mmu/test/nested.property.test.ts',
   tags: 'packages/mmu/test/nested-invalidation.test.ts',
@@ -54,6 +55,7 @@ const TESTED: Readonly<Record<string, Test>> = Object.fromEntries(
         'proc1.ACTIVATE_TERTIARY_CONTROLS proc2.ENABLE_PML proc2.EPT_VIOLATION_VE proc2.MODE_BASED_EXECUTE_CONTROL proc2.SUB_PAGE_WRITE_PERMISSIONS ' +
           'proc3.ENABLE_HLAT proc3.EPT_PAGING_WRITE_CONTROL proc3.GUEST_PAGING_VERIFICATION',
       ],
+      ['features', 'proc2.ENABLE_USER_WAIT exit.LOAD_PKRS entry.LOAD_PKRS'],
       ['guests', 'proc2.ENABLE_EPT exit.HOST_ADDRESS_SPACE_SIZE entry.IA32E_MODE_GUEST'],
     ] as const
   ).flatMap(([test, names]) => names.split(' ').map((name): [string, Test] => [name, test])),
@@ -130,7 +132,7 @@ const fieldGroups = named('VMCS fields', [
   ['PML index and address', 'ept'],
   ['guest UINV', '!no CPU model here has user interrupts'],
   ['guest and host CET', '!no CPU model here has CET; the entry checks are there'],
-  ['guest and host PKRS', '!no CPU model here has PKS; the entry checks are there'],
+  ['guest and host PKRS', 'features'],
   ['guest and host FRED', NO_FRED],
   ['host-state area', 'guests'],
   ['CR0 and CR4 guest/host masks and read shadows', 'behaviour'],
@@ -214,7 +216,7 @@ const events = named('events and other extensions', [
   ['user interrupts in VMX', '!no CPU model here has it'],
   ['CET in VMX', '!no CPU model here has it; the entry checks are there'],
   ['FRED in VMX', NO_FRED],
-  ['PKS in VMX', '!no CPU model here has it; the entry checks are there'],
+  ['PKS in VMX', 'features'],
   ['Key Locker exits', '!no CPU model here has it'],
   ['SGX in VMX', '!out of scope: SGX'],
   ['ENQCMD and PASID exits', '!out of scope: PASID'],

@@ -94,7 +94,7 @@ export class Vmx {
       has: (feature) => model.has(feature),
       physicalBits: model.physicalBits,
       cr4: features.cr4 & ~CR4_VMXE,
-      generation: generationOf(eax),
+      generation: model.isEveryCore === true ? 'newest' : generationOf(eax),
       ...(options.without === undefined ? {} : { without: options.without }),
     });
     this.entryContext = new EntryContext(options.memory, this.capabilities);

@@ -10,6 +10,11 @@ export const Monitor = {
   ARMED: 1,
   /** MWAIT was told that interrupts end it even while RFLAGS.IF is 0. */
   BREAK_ON_INTERRUPT: 2,
+  /** The line was armed by UMONITOR, for UMWAIT. */
+  USER: 4,
+  /** The wait ends at `waitDeadline`; LIMITED: which is the operating system's limit. */
+  TIMED: 8,
+  LIMITED: 16,
 } as const;
 
 const lineAddress = (cpu: Vcpu): number => cpu.w[MONITOR_ADDRESS + 1]! * 4294967296 + (cpu.w[MONITOR_ADDRESS]! >>> 0);

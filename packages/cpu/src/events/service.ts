@@ -29,6 +29,7 @@ function collect(cpu: Vcpu): number {
 
 function wake(cpu: Vcpu): void {
   cpu.w[ACTIVITY] = Activity.ACTIVE;
+  if ((cpu.w[MONITOR_ARMED]! & Monitor.TIMED) !== 0) cpu.timedWait.end();
   cpu.w[MONITOR_ARMED] = 0;
 }
 
@@ -120,6 +121,13 @@ function serviceDebugTrap(cpu: Vcpu): boolean {
   return true;
 }
 
+/** Ends a wait whose line was written or whose time is over. */
+function serviceMonitor(cpu: Vcpu): void {
+  const armed = cpu.w[MONITOR_ARMED]!;
+  if ((armed & Monitor.ARMED) !== 0 && isMonitorTriggered(cpu)) wake(cpu);
+  else if (cpu.timedWait.expire()) wake(cpu);
+}
+
 /**
  * Looks at what is pending between two instructions and delivers the one with the highest priority
  * (SDM Vol. 3, "Prioritization of Concurrent Events"): SMI, INIT, SIPI (which may already wait behind its INIT), debug traps, NMI, maskable interrupt.
@@ -144,7 +152,7 @@ export function serviceEvents(cpu: Vcpu): boolean {
   else if (cpu.w[ACTIVITY] === Activity.MWAIT) {
     // Nothing tells of stores to the monitored line, so every turn of this vCPU looks again.
     cpu.attention = 1;
-    if (isMonitorTriggered(cpu)) wake(cpu);
+    serviceMonitor(cpu);
   }
   return done;
 }

@@ -1,7 +1,7 @@
 import { Cr0, Efer } from '@nestvm/isa';
 import { updateMode, updateModeBits } from '../mode.js';
 import type { Vcpu } from '../vcpu.js';
-import { CR0, DEBUG_CTL, EFER } from '../words.js';
+import { CR0, DEBUG_CTL, EFER, PKRS } from '../words.js';
 import type { MsrDefinition } from './definition.js';
 import { readHostTsc, readTsc, writeTsc, writeTscAdjust } from './time.js';
 
@@ -12,6 +12,8 @@ const feature =
     names.some((name) => cpu.features.has(name));
 const intel: Condition = (cpu) => cpu.features.intel;
 const amd: Condition = (cpu) => !cpu.features.intel;
+/** MPERF and APERF. */
+const hasPerformanceClocks: Condition = (cpu) => cpu.features.intel || cpu.features.has('rdpru');
 
 /** EFER: LMA follows LME and CR0.PG; LME cannot change while paging is on. */
 function writeEfer(cpu: Vcpu, lo: number, hi: number): boolean {
@@ -31,6 +33,14 @@ function writeDebugCtl(cpu: Vcpu, lo: number, hi: number): boolean {
   if (hi !== 0 || (lo & ~(cpu.features.intel ? 3 : 0x3f)) !== 0) return false;
   cpu.w[DEBUG_CTL] = lo;
   updateModeBits(cpu);
+  return true;
+}
+
+/** Rights of supervisor pages by protection key: they choose the TLB's bank, as PKRU does. */
+function writePkrs(cpu: Vcpu, lo: number, hi: number): boolean {
+  if (hi !== 0) return false;
+  cpu.w[PKRS] = lo;
+  updateMode(cpu);
   return true;
 }
 
@@ -218,11 +228,13 @@ export const msrDefinitions: readonly MsrDefinition[] = [
     write: writeTsc,
   },
   { index: 0x3b, name: 'IA32_TSC_ADJUST', when: feature('tsc-adjust'), home: 'tscAdjust', write: writeTscAdjust },
+  // C0.2 is not allowed (bit 0), and the most that a program may wait (31:2).
+  { index: 0xe1, name: 'IA32_UMWAIT_CONTROL', when: feature('waitpkg'), mask: [~2, 0] },
   { index: 0xc0000103, name: 'IA32_TSC_AUX', when: feature('rdtscp', 'rdpid'), home: 'tscAux', mask: [-1, 0] },
   {
     index: 0xe7,
     name: 'IA32_MPERF',
-    when: intel,
+    when: hasPerformanceClocks,
     read: (cpu) => {
       readHostTsc(cpu);
       return true;
@@ -232,7 +244,7 @@ export const msrDefinitions: readonly MsrDefinition[] = [
   {
     index: 0xe8,
     name: 'IA32_APERF',
-    when: intel,
+    when: hasPerformanceClocks,
     read: (cpu) => {
       readHostTsc(cpu);
       return true;
@@ -250,6 +262,7 @@ export const msrDefinitions: readonly MsrDefinition[] = [
   segmentBase(0xc0000100, 'IA32_FS_BASE', 4),
   segmentBase(0xc0000101, 'IA32_GS_BASE', 5),
   { index: 0xc0000102, name: 'IA32_KERNEL_GS_BASE', when: feature('lm'), home: 'kernelGsBase', canonical: true },
+  { index: 0x6e1, name: 'IA32_PKRS', when: feature('pks'), home: 'pkrs', write: writePkrs },
   { index: 0xda0, name: 'IA32_XSS', when: feature('xsaves'), home: 'xss', allow: (cpu, lo, hi) => hi === 0 && (lo & ~cpu.features.xss) === 0 },
   { index: 0x1d9, name: 'IA32_DEBUGCTL', home: 'debugCtl', write: writeDebugCtl },
   { index: 0x1db, name: 'LAST_BRANCH_FROM_IP', home: 'lbrFrom', write: () => false },

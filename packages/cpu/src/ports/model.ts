@@ -25,6 +25,8 @@ export interface CpuModel {
   readonly vendor: 'intel' | 'amd';
   /** MAXPHYADDR, in bits. */
   readonly physicalBits: number;
+  /** True for a CPU that is no particular core: it offers what any core has (`max`, `host`). */
+  readonly isEveryCore?: boolean;
   cpuid(leaf: number, subleaf: number, state: CpuidState): CpuidResult;
   /** True when the feature, by QEMU's name (`fsgsbase`, `sse2`), is offered. */
   has(feature: string): boolean;

@@ -16,6 +16,7 @@ import { ARPL, LAR, LDS, LES, LFS, LGS, LSL, LSS, MOV_SREG, POP_SREG, VERR, VERW
 import { FXRSTOR, FXSAVE, LDMXCSR, STMXCSR, XRSTOR, XRSTORS, XSAVE, XSAVEC, XSAVEOPT, XSAVES } from './state-save.js';
 import { SYSCALL, SYSENTER, SYSEXIT, SYSRET } from './syscall.js';
 import { LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT, STR } from './tables.js';
+import { TPAUSE, UMONITOR, UMWAIT } from './user-wait.js';
 import { CLZERO, HLT, MONITOR, MWAIT, MWAITX, PAUSE } from './wait.js';
 
 /** Carries out one instruction in TypeScript: RIP is at the instruction. */
@@ -118,6 +119,9 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Record<string, SystemInstruction>> = 
   MWAIT,
   MWAITX,
   PAUSE,
+  TPAUSE,
+  UMONITOR,
+  UMWAIT,
   SERIALIZE: nothing,
   CLZERO,
   RSM: leaveSmm,

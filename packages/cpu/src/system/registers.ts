@@ -1,7 +1,7 @@
 import type { Instruction } from '@nestvm/decoder';
 import { Cr4, Mode, Segment, Vector } from '@nestvm/isa';
 import { isCanonical } from '../mode.js';
-import { readTsc } from '../msr/time.js';
+import { readHostTsc, readTsc } from '../msr/time.js';
 import { writeGpr } from '../operands.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
@@ -77,13 +77,13 @@ export function RDPMC(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   return Outcome.NEXT;
 }
 
-/** MPERF and APERF for user programs (APM Vol. 3, RDPRU). */
+/** MPERF and APERF for user programs (APM Vol. 3, RDPRU): the same count, which no offset of a hypervisor moves. Registers that are none read as 0. */
 export function RDPRU(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if ((cpu.w[CR4]! & Cr4.TSD) !== 0 && cpu.w[CPL] !== 0) return cpu.raise(Vector.GP, 0);
   if (cpu.intercepted('RDPRU', insn.length)) return Outcome.JUMPED;
   cpu.lo = 0;
   cpu.hi = 0;
-  if (cpu.w[RCX]! >>> 0 <= 1) readTsc(cpu);
+  if (cpu.w[RCX]! >>> 0 <= 1) readHostTsc(cpu);
   toEdxEax(cpu);
   return Outcome.NEXT;
 }

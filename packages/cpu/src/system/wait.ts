@@ -32,17 +32,30 @@ export function MONITOR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const { w } = cpu;
   if (w[CPL] !== 0 && insn.row.mnemonic === 'MONITOR') return cpu.raise(Vector.UD);
   if (w[RCX] !== 0) return cpu.raise(Vector.GP, 0);
-  const lo = insn.addressSize === 16 ? w[RAX]! & 0xffff : w[RAX]!;
-  if (!segmentAddress(cpu, insn.segment, lo, insn.addressSize === 64 ? w[RAX + 1]! : 0, 1, false)) return Outcome.FAULT;
+  if (!lineAt(cpu, insn, w[RAX]!, w[RAX + 1]!)) return Outcome.FAULT;
   if (cpu.intercepted('MONITOR', insn.length)) return Outcome.JUMPED;
-  const linearLo = cpu.lo;
-  const linearHi = cpu.hi;
-  // The load checks what any load does; the translation that follows cannot fail.
-  if (!readLinear(cpu, linearLo, linearHi, 8)) return Outcome.FAULT;
-  cpu.mmu.translate(linearLo, linearHi, Access.READ, false);
-  armMonitor(cpu, cpu.mmu.physical);
-  return Outcome.NEXT;
+  return arm(cpu, 0) ? Outcome.NEXT : Outcome.FAULT;
 }
+
+/** Linear address of an offset in the instruction's segment, into `cpu.lo`/`cpu.hi`. */
+function lineAt(cpu: Vcpu, insn: Readonly<Instruction>, lo: number, hi: number): boolean {
+  return segmentAddress(cpu, insn.segment, insn.addressSize === 16 ? lo & 0xffff : lo, insn.addressSize === 64 ? hi : 0, 1, false);
+}
+
+/** Arms monitoring at the linear address in `cpu.lo`/`cpu.hi`. False: a fault was recorded. */
+function arm(cpu: Vcpu, bits: number): boolean {
+  const { lo, hi } = cpu;
+  // The load checks what any load does; the translation that follows cannot fail.
+  if (!readLinear(cpu, lo, hi, 8)) return false;
+  cpu.mmu.translate(lo, hi, Access.READ, cpu.w[CPL] === 3);
+  armMonitor(cpu, cpu.mmu.physical);
+  cpu.w[MONITOR_ARMED] = Monitor.ARMED | bits;
+  return true;
+}
+
+/** Arms monitoring at an offset in the instruction's segment. False: a fault was recorded. */
+export const armAt = (cpu: Vcpu, insn: Readonly<Instruction>, lo: number, hi: number, bits: number): boolean =>
+  lineAt(cpu, insn, lo, hi) && arm(cpu, bits);
 
 /** Waits for a store to the monitored line or for an event (SDM Vol. 2, MWAIT); without an armed monitor it does not wait. */
 export function MWAIT(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
@@ -50,7 +63,7 @@ export function MWAIT(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if (w[CPL] !== 0) return cpu.raise(Vector.UD);
   if ((w[RCX]! & ~1) !== 0) return cpu.raise(Vector.GP, 0);
   if (cpu.intercepted('MWAIT', insn.length, 0, false, w[MONITOR_ARMED]! & Monitor.ARMED)) return Outcome.JUMPED;
-  if ((w[MONITOR_ARMED]! & Monitor.ARMED) === 0 || isMonitorTriggered(cpu)) {
+  if ((w[MONITOR_ARMED]! & (Monitor.ARMED | Monitor.USER)) !== Monitor.ARMED || isMonitorTriggered(cpu)) {
     w[MONITOR_ARMED] = 0;
     return Outcome.NEXT;
   }

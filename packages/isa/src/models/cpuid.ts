@@ -199,6 +199,8 @@ function addressSizes(cpu: CpuDescription): CpuidRegisters {
   const out = featureRegisters(cpu, 0x80000008);
   const linear = !cpu.features.has('lm') ? 32 : cpu.features.has('la57') ? 57 : 48;
   out.eax = cpu.features.has('lm') ? cpu.physicalBits | (linear << 8) : cpu.features.has('pse36') ? 36 : 32;
+  // RDPRU reads registers 0 and 1.
+  if (cpu.features.has('rdpru')) out.edx = 1 << 16;
   const count = threadsOf(cpu);
   if (count > 1) out.ecx = (count - 1) | (Math.log2(powerOfTwoAbove(count)) << 12);
   return out;

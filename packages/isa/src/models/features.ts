@@ -56,6 +56,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['lm', 'pae'],
   ['nx', 'pae'],
   ['la57', 'lm'],
+  ['pks', 'lm'],
   ['pdpe1gb', 'lm'],
   ['pcid', 'lm'],
   ['invpcid', 'pcid'],
@@ -83,7 +84,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
 
 /**
  * What Nestvm has. A named model announces its own list as far as it is in here; `max` and `host` announce all of it.
- * Not here: AVX-512, AMX, TSX, MPX, SGX, PKS, CET, performance counters, CR8 by LOCK MOV CR0; VMX and SVM
+ * Not here: AVX-512, AMX, TSX, MPX, SGX, CET, performance counters, CR8 by LOCK MOV CR0; VMX and SVM
  * come from `nested` (`virtualizationFeatures`).
  */
 export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
@@ -151,6 +152,8 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'vpclmulqdq',
   'umip',
   'pku',
+  'pks',
+  'waitpkg',
   'la57',
   'rdpid',
   'fsrm',
@@ -177,6 +180,7 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'invtsc',
   'wbnoinvd',
   'clzero',
+  'rdpru',
   'cldemote',
   'serialize',
   'fxsr-opt',

@@ -59,6 +59,11 @@ export class CpuModel implements CpuDescription {
     return featureMsr(this, index);
   }
 
+  /** `max` and `host` imitate no particular core. */
+  get isEveryCore(): boolean {
+    return this.name === 'max' || this.name === 'host';
+  }
+
   /** What was left out, as a line for a warning. */
   get warnings(): readonly string[] {
     return this.missing.length === 0 ? [] : [`${this.name}: left out what Nestvm does not have: ${this.missing.join(' ')}`];

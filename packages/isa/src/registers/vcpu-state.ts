@@ -27,7 +27,7 @@ export const Segment = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 
  * The registers of one vCPU in linear memory. Everything that runs guest code (interpreter, JIT, system
  * instructions, VMX and SVM transitions) works on this one struct; the base address is per vCPU.
  */
-export const vcpuState = struct('vcpu', 1, {
+export const vcpuState = struct('vcpu', 2, {
   /** RAX … R15. A byte register is a byte offset: AL is 0, AH is 1, SPL is 32. */
   gpr: array(u64, 16),
   /** Always zero: the base or index that an address lacks. */
@@ -164,6 +164,8 @@ export const vcpuState = struct('vcpu', 1, {
   /** Armed MONITOR range: 1 when armed, and its physical line. */
   monitorArmed: u32,
   monitorAddress: u64,
+  /** Guest time in ns at which UMWAIT or TPAUSE ends. */
+  waitDeadline: u64,
   /** Debug traps to be taken at the next instruction boundary, as the bits they will set in DR6 (B0-B3, BS, BT, BLD). */
   pendingDebug: u32,
   /** Events latched while they are blocked: bit 0 NMI, bit 1 SMI, bit 2 INIT. */

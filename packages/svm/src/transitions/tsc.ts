@@ -28,3 +28,9 @@ export function scaleTsc(svm: SvmContext): void {
   cpu.lo = low | 0;
   cpu.hi = (multiplyHigh(lo, whole) + Math.imul(hi, whole) + multiplyHigh(hi, fraction) + Math.floor(low / 4294967296)) | 0;
 }
+
+/** Nanoseconds of so many ticks of the guest's TSC. */
+export function unscaleTicks({ cpu }: SvmContext, ticks: number): number {
+  const ratio = (cpu.w[TSC_RATIO + 1]! & 0xff) + (cpu.w[TSC_RATIO]! >>> 0) / 4294967296;
+  return ratio === 0 ? Number.MAX_SAFE_INTEGER : ticks / ratio;
+}

@@ -34,10 +34,8 @@ export const absentFeatures: Readonly<Record<string, string>> = {
   'cet-ss': 'CET',
   fred: 'FRED',
   mpx: 'MPX',
-  pks: 'PKS',
   pmu: 'performance counters',
   uintr: 'user interrupts',
-  waitpkg: 'WAITPKG',
 };
 
 const NOT_IN_SCOPE = 'out of scope: needs a processor feature that this machine does not have';

@@ -240,6 +240,8 @@ function saveNonRegisters(vmx: Vmx): void {
 
 function saveMsrs(vmx: Vmx): void {
   const { i32, region, controls } = vmx;
+  // Some are saved on every exit of a processor that can load them.
+  const loadable = vmx.capabilities.controls.entry.may;
   const { w } = vmx.cpu;
   if (controls.hasExit(Exit.SAVE_DEBUG_CONTROLS)) {
     copyQuad(i32, region + f.debugCtl, w, DEBUG_CTL);
@@ -248,7 +250,7 @@ function saveMsrs(vmx: Vmx): void {
   }
   if (controls.hasExit(Exit.SAVE_PAT)) copyQuad(i32, region + f.pat, w, PAT);
   if (controls.hasExit(Exit.SAVE_EFER)) copyQuad(i32, region + f.efer, w, EFER);
-  if (controls.hasEntry(Entry.LOAD_PKRS)) copyQuad(i32, region + f.pkrs, w, PKRS);
+  if ((loadable & Entry.LOAD_PKRS) !== 0) copyQuad(i32, region + f.pkrs, w, PKRS);
   if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(i32, region + f.specCtrl, w, SPEC_CTRL);
   if (controls.hasExit(Exit.SAVE_PREEMPTION_TIMER)) i32[region + f.timer] = vmx.timer.value;
 }

@@ -1,0 +1,13 @@
+/** A timer of a {@link CpuClock}. */
+export interface CpuTimer {
+  arm(deadlineNs: number): void;
+  cancel(): void;
+}
+
+/** Guest time as a CPU sees it: `VirtualClock` of `@nestvm/bus` has this shape. */
+export interface CpuClock {
+  /** Nanoseconds since power-on, whole. */
+  nowNs(): number;
+  /** Makes a timer, so that a machine whose vCPUs all wait knows when one of them goes on. Without timers a timed wait ends when the vCPU gets its next turn after the deadline. */
+  createTimer?(name: string, callback: () => void): CpuTimer;
+}

@@ -1,0 +1,107 @@
+import { vcpuState } from '@nestvm/isa';
+import { describe, expect, it } from 'vitest';
+import { F } from '../src/fields/layout.js';
+import { ExitReason as R } from '../src/transitions/reasons.js';
+import { run, switchOn } from './guest-code.js';
+import { createLevel, type Level, Place } from './level.js';
+
+const ACTIVITY = vcpuState.offset.activity / 4;
+const UD = 6;
+const VALID_EXCEPTION = 0x8000_0300;
+
+/** All exceptions of L2 exit. */
+function arrange(...controls: readonly string[]): Level {
+  const level = createLevel();
+  level.c.set(F.EXCEPTION_BITMAP, -1);
+  switchOn(level, ...controls);
+  return level;
+}
+
+const exception = (level: Level): number => level.c.lo(F.EXIT_INTERRUPTION_INFORMATION) >>> 0;
+
+describe('enable user wait and pause', () => {
+  const code = { UMONITOR: `mov ecx, ${Place.DATA}\numonitor rcx`, UMWAIT: 'xor ebx, ebx\numwait ebx', TPAUSE: 'xor ebx, ebx\ntpause ebx' };
+
+  it.each(Object.entries(code))('%s is undefined without the control, whatever else is wrong with it', (_name, text) => {
+    const level = arrange('proc1.RDTSC_EXITING');
+    expect(run(level, text)).toBe(R.EXCEPTION_OR_NMI);
+    expect(exception(level)).toBe(VALID_EXCEPTION + UD);
+  });
+
+  it.each([
+    ['UMWAIT', R.UMWAIT],
+    ['TPAUSE', R.TPAUSE],
+  ] as const)('%s exits under RDTSC exiting, with its register', (name, reason) => {
+    const level = arrange('proc2.ENABLE_USER_WAIT', 'proc1.RDTSC_EXITING');
+    expect(run(level, code[name])).toBe(reason);
+    expect(level.c.lo(F.EXIT_INSTRUCTION_LENGTH)).toBe(4);
+    expect(level.c.lo(F.EXIT_INSTRUCTION_INFORMATION)).toBe((3 << 3) | (1 << 11));
+    expect(run(level, code.UMONITOR), 'UMONITOR does not').toBe(R.VMCALL);
+  });
+
+  it('run in L2 with it', () => {
+    const level = arrange('proc2.ENABLE_USER_WAIT');
+    expect(run(level, `xor eax, eax\nxor edx, edx\n${code.UMONITOR}\n${code.UMWAIT}\n${code.TPAUSE}`)).toBe(R.VMCALL);
+  });
+
+  it('waits by the time of L2: its TSC is offset and scaled', () => {
+    const level = arrange('proc2.ENABLE_USER_WAIT', 'proc1.USE_TSC_OFFSETTING', 'proc2.USE_TSC_SCALING');
+    // L2's TSC counts twice for each tick of L1's, and starts at a million.
+    level.c.set(F.TSC_MULTIPLIER, 0, 1 << 17);
+    level.c.set(F.TSC_OFFSET, 1_000_000);
+    const before = level.cpu.clock.nowNs();
+    run(level, `xor ebx, ebx\nrdtsc\nadd eax, 400000\ntpause ebx`);
+    expect(level.w[ACTIVITY], 'it waits').toBe(4);
+    const deadline = Number(level.cpu.get64('waitDeadline'));
+    expect(deadline - before).toBeGreaterThan(190_000);
+    expect(deadline - before).toBeLessThan(230_000);
+  });
+});
+
+describe('load PKRS', () => {
+  const PKRS = 0x6e1;
+  const CR4_PKS = 1 << 24;
+  const PTE = 0x4_0000;
+  const PAGE = 0x10_0000;
+  const KEY = 5;
+  const DENY = 1 << (2 * KEY);
+  const readPage = `mov rbx, [${PAGE}]`;
+
+  /** One-to-one tables for both levels, in which one page of 2 MiB has a key; CR4.PKS in both. */
+  function keyed(...controls: readonly string[]): Level {
+    const level = arrange(...controls);
+    const { c, memory } = level;
+    // The page at 0 is split, so that PAGE alone has the key.
+    for (let i = 0; i < 512; i++) memory.write32(PTE + 8 * i, (i << 12) | 3);
+    memory.write32(PTE + 8 * (PAGE >>> 12) + 4, KEY << 27);
+    memory.write32(Place.DIRECTORY, PTE | 3);
+    c.set(F.GUEST_CR4, c.lo(F.GUEST_CR4) | CR4_PKS);
+    c.set(F.HOST_CR4, c.lo(F.HOST_CR4) | CR4_PKS);
+    level.host(`mov rax, cr4\nor eax, ${CR4_PKS}\nmov cr4, rax\nmov rax, cr3\nmov cr3, rax`);
+    return level;
+  }
+  const readHost = (level: Level): number => level.host(`${readPage}`);
+  const hostRights = (level: Level): number => (level.host(`mov ecx, ${PKRS}\nrdmsr`), level.w[0]!);
+
+  it('gives each level its own rights', () => {
+    const level = keyed('entry.LOAD_PKRS', 'exit.LOAD_PKRS');
+    level.c.set(F.GUEST_IA32_PKRS, DENY);
+    level.c.set(F.HOST_IA32_PKRS, 0x30);
+    expect(run(level, readPage)).toBe(R.EXCEPTION_OR_NMI);
+    expect(exception(level)).toBe(0x8000_0b0e);
+    expect(level.c.lo(F.EXIT_INTERRUPTION_ERROR_CODE)).toBe(0x21);
+    expect(readHost(level)).toBeGreaterThan(0);
+    expect(hostRights(level)).toBe(0x30);
+    level.c.set(F.GUEST_IA32_PKRS, 0);
+    expect(run(level, readPage)).toBe(R.VMCALL);
+    expect(level.c.lo(F.GUEST_IA32_PKRS), 'saved').toBe(0);
+  });
+
+  it('lets the rights of L1 be those of L2 without the controls', () => {
+    const level = keyed();
+    level.host(`mov ecx, ${PKRS}\nmov eax, ${DENY}\nxor edx, edx\nwrmsr`);
+    expect(run(level, readPage)).toBe(R.EXCEPTION_OR_NMI);
+    expect(hostRights(level)).toBe(DENY);
+    expect(level.c.lo(F.GUEST_IA32_PKRS), 'but saves them').toBe(DENY);
+  });
+});
