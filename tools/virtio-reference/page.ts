@@ -25,7 +25,12 @@ export function page(): string {
     `What "Virtual I/O Device (VIRTIO)" 1.3 asks of devices: ${count} device-normative sections of what is here, each with a test that drives it through the driver of \`@nestvm/devices/virtio/testing\`.`,
     'Tests are in `packages/devices/test/virtio`; most run over PCI, MMIO and the legacy interface, on split and on packed rings.',
     '',
-    ...groups.flatMap(({ title, sections }) => [`## ${title}`, '', ...table(['Section', 'Rule', 'Test'], sections.map(row))]),
+    ...groups.flatMap(({ title, note, sections }) => [
+      `## ${title}`,
+      '',
+      ...(note ? [note, ''] : []),
+      ...table(['Section', 'Rule', 'Test'], sections.map(row)),
+    ]),
     '## What the validator names',
     '',
     'A driver that breaks one of these finds NEEDS_RESET set; `VirtioDevice.violation` and `onViolation` say which it was and where. Tests: `rings.test.ts`: names $clause …; the devices’ own for `device-request`.',

@@ -13,6 +13,8 @@ export interface Section {
 /** Sections of one conformance target. */
 export interface Group {
   readonly title: string;
+  /** What is particular about it, said above its table. */
+  readonly note?: string;
   readonly sections: readonly Section[];
 }
 
@@ -244,10 +246,34 @@ const devices: readonly Group[] = [
         'answers a connection on the pair',
       ),
       absent(
-        'Receive-side scaling (RSS), Notifications Coalescing, Inner Header Hash, Device Statistics',
-        'not offered',
+        'Control Virtqueue: Receive-side scaling (RSS): RSS processing',
+        'the feature is not offered, its commands get ERR',
         'net',
-        'does not offer what its network does not take',
+        'refuses commands of features that it does not offer',
+      ),
+      absent(
+        'Control Virtqueue: Notifications Coalescing',
+        'the feature is not offered, its commands get ERR',
+        'net',
+        'refuses commands of features that it does not offer',
+      ),
+      absent(
+        'Control Virtqueue: Inner Header Hash',
+        'the feature is not offered, its commands get ERR',
+        'net',
+        'refuses commands of features that it does not offer',
+      ),
+      absent(
+        'Control Virtqueue: Device Statistics',
+        'the feature is not offered, its commands get ERR',
+        'net',
+        'refuses commands of features that it does not offer',
+      ),
+      absent(
+        'Control Virtqueue: RSS Context',
+        'the feature is not offered, its commands get ERR',
+        'net',
+        'refuses commands of features that it does not offer',
       ),
     ],
   },
@@ -305,6 +331,7 @@ const devices: readonly Group[] = [
     title: 'SCSI Host Device',
     sections: [
       section('Device configuration layout', 'a reset sets sense_size to 96 and cdb_size to 32', 'scsi', 'takes the sizes that the driver chooses'),
+      section('Device Initialization', 'requests and task management may come at once', 'scsi', 'takes requests and task management at once'),
       section(
         'Device Operation: Request Queues',
         'status by SAM; response OK, OVERRUN, ABORTED, BAD_TARGET, RESET or FAILURE',
@@ -335,6 +362,33 @@ const devices: readonly Group[] = [
     ],
   },
   {
+    title: 'GPU Device',
+    sections: [
+      section('Device Initialization', 'displays and their EDID are there to be asked for', 'gpu', 'describes its display'),
+      section('Device Initialization: EDID', 'EDID of each display, when it was negotiated', 'gpu', 'has EDID whose checksum is right'),
+      section(
+        'Device Operation: Command lifecycle and fencing',
+        'what has a fence is finished when it is answered, and the answer has the fence',
+        'gpu',
+        'has finished a fenced command when it answers',
+      ),
+      section('Device configuration layout', 'events_clear clears the bits that are written', 'gpu', 'describes its display'),
+      section('Device Operation: controlq', 'wrong commands get an error code each, and change nothing', 'gpu', 'refuses what cannot be'),
+      section('Device Operation: cursorq', 'the pointer moves, with or without another picture', 'gpu', 'hears of the pointer'),
+    ],
+  },
+  {
+    title: '9P Transport',
+    note: 'The specification reserves the device id only; the rules are those that Linux’s driver and QEMU go by.',
+    sections: [
+      section('Device configuration layout', 'tag_len, and a tag of so many bytes without a zero', 'files', 'shows its tag, and carries messages'),
+      section('Feature bits', 'MOUNT_TAG is offered', 'files', 'offers MOUNT_TAG'),
+      section('Device Operation', 'a message is answered in its own buffer', 'files', 'answers several messages of one notification'),
+      section('Device Operation: messages', 'what is no message breaks the device', 'files', 'wants a reset when what comes is no message'),
+      section('Device Reset', 'a reset closes what the driver had open', 'files', 'tells its server of resets'),
+    ],
+  },
+  {
     title: 'Input Device',
     sections: [
       section('Device Initialization', 'size is 0 for a select and subsel that say nothing', 'input', 'says what it is'),
@@ -342,8 +396,11 @@ const devices: readonly Group[] = [
         'Device Operation',
         'when buffers are missing, whole reports are lost, and never a part of one',
         'input',
-        'keeps reports until there is room, but not for ever',
+        'loses whole reports, and never a part of one',
       ),
+      section('Device Operation: eventq', 'each report ends with a SYN event', 'input', 'reports keys, and ends each report'),
+      section('Device Operation: statusq', 'status events are taken, and their buffers given back', 'input', 'switches lights'),
+      section('Device Operation: malformed buffers', 'room for less than an event breaks the device', 'input', 'wants room for a whole event'),
     ],
   },
 ];

@@ -41,6 +41,27 @@ describe.each(ways)('virtio-9p over $transport, packed $packed', (way) => {
     expect(bytes.subarray(0, 40)).toEqual(message);
   });
 
+  it('answers several messages of one notification, each in its own buffer', () => {
+    const { driver } = start();
+    const queue = driver.queues[0]!;
+    const rooms = [11, 22, 33].map((fill) => {
+      const room = driver.room(16);
+      queue.add([driver.place(new Uint8Array(16).fill(fill)), room]);
+      return room;
+    });
+    driver.kick(0);
+    for (const [i, room] of rooms.entries()) {
+      expect(queue.poll()?.written).toBe(16);
+      expect(driver.contents([room])[15]).toBe(11 * (i + 1));
+    }
+  });
+
+  it('offers MOUNT_TAG, without which its configuration says nothing to the driver', () => {
+    const { device } = start();
+    expect(device.readFeatures(0) & 1).toBe(1);
+    expect(device.negotiated(0)).toBe(true);
+  });
+
   it('wants a reset when what comes is no message', () => {
     const { device, driver } = start();
     expect(() => driver.request(0, [new Uint8Array(3)], [20])).toThrow(RangeError);

@@ -89,6 +89,20 @@ describe.each(wide)('virtio-gpu over $transport, packed $packed', (way) => {
     expect(device.picture()!.pixels[0]).toBe(0);
   });
 
+  it('has finished a fenced command when it answers, with the fence in the answer', () => {
+    const { device, driver } = start();
+    const pixels = paint(driver);
+    send(driver, 0x103, [0, 0, 4, 2, 0, 7]);
+    expect(device.picture()!.pixels[0]).toBe(0);
+    const { type, answer, written } = send(driver, 0x105, [0, 0, 4, 2, 0, 0, 7, 0], 1200, 0, 0xfedc_ba98);
+    expect([type, written, answer.getUint32(4, true), answer.getUint32(8, true), answer.getUint32(12, true)]).toEqual([OK, 24, 1, 0xfedc_ba98, 0]);
+    expect(device.picture()!.pixels[0]).toBe(pixels[2]);
+    // Errors have their fence, too; a command without one has none in its answer.
+    const error = send(driver, 0x102, [99], 1200, 0, 5);
+    expect([error.type, error.answer.getUint32(4, true), error.answer.getUint32(8, true)]).toEqual([BAD_RESOURCE, 1, 5]);
+    expect(send(driver, 0x100, []).answer.getUint32(4, true)).toBe(0);
+  });
+
   it('refuses what cannot be', () => {
     const { driver } = start(1000);
     paint(driver);

@@ -88,6 +88,29 @@ describe.each(wide)('virtio-input over $transport, packed $packed', (way) => {
     expect(events.length).toBe(32);
   });
 
+  it('loses whole reports, and never a part of one, when buffers are missing', () => {
+    const { device, driver } = start('mouse');
+    for (let i = 1; i < 1000; i++) device.report([{ kind: 'move', dx: i, dy: i }]);
+    const rooms: DriverBuffer[] = [];
+    const events: number[][] = [];
+    for (let more = true; more; ) {
+      rooms.push(...putRooms(driver, 8));
+      const fresh = takeEvents(driver, rooms);
+      events.push(...fresh);
+      more = fresh.length > 0;
+    }
+    expect(events.length % 3).toBe(0);
+    expect(events.length).toBeLessThan(3 * 999);
+    for (let at = 0; at < events.length; at += 3) {
+      const moved = at / 3 + 1;
+      expect(events.slice(at, at + 3)).toEqual([
+        [2, 0, moved],
+        [2, 1, moved],
+        [0, 0, 0],
+      ]);
+    }
+  });
+
   it('places a tablet, bounded', () => {
     const { device, driver } = start('tablet');
     const rooms = putRooms(driver, 8);

@@ -173,6 +173,25 @@ describe.each(ways)('virtio-net on $transport, packed $packed', (way) => {
     expect(command(driver, [77, 0])).toBe(1);
   });
 
+  it('refuses commands of features that it does not offer, and goes on', () => {
+    const { driver, device } = create(way);
+    // Statistics, tunnel hash, coalescing by queue and for all, hash report, and scaling.
+    for (const bit of [50, 51, 52, 53, 57, 60]) expect((device.readFeatures(bit >>> 5) >>> (bit & 31)) & 1).toBe(0);
+    const commands = [
+      [4, 1],
+      [4, 2],
+      [6, 0],
+      [6, 1],
+      [6, 2],
+      [7, 0],
+      [8, 0],
+      [8, 1],
+      [9, 0],
+    ];
+    for (const [kind, number] of commands) expect(command(driver, [kind!, number!, ...Array.from({ length: 40 }, () => 1)])).toBe(1);
+    expect(command(driver, [0, 0, 1])).toBe(0);
+  });
+
   it('passes tagged frames of the VLANs that were added', () => {
     const { driver, backend } = create(way);
     const received = giveBuffers(driver, [200, 200, 200]);

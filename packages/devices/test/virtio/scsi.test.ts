@@ -287,6 +287,17 @@ describe.each(ways)('virtio-scsi over $transport, packed $packed', (way) => {
     expect([driver.queues[2]!.poll() === undefined, driver.queues[2]!.poll(), parse(driver.contents([room])).status]).toEqual([false, undefined, 0]);
   });
 
+  it('takes requests and task management at once, with no buffer for events yet', () => {
+    const { driver, command, device } = start(undefined, true);
+    // Test unit ready: the attention of its start comes by the status of a request, not by an event.
+    expect(command([0, 0, 0, 0, 0, 0])).toMatchObject({ response: 0, status: 2, sense: { key: 6 } });
+    expect(command([0, 0, 0, 0, 0, 0])).toMatchObject({ response: 0, status: 0 });
+    const reset = new Uint8Array(24);
+    reset.set([0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0x40, 0]);
+    expect(driver.request(0, [reset], [1]).bytes[0]).toBe(0);
+    expect(device.violation).toBeUndefined();
+  });
+
   it('tells of another size', () => {
     const { device, driver, refuses } = start();
     const room = driver.room(16);
