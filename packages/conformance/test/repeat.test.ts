@@ -1,3 +1,4 @@
+import { updateMode } from '@nestvm/cpu';
 import { describe, expect, it } from 'vitest';
 import { CODE, realMode as machineOf } from './support/real-mode.js';
 
@@ -58,5 +59,21 @@ describe('single-stepping a repeated string instruction', () => {
     machine.run();
     expect(machine.word(COUNTER)).toBe(4);
     expect(machine.cpu.gpr(1)).toBe(0n);
+  });
+});
+
+describe('a repeated string instruction under RF', () => {
+  // As behind a page fault or an EPT violation, which is where the time of a guest that touches its memory for the first time would go.
+  it('is not stepped through: nothing traps between its elements', () => {
+    const machine = machineOf([0xf3, 0xaa, 0xf4], []);
+    const { cpu } = machine;
+    cpu.setGpr(0, 0x5an);
+    cpu.setGpr(1, 0x1000n);
+    cpu.setGpr(7, 0x5000n);
+    cpu.set32('rflags', 0x10002);
+    updateMode(cpu);
+    expect(machine.runFor(100)).toBe('idle');
+    expect(machine.word(0x5ffe)).toBe(0x5a5a);
+    expect(cpu.get32('rflags') & 0x10000, 'RF ends with the instruction').toBe(0);
   });
 });

@@ -224,7 +224,7 @@ export class Interpreter implements Executor {
       case ExitReason.REPEAT:
         this.retreat(record);
         // Time goes on with the elements: without this, a long run of device accesses would hold the thread for minutes.
-        w[BUDGET] = w[BUDGET]! - ((w[MODE]! & Mode.SINGLE) !== 0 ? 1 : REPEAT_COST);
+        w[BUDGET] = w[BUDGET]! - ((w[MODE]! & Mode.ELEMENT) !== 0 ? 1 : REPEAT_COST);
         afterIteration(this.cpu);
         return false;
       default:

@@ -44,8 +44,9 @@ export function hasBreakpoint(dr7: number, kind: number): boolean {
   return false;
 }
 
+/** What makes instructions run alone beside TF: none of it has to stop a repeated string between its elements. */
 function needsSingle(w: Int32Array, rflags: number): boolean {
-  if ((rflags & (Rflags.TF | Rflags.RF)) !== 0 || (w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0) return true;
+  if ((rflags & Rflags.RF) !== 0 || (w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0) return true;
   if ((w[DEBUG_CTL]! & DebugCtl.LBR) !== 0) return true;
   const dr7 = w[DR + 14]!;
   return (dr7 & 0xff) !== 0 && hasBreakpoint(dr7, 0);
@@ -84,7 +85,8 @@ function computeMode(cpu: Vcpu): number {
   }
   mode |= extensionsInForce(w, cr0, mode);
   if (user && (rflags & Rflags.AC) !== 0 && (cr0 & Cr0.AM) !== 0) mode |= Mode.ALIGN;
-  if (needsSingle(w, rflags) || (w[GUEST_MODE] !== 0 && cpu.virtualization?.singleStep === true)) mode |= Mode.SINGLE;
+  if ((rflags & Rflags.TF) !== 0 || (w[GUEST_MODE] !== 0 && cpu.virtualization?.singleStep === true)) mode |= Mode.SINGLE | Mode.ELEMENT;
+  else if (needsSingle(w, rflags)) mode |= Mode.SINGLE;
   return mode;
 }
 

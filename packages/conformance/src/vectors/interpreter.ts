@@ -84,7 +84,7 @@ class InterpreterExecutor implements VectorExecutor {
     const { handlers, builder } = this.#engine;
     this.#sandbox.enter(this.#mode);
     for (const rflags of [0, ALIGNMENT_CHECK]) {
-      this.#cpu.set64('rflags', BigInt(rflags));
+      this.#cpu.set32('rflags', rflags);
       updateMode(this.#cpu);
       const mode = this.#cpu.get32('mode');
       for (const { code, before } of cases) if (rflags === 0 || setsAlignmentCheck(before)) builder.foresee(code, mode);

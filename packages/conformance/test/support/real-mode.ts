@@ -14,6 +14,8 @@ export interface RealMode {
   readonly cpu: Vcpu;
   readonly mmio: MmioSpace;
   readonly run: () => void;
+  /** Runs for at most so many instructions; says why it stopped. */
+  readonly runFor: (instructions: number) => string;
   readonly word: (at: number) => number;
   readonly write: (at: number, ...bytes: number[]) => void;
 }
@@ -49,7 +51,7 @@ export function realMode(code: readonly number[], handler: readonly number[]): R
   cpu.h[(vcpuState.offset.segSelector >>> 1) + 1] = 0;
   cpu.set64('rip', BigInt(CODE));
   cpu.setGpr(4, 0x800n);
-  cpu.set64('rflags', 2n);
+  cpu.set32('rflags', 2);
   updateMode(cpu);
   return {
     cpu,
@@ -58,6 +60,7 @@ export function realMode(code: readonly number[], handler: readonly number[]): R
     run: () => {
       for (let i = 0; i < 50 && interpreter.run(1000) !== 'idle'; i++);
     },
+    runFor: (instructions) => interpreter.run(instructions),
     word: (at) => memory.read16(at),
   };
 }

@@ -199,7 +199,7 @@ export const Mode = {
   V8086: 1 << 4,
   /** CPL is 3. */
   USER: 1 << 5,
-  /** Execute one instruction per block: TF, an interrupt shadow, code breakpoints. */
+  /** Execute one instruction per block: TF, RF, an interrupt shadow, code breakpoints. */
   SINGLE: 1 << 6,
   /** EFER.LMA: IA-32e mode (64-bit or compatibility). */
   IA32E: 1 << 7,
@@ -215,4 +215,6 @@ export const Mode = {
   SSE: 1 << 12,
   /** AVX runs: CR0.TS clear, CR4.OSXSAVE and CR0.PE set, XCR0[2:1] = 3, not virtual-8086. */
   AVX: 1 << 13,
+  /** Beside SINGLE: a repeated string instruction stops after each element, for TF or a hypervisor's monitor trap flag. */
+  ELEMENT: 1 << 14,
 } as const;

@@ -70,7 +70,7 @@ function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>
   const { addressSize } = x.facts;
   const count = (): Val<64> => x.gpr(addressSize, Gpr.RCX).zext(64);
   const setCount = (v: Val<64>): void => x.setGpr(addressSize, Gpr.RCX, v.trunc(addressSize) as Val<IntWidth>);
-  const single = x.get32('mode').and(Mode.SINGLE);
+  const single = x.get32('mode').and(Mode.ELEMENT);
   const turns = code.variable(code.select(single, x.const(32, 1), x.const(32, TURNS)));
   code.block((leave) => {
     leave(count().isZero());
