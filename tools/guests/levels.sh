@@ -43,6 +43,8 @@ for module in $(cat /lib/modules/order); do
   esac
   insmod /lib/modules/$module $arguments || { echo "L$level: insmod $module failed"; exit 1; }
 done
+# Linux leaves huge pages off in machines of less than 512 MiB; with them a hypervisor maps its guest by 2 MiB, as machines that run hypervisors do.
+echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 echo "L$level: kvm-$vendor loaded, up $(cut -d' ' -f1 /proc/uptime) s"
 
 if [ -n "$exits" ] && { [ -n "$each" ] || [ $((level + 1)) -eq "$levels" ]; }; then
@@ -57,7 +59,8 @@ rest=${memory#*,}
 words="$words nestvm.memory=$rest${kvm:+ nestvm.kvm=$kvm}${exits:+ nestvm.exits=$exits}${last:+ nestvm.last=$last}${each:+ nestvm.each=$each}$options"
 words="$words nestvm.vcpus=$vcpus"
 # Without reboot=t Linux leaves a microvm by a jump to its firmware, which wanders off into memory and ends the machine by luck only.
-case $vmm in qemu-microvm*) words="$words reboot=t" ;; esac
+# tkvm has no I/O APIC: noapic tells Linux that the PIC's interrupts come through the local APIC.
+case $vmm in qemu-microvm*) words="$words reboot=t" ;; tkvm) words="$words noapic" ;; esac
 
 # Moves the monitor's threads to the next CPU, again and again, as a host that balances its load does.
 mover() {

@@ -21,12 +21,14 @@ export function buildPrograms(output, log) {
     log('There is no gcc here: the guest is built without the benchmark programs.');
     return [];
   }
-  return readdirSync(here)
+  const files = readdirSync(here);
+  const headers = files.filter((file) => file.endsWith('.h')).map((file) => join(here, file));
+  return files
     .filter((file) => file.endsWith('.c'))
     .map((file) => {
       const name = basename(file, '.c');
       const path = join(output, name);
-      if (newer(join(here, file), path))
+      if ([join(here, file), ...headers].some((source) => newer(source, path)))
         execFileSync('gcc', [...flags, '-o', path, join(here, file), '-lm', '-lpthread'], { stdio: ['ignore', 'inherit', 'inherit'] });
       return { name, path };
     });

@@ -1,5 +1,5 @@
 /*
- * A small virtual machine monitor for KVM: boots a Linux bzImage in a machine with KVM's own PIC, PIT and local APIC and one 8250 on COM1.
+ * A small virtual machine monitor for KVM: boots a Linux bzImage in a machine with KVM's own PIC, PIT, I/O and local APIC and one 8250 on COM1.
  *
  *     tkvm -k KERNEL [-i INITRAMFS] [-a COMMAND-LINE] [-m MIB] [-4]      boot; ends with status 0 when the guest resets itself
  *     tkvm -x N                                                          time N exits of each kind, in nbench's format
@@ -24,6 +24,7 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+#include "tkvm-acpi.h"
 
 enum { BOOT_PARAMS = 0x7000, GDT = 0x8000, PAGE_TABLES = 0x9000, COMMAND_LINE = 0x20000, MEMORY_END_LOW = 0x9fc00, MEMORY_HIGH = 0x100000 };
 
@@ -188,6 +189,9 @@ static void create_machine(int huge_pages, int with_irqchip) {
     check(ioctl(vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
     struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
     check(ioctl(vm, KVM_CREATE_PIT2, &pit), "KVM_CREATE_PIT2");
+    /* No tick that got lost is made up for: under that promise KVM uses no AVIC. */
+    struct kvm_reinject_control control = { .pit_reinject = 0 };
+    ioctl(vm, KVM_REINJECT_CONTROL, &control);
   }
   const uint64_t large = 2 << 20;
   uint8_t *area = mmap(NULL, ram_bytes + large, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -210,6 +214,8 @@ static void create_machine(int huge_pages, int with_irqchip) {
       cpuid->entries[i].ebx &= 0x00ffffff;
       /* "There is a hypervisor", or Linux does not look for KVM's clock and measures the TSC by thousands of reads of the timer's port. */
       cpuid->entries[i].ecx |= 1u << 31;
+      /* The timer of the local APIC by TSC deadline is KVM's, but ours to offer. */
+      if (ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0) cpuid->entries[i].ecx |= 1u << 24;
     }
     if (cpuid->entries[i].function == 0xb || cpuid->entries[i].function == 0x1f) cpuid->entries[i].edx = 0;
   }
@@ -263,9 +269,11 @@ static void load_linux(const char *kernel_path, const char *initrd_path, const c
   strcpy((char *)ram + COMMAND_LINE, command_line);
   params->hdr.cmd_line_ptr = COMMAND_LINE;
   params->hdr.type_of_loader = 0xff;
-  params->e820_entries = 2;
+  params->acpi_rsdp_addr = acpi_tables(ram);
+  params->e820_entries = 3;
   params->e820_table[0] = (struct boot_e820_entry){ 0, MEMORY_END_LOW, 1 };
-  params->e820_table[1] = (struct boot_e820_entry){ MEMORY_HIGH, ram_bytes - MEMORY_HIGH, 1 };
+  params->e820_table[1] = (struct boot_e820_entry){ ACPI_TABLES, ACPI_END - ACPI_TABLES, 2 };
+  params->e820_table[2] = (struct boot_e820_entry){ MEMORY_HIGH, ram_bytes - MEMORY_HIGH, 1 };
 
   /* Identity map of the first 4 GiB in 2-MiB pages. */
   uint64_t *table = (uint64_t *)(ram + PAGE_TABLES);
@@ -300,6 +308,8 @@ static void port_access(void) {
   for (unsigned i = 0; i < run->io.count; i++, data += size) {
     if (port >= 0x3f8 && port <= 0x3ff && size == 1) {
       uart_access(out, port - 0x3f8, data);
+    } else if (port >= PM1_EVENT && port < PM1_END) {
+      pm1_access(out, port, data, size);
     } else if (port == 0x64 && !out) {
       // No keyboard controller (output that never ends says so), but its input buffer is empty: a guest that resets through it waits for that, 65536 times.
       memset(data, 0xfd, size);
