@@ -3,6 +3,7 @@
  * line of `expect` in this order and those of `somewhere`, none of `refuse`, and the emulator ends with `status` (0). A run with `play` is a script of its own, which throws when something is wrong.
  */
 
+import { copyFileSync } from 'node:fs';
 import { twoMachines, withQemu } from './cables.mjs';
 import { crashes } from './crashes.mjs';
 import { balloon, consoles, compactDisc as scsiDisc, sockets } from './devices.mjs';
@@ -146,6 +147,31 @@ function firmware(name, tier, machine, drives, { again = false } = {}) {
   };
 }
 
+/** OVMF in flash, to its shell: a variable that is set there is still there after a restart. */
+function uefi(name, tier, machine) {
+  const variable = 'NestvmTest -guid 7c9a1b52-6e0d-4f5b-9d3a-2f4c8e6a1b70';
+  const shell = (line) => ({ at: 'Shell> ', type: `${line}\r` });
+  return {
+    name,
+    tier,
+    reboots: true,
+    uefi: true,
+    arguments: ['-M', machine, '-m', '256M', '-vga', 'none'],
+    drives: (path) => flash(path, name),
+    input: [shell('ver'), shell(`setvar ${variable} -bs -rt -nv =L"kept"`), shell('reset'), shell(`setvar ${variable}`), shell('reset -s')],
+    expect: ['UEFI Interactive Shell', 'UEFI v2.', 'UEFI Interactive Shell', '6B 00 65 00 70 00 74 00'],
+    timeoutMinutes: 10,
+  };
+}
+
+/** OVMF and a variable store of its own. */
+function flash(path, name) {
+  const variables = path(`${name}.vars.fd`);
+  copyFileSync(path('OVMF_VARS_4M.fd'), variables);
+  const pflash = (unit, file) => ['-drive', `if=pflash,format=raw,unit=${unit},file=${file}`];
+  return [...pflash('0,readonly=on', path('OVMF_CODE_4M.fd')), ...pflash(1, variables)];
+}
+
 /** SeaBIOS and GRUB from a CD, whose files Debian then reads. */
 function compactDisc(name, tier, machine, drives) {
   const expect = ['SeaBIOS', 'GRUB', 'bootable: hello from the CD', 'boot/vmlinuz: OK'];
@@ -182,6 +208,8 @@ export const scenarios = [
   firmware('seabios-q35-ahci', 'nightly', 'q35', (path) => ['-hda', path('boot-ata.img')], { again: true }),
   compactDisc('seabios-pc-cd', 'nightly', 'pc', (path) => ['-cdrom', path('boot-cd.iso')]),
   compactDisc('seabios-q35-cd', 'nightly', 'q35', (path) => ['-cdrom', path('boot-cd.iso')]),
+  uefi('uefi-q35', 'ci', 'q35'),
+  uefi('uefi-pc', 'nightly', 'pc'),
   boot('boot-pc-skylake', 'nightly', 'pc', 'Skylake-Server'),
   boot('boot-q35-opteron', 'nightly', 'q35', 'Opteron_G5'),
   boot('boot-q35-smp4', 'nightly', 'q35', 'max', { smp: 4 }),

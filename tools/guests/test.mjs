@@ -15,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { buildBootable } from './bootable.mjs';
 import { buildGuests, defaultOutput } from './build.mjs';
 import { scenarios } from './scenarios.mjs';
+import { fetchOvmf } from './uefi.mjs';
 
 const root = resolve(fileURLToPath(new URL('../../', import.meta.url)));
 const logs = join(defaultOutput, 'logs');
@@ -131,7 +132,8 @@ function built(queue) {
       virtio: queue.some(({ initramfs }) => initramfs === 'virtio.cpio'),
       log,
     });
-    if (queue.some(({ drives }) => drives)) buildBootable(defaultOutput, log);
+    if (queue.some(({ uefi }) => uefi)) fetchOvmf(defaultOutput, log);
+    if (queue.some(({ drives, uefi }) => drives && !uefi)) buildBootable(defaultOutput, log);
     return true;
   } catch (error) {
     console.log(`✗ the guests cannot be built on this machine (gcc and apt-get, with package lists, are needed): ${error.message}`);

@@ -26,9 +26,9 @@ const load = (option: string, path: string): BootFile => ({ name: path, bytes: r
 
 /** The firmware, the graphics card and what they are told; throws `UsageError` when firmware is needed and there is none. */
 export function firmwareConfig(options: RunOptions): Pick<MachineConfig, 'firmware' | 'vga' | 'boot'> {
-  const { bios, wanted, folders: given, boot, vga, serialConsole } = options.firmware;
+  const { bios, flash, wanted, folders: given, boot, vga, serialConsole } = options.firmware;
   const places = folders(given);
-  const runs = options.kernel === undefined && (bios !== undefined || wanted);
+  const runs = options.kernel === undefined && (bios !== undefined || flash || wanted);
   const card = (vga ?? (runs || options.firmware.display === 'curses' ? 'std' : 'none')) === 'std';
   const isa = options.board === 'isapc';
   if (card && options.board === 'microvm') {
@@ -43,7 +43,7 @@ export function firmwareConfig(options: RunOptions): Pick<MachineConfig, 'firmwa
     ...(boot.failWaitMs === undefined ? {} : { failWaitMs: boot.failWaitMs }),
   };
   return {
-    ...(bios !== undefined || runs ? { firmware: findFirmware(bios, places) } : {}),
+    ...(!flash && (bios !== undefined || runs) ? { firmware: findFirmware(bios, places) } : {}),
     ...(card && options.board !== 'microvm' ? { vga: rom && !isa ? { rom } : {} } : {}),
     boot: { menu: boot.menu, serialConsole, ...order, ...(rom && isa ? { files: [{ name: `vgaroms/${VGA_BIOS.isa}`, bytes: rom.bytes }] } : {}) },
   };

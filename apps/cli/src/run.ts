@@ -5,6 +5,7 @@ import {
   type AtaConfig,
   createEventLoopHost,
   createMachine,
+  type FlashConfig,
   type ImageConfig,
   type Machine,
   type MachineConfig,
@@ -15,6 +16,7 @@ import { Characters } from './characters/parts.js';
 import { UsageError } from './errors.js';
 import { readInput } from './files.js';
 import { firmwareConfig } from './firmware.js';
+import { FlashParts } from './flash.js';
 import { LevelWatch } from './levels.js';
 import { createTrace } from './log.js';
 import { configure, type RunOptions } from './options/config.js';
@@ -33,11 +35,12 @@ export async function run(args: readonly string[]): Promise<number> {
   const characters = new Characters(session.terminal);
   const virtio = new VirtioParts();
   const ata = new AtaParts();
+  const flash = new FlashParts();
   let screen: TextDisplay | undefined;
   try {
     virtio.create(options, characters);
     await virtio.open();
-    const machine = createFrom(options, characters, virtio, ata.create(options, session.media));
+    const machine = createFrom(options, characters, virtio, { ata: ata.create(options, session.media), flash: flash.create(options) });
     options.serial.forEach((spec, port) => characters.connect(spec, (bytes) => machine.receiveSerial(port, bytes)));
     session.onInput = characters.onTerminalInput;
     if (options.firmware.display === 'curses') {
@@ -56,6 +59,7 @@ export async function run(args: readonly string[]): Promise<number> {
     characters.close();
     virtio.close();
     ata.close();
+    flash.close();
     session.media.close();
   }
 }
@@ -77,9 +81,16 @@ function logOutput(path: string | undefined, characters: Characters): (text: str
 /** Lines among a guest's output: the terminal may be raw. */
 const levelLine = (line: string): void => void process.stderr.write(`[levels] ${line}\r\n`);
 
+/** What holds images beside virtio devices. */
+interface Disks {
+  readonly ata: AtaConfig;
+  readonly flash: readonly FlashConfig[];
+}
+
 /** Makes the machine, turning what it cannot accept into one line for the user. */
-function createFrom(options: RunOptions, characters: Characters, virtio: VirtioParts, ata: AtaConfig): Machine {
-  const config = { ...machineConfig(options, characters), virtio: virtio.configs, ata };
+function createFrom(options: RunOptions, characters: Characters, virtio: VirtioParts, disks: Disks): Machine {
+  const { ata, flash } = disks;
+  const config = { ...machineConfig(options, characters), virtio: virtio.configs, ata, ...(flash.length > 0 ? { flash } : {}) };
   try {
     return createMachine(config);
   } catch (error) {

@@ -352,7 +352,7 @@ describe('what cannot be followed', () => {
     ['-device virtio-balloon-pci,deflate-on-oom=maybe -kernel k', /neither on nor off/],
     ['-drive if=virtio -kernel k', /a file is missing/],
     ['-drive file=a,format=vdi -kernel k', /format vdi/],
-    ['-drive file=a,if=floppy -kernel k', /there are virtio, ide, sata, none/],
+    ['-drive file=a,if=floppy -kernel k', /there are virtio, ide, sata, pflash, none/],
     ['-drive file=a,id=x -drive file=b,id=x -kernel k', /two disks have this name/],
     ['-icount shift=11 -kernel k', /between 0 and 10/],
     ['-icount rr=record -kernel k', /repeat exactly/],

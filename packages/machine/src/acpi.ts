@@ -11,8 +11,17 @@ const PCI_MEMORY_END = 0xfec00000;
 /** PCI windows start on a boundary that leaves room for RAM of any size below. */
 const PCI_GRANULE = 0x10000000;
 
-/** What the ACPI tables of a machine say, or undefined where the board has none or they are switched off. */
-export function machineAcpi(config: MachineConfig, board: Board, ram: RamLayout, parts: ReadonlySet<BoardPart>): AcpiConfig | undefined {
+/**
+ * What the ACPI tables of a machine say, or undefined where the board has none or they are switched off. `pmBase`: where firmware has put power management
+ * (default: where ours does).
+ */
+export function machineAcpi(
+  config: MachineConfig,
+  board: Board,
+  ram: RamLayout,
+  parts: ReadonlySet<BoardPart>,
+  pmBase?: number,
+): AcpiConfig | undefined {
   if (!parts.has('acpi') || !config.cpu.has('apic')) return undefined;
   const chip = board.pm === 'none' ? undefined : ACPI_PM_CHIPS[board.pm];
   const q35 = board.chipset === 'q35';
@@ -27,8 +36,9 @@ export function machineAcpi(config: MachineConfig, board: Board, ram: RamLayout,
     ...(chip
       ? {
           pm: {
-            base: chip.base,
-            gpeBase: chip.gpeBase,
+            base: pmBase ?? chip.base,
+            // Of the ICH9 they move with the block.
+            gpeBase: board.pm === 'ich9' && pmBase !== undefined ? chip.gpeBase - chip.base + pmBase : chip.gpeBase,
             gpeBytes: chip.gpeBytes,
             smiCommandPort: SMI_COMMAND_PORT,
             acpiEnable: chip.acpiEnable,

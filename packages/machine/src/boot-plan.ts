@@ -1,7 +1,7 @@
-import { BootError, type BootPlan, type BootWrite, buildAcpi, buildE820, type E820Entry, loadFlat, loadKernel } from '@nestvm/boot';
+import { BootError, type BootPlan, type BootWrite, buildAcpi, buildAcpiFiles, buildE820, type E820Entry, loadFlat, loadKernel } from '@nestvm/boot';
 import { machineAcpi } from './acpi.js';
 import type { Board, BoardPart, RamLayout } from './boards.js';
-import type { MachineConfig } from './config.js';
+import { firmwareImage, type MachineConfig } from './config.js';
 import { MachineError } from './errors.js';
 import { firmwareFiles, smbiosWrites } from './firmware-files.js';
 
@@ -14,6 +14,8 @@ export interface Startup {
   readonly entry: BootPlan | undefined;
   /** Firmware runs: chips start as after power-on, and it finds these files in the firmware configuration device. */
   readonly firmware: ReadonlyMap<string, Uint8Array> | undefined;
+  /** The file with the ACPI tables for power management at `pmBase`. */
+  readonly acpiTables?: (pmBase: number) => Uint8Array;
 }
 
 const ECAM = { base: 0xb0000000, size: 0x10000000 };
@@ -49,9 +51,16 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
       plans.push(plan);
     } else plans.push({ ...plan, writes: plan.writes.filter((write) => write.name === image.file.name) });
   }
-  if (entry === undefined && config.firmware === undefined && config.incoming !== true)
+  const firmware = firmwareImage(config);
+  if (entry === undefined && firmware === undefined && config.incoming !== true)
     throw new MachineError('nothing-to-run', 'machine: neither a kernel, an image with an entry nor firmware; give one of them');
-  if (entry === undefined && config.firmware !== undefined)
-    return { plans, tables: [], entry, firmware: firmwareFiles({ config, board, ram, ...(acpi ? { acpi } : {}) }) };
+  if (entry === undefined && firmware !== undefined)
+    return {
+      plans,
+      tables: [],
+      entry,
+      firmware: firmwareFiles({ config, board, ram, ...(acpi ? { acpi } : {}) }),
+      ...(acpi ? { acpiTables: (pmBase: number) => buildAcpiFiles(machineAcpi(config, board, ram, parts, pmBase)!)['etc/acpi/tables'] } : {}),
+    };
   return { plans, tables: [...(tables?.writes ?? []), ...smbiosWrites(config, board, ram)], entry, firmware: undefined };
 }

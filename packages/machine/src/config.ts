@@ -40,6 +40,15 @@ export interface ImageConfig {
   readonly entry?: 'real' | 'protected' | 'long';
 }
 
+/** A parallel flash, which firmware is kept in, or its variables. */
+export interface FlashConfig {
+  /** What it holds at power-on for the first time: whole blocks of 4 KiB. */
+  readonly file: BootFile;
+  readonly readOnly?: boolean;
+  /** Keeps what the guest has programmed. */
+  readonly onStore?: (offset: number, bytes: Uint8Array) => void;
+}
+
 /** A VGA card. */
 export interface VgaConfig {
   /** Video memory (default 16 MiB): a power of two. */
@@ -82,6 +91,8 @@ export interface MachineConfig {
   readonly commandLine?: string;
   /** A firmware image, mapped so that it ends at 4 GiB and, until it is shadowed, at 1 MiB; without a kernel it is entered at the reset vector. */
   readonly firmware?: BootFile;
+  /** Flash instead of `firmware`: the first ends at 4 GiB and holds what the CPU starts with, each further one lies below. */
+  readonly flash?: readonly FlashConfig[];
   readonly boot?: BootConfig;
   readonly vga?: VgaConfig;
   readonly images?: readonly ImageConfig[];
@@ -135,6 +146,9 @@ export type MachineOutcome =
   | { readonly kind: 'stuck' }
   /** `stop` was called. */
   | { readonly kind: 'stopped' };
+
+/** What the CPU starts with at the reset vector, if anything is there. */
+export const firmwareImage = ({ firmware, flash }: MachineConfig): BootFile | undefined => flash?.[0]?.file ?? firmware;
 
 /** Number of vCPUs of a configuration. */
 export const cpuCount = (config: MachineConfig): number => {

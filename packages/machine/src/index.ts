@@ -11,6 +11,7 @@ export type {
   BootConfig,
   ByteSink,
   ClockConfig,
+  FlashConfig,
   HostServices,
   ImageConfig,
   MachineConfig,

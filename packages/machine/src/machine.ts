@@ -18,7 +18,7 @@ import {
 } from './config.js';
 import { applyWrites, enterPlan } from './entry.js';
 import { MachineError } from './errors.js';
-import { mapFirmware } from './firmware.js';
+import { type FirmwareParts, firmwareBytes, placeFirmware } from './firmware.js';
 import { createVga } from './graphics.js';
 import { createMemoryHost } from './host.js';
 import { InputRouter } from './input.js';
@@ -59,6 +59,7 @@ export class Machine {
   private readonly loop: RunLoop;
   private readonly random: DeterministicRandom;
   private readonly mmus: Mmu[] = [];
+  private readonly firmware: FirmwareParts;
   private readonly lowMemory: LowMemory;
   private readonly graphics: ReturnType<typeof createVga> | undefined;
   private ramOffset = 0;
@@ -77,7 +78,9 @@ export class Machine {
     const count = cpuCount(config);
     this.arena = allocateArena(arenaBytes(config, count));
     this.memory = new PhysicalMemory({ arena: this.arena, mmio: this.mmio });
-    this.lowMemory = this.mapRam();
+    const ramOffset = this.mapRam();
+    this.firmware = placeFirmware(this.arena, this.memory, config);
+    this.lowMemory = this.mapLegacy(ramOffset, this.firmware);
     this.graphics = config.vga && createVga(this.arena, this.memory, config.vga);
     const host: HostServices = config.host ?? createMemoryHost();
     const clock: ClockConfig = config.clock ?? { kind: 'virtual', shift: 0, sleep: false };
@@ -93,6 +96,7 @@ export class Machine {
       host,
       lowMemory: this.lowMemory,
       startup: this.startup,
+      flash: this.firmware.flash.map(({ device }) => device),
       ...(this.graphics ? { vga: this.graphics.vga } : {}),
       lines: {
         reset: () => this.loop.requestReset('guest'),
@@ -209,8 +213,13 @@ export class Machine {
   get migratable(): MachineSnapshot {
     const { config, parts, memory, clock, cpus, mmus, platform, random, engine } = this;
     const onTime = (): void => this.loop.timeRestored();
-    const ram: RamBlock[] = [...this.ramBlocks(), ...(this.graphics ? [this.graphics.block] : [])];
-    return createMachineSnapshot({ config, parts, memory, ram, clock, cpus, mmus, platform, random, onTime, dropCode: () => engine.cache.flush() });
+    const { flash } = this.firmware;
+    const ram: RamBlock[] = [...this.ramBlocks(), ...(this.graphics ? [this.graphics.block] : []), ...flash.map(({ block }) => block)];
+    const onReplaced = (): void => {
+      engine.cache.flush();
+      for (const { device } of flash) device.replaced();
+    };
+    return createMachineSnapshot({ config, parts, memory, ram, clock, cpus, mmus, platform, random, onTime, onReplaced });
   }
 
   /** Power-on or reset: devices, CPUs, and what was to be loaded. */
@@ -225,13 +234,18 @@ export class Machine {
   }
 
   /** Everything but what lies between 640 KiB and 1 MiB on boards whose host bridge decides on that. */
-  private mapRam(): LowMemory {
+  private mapRam(): number {
     const { memory, config, arena } = this;
     const base = arena.allocate('guest RAM', config.memoryBytes, 4096);
     for (const block of this.ramBlocks(base)) if (block.base !== SMRAM.base) memory.mapRam(block.base, block.size, block.arenaOffset);
-    const rom = config.firmware && mapFirmware(arena, memory, config.firmware);
+    return base;
+  }
+
+  /** The end of the firmware below 1 MiB. */
+  private mapLegacy(ram: number, { legacy: rom }: FirmwareParts): LowMemory {
+    const { memory } = this;
     if (rom && this.board.chipset === 'none') memory.mapRom(0x100000 - rom.size, rom.size, rom.offset);
-    return new LowMemory({ memory, ram: base, ...(rom ? { rom } : {}) });
+    return new LowMemory({ memory, ram, ...(rom ? { rom } : {}) });
   }
 
   /** The RAM of the machine, whatever of it is mapped just now. */
@@ -316,8 +330,9 @@ function allocateArena(bytes: number): Arena {
 }
 
 /** Size of the arena for a machine's memories; throws `MachineError` (`too-much-memory`). */
-function arenaBytes({ memoryBytes, firmware, vga }: MachineConfig, cpus: number): number {
-  const bytes = memoryBytes + ENGINE_BYTES + cpus * VCPU_BYTES + (firmware?.bytes.length ?? 0) + videoMemoryBytes(vga);
+function arenaBytes(config: MachineConfig, cpus: number): number {
+  const { memoryBytes, vga } = config;
+  const bytes = memoryBytes + ENGINE_BYTES + cpus * VCPU_BYTES + firmwareBytes(config) + videoMemoryBytes(vga);
   if (!Number.isSafeInteger(memoryBytes) || memoryBytes < MEBIBYTE || memoryBytes % 4096 !== 0) {
     throw new MachineError('bad-option', `machine: ${memoryBytes} bytes of memory; give at least 1 MiB, in whole pages`);
   }

@@ -10,6 +10,7 @@ import {
   COM_PORTS,
   DebugConsole,
   DebugExit,
+  type Flash,
   FwCfg,
   FwCfgKey,
   Hpet,
@@ -63,6 +64,7 @@ export interface PlatformOptions {
   readonly lowMemory: MemoryController;
   readonly startup: Startup;
   readonly vga?: Vga;
+  readonly flash: readonly Flash[];
 }
 
 /** Where PCI BARs go on each chipset. */
@@ -147,6 +149,7 @@ export class Platform {
     this.addSerial(add);
     if (board.pm !== 'none') this.pm = add(new AcpiPm({ chip: board.pm }));
     this.pci = this.addPci(add);
+    for (const flash of options.flash) add(flash);
     const fwCfg = add(this.createFwCfg());
     if (options.vga) this.plugVga(add(options.vga));
     if (config.debugConsole) {
@@ -195,6 +198,9 @@ export class Platform {
     fwCfg.setNumber(FwCfgKey.NO_GRAPHIC, serialConsole === false ? 0 : 1, 2);
     fwCfg.setNumber(FwCfgKey.BOOT_MENU, menu ? 1 : 0, 2);
     for (const [name, bytes] of startup.firmware ?? []) fwCfg.setFile(name, bytes);
+    const { pm } = this;
+    const { acpiTables } = startup;
+    if (pm && acpiTables) fwCfg.setFile('etc/acpi/tables', acpiTables(pm.base), () => acpiTables(pm.base));
     return fwCfg;
   }
 

@@ -33,8 +33,8 @@ export interface SnapshotParts {
   readonly random: DeterministicRandom;
   /** Guest time was set. */
   readonly onTime: () => void;
-  /** Drops decoded code. */
-  readonly dropCode: () => void;
+  /** Memory was written from outside: decoded code is void, and flash is to be kept. */
+  readonly onReplaced: () => void;
 }
 
 interface Savable {
@@ -126,6 +126,7 @@ function describeMachine(config: MachineConfig, parts: ReadonlySet<string>): { r
     parts: [...parts].toSorted().join(' '),
     '-serial': (config.serial ?? []).map((port) => port !== null),
     firmware: config.firmware && config.kernel === undefined ? byteHash(config.firmware.bytes) : null,
+    ...(config.flash ? { 'if=pflash': config.flash.map(({ file, readOnly }) => [file.bytes.length, readOnly === true]) } : {}),
     virtio: (config.virtio ?? [])
       .map(({ device, bus, mode, slot }) => [device.name, device.type, bus ?? '', mode ?? '', slot ?? ''].join(' '))
       .join(', '),
@@ -203,7 +204,7 @@ function dirtyTracking({ memory, ram }: SnapshotParts): MachineSnapshot['dirty']
 
 /** Makes a machine's parts savable. */
 export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
-  const { config, cpus, mmus, dropCode } = parts;
+  const { config, cpus, mmus, onReplaced } = parts;
   const description = describeMachine(config, parts.parts);
   return {
     configuration: () => description,
@@ -213,7 +214,7 @@ export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
     dirty: dirtyTracking(parts),
     nested: { inspect: () => inspectNested(cpus) },
     forgetCaches: () => {
-      dropCode();
+      onReplaced();
       for (const mmu of mmus) mmu.reset();
     },
   };

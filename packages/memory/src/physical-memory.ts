@@ -174,6 +174,15 @@ export class PhysicalMemory implements GuestMemory {
     return (this.pageFlags[page]! & WRITE_TRAP) === 0 || this.trappedWrite(page, arenaOffset, length);
   }
 
+  /**
+   * Does what a change of read-only memory owes to `CODE`, `WATCHED` and the dirty log: `length` bytes at an arena offset, inside one page. For devices that
+   * program it.
+   */
+  beforeProgramming(arenaOffset: number, length: number): void {
+    const page = (arenaOffset / PAGE_BYTES) >>> 0;
+    this.noteWrite(page, this.pageFlags[page]! | PageFlag.DIRTY_LOG, arenaOffset, length);
+  }
+
   /** Fills `target` from guest-physical memory; devices are read byte by byte. */
   read(address: number, target: Uint8Array): void {
     for (let done = 0; done < target.length; ) {
@@ -239,10 +248,14 @@ export class PhysicalMemory implements GuestMemory {
   private trappedWrite(page: number, arenaOffset: number, length: number): boolean {
     const flags = this.pageFlags[page]!;
     if ((flags & PageFlag.ROM) !== 0) return false;
+    this.noteWrite(page, flags, arenaOffset, length);
+    return true;
+  }
+
+  private noteWrite(page: number, flags: number, arenaOffset: number, length: number): void {
     if ((flags & PageFlag.CODE) !== 0) this.onCodeWrite(arenaOffset, length);
     if ((flags & PageFlag.WATCHED) !== 0) this.onWatchedWrite(arenaOffset, length);
     if ((flags & PageFlag.DIRTY_LOG) !== 0) this.dirtyLog.mark(page);
-    return true;
   }
 
   private romWrite(address: number, width: Width, value: number): void {

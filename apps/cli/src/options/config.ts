@@ -79,7 +79,11 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const characters = new Map((raw.get('chardev') ?? []).map((text) => parseChardev(text)));
   const devices = parseDevices(raw.get('device') ?? [], characters);
   const drives = parseDrives(raw, board !== 'microvm');
-  const firmware = parseFirmware(raw, drives.length > 0);
+  const firmware = parseFirmware(
+    raw,
+    drives.length > 0,
+    drives.some(({ flash }) => flash !== undefined),
+  );
   const debugcon = last(raw, 'debugcon');
   const debugConsole =
     debugcon !== undefined && debugcon !== 'none'
@@ -144,7 +148,7 @@ function parseBoot(raw: RawOptions, devices: DeviceSpecs, firmware: FirmwareSpec
   if (kernel === undefined && commandLine !== undefined) throw new UsageError('-append: a command line without a kernel; add -kernel FILE');
   if (kernel === undefined && modules.length > 0) throw new UsageError('-initrd: an initrd without a kernel; add -kernel FILE');
   const comesFromElsewhere = raw.has('loadvm') || raw.has('incoming');
-  const starts = firmware.bios !== undefined || firmware.wanted || devices.images.some((image) => image.entry);
+  const starts = firmware.bios !== undefined || firmware.flash || firmware.wanted || devices.images.some((image) => image.entry);
   if (!comesFromElsewhere && kernel === undefined && !starts) {
     throw new UsageError(
       "nothing to run: give a disk with -hda FILE or a kernel with -kernel FILE ('nestvm demo' brings its own; 'nestvm run -help' shows examples)",

@@ -15,6 +15,8 @@ export interface DriveSpec {
   readonly plugged: boolean;
   /** On the board's ATA controller: its place, or the next that is free (-1). */
   readonly ata?: number;
+  /** Firmware's flash: its unit, or the next that is free (-1). */
+  readonly flash?: number;
   readonly cd: boolean;
   readonly readOnly: boolean;
   readonly snapshot: boolean;
@@ -33,6 +35,7 @@ const KEYS = [
   'snapshot',
   'serial',
   'index',
+  'unit',
   'media',
   'cache',
   'aio',
@@ -41,7 +44,7 @@ const KEYS = [
   'werror',
   'rerror',
 ];
-const BUSES = ['virtio', 'ide', 'sata', 'none'];
+const BUSES = ['virtio', 'ide', 'sata', 'pflash', 'none'];
 const CACHES: Readonly<Record<string, boolean>> = { writeback: true, none: true, unsafe: true, writethrough: false, directsync: false };
 
 function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec {
@@ -59,7 +62,7 @@ function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec 
   if (!BUSES.includes(bus)) throw new UsageError(`${option}: if=${bus}: there are ${BUSES.join(', ')}`);
   const cd = media === 'cdrom';
   if (cd && bus === 'virtio') throw new UsageError(`${option}: a CD is no virtio disk; write if=ide, or if=none and -device scsi-cd`);
-  const index = values.get('index');
+  const index = values.get('index') ?? values.get('unit');
   const cache = CACHES[values.get('cache') ?? 'writeback'];
   if (cache === undefined) throw new UsageError(`${option}: cache=${values.get('cache')}: there are ${Object.keys(CACHES).join(', ')}`);
   const isOn = (key: string): boolean => values.has(key) && parseSwitch(`-drive ${key}`, values.get(key)!);
@@ -71,6 +74,7 @@ function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec 
     ...(format === undefined ? {} : { format }),
     plugged: bus === 'virtio',
     cd,
+    ...(bus === 'pflash' ? { flash: index === undefined ? -1 : parseInteger('-drive unit', index, 0, 3) } : {}),
     ...(bus === 'ide' || bus === 'sata' ? { ata: index === undefined ? -1 : parseInteger('-drive index', index, 0, 31) } : {}),
     readOnly: cd || isOn('readonly') || isOn('read-only'),
     snapshot: snapshot || isOn('snapshot'),

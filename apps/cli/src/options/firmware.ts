@@ -17,6 +17,8 @@ export interface BootSpec {
 export interface FirmwareSpec {
   /** `-bios`. */
   readonly bios?: string;
+  /** There is flash, which the CPU starts in. */
+  readonly flash: boolean;
   /** Firmware runs though no `-bios` names it: there is something to start, and no kernel. */
   readonly wanted: boolean;
   /** `-L`: where to look for firmware first. */
@@ -54,13 +56,14 @@ function parseBootOptions(text: string | undefined): BootSpec {
 }
 
 /** Parses `-bios`, `-L`, `-boot`, `-vga` and `-display`; throws `UsageError`. */
-export function parseFirmware(raw: RawOptions, bootable: boolean): FirmwareSpec {
+export function parseFirmware(raw: RawOptions, bootable: boolean, flash: boolean): FirmwareSpec {
   const bios = last(raw, 'bios');
   const vga = last(raw, 'vga');
   if (vga !== undefined && vga !== 'std' && vga !== 'none') throw new UsageError(`-vga ${vga}: there are std and none`);
   const display = raw.has('nographic') ? 'none' : (last(raw, 'display') ?? 'none');
   if (display !== 'none' && display !== 'curses') throw new UsageError(`-display ${display}: there are none and curses`);
   return {
+    flash,
     wanted: bootable || raw.has('boot') || vga === 'std' || display === 'curses',
     folders: raw.get('L') ?? [],
     boot: parseBootOptions(last(raw, 'boot')),

@@ -50,10 +50,11 @@ export const optionRows: readonly OptionRow[] = [
   },
   {
     name: 'drive',
-    argument: 'file=F[,if=virtio|none][,id=ID][,readonly=on][,snapshot=on][,serial=S]',
+    argument:
+      'file=F[,format=raw|qcow2][,if=virtio|ide|pflash|none][,index=N|unit=N][,media=disk|cdrom][,id=ID][,readonly=on][,snapshot=on][,serial=S][,cache=C]',
     repeat: true,
     group: 'Machine',
-    help: 'a disk, in raw format; if=none leaves it to -device virtio-blk-pci,drive=ID',
+    help: 'a disk or CD image; if=none leaves it to -device virtio-blk-pci,drive=ID; if=pflash is flash: unit=0 with the firmware, unit=1 with its variables',
   },
   {
     name: 'netdev',

@@ -86,6 +86,11 @@ export class AcpiPm implements Device, SavableDevice<SavedAcpiPm> {
     this.#drive();
   }
 
+  /** Where the block is. */
+  get base(): number {
+    return this.#base;
+  }
+
   /** Moves the block, as its PCI function is told to; returns false when the ports are taken. */
   setBase(base: number): boolean {
     if (base === this.#base) return true;

@@ -43,3 +43,10 @@ it('lists files sorted, and brings them by DMA', () => {
   expect(view.getUint32(0x100)).toBe(1);
   expect(() => fwCfg.setFile('x'.repeat(56), new Uint8Array(0))).toThrow(/too long/);
 });
+
+it('makes a file anew each time it is selected, when it can', () => {
+  const { fwCfg, item } = make();
+  let count = 0;
+  fwCfg.setFile('etc/count', Uint8Array.of(0), () => Uint8Array.of(++count));
+  expect([item(0x20, 1), item(0x20, 1), item(0x19, 8).slice(4)]).toEqual([[1], [2], [0, 0, 0, 1]]);
+});

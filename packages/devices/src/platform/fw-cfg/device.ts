@@ -20,6 +20,8 @@ export class FwCfg implements Device, SavableDevice<SavedFwCfg> {
   readonly name = 'fw-cfg';
   readonly #items = new Map<number, Uint8Array>();
   readonly #files: { name: string; data: Uint8Array }[] = [];
+  /** What makes the bytes of a file anew, by its key. */
+  readonly #renewals = new Map<number, () => Uint8Array>();
   #key = 0;
   #offset = 0;
   #dmaHigh = 0;
@@ -82,14 +84,19 @@ export class FwCfg implements Device, SavableDevice<SavedFwCfg> {
     this.set(key, data);
   }
 
-  /** Adds or replaces a named file; throws `DeviceError` (`bad-option`) for a name of more than 55 bytes. */
-  setFile(name: string, data: Uint8Array): void {
+  /**
+   * Adds or replaces a named file; throws `DeviceError` (`bad-option`) for a name of more than 55 bytes. `renew` is asked for the bytes, as many as before, each
+   * time the guest selects the file.
+   */
+  setFile(name: string, data: Uint8Array, renew?: () => Uint8Array): void {
     if (new TextEncoder().encode(name).length >= FILE_NAME_BYTES) {
       throw new DeviceError('bad-option', `fw_cfg file name '${name}' is too long; use at most ${FILE_NAME_BYTES - 1} bytes`);
     }
-    const file = this.#files.find((other) => other.name === name);
-    if (file) file.data = data;
-    else this.#files.push({ name, data });
+    const at = this.#files.findIndex((other) => other.name === name);
+    const index = at < 0 ? this.#files.push({ name, data }) - 1 : at;
+    this.#files[index] = { name, data };
+    if (renew) this.#renewals.set(FwCfgKey.FIRST_FILE + index, renew);
+    else this.#renewals.delete(FwCfgKey.FIRST_FILE + index);
     this.#publishFiles();
   }
 
@@ -122,6 +129,8 @@ export class FwCfg implements Device, SavableDevice<SavedFwCfg> {
   }
 
   #select(key: number): void {
+    const renew = this.#renewals.get(key);
+    if (renew) this.set(key, renew());
     this.#key = key;
     this.#offset = 0;
   }

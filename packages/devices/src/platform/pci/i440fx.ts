@@ -73,19 +73,22 @@ export class Piix3 extends PciFunction implements PciInterruptRouter {
 /** Device activity B of PIIX4: a write to the SMI command port raises an SMI. */
 const DEVACTB = 0x58;
 const APMC_EN = 0x0200_0000;
+/** Whether the I/O space of power management is on. */
+const PMREGMISC = 0x80;
 
 /** Power management of a `pc` board, 00:01.3 ("82371AB PIIX4"): its PMBASE register moves the ACPI block. */
 class Piix4Pm extends PciFunction {
   readonly #pm: AcpiPm;
 
-  constructor(pm: AcpiPm, base = 0x600) {
+  /** `bare`: the block has no place yet, and firmware gives it one. */
+  constructor(pm: AcpiPm, bare: boolean, base = 0x600) {
     super({ name: 'piix4-pm', vendor: 0x8086, device: 0x7113, revision: 3, classCode: 0x06_8000, interruptPin: 1 });
     this.#pm = pm;
     this.config[0x3c] = 9;
-    this.set32(0x40, base | 1);
+    this.set32(0x40, bare ? 1 : base | 1);
     this.allow(0x40, 2, 0xffc0);
-    this.config[0x80] = 1;
-    this.allow(0x80, 1, 0x01);
+    this.config[PMREGMISC] = bare ? 0 : 1;
+    this.allow(PMREGMISC, 1, 0x01);
     this.set32(0x90, 0x701);
     this.config[0xd2] = 0x09;
     for (const offset of [0x44, 0x48, 0x4c, 0x50, 0x54, 0x58, 0x5c, 0x60, 0x64, 0x68, 0x6c, 0x70, 0x74, 0x78, 0x7c]) this.allow(offset, 4, ~0);
@@ -104,7 +107,7 @@ class Piix4Pm extends PciFunction {
   }
 
   override configLoaded(): void {
-    if (this.config[0x80] & 1) this.#pm.setBase(this.get16(0x40) & 0xffc0);
+    if (this.config[PMREGMISC] & 1) this.#pm.setBase(this.get16(0x40) & 0xffc0);
     this.#pm.setApmSmi((this.get32(DEVACTB) & APMC_EN) !== 0);
   }
 }
@@ -117,6 +120,6 @@ export function addI440Fx(host: PciHost, options: ChipsetOptions = {}): { bridge
   host.setRouter(piix3);
   host.add(0, bridge);
   host.add(1, piix3);
-  if (pm) host.add(1, new Piix4Pm(pm), 3);
+  if (pm) host.add(1, new Piix4Pm(pm, options.bare ?? false), 3);
   return { bridge, piix3 };
 }

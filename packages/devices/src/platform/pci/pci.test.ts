@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { TestBoard } from '../../../test/board.js';
+import { AcpiPm } from '../acpi-pm/device.js';
 import { ResetControl } from '../ports/reset-control.js';
 import { assignPciResources } from './firmware.js';
 import { PciFunction } from './function.js';
@@ -150,4 +151,18 @@ describe('q35', () => {
     card.setIntx(0);
     expect([board.level('gsi:20'), board.level('isa:10')]).toEqual([0, 0]);
   });
+});
+
+it('leaves it to firmware where power management of a bare pc goes', () => {
+  const board = new TestBoard();
+  const host = new PciHost({});
+  host.attach(board.wiring);
+  const pm = new AcpiPm({ chip: 'piix4' });
+  pm.attach(board.wiring);
+  addI440Fx(host, { pm, bare: true });
+  const piix4 = host.functions[(1 << 3) | 3]!;
+  expect([piix4.readConfig(0x40, 4), piix4.readConfig(0x80, 1)]).toEqual([1, 0]);
+  piix4.writeConfig(0x40, 4, 0xb001);
+  piix4.writeConfig(0x80, 1, 1);
+  expect(pm.base).toBe(0xb000);
 });
