@@ -89,6 +89,8 @@ export class Interpreter implements Executor {
   /** Budget granted to the present run, and the part of it that a request to stop has set aside. */
   private granted = 0;
   private parked = 0;
+  /** … and the part that waits behind the overflow of a performance counter. */
+  private withheld = 0;
   private running = false;
   private stopRequested = false;
   /** Block that `miss` found at RIP, for the loop to go on at; forgotten as soon as anything else may happen. */
@@ -102,12 +104,13 @@ export class Interpreter implements Executor {
   ) {
     engine.slow.add(cpu);
     cpu.onAttention = () => this.interrupt();
+    cpu.counters.instructionCount = () => this.retired;
   }
 
   /** Instructions retired since the start, exact at instruction boundaries and inside of slow accesses and system instructions. */
   get retired(): number {
     if (!this.running) return this.before;
-    return this.before + this.granted - this.parked - this.cpu.w[BUDGET]!;
+    return this.before + this.granted - this.parked - this.withheld - this.cpu.w[BUDGET]!;
   }
 
   /** Makes `run` return soon, with `requested`. */
@@ -129,6 +132,7 @@ export class Interpreter implements Executor {
     const { cpu } = this;
     this.granted = budget;
     this.parked = 0;
+    this.withheld = 0;
     // Another vCPU may have taken its place.
     this.found = 0;
     cpu.w[BUDGET] = budget;
@@ -147,11 +151,16 @@ export class Interpreter implements Executor {
         w[BUDGET] = w[BUDGET]! + this.parked;
         this.parked = 0;
       }
+      if (this.withheld !== 0 || cpu.counters.limited) this.limit();
       if (cpu.attention !== 0) {
         this.found = 0;
         while (serviceEvents(cpu));
+        if (cpu.counters.isHalted && w[ACTIVITY] === Activity.ACTIVE) cpu.counters.resume();
       }
-      if (w[ACTIVITY] !== Activity.ACTIVE) return w[ACTIVITY] === Activity.SHUTDOWN ? 'shutdown' : 'idle';
+      if (w[ACTIVITY] !== Activity.ACTIVE) {
+        if (cpu.counters.running) cpu.counters.halt();
+        return w[ACTIVITY] === Activity.SHUTDOWN ? 'shutdown' : 'idle';
+      }
       if (this.stopRequested) {
         this.stopRequested = false;
         return 'requested';
@@ -167,6 +176,19 @@ export class Interpreter implements Executor {
         this.handleExit();
       }
     }
+  }
+
+  /** Lets the engine go no further than to the next interrupt of a counter of instructions. */
+  private limit(): void {
+    const { counters, w } = this.cpu;
+    const budget = w[BUDGET]! + this.withheld;
+    this.withheld = 0;
+    w[BUDGET] = budget;
+    if (!counters.limited) return;
+    const left = counters.instructionsLeft();
+    if (budget <= left) return;
+    this.withheld = budget - left;
+    w[BUDGET] = left;
   }
 
   /** Reports a block and goes on with it, as if nothing had happened. */

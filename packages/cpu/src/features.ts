@@ -114,7 +114,7 @@ export function createFeatures(model: CpuModel): Features {
     noFcsFds: has('zero-fcs-fds'),
     ffxsr: has('fxsr-opt'),
     lahfLong: has('lahf-lm'),
-    // PCE is there on every CPU with RDPMC; it guards nothing while no counters exist.
+    // PCE is there on every CPU with RDPMC, counters or not.
     cr4: maskOf(model, CR4_BY_FEATURE) | Cr4.PCE,
     efer: maskOf(model, EFER_BY_FEATURE),
     xcr0: maskOf(model, XCR0_BY_FEATURE),

@@ -96,6 +96,7 @@ function computeMode(cpu: Vcpu): number {
  */
 export function updateMode(cpu: Vcpu): void {
   cpu.w[MODE] = computeMode(cpu);
+  if (cpu.counters.watchesState) cpu.counters.stateChanged();
   cpu.mmu.setContext();
 }
 

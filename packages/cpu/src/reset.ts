@@ -104,6 +104,7 @@ export function reset(cpu: Vcpu): void {
   w[word('fcw')] = 0x40;
   w[word('ftag')] = 0xff;
   cpu.msrs.reset();
+  cpu.counters.configure();
   cpu.virtualization?.reset?.(cpu);
   cpu.mmu.forgetEverything();
   w[PENDING_EVENTS] = 0;

@@ -20,12 +20,18 @@ function check(cpu: Vcpu, saved: SavedStruct): void {
 }
 
 /** What version 2 added, with what it was before. */
-const ADDED: SavedStruct = { waitDeadline: 0n };
+const ADDED: SavedStruct = {
+  waitDeadline: 0n,
+  pmcCount: new Array<bigint>(9).fill(0n),
+  pmcSelect: new Array<bigint>(6).fill(0n),
+  pmcFixedControl: 0n,
+  pmcGlobalControl: 0n,
+  pmcGlobalStatus: 0n,
+};
 
 /** Makes the registers of an older version whole. */
 function upgrade(saved: unknown): unknown {
-  if (typeof saved !== 'object' || saved === null || Object.keys(ADDED).some((name) => Object.hasOwn(saved, name))) return saved;
-  return { ...saved, ...ADDED };
+  return typeof saved === 'object' && saved !== null ? { ...ADDED, ...saved } : saved;
 }
 
 /**
@@ -36,7 +42,10 @@ export function registerState(cpu: Vcpu): Stateful {
   const { buffer } = cpu.w;
   return stateful({
     version: vcpuState.version,
-    save: () => saveStruct(vcpuState, buffer, cpu.base),
+    save: () => {
+      cpu.counters.sync();
+      return saveStruct(vcpuState, buffer, cpu.base);
+    },
     load: (saved) => {
       const upgraded = upgrade(saved);
       if (typeof upgraded === 'object' && upgraded !== null) check(cpu, upgraded as SavedStruct);
@@ -54,6 +63,7 @@ export function loadRegisters(cpu: Vcpu, saved: unknown): void {
 function restored(cpu: Vcpu): void {
   cpu.vectoring = 0;
   cpu.timedWait.rearm();
+  cpu.counters.configure();
   cpu.virtualization?.restored?.(cpu);
   cpu.mmu.flushAll();
   syncBreakpoints(cpu);

@@ -1,5 +1,6 @@
 import type { Instruction } from '@nestvm/decoder';
 import { type SensitiveEvent, vcpuState } from '@nestvm/isa';
+import { PerformanceCounters } from './counters/counters.js';
 import { TimedWait } from './events/timed-wait.js';
 import { createFeatures, type Features } from './features.js';
 import { LinearMemory } from './linear.js';
@@ -130,6 +131,7 @@ export class Vcpu {
   /** What the line under MONITOR held when it was armed. */
   readonly monitoredLine = new Uint32Array(16);
   readonly timedWait = new TimedWait(this);
+  readonly counters = new PerformanceCounters(this);
 
   constructor(options: VcpuOptions) {
     this.index = options.index;

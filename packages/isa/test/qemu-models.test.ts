@@ -23,6 +23,7 @@ const versions = /-v\d+$/;
 /** Bits where ours may differ from QEMU's definition, beside features that Nestvm does not have: [word, bit, why]. */
 const exceptions: readonly (readonly [word: string, feature: CpuFeature, why: string])[] = [
   ['1:0:edx', 'vme', 'QEMU switches it off for TCG, which lacks it; every one of these processors has it'],
+  ['2147483649:0:ecx', 'perfctr-core', 'QEMU announces these counters without pmu=on too, where nothing counts'],
   ['1:0:edx', 'ht', 'says how many threads there are, and is made from -smp'],
 ];
 

@@ -55,7 +55,10 @@ const TESTED: Readonly<Record<string, Test>> = Object.fromEntries(
         'proc1.ACTIVATE_TERTIARY_CONTROLS proc2.ENABLE_PML proc2.EPT_VIOLATION_VE proc2.MODE_BASED_EXECUTE_CONTROL proc2.SUB_PAGE_WRITE_PERMISSIONS ' +
           'proc3.ENABLE_HLAT proc3.EPT_PAGING_WRITE_CONTROL proc3.GUEST_PAGING_VERIFICATION',
       ],
-      ['features', 'proc2.ENABLE_USER_WAIT exit.LOAD_PKRS entry.LOAD_PKRS'],
+      [
+        'features',
+        'proc2.ENABLE_USER_WAIT exit.LOAD_PKRS entry.LOAD_PKRS exit.LOAD_PERF_GLOBAL_CTRL exit.SAVE_PERF_GLOBAL_CTRL entry.LOAD_PERF_GLOBAL_CTRL',
+      ],
       ['guests', 'proc2.ENABLE_EPT exit.HOST_ADDRESS_SPACE_SIZE entry.IA32E_MODE_GUEST'],
     ] as const
   ).flatMap(([test, names]) => names.split(' ').map((name): [string, Test] => [name, test])),

@@ -105,3 +105,45 @@ describe('load PKRS', () => {
     expect(level.c.lo(F.GUEST_IA32_PKRS), 'but saves them').toBe(DENY);
   });
 });
+
+describe('IA32_PERF_GLOBAL_CTRL', () => {
+  const GLOBAL = 0x38f;
+  const PMC0 = 0xc1;
+  const COUNT_INSTRUCTIONS = 0x4300c0;
+  const count = ({ cpu }: Level): number => (cpu.msrs.read(PMC0), cpu.lo);
+  const global = ({ cpu }: Level): number => (cpu.msrs.read(GLOBAL), cpu.lo);
+
+  it('is loaded for L2 and for L1, so that a counter counts one of them', () => {
+    const level = arrange('entry.LOAD_PERF_GLOBAL_CTRL', 'exit.LOAD_PERF_GLOBAL_CTRL');
+    level.cpu.msrs.write(0x186, COUNT_INSTRUCTIONS, 0);
+    level.cpu.msrs.write(GLOBAL, 0, 0);
+    level.c.set(F.GUEST_IA32_PERF_GLOBAL_CTRL, 1);
+    level.c.set(F.HOST_IA32_PERF_GLOBAL_CTRL, 2);
+    expect(run(level, 'nop\n'.repeat(20))).toBe(R.VMCALL);
+    // VMCALL retires in no level; VMLAUNCH counts for the level that it ends in.
+    expect(count(level)).toBeGreaterThanOrEqual(20);
+    expect(count(level)).toBeLessThanOrEqual(22);
+    expect(global(level)).toBe(2);
+    const before = count(level);
+    level.host('nop\n'.repeat(20));
+    expect(count(level)).toBe(before);
+  });
+
+  it('is saved for L2', () => {
+    const level = arrange('entry.LOAD_PERF_GLOBAL_CTRL', 'exit.LOAD_PERF_GLOBAL_CTRL', 'exit.SAVE_PERF_GLOBAL_CTRL');
+    level.c.set(F.GUEST_IA32_PERF_GLOBAL_CTRL, 1);
+    level.c.set(F.HOST_IA32_PERF_GLOBAL_CTRL, 2);
+    const code = `mov ecx, ${GLOBAL}\nmov eax, 8\nmov edx, 4\nwrmsr`;
+    switchOn(level, 'proc1.USE_MSR_BITMAPS');
+    expect(run(level, code)).toBe(R.VMCALL);
+    expect([level.c.lo(F.GUEST_IA32_PERF_GLOBAL_CTRL), level.c.hi(F.GUEST_IA32_PERF_GLOBAL_CTRL)]).toEqual([8, 4]);
+    expect(global(level)).toBe(2);
+  });
+
+  it('belongs to both levels without the controls', () => {
+    const level = arrange();
+    level.cpu.msrs.write(GLOBAL, 4, 1);
+    expect(run(level, 'nop')).toBe(R.VMCALL);
+    expect(global(level)).toBe(4);
+  });
+});

@@ -50,7 +50,7 @@ const scenarios: readonly Scenario[] = [
     length: 3,
     without: -1,
   },
-  { control: 'proc1.RDPMC_EXITING', code: 'xor ecx, ecx\nrdpmc', reason: R.RDPMC, length: 2, without: R.EXCEPTION_OR_NMI },
+  { control: 'proc1.RDPMC_EXITING', code: 'xor ecx, ecx\nrdpmc', reason: R.RDPMC, length: 2 },
   { control: 'proc1.RDTSC_EXITING', code: 'rdtsc', reason: R.RDTSC, length: 2 },
   { control: 'proc1.CR3_LOAD_EXITING', code: 'mov rax, cr3\nmov cr3, rax', reason: R.CONTROL_REGISTER, qualification: [0x003, 0], length: 3 },
   { control: 'proc1.CR3_STORE_EXITING', code: 'mov rbx, cr3', reason: R.CONTROL_REGISTER, qualification: [0x313, 0], length: 3 },

@@ -1,4 +1,5 @@
 import { Cr0, Efer } from '@nestvm/isa';
+import { counterMsrs } from '../counters/msrs.js';
 import { updateMode, updateModeBits } from '../mode.js';
 import type { Vcpu } from '../vcpu.js';
 import { CR0, DEBUG_CTL, EFER, PKRS } from '../words.js';
@@ -12,6 +13,7 @@ const feature =
     names.some((name) => cpu.features.has(name));
 const intel: Condition = (cpu) => cpu.features.intel;
 const amd: Condition = (cpu) => !cpu.features.intel;
+const amdWithoutCounters: Condition = (cpu) => !cpu.features.intel && !cpu.features.has('pmu');
 /** MPERF and APERF. */
 const hasPerformanceClocks: Condition = (cpu) => cpu.features.intel || cpu.features.has('rdpru');
 
@@ -164,6 +166,21 @@ function archCapabilities(cpu: Vcpu): readonly [number, number] {
   return [Number(value & 0xffffffffn) | 0, Number(value >> 32n) | 0];
 }
 
+/** Fast strings on; BTS and PEBS unavailable (fixed, as is bit 7: there are performance counters); MONITOR on. */
+const miscEnable = (counters: number, when: Condition): MsrDefinition => ({
+  index: 0x1a0,
+  name: 'IA32_MISC_ENABLE',
+  when,
+  home: 'miscEnable',
+  reset: [0x1801 | counters | (1 << 18), 0],
+  write: (cpu, lo, hi) => {
+    if ((hi & ~4) !== 0) return false;
+    const fixed = 0x1800 | counters;
+    cpu.set64('miscEnable', (BigInt(hi >>> 0) << 32n) | BigInt(((lo & ~fixed) | (cpu.get32('miscEnable') & fixed)) >>> 0));
+    return true;
+  },
+});
+
 const sysenter = feature('sep');
 const intelDefinitions: readonly MsrDefinition[] = [
   { index: 0x17, name: 'IA32_PLATFORM_ID', when: intel, constant: () => [0, 0] },
@@ -174,20 +191,8 @@ const intelDefinitions: readonly MsrDefinition[] = [
   { index: 0x198, name: 'IA32_PERF_STATUS', when: intel, constant: () => [0x1000, 0] },
   { index: 0x199, name: 'IA32_PERF_CTL', when: intel },
   { index: 0x19c, name: 'IA32_THERM_STATUS', when: feature('acpi', 'dts'), constant: () => [0, 0] },
-  {
-    // Fast strings on; BTS and PEBS unavailable.
-    index: 0x1a0,
-    name: 'IA32_MISC_ENABLE',
-    when: intel,
-    home: 'miscEnable',
-    reset: [0x1801 | (1 << 18), 0],
-    write: (cpu, lo, hi) => {
-      if ((hi & ~4) !== 0) return false;
-      const fixed = 0x1800;
-      cpu.set64('miscEnable', (BigInt(hi >>> 0) << 32n) | BigInt(((lo & ~fixed) | (cpu.get32('miscEnable') & fixed)) >>> 0));
-      return true;
-    },
-  },
+  miscEnable(0, (cpu) => intel(cpu) && !cpu.features.has('pmu')),
+  miscEnable(1 << 7, (cpu) => intel(cpu) && cpu.features.has('pmu')),
 ];
 
 const amdDefinitions: readonly MsrDefinition[] = [
@@ -208,10 +213,10 @@ const amdDefinitions: readonly MsrDefinition[] = [
   { index: 0xc0011022, name: 'DC_CFG', when: amd },
   { index: 0xc0011023, name: 'BU_CFG', when: amd },
   { index: 0xc0011029, name: 'DE_CFG', when: amd },
-  // Performance counters of the K7: present, counting nothing.
+  // Performance counters of the K7, which no CPUID bit announces: present, counting nothing.
   ...[0, 1, 2, 3].flatMap((i): MsrDefinition[] => [
-    { index: 0xc0010000 + i, name: `PERF_EVT_SEL${i}`, when: amd },
-    { index: 0xc0010004 + i, name: `PERF_CTR${i}`, when: amd },
+    { index: 0xc0010000 + i, name: `PERF_EVT_SEL${i}`, when: amdWithoutCounters },
+    { index: 0xc0010004 + i, name: `PERF_CTR${i}`, when: amdWithoutCounters },
   ]),
 ];
 
@@ -275,4 +280,5 @@ export const msrDefinitions: readonly MsrDefinition[] = [
   ...speculation,
   ...intelDefinitions,
   ...amdDefinitions,
+  ...counterMsrs,
 ];

@@ -20,6 +20,8 @@ export interface InterruptSource {
   /** Value halves of the MSR accesses, int32. */
   msrLo: number;
   msrHi: number;
+  /** A performance counter has overflowed: delivers what the LVT entry says, and masks the entry, if it is to. Absent: nothing is connected. */
+  performanceInterrupt?(mask: boolean): void;
   /** Sets what is called whenever something that `intr` or a taker may report becomes pending. */
   setWake(callback: () => void): void;
 }

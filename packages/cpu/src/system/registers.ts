@@ -1,5 +1,7 @@
 import type { Instruction } from '@nestvm/decoder';
 import { Cr4, Mode, Segment, Vector } from '@nestvm/isa';
+import { FIRST_FIXED, FIXED_COUNTERS, GENERAL_COUNTERS } from '../counters/counters.js';
+import { generalCounters } from '../counters/msrs.js';
 import { isCanonical } from '../mode.js';
 import { readHostTsc, readTsc } from '../msr/time.js';
 import { writeGpr } from '../operands.js';
@@ -65,14 +67,24 @@ export function RDPID(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   return Outcome.NEXT;
 }
 
-/** Performance counters: none exist, so every index is #GP. */
+const FIXED_INDEX = 1 << 30;
+
+/** The counter that RDPMC's ECX names; -1 when there is none. */
+function counterOf(cpu: Vcpu, index: number): number {
+  if (!cpu.features.intel) return index >>> 0 < generalCounters(cpu) ? index : -1;
+  if (!cpu.features.has('pmu')) return -1;
+  if ((index & FIXED_INDEX) === 0) return index >>> 0 < GENERAL_COUNTERS ? index : -1;
+  const fixed = (index & ~FIXED_INDEX) >>> 0;
+  return fixed < FIXED_COUNTERS ? FIRST_FIXED + fixed : -1;
+}
+
+/** A performance counter to EDX:EAX; CR4.PCE opens them to levels above 0. */
 export function RDPMC(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if ((cpu.w[CR4]! & Cr4.PCE) === 0 && cpu.w[CPL] !== 0) return cpu.raise(Vector.GP, 0);
   if (cpu.intercepted('RDPMC', insn.length, cpu.w[RCX]! >>> 0)) return Outcome.JUMPED;
-  // The K7 counters of AMD are there and stand still.
-  if (cpu.features.intel || cpu.w[RCX]! >>> 0 > 3) return cpu.raise(Vector.GP, 0);
-  cpu.lo = 0;
-  cpu.hi = 0;
+  const counter = counterOf(cpu, cpu.w[RCX]!);
+  if (counter < 0) return cpu.raise(Vector.GP, 0);
+  cpu.counters.read(counter);
   toEdxEax(cpu);
   return Outcome.NEXT;
 }

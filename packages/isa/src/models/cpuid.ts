@@ -13,6 +13,12 @@ export const xsaveComponents: readonly { readonly bit: number; readonly feature:
 ];
 const XSAVE_LEGACY_BYTES = 576;
 
+/**
+ * Leaf 0AH: version 2, four counters of 48 bits, seven architectural events of which cycles, instructions and reference cycles are there (a bit says: not there); three fixed
+ * counters of 48 bits.
+ */
+const COUNTERS: CpuidRegisters = { eax: 0x07300402, ebx: 0x78, ecx: 0, edx: 0x603 };
+
 const zero = (): CpuidRegisters => ({ eax: 0, ebx: 0, ecx: 0, edx: 0 });
 const threadsOf = (cpu: CpuDescription): number => cpu.topology.cores * cpu.topology.threads;
 const isIntel = (cpu: CpuDescription): boolean => cpu.vendorId === 'GenuineIntel';
@@ -145,6 +151,8 @@ function basicLeaf(cpu: CpuDescription, leaf: number, subleaf: number, state: Cp
       return featureRegisters(cpu, 6);
     case 7:
       return leaf7(cpu, subleaf, state);
+    case 0xa:
+      return isIntel(cpu) && cpu.features.has('pmu') ? { ...COUNTERS } : zero();
     case 0xb:
       return cpu.level >= 0xb ? topologyLeaf(cpu, subleaf, state) : zero();
     case 0xd:

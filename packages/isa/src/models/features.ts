@@ -1,10 +1,17 @@
 import { cpuidFeatureRows, msrFeatureRows } from './cpuid-features.js';
 
 /** Name of a CPU feature, as QEMU's `-cpu` spells it. */
-export type CpuFeature = (typeof cpuidFeatureRows)[number][0] | (typeof msrFeatureRows)[number][0];
+export type CpuFeature = (typeof cpuidFeatureRows)[number][0] | (typeof msrFeatureRows)[number][0] | (typeof plainFeatures)[number];
+
+/** Features that are no bit: performance counters, which leaf 0AH describes. */
+const plainFeatures = ['pmu'] as const;
 
 /** Every feature name, in the order of the CPUID leaves. */
-export const featureNames: readonly CpuFeature[] = [...cpuidFeatureRows.map((row) => row[0]), ...msrFeatureRows.map((row) => row[0])];
+export const featureNames: readonly CpuFeature[] = [
+  ...cpuidFeatureRows.map((row) => row[0]),
+  ...msrFeatureRows.map((row) => row[0]),
+  ...plainFeatures,
+];
 
 const known = new Set<string>(featureNames);
 
@@ -65,6 +72,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['x2apic', 'apic'],
   ['tsc-deadline', 'apic'],
   ['arat', 'apic'],
+  ['perfctr-core', 'pmu'],
   ['npt', 'svm'],
   ['lbrv', 'svm'],
   ['nrip-save', 'svm'],
@@ -84,7 +92,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
 
 /**
  * What Nestvm has. A named model announces its own list as far as it is in here; `max` and `host` announce all of it.
- * Not here: AVX-512, AMX, TSX, MPX, SGX, CET, performance counters, CR8 by LOCK MOV CR0; VMX and SVM
+ * Not here: AVX-512, AMX, TSX, MPX, SGX, CET, CR8 by LOCK MOV CR0; VMX and SVM
  * come from `nested` (`virtualizationFeatures`).
  */
 export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
@@ -172,6 +180,8 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'sse4a',
   '3dnowprefetch',
   'topoext',
+  'perfctr-core',
+  'pmu',
   'syscall',
   'nx',
   'pdpe1gb',

@@ -151,7 +151,6 @@ const SETTINGS = [
   'host-phys-bits',
   'l3-cache',
   'kvm',
-  'pmu',
 ] as const;
 
 interface Request {
@@ -196,7 +195,7 @@ function vendorValue(value: string): string {
 }
 
 /** Settings of QEMU that have one outcome here. */
-const ONLY = { pmu: 'there are no performance counters', 'l3-cache': 'caches are announced as the model has them' } as const;
+const ONLY = { 'l3-cache': 'caches are announced as the model has them' } as const;
 
 function applySetting(out: Mutable<CpuDescription>, setting: string, value: string): void {
   switch (setting) {
@@ -228,10 +227,8 @@ function applySetting(out: Mutable<CpuDescription>, setting: string, value: stri
       if (integer(setting, value, 1, 1e12) !== TSC_HZ)
         throw new CpuModelError('bad-value', `-cpu …,tsc-frequency=${value}: the TSC of Nestvm runs at 1000000000 Hz; leave the option out`);
       break;
-    case 'pmu':
     case 'l3-cache':
-      if (/^(on|yes|true|)$/.test(value) !== (setting === 'l3-cache'))
-        throw new CpuModelError('bad-value', `-cpu …,${setting}=${value}: ${ONLY[setting]}; leave the option out`);
+      if (!/^(on|yes|true|)$/.test(value)) throw new CpuModelError('bad-value', `-cpu …,${setting}=${value}: ${ONLY[setting]}; leave the option out`);
       break;
     default:
       break; // these say how QEMU is to use its host: check, migratable, host-phys-bits, kvm

@@ -166,6 +166,12 @@ export const vcpuState = struct('vcpu', 2, {
   monitorAddress: u64,
   /** Guest time in ns at which UMWAIT or TPAUSE ends. */
   waitDeadline: u64,
+  /** Performance counters: six general and three fixed ones, the event selects of the general ones, and Intel's controls. */
+  pmcCount: array(u64, 9),
+  pmcSelect: array(u64, 6),
+  pmcFixedControl: u64,
+  pmcGlobalControl: u64,
+  pmcGlobalStatus: u64,
   /** Debug traps to be taken at the next instruction boundary, as the bits they will set in DR6 (B0-B3, BS, BT, BLD). */
   pendingDebug: u32,
   /** Events latched while they are blocked: bit 0 NMI, bit 1 SMI, bit 2 INIT. */

@@ -34,7 +34,6 @@ export const absentFeatures: Readonly<Record<string, string>> = {
   'cet-ss': 'CET',
   fred: 'FRED',
   mpx: 'MPX',
-  pmu: 'performance counters',
   uintr: 'user interrupts',
 };
 

@@ -33,6 +33,7 @@ const PAT = word('pat');
 const DEBUG_CTL = word('debugCtl');
 const SPEC_CTRL = word('specCtrl');
 const PKRS = word('pkrs');
+const COUNTER_CONTROL = word('pmcGlobalControl');
 const DR7 = DR + 14;
 const RSP = GPR + 8;
 
@@ -70,6 +71,7 @@ const f = {
   efer: F.GUEST_IA32_EFER,
   specCtrl: F.GUEST_IA32_SPEC_CTRL,
   pkrs: F.GUEST_IA32_PKRS,
+  counters: F.GUEST_IA32_PERF_GLOBAL_CTRL,
   interruptibility: F.GUEST_INTERRUPTIBILITY,
   activity: F.GUEST_ACTIVITY,
   pendingDebug: F.GUEST_PENDING_DEBUG,
@@ -134,10 +136,18 @@ export function copyQuad(target: Int32Array, to: number, source: Int32Array, fro
   target[to + 1] = source[from + 1]!;
 }
 
+/** Puts a field into IA32_PERF_GLOBAL_CTRL. */
+export function loadCounterControl({ cpu, i32 }: Vmx, field: number): void {
+  cpu.counters.sync();
+  copyQuad(cpu.w, COUNTER_CONTROL, i32, field);
+  cpu.counters.configure();
+}
+
 function loadMsrs(vmx: Vmx): void {
   const { i32, region, controls } = vmx;
   const { w } = vmx.cpu;
   if (controls.hasEntry(Entry.LOAD_PAT)) copyQuad(w, PAT, i32, region + f.pat);
+  if (controls.hasEntry(Entry.LOAD_PERF_GLOBAL_CTRL)) loadCounterControl(vmx, region + f.counters);
   if (controls.hasEntry(Entry.LOAD_PKRS)) copyQuad(w, PKRS, i32, region + f.pkrs);
   if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(w, SPEC_CTRL, i32, region + f.specCtrl);
   if (!controls.hasEntry(Entry.LOAD_DEBUG_CONTROLS)) return;
@@ -249,6 +259,7 @@ function saveMsrs(vmx: Vmx): void {
     i32[region + f.dr7 + 1] = 0;
   }
   if (controls.hasExit(Exit.SAVE_PAT)) copyQuad(i32, region + f.pat, w, PAT);
+  if (controls.hasExit(Exit.SAVE_PERF_GLOBAL_CTRL)) copyQuad(i32, region + f.counters, w, COUNTER_CONTROL);
   if (controls.hasExit(Exit.SAVE_EFER)) copyQuad(i32, region + f.efer, w, EFER);
   if ((loadable & Entry.LOAD_PKRS) !== 0) copyQuad(i32, region + f.pkrs, w, PKRS);
   if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(i32, region + f.specCtrl, w, SPEC_CTRL);

@@ -26,7 +26,7 @@ import { Cr4, Efer, Segment } from '@nestvm/isa';
 import { Exit, Exit2 } from '../controls/controls.js';
 import { F } from '../fields/layout.js';
 import type { Vmx } from '../vmx.js';
-import { copyQuad, loadDr7, mergedCr0 } from './guest-state.js';
+import { copyQuad, loadCounterControl, loadDr7, mergedCr0 } from './guest-state.js';
 
 const PAT = word('pat');
 const DEBUG_CTL = word('debugCtl');
@@ -59,6 +59,7 @@ const f = {
   efer: F.HOST_IA32_EFER,
   pat: F.HOST_IA32_PAT,
   pkrs: F.HOST_IA32_PKRS,
+  counters: F.HOST_IA32_PERF_GLOBAL_CTRL,
   spec: F.HOST_IA32_SPEC_CTRL,
 } as const;
 
@@ -110,6 +111,7 @@ function loadMsrs(vmx: Vmx): void {
   w[DEBUG_CTL] = 0;
   w[DEBUG_CTL + 1] = 0;
   if (controls.hasExit(Exit.LOAD_PAT)) copyQuad(w, PAT, i32, region + f.pat);
+  if (controls.hasExit(Exit.LOAD_PERF_GLOBAL_CTRL)) loadCounterControl(vmx, region + f.counters);
   if (controls.hasExit(Exit.LOAD_PKRS)) copyQuad(w, PKRS, i32, region + f.pkrs);
   if ((controls.exit2 & Exit2.LOAD_SPEC_CTRL) !== 0) copyQuad(w, SPEC_CTRL, i32, region + f.spec);
 }

@@ -330,6 +330,13 @@ export class LocalApic extends ApicRegisters implements SavableDevice<SavedLocal
     this.#update();
   }
 
+  /** A performance counter of the CPU has overflowed; Intel's processors then mask the entry. */
+  performanceInterrupt(mask: boolean): void {
+    const entry = ApicRegister.LVT_PERFORMANCE - ApicRegister.LVT_TIMER;
+    this.#local(entry);
+    if (mask) this.#setLvt(entry, this.lvt[entry]! | Lvt.MASKED);
+  }
+
   /** A local source (an LVT entry) fires. */
   #local(entry: number): void {
     const lvt = this.lvt[entry];

@@ -101,7 +101,7 @@ export function patTypes(group: CheckGroup, id: string, field: FieldName, when: 
 
 /** IA32_PERF_GLOBAL_CTRL has bits for counters that exist. */
 export const perfGlobal = (group: CheckGroup, id: string, field: FieldName, when: Condition): VmxCheck =>
-  zeroBits(group, id, field, [~0xff, ~7], 'bits of counters that are not there are 0', when);
+  zeroBits(group, id, field, [~0xf, ~7], 'bits of counters that are not there are 0', when);
 
 /** IA32_EFER has bits that an Intel CPU has. */
 export const eferReserved = (group: CheckGroup, id: string, field: FieldName, when: Condition): VmxCheck =>
