@@ -16,6 +16,7 @@ export { alu, instruction, operandsOf, widen } from './instruction.js';
 export { integerOperand, operandWidth } from './operand.js';
 export type { Operand } from './operand.js';
 export { explainInstruction } from './explain.js';
+export { systemMeanings } from './system/index.js';
 export { vectorMeanings } from './vector/index.js';
 export { SemanticsError } from './errors.js';
 export type { SemanticsErrorCode } from './errors.js';

@@ -9,6 +9,7 @@ import { createCapabilities, generationOf } from './capabilities/capabilities.js
 import { EntryContext } from './checks/context.js';
 import { ControlsInForce } from './controls-in-force.js';
 import { exitReasonName } from './exits/qualification.js';
+import { LentVmcs } from './fields/lent-vmcs.js';
 import { addressAt, VmxWord } from './state.js';
 import { ExitRecord } from './transitions/exit-record.js';
 import { PreemptionTimer, type VmxClock } from './transitions/preemption-timer.js';
@@ -52,6 +53,8 @@ export class Vmx {
   regionAddress = -1;
   /** A page of nobody's, in place of a VMCS whose memory has gone away. */
   private readonly nowhere: number;
+  /** The current VMCS, as generated code has it. */
+  private readonly lent: LentVmcs;
   readonly controls = new ControlsInForce();
   readonly exitRecord = new ExitRecord();
   readonly space: GuestSpace = createGuestSpace();
@@ -99,9 +102,10 @@ export class Vmx {
     });
     this.entryContext = new EntryContext(options.memory, this.capabilities);
     this.nowhere = options.memory.arena.allocate(`vmx nowhere ${cpu.index}`, 4096, 4096) >>> 2;
+    this.lent = new LentVmcs(options.memory, cpu.w, `vmcs fields ${cpu.index}`, this.capabilities);
     this.timer = new PreemptionTimer(cpu, options.clock);
     this.apic = new VirtualApic(this);
-    options.memory.observe({ mapChanged: () => this.locateRegion(), writeAccessRevoked: () => undefined });
+    options.memory.observe({ mapChanged: () => this.locateRegion(), writeAccessRevoked: (page) => this.lent.revoke(page) });
   }
 
   /** True in VMX operation, root or not. */
@@ -127,16 +131,12 @@ export class Vmx {
     this.locateRegion();
   }
 
-  /** Follows the saved words: after a load of the vCPU state, and when the memory map changed. */
+  /** Follows the saved words: after a load of the vCPU state, when the memory map changed, and when SMM has switched VMX off or on. */
   locateRegion(): void {
     const { w } = this.cpu;
-    if (w[VmxWord.CURRENT_VALID] === 0) {
-      this.region = -1;
-      this.regionAddress = -1;
-      return;
-    }
-    this.regionAddress = addressAt(w, VmxWord.CURRENT);
-    this.region = this.wordsAt(this.regionAddress);
+    this.regionAddress = w[VmxWord.CURRENT_VALID] === 0 ? -1 : addressAt(w, VmxWord.CURRENT);
+    this.region = this.regionAddress < 0 ? -1 : this.wordsAt(this.regionAddress);
+    this.lent.lend(this.on ? this.region : -1);
   }
 
   /** First word in `i32` of a page of physical memory; a page of nobody's when there is no memory that may be written. */
@@ -150,6 +150,7 @@ export class Vmx {
   /** Tells dirty log and code cache that words of a VMCS region are about to be written. */
   touch(region: number): void {
     this.memory.beforeWrite(region * 4, 4096);
+    if (region === this.region) this.lent.lendWrites();
   }
 
   reset(): void {

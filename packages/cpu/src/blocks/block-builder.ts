@@ -1,6 +1,7 @@
 import { DecodeStatus, decodeInto, Instruction } from '@nestvm/decoder';
 import { Mode, Segment } from '@nestvm/isa';
 import { PAGE_BYTES } from '@nestvm/memory';
+import { systemMeanings } from '@nestvm/semantics';
 import { handlerKey } from '../interpreter/facts.js';
 import type { Handlers } from '../interpreter/handlers.js';
 import { Link, Record, Slot } from '../interpreter/record.js';
@@ -180,14 +181,16 @@ export class BlockBuilder {
     readAsModel(cpu, insn);
     const { row } = insn;
     const vector = unavailable(cpu, insn, mode);
-    if (vector >= 0 || !handlers.has(row) || cpu.extensionInstructions[row.mnemonic] !== undefined) {
+    // Those that have a plain case leave by themselves for all others.
+    const leaves = row.mnemonic in systemMeanings;
+    if (vector >= 0 || !handlers.has(row) || (cpu.extensionInstructions[row.mnemonic] !== undefined && !leaves)) {
       this.system(record, offset, index, this.systemRecord(cpu, vector));
       return true;
     }
     writer.head(record, handlers.slotFor(handlerKey(insn, mode)), offset, length, index);
     writer.fields(record, insn, offset);
     if (row.operands[0]?.method === 'J') this.directJump(record, inPage, offset, length, mode);
-    else if (row.mnemonic in SYSTEM_INSTRUCTIONS) this.keep(record, this.systemRecord(cpu, -1));
+    else if (leaves || row.mnemonic in SYSTEM_INSTRUCTIONS) this.keep(record, this.systemRecord(cpu, -1));
     return row.endsBlock;
   }
 

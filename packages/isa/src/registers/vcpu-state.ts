@@ -76,6 +76,10 @@ export const vcpuState = struct('vcpu', 2, {
   guestMode: u32,
   /** Not 0 while an interrupt is pending that RFLAGS.IF holds back. */
   interruptHeld: derived(u32),
+  /** Arena offset of the VMCS that VMREAD of root operation reads, 0 for none; of the one that VMWRITE may write without telling anybody; and of their `VmcsTable`. */
+  vmcsRead: derived(u32),
+  vmcsWrite: derived(u32),
+  vmcsFields: derived(u32),
   /** Instructions retired before the current run of the engine. */
   retired: u64,
 

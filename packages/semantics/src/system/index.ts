@@ -1,15 +1,13 @@
 import type { IntWidth, Val } from '@nestvm/emit';
 import { GuestMode, Mode, Rflags, Segment, vcpuState } from '@nestvm/isa';
-import type { Context } from '../context.js';
 import type { Emitter, Meanings } from '../emitter.js';
 import { integerOperand } from '../operand.js';
 import { push } from '../stack.js';
+import { leaveIf } from './leave.js';
+import { VMREAD, VMWRITE } from './vmcs.js';
 
 const at = vcpuState.offset;
 const GS_BASE = at.segBase + 8 * Segment.GS;
-
-/** Leaves to the full implementation under a condition; nothing architectural has changed by then. */
-const leaveIf = (x: Context, condition: Val<32>): void => x.code.if(condition, () => x.engine.system(x));
 
 /** CLI at level 0 (which virtual-8086 mode never is); VIF and IOPL are the full implementation's. */
 const CLI: Emitter = (x) => {
@@ -62,4 +60,4 @@ const SWAPGS: Emitter = (x) => {
 };
 
 /** System instructions that run often and mostly need little. Whatever is unusual leaves to their full implementation in `@nestvm/cpu`. */
-export const systemMeanings: Meanings = { CLI, STI, PUSHF, MOV_SREG, SWAPGS };
+export const systemMeanings: Meanings = { CLI, STI, PUSHF, MOV_SREG, SWAPGS, VMREAD, VMWRITE };

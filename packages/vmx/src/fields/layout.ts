@@ -1,3 +1,4 @@
+import { VmcsTable, vmcsSlot } from '@nestvm/isa';
 import { VmxError } from '../errors.js';
 import { type FieldName, type FieldRow, fieldRows } from './table.js';
 
@@ -15,7 +16,7 @@ export const VmcsHeader = {
   /** Launch state: 0 clear, 1 launched. */
   LAUNCHED: 2,
   /** A bit for each group of entry checks that held at the last entry and whose fields were not written since; 0 is always right. */
-  CLEAN_GROUPS: 3,
+  CLEAN_GROUPS: VmcsTable.CLEAN_GROUPS / 4,
 } as const;
 
 /** The bytes that a VMCS region has. */
@@ -60,14 +61,10 @@ export const F = Object.fromEntries(fields.map((field) => [field.name, field.wor
 
 const INDEX_LIMIT = 64;
 /** Ordinals by width, area and index. */
-const ordinals = new Int16Array(16 * INDEX_LIMIT).fill(-1);
+const ordinals = new Int16Array(VmcsTable.SLOTS).fill(-1);
 for (const field of fields) {
   if (field.index >= INDEX_LIMIT) throw new VmxError('bad-table', `VMCS field ${field.name}: index ${field.index} is too high; raise INDEX_LIMIT`);
-  ordinals[slotOf(field.encoding)] = field.ordinal;
-}
-
-function slotOf(encoding: number): number {
-  return ((((encoding >>> 11) & 12) | ((encoding >>> 10) & 3)) << 6) | ((encoding >>> 1) & 63);
+  ordinals[vmcsSlot(field.encoding)] = field.ordinal;
 }
 
 /**
@@ -76,7 +73,7 @@ function slotOf(encoding: number): number {
  */
 export function fieldOrdinal(encoding: number): number {
   if ((encoding & ~0x6c7f) !== 0 || ((encoding & 1) !== 0 && (encoding & 0x6000) !== 0x2000)) return -1;
-  return ordinals[slotOf(encoding)]!;
+  return ordinals[vmcsSlot(encoding)]!;
 }
 
 /** Word in the VMCS region of an ordinal. */

@@ -10,6 +10,7 @@ export function enterSmm(vmx: Vmx): void {
   const { w } = vmx.cpu;
   w[VmxWord.SMM_INTERRUPTED] = w[VmxWord.ON] === 0 ? Interrupted.NOTHING : w[GUEST_MODE] === 0 ? Interrupted.ROOT : Interrupted.NON_ROOT;
   w[VmxWord.ON] = 0;
+  vmx.locateRegion();
   if (w[GUEST_MODE] === 0) return;
   w[GUEST_MODE] = 0;
   vmx.mmu.leaveGuest();
@@ -22,6 +23,7 @@ export function leaveSmm(vmx: Vmx): void {
   w[VmxWord.SMM_INTERRUPTED] = Interrupted.NOTHING;
   if (interrupted === Interrupted.NOTHING) return;
   w[VmxWord.ON] = 1;
+  vmx.locateRegion();
   if (interrupted !== Interrupted.NON_ROOT || vmx.region < 0) return;
   w[GUEST_MODE] = NON_ROOT;
   vmx.mmu.enterGuest(vmx.space);

@@ -1,0 +1,52 @@
+import type { Val } from '@nestvm/emit';
+import { VmcsTable } from '@nestvm/isa';
+import type { Context } from '../context.js';
+import type { Emitter } from '../emitter.js';
+import { integerOperand } from '../operand.js';
+import { leaveIf } from './leave.js';
+
+/** The table's slot of the field that the register operand names, for hypervisors at level 0 in 64-bit mode; the rest is the full implementation's. */
+function slotOf(x: Context, region: Val<32>): Val<32> {
+  const encoding = x.readGpr(64, x.fields.reg());
+  const unusual = encoding.and(~BigInt(VmcsTable.ENCODING)).isZero().xor(1);
+  leaveIf(x, x.get32('cpl').or(x.get32('guestMode')).or(unusual).or(region.isZero()));
+  const bits = encoding.trunc(32);
+  const slot = bits.shrU(5).and(0x300).or(bits.shrU(4).and(0xc0)).or(bits.shrU(1).and(0x3f));
+  return x.get32('vmcsFields').add(slot.mul(VmcsTable.SLOT_BYTES));
+}
+
+/** VMsucceed: all arithmetic flags are 0, which a result of 1 means, PF of which is 0. */
+const succeed = (x: Context): void => x.flags.logic(x.const(64, 1));
+
+function notHere(x: Context): void {
+  x.engine.system(x);
+  x.ended = true;
+}
+
+/** VMREAD of the current VMCS in root operation. */
+export const VMREAD: Emitter = (x) => {
+  if (!x.facts.long) return notHere(x);
+  const { code } = x;
+  const region = x.get32('vmcsRead');
+  const slot = slotOf(x, region);
+  const offset = code.load('i32.load16_u', 32, slot, VmcsTable.READ);
+  leaveIf(x, offset.isZero());
+  const value = code.load('i64.load', 64, region.add(offset), 0).and(code.load('i64.load', 64, slot, VmcsTable.MASK));
+  integerOperand(x, x.facts.row.operands[0]!, 64).write(value);
+  succeed(x);
+};
+
+/** VMWRITE, likewise; the checks of the next VM entry look at the field's groups again. */
+export const VMWRITE: Emitter = (x) => {
+  if (!x.facts.long) return notHere(x);
+  const { code } = x;
+  const region = x.get32('vmcsWrite');
+  const slot = slotOf(x, region);
+  const offset = code.load('i32.load16_u', 32, slot, VmcsTable.WRITE);
+  leaveIf(x, offset.isZero());
+  const value = (integerOperand(x, x.facts.row.operands[1]!, 64).read() as Val<64>).and(code.load('i64.load', 64, slot, VmcsTable.MASK));
+  code.store('i64.store', region.add(offset), value, 0);
+  const clean = code.load('i32.load', 32, region, VmcsTable.CLEAN_GROUPS).and(code.load('i32.load', 32, slot, VmcsTable.KEEP));
+  code.store('i32.store', region, clean, VmcsTable.CLEAN_GROUPS);
+  succeed(x);
+};
