@@ -12,6 +12,12 @@ export type DiskErrorCode =
   | 'read-only'
   /** An access past the end of the disk. */
   | 'out-of-range'
+  /** A web server does not give the file. */
+  | 'unreachable'
+  /** A web server gives whole files only. */
+  | 'no-ranges'
+  /** The file on a web server is another one by now. */
+  | 'changed'
   /** An option that makes no sense. */
   | 'bad-option';
 
