@@ -28,4 +28,5 @@ for (let chain = ring.pop(); chain; chain = ring.pop()) {
   console.log(new TextDecoder().decode(bytes.toReversed()));
   ring.push(chain, chain.write(0, bytes.toReversed()));
 }
-console.log('interrupt wanted:', ring.publish(), '- used:', driver.poll());
+const count = ring.publish();
+console.log('interrupt wanted:', count > 0 && ring.wants(count), '- used:', driver.poll());

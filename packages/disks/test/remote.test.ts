@@ -1,7 +1,16 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createQcow2, type HttpFetch, MemoryFile, openHttpSource, openRemoteImage, Qcow2Disk, RawDisk, type RemoteImageOptions } from '../src/index.js';
+import {
+  createQcow2,
+  type HttpFetch,
+  MemoryFile,
+  openHttpSource,
+  openRemoteImage,
+  Qcow2Disk,
+  RawDisk,
+  type RemoteImageOptions,
+} from '../src/index.js';
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -26,7 +35,8 @@ async function serveFiles(files: Record<string, Uint8Array>, version = { tag: '"
     if (!bytes) return void response.writeHead(404).end();
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
     asked.push(`${first}-${last}`);
-    if (first === undefined) return void response.writeHead(200, { 'content-length': bytes.length }).end(request.method === 'HEAD' ? undefined : bytes);
+    if (first === undefined)
+      return void response.writeHead(200, { 'content-length': bytes.length }).end(request.method === 'HEAD' ? undefined : bytes);
     if (Number(first) >= bytes.length) return void response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
     const end = Math.min(Number(last) + 1, bytes.length);
     response.writeHead(206, { 'content-range': `bytes ${first}-${end - 1}/${bytes.length}`, etag: version.tag });
@@ -151,7 +161,11 @@ describe('an image on a web server', () => {
   });
 
   it.each([
-    ['whole files only', 'no-ranges', (_: unknown, response: { writeHead(status: number): { end(text: string): void } }) => response.writeHead(200).end('x')],
+    [
+      'whole files only',
+      'no-ranges',
+      (_: unknown, response: { writeHead(status: number): { end(text: string): void } }) => response.writeHead(200).end('x'),
+    ],
     ['nothing', 'unreachable', (_: unknown, response: { writeHead(status: number): { end(text: string): void } }) => response.writeHead(404).end('')],
     ['errors', 'unreachable', (_: unknown, response: { writeHead(status: number): { end(text: string): void } }) => response.writeHead(503).end('')],
   ] as const)('refuses a server that gives %s', async (_, code, listener) => {

@@ -24,33 +24,46 @@ export interface EventLoop {
   setImmediate?(callback: () => void): unknown;
 }
 
-/** Below this many ns a timer of the event loop is too coarse: only its turns are given away. */
-const TIMER_RESOLUTION_NS = 1_100_000;
+/** Timers of the event loop count milliseconds: what a wait is longer than those by, up to this, is waited for in turns of the loop. The rest is rounded up. */
+const TURNS_MS = 0.3;
 const LONGEST_SLEEP_MS = 60_000;
 
 /** A host on an event loop: its clock, its timers. */
 export function createEventLoopHost(loop: EventLoop): HostServices {
   let waken: (() => void) | undefined;
+  let woken = false;
   const turn = (): Promise<void> =>
     new Promise((resolve) => {
       if (loop.setImmediate) loop.setImmediate(() => resolve());
       else loop.setTimeout(() => resolve(), 0);
     });
+  /** Gives turns away until the time has come or something has happened: a vCPU that was asked each time would cost more than the wait. */
+  const wait = async (milliseconds: number): Promise<true> => {
+    const until = loop.performance.now() + milliseconds;
+    woken = false;
+    do await turn();
+    while (!woken && loop.performance.now() < until);
+    return true;
+  };
   return {
     nowNs: () => loop.performance.now() * 1e6,
     wallNs: () => loop.Date.now() * 1e6,
     yieldTurn: turn,
-    wake: () => waken?.(),
+    wake: () => {
+      woken = true;
+      waken?.();
+    },
     sleep: (ns) => {
-      if (ns < TIMER_RESOLUTION_NS) return turn().then(() => true);
+      const milliseconds = Math.min(LONGEST_SLEEP_MS, ns / 1e6);
+      const whole = Math.ceil(milliseconds - TURNS_MS);
+      if (whole <= 0) return wait(milliseconds);
       return new Promise((resolve) => {
-        const milliseconds = Math.min(LONGEST_SLEEP_MS, ns / 1e6);
         const done = (): void => {
           waken = undefined;
           loop.clearTimeout(timer as never);
           resolve(true);
         };
-        const timer = loop.setTimeout(done, Math.floor(milliseconds));
+        const timer = loop.setTimeout(done, whole);
         waken = done;
       });
     },

@@ -59,6 +59,10 @@ export class DumpedNetwork implements Network {
     this.network.send(frame, offload);
   }
 
+  flush(): void {
+    this.network.flush?.();
+  }
+
   close(): void {
     this.network.close();
   }

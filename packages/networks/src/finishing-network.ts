@@ -34,6 +34,10 @@ export class FinishingNetwork implements Network {
     else this.finish(frame, offload.checksum);
   }
 
+  flush(): void {
+    this.network.flush?.();
+  }
+
   close(): void {
     this.network.close();
   }

@@ -14,7 +14,10 @@ export class Hub {
   /** A new port that another network is plugged into, as a device would be. */
   connect(network: Network): void {
     const port = this.port();
-    port.receiver = (frame) => network.send(frame);
+    port.receiver = (frame) => {
+      network.send(frame);
+      network.flush?.();
+    };
     network.receiver = (frame) => port.send(frame);
   }
 

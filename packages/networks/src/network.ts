@@ -14,6 +14,8 @@ export interface Network {
   /** Whether `send` takes frames with work left to do. */
   readonly offloads: boolean;
   send(frame: Uint8Array, offload?: Offload): void;
+  /** Nothing more is sent for now: what a network has collected goes on its way. Without this call it goes a little later. */
+  flush?(): void;
   receiver?: Receiver | undefined;
   /** What the device takes besides finished frames of ordinary length. */
   guest?: { readonly checksum: boolean; readonly segments: boolean };

@@ -12,6 +12,8 @@ export interface LinkStream {
 
 const LENGTH_BYTES = 4;
 const LONGEST_FRAME = 65_536 + 64;
+/** Frames that follow each other are written at once, up to so many bytes. */
+const BATCH_BYTES = 0x2_0000;
 /** What may wait for a slow peer; more is lost, as on a wire. */
 const MOST_WAITING = 4 * 2 ** 20;
 
@@ -27,12 +29,16 @@ export class SocketLink implements Network {
   readonly #joined = new JoinedSegments((frame, offload) => this.receiver?.(frame, offload));
   #stream: LinkStream | undefined;
   #held = new Uint8Array(0);
+  readonly #batch = new Uint8Array(BATCH_BYTES);
+  readonly #batchView = new DataView(this.#batch.buffer);
+  #filled = 0;
 
   /** Plugs a stream in, in place of the one before. */
   attach(stream: LinkStream): void {
     this.#stream?.close();
     this.#stream = stream;
     this.#held = new Uint8Array(0);
+    this.#filled = 0;
   }
 
   /** The stream has ended. */
@@ -41,12 +47,18 @@ export class SocketLink implements Network {
   }
 
   send(frame: Uint8Array): void {
-    const stream = this.#stream;
-    if (!stream || stream.waitingBytes > MOST_WAITING) return;
-    const bytes = new Uint8Array(LENGTH_BYTES + frame.length);
-    new DataView(bytes.buffer).setUint32(0, frame.length);
-    bytes.set(frame, LENGTH_BYTES);
-    stream.write(bytes);
+    if (!this.#stream || this.#stream.waitingBytes > MOST_WAITING || frame.length > LONGEST_FRAME) return;
+    if (this.#filled + LENGTH_BYTES + frame.length > BATCH_BYTES) this.flush();
+    // Whoever does not say where a batch ends has it written when this turn ends.
+    if (this.#filled === 0) queueMicrotask(() => this.flush());
+    this.#batchView.setUint32(this.#filled, frame.length);
+    this.#batch.set(frame, this.#filled + LENGTH_BYTES);
+    this.#filled += LENGTH_BYTES + frame.length;
+  }
+
+  flush(): void {
+    if (this.#filled > 0) this.#stream?.write(this.#batch.slice(0, this.#filled));
+    this.#filled = 0;
   }
 
   /** Bytes from the stream. Throws `NetworkError` (`bad-peer`) for a length that no frame has; the link is cut then. */

@@ -10,6 +10,8 @@ describe('a socket link', () => {
     link.attach({ write: (bytes) => void sent.push(...bytes), waitingBytes: 0, close: () => {} });
     link.send(frame(60, 1));
     link.send(frame(300, 2));
+    expect(sent.length).toBe(0);
+    link.flush();
     expect(sent.slice(0, 5)).toEqual([0, 0, 0, 60, 1]);
     expect(sent.slice(64, 69)).toEqual([0, 0, 1, 44, 2]);
     for (const step of [1, 3, 7, 64, 1000]) {

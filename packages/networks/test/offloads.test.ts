@@ -116,4 +116,28 @@ describe('frames that arrive together', () => {
     expect(got.length).toBe(3);
     expect(got.at(-1)!.frame).toEqual(Uint8Array.of(1, 2, 3));
   });
+
+  it('are one acknowledgement where the last says what all of them say', () => {
+    const acknowledge = (number: number, options = 0): Uint8Array => {
+      const [frame] = finished(segment(0, 0x10, 500), { checksum });
+      const view = new DataView(frame!.buffer);
+      view.setUint32(TCP + 8, number);
+      if (options) view.setUint32(TCP + 20, options);
+      view.setUint16(TCP + 16, 0);
+      view.setUint16(TCP + 16, finishSum(sumWords(frame!, TCP, frame!.length, pseudoHeaderSum(SOURCE, TARGET, Protocol.TCP, HEADER_BYTES))));
+      return frame!;
+    };
+    const numbers = (frames: readonly Uint8Array[]): number[] =>
+      arriving(frames).map(({ frame }) => new DataView(frame.buffer, frame.byteOffset).getUint32(TCP + 8));
+    expect(numbers([0xffff_ff00, 0xffff_fff0, 0x10, 0x20].map((number) => acknowledge(number)))).toEqual([0x20]);
+    expect(arriving([acknowledge(1), acknowledge(2)])[0]).toEqual({ frame: acknowledge(2), offload: undefined });
+    // The same byte again asks for a repetition; older ones stay behind; selective ones say more.
+    expect(numbers([1, 1, 1, 2, 1].map((number) => acknowledge(number)))).toEqual([1, 1, 2, 1]);
+    expect(numbers([acknowledge(1, 0x0101050a), acknowledge(2, 0x0101050a)])).toEqual([1, 2]);
+    const other = acknowledge(3);
+    other[TCP + 1] = 9;
+    expect(numbers([acknowledge(1), other, acknowledge(2)])).toEqual([1, 3, 2]);
+    // Data stays behind the acknowledgements that it followed.
+    expect(numbers([acknowledge(1), acknowledge(2), pieces[0]!, acknowledge(3)])).toEqual([2, 77, 3]);
+  });
 });

@@ -111,6 +111,43 @@ describe('TCP between two networks', () => {
     expect(there.received.length).toBe(200_000);
   });
 
+  it('acknowledges with its answer, or every second full segment, or a little later', async () => {
+    const { here, there, client, server, run, near, far } = await connect(createRandom(8), 0);
+    let frames = 0;
+    for (const network of [client, server]) {
+      const before = network.receiver!;
+      network.receiver = (frame) => {
+        frames++;
+        before(frame);
+      };
+    }
+    const count = (act: () => void): number => {
+      frames = 0;
+      act();
+      return frames;
+    };
+    // A request and its answer are a frame each; the answer is acknowledged by the next request.
+    const exchange = (): void => {
+      here.events!.data(new Uint8Array(64));
+      run();
+      there.events!.data(new Uint8Array(64));
+      run();
+    };
+    exchange();
+    expect(count(exchange)).toBe(2);
+    const quiet = count(() => {
+      far.pass(30);
+      near.pass(30);
+      run();
+    });
+    expect(quiet).toBe(1);
+    const bulk = count(() => {
+      here.events!.data(new Uint8Array(14_600));
+      run();
+    });
+    expect(bulk).toBe(15);
+  });
+
   it('resets the guest when the host’s connection breaks, and the host’s when the guest resets', async () => {
     const { here, there, settle } = await connect(createRandom(5), 0);
     there.events!.closed();

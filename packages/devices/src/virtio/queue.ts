@@ -31,6 +31,7 @@ export class Virtqueue {
   /** Buffers that the device holds, oldest first. */
   readonly held: Chain[] = [];
   private ring: Ring | undefined;
+  private late = 0;
 
   constructor(
     private readonly owner: QueueOwner,
@@ -48,6 +49,7 @@ export class Virtqueue {
     this.words.fill(0);
     this.held.length = 0;
     this.ring = undefined;
+    this.late = 0;
   }
 
   /** Address of a part (`QueuePart`). */
@@ -111,7 +113,21 @@ export class Virtqueue {
 
   /** Shows the driver what was pushed, with an interrupt if it wants one. */
   publish(): void {
-    if (this.ring?.publish() && this.owner.running) this.owner.interrupt(this.index);
+    this.late += this.ring?.publish() ?? 0;
+    this.interruptLate();
+  }
+
+  /** Shows the driver what was pushed; whether it wants an interrupt is asked by `interruptLate`, which the device owes it. Returns the places that wait for that. */
+  publishLate(): number {
+    this.late += this.ring?.publish() ?? 0;
+    return this.late;
+  }
+
+  /** An interrupt for what has been published without, if the driver still wants one: it may have looked meanwhile. */
+  interruptLate(): void {
+    const { late, ring, owner } = this;
+    this.late = 0;
+    if (late > 0 && ring?.wants(late) && owner.running) owner.interrupt(this.index);
   }
 
   /** One buffer at once: `push` and `publish`. */

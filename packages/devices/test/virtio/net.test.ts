@@ -76,6 +76,33 @@ describe.each(ways)('virtio-net on $transport, packed $packed', (way) => {
     expect(backend.sent[0]!.offload).toBeUndefined();
   });
 
+  it('tells of sent frames a little later, and not at all when the driver has looked by itself', () => {
+    const { driver, bench } = create(way);
+    const frame = frameTo(MAC);
+    const header = new Uint8Array(way.transport === 'legacy' ? 12 : 12);
+    const pass = (): number => {
+      bench.board.clock.advanceTo(bench.board.clock.nowNs() + 1_000_000);
+      return bench.transport.takeInterrupts();
+    };
+    pass();
+    const queue = driver.queues[1]!;
+    const put = (): void => {
+      queue.add([driver.place(header), driver.place(frame)]);
+      driver.kick(1);
+    };
+    put();
+    expect(bench.transport.takeInterrupts()).toBe(0);
+    expect(pass()).toBe(1);
+    // Nothing is owed twice.
+    expect(pass()).toBe(0);
+    queue.poll();
+    put();
+    // Polled: with EVENT_IDX the driver has moved its mark past what was used.
+    expect(queue.poll()).toBeDefined();
+    queue.setInterrupts(true);
+    expect(pass()).toBe(driver.has(VirtioFeature.EVENT_IDX) ? 0 : 1);
+  });
+
   it('leaves checksums and segmentation to a network that takes them, and nothing that was not negotiated', () => {
     const { driver, backend, headerBytes } = create(way);
     const header = new Uint8Array(headerBytes);

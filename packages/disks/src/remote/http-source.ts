@@ -118,7 +118,10 @@ class HttpSource implements ByteSource {
   }
 
   private mangled(): DiskError {
-    return new DiskError('no-ranges', `${this.name}: the server sends other bytes than those that were asked for (does something between pack them?)`);
+    return new DiskError(
+      'no-ranges',
+      `${this.name}: the server sends other bytes than those that were asked for (does something between pack them?)`,
+    );
   }
 }
 

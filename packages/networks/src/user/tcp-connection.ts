@@ -24,6 +24,9 @@ const FIRST_TIMEOUT_MS = 1000;
 const LONGEST_TIMEOUT_MS = 32_000;
 const MOST_TIMEOUTS = 8;
 const PATIENT_TIMEOUTS = 4;
+/** What the guest sends is acknowledged at once when it is as much as this, else with what is sent to it, or a little later. */
+const PROMPT_BYTES = 2 * 1460;
+const ACKNOWLEDGE_MS = 20;
 /** How long a guest may keep a connection half open that the host has closed (as FIN-WAIT-2 of Linux). */
 const LINGER_MS = 60_000;
 
@@ -58,6 +61,9 @@ export class TcpConnection implements TcpEvents {
   #guestEnded = false;
   #paused = false;
   #lastWindow = 0;
+  /** Bytes of the guest that have not been acknowledged, and whether a timer will do that. */
+  #owed = 0;
+  #owing = false;
 
   constructor(
     readonly ends: TcpEnds,
@@ -226,7 +232,19 @@ export class TcpConnection implements TcpEvents {
       this.#guestEnded = true;
       this.socket?.end();
     }
-    this.#acknowledge();
+    this.#owed += fresh.length;
+    // What came twice, or is the last, is answered at once.
+    if (fin || fresh.length === 0 || this.#owed >= PROMPT_BYTES) this.#acknowledge();
+    else this.#acknowledgeSoon();
+  }
+
+  #acknowledgeSoon(): void {
+    if (this.#owing) return;
+    this.#owing = true;
+    this.peer.after(ACKNOWLEDGE_MS, () => {
+      this.#owing = false;
+      if (this.#owed > 0 && this.#state === 'open') this.#acknowledge();
+    });
   }
 
   get #isOver(): boolean {
@@ -283,6 +301,7 @@ export class TcpConnection implements TcpEvents {
     const syn = (flags & TcpFlag.SYN) !== 0;
     const scale = syn ? this.#scaling || this.#state === 'syn-sent' : this.#scaling;
     this.#lastWindow = this.#window;
+    if (flags & TcpFlag.ACK) this.#owed = 0;
     this.peer.transmit(this, {
       sequence: sequence >>> 0,
       acknowledge: flags & TcpFlag.ACK ? this.#expected >>> 0 : 0,

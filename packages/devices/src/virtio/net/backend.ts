@@ -20,6 +20,8 @@ export interface NetworkBackend {
   readonly offloads: boolean;
   /** Takes a frame of the guest. Its bytes are good during the call only. */
   send(frame: Uint8Array, offload?: FrameOffload): void;
+  /** The guest sends nothing more for now. */
+  flush?(): void;
   /** Set by the device: takes a frame for the guest, at once; frames that it has no room for are lost. */
   receiver?: ((frame: Uint8Array, offload?: FrameOffload) => void) | undefined;
   /** Set by the device whenever it changes. */

@@ -1,3 +1,4 @@
+import type { Timer } from '@nestvm/bus';
 import { DeviceError } from '../../errors.js';
 import { integer, list, record, unsigned } from '../../saved-state.js';
 import { VirtioDevice } from '../device.js';
@@ -25,6 +26,8 @@ export interface VirtioNetworkOptions {
   readonly packed?: boolean;
 }
 
+/** How late interrupts for sent frames are, in guest time. */
+const CONFIRM_NS = 500_000;
 /** Frames that wait while the driver gives no buffers. */
 const MOST_WAITING = 256;
 
@@ -47,6 +50,8 @@ export class VirtioNetwork extends VirtioDevice {
   #activePairs = 1;
   #offloads = 0;
   #linkUp = true;
+  #confirmation: Timer | undefined;
+  #unconfirmed = false;
 
   constructor(options: VirtioNetworkOptions) {
     const { name = 'virtio-net', pairs = 1, queueSize = 256, packed = false, mtu, backend, mac } = options;
@@ -78,6 +83,9 @@ export class VirtioNetwork extends VirtioDevice {
   }
 
   protected override started(): void {
+    // Which interrupts were still owed is not saved: one too many does no harm.
+    if (this.#unconfirmed) for (let pair = 0; pair < this.#pairs; pair++) if (this.queues[2 * pair + 1]!.enabled) this.interrupt(2 * pair + 1);
+    this.#unconfirmed = false;
     this.#tellOffloads(this.#offloads === 0 ? this.accepted[0]! : this.#offloads);
   }
 
@@ -91,6 +99,8 @@ export class VirtioNetwork extends VirtioDevice {
     this.#steering.reset();
     this.#activePairs = 1;
     this.#offloads = 0;
+    this.#confirmation?.cancel();
+    this.#unconfirmed = false;
     for (const chains of this.#gathered) chains.length = 0;
     for (const frames of this.#waiting) frames.length = 0;
     this.#backend.guest = { checksum: false, segments: false };
@@ -118,6 +128,7 @@ export class VirtioNetwork extends VirtioDevice {
     this.#activePairs = Math.min(state.activePairs, this.#pairs);
     this.#offloads = state.offloads;
     this.config.set(state.mac, NetConfig.MAC);
+    this.#unconfirmed = true;
     // Switches must learn where the guest is now.
     if (this.negotiated(NetFeature.GUEST_ANNOUNCE)) this.#setStatus(NetStatus.LINK_UP | NetStatus.ANNOUNCE);
   }
@@ -139,7 +150,25 @@ export class VirtioNetwork extends VirtioDevice {
       if (length >= 14 && length <= MAX_FRAME_BYTES && this.#linkUp) this.#sendChain(queue, chain, headerBytes, length);
       queue.push(chain, 0);
     }
-    queue.publish();
+    this.#backend.flush?.();
+    this.#confirm(queue);
+  }
+
+  /**
+   * Tells of frames that were sent: late, since they are sent before the driver's write is over, and Linux looks for them by itself whenever it receives. An answer
+   * that comes meanwhile makes the interrupt superfluous.
+   */
+  #confirm(queue: Virtqueue): void {
+    const { clock } = this.carrier ?? {};
+    if (queue.publishLate() > queue.size >> 1 || clock === undefined) queue.interruptLate();
+    else {
+      this.#confirmation ??= clock.createTimer(`${this.name}/sent`, () => this.#confirmAll());
+      if (this.#confirmation.deadlineNs === Infinity) this.#confirmation.arm(clock.nowNs() + CONFIRM_NS);
+    }
+  }
+
+  #confirmAll(): void {
+    for (let pair = 0; pair < this.#pairs; pair++) this.queues[2 * pair + 1]!.interruptLate();
   }
 
   #sendChain(queue: Virtqueue, chain: Chain, headerBytes: number, length: number): void {

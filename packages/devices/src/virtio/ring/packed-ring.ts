@@ -16,10 +16,8 @@ export class PackedRing implements Ring {
   private nextWrap = true;
   private used = 0;
   private usedWrap = true;
-  /** Slots used since the last `publish`, and where they start. */
+  /** Slots used since the last `publish`. */
   private fresh = 0;
-  private start = 0;
-  private startWrap = true;
   private wanted = -1;
   private broken = false;
 
@@ -65,18 +63,22 @@ export class PackedRing implements Ring {
     this.usedWrap = !this.usedWrap;
   }
 
-  publish(): boolean {
-    const { fresh, start, startWrap, options } = this;
-    if (fresh === 0) return false;
+  publish(): number {
+    const { fresh } = this;
     this.fresh = 0;
-    this.start = this.used;
-    this.startWrap = this.usedWrap;
+    return fresh;
+  }
+
+  wants(count: number): boolean {
+    const { options, used, usedWrap } = this;
     const flags = this.driver.u16(2) & 3;
     if (flags !== PackedEvent.DESCRIPTOR || !options.eventIndex) return flags !== PackedEvent.DISABLE;
     const event = this.driver.u16(0);
+    const start = used - count;
     const wrap = (event & 0x8000) !== 0;
-    const distance = (event & 0x7fff) + (wrap === startWrap ? 0 : options.size) - start;
-    return distance >= 0 && distance < fresh;
+    // The places begin in this lap of the ring, or in the one before.
+    const distance = (event & 0x7fff) + (wrap === usedWrap ? 0 : -options.size) - start;
+    return distance >= 0 && distance < count;
   }
 
   get position(): RingPosition {
@@ -88,8 +90,6 @@ export class PackedRing implements Ring {
     this.nextWrap = availableWrap;
     this.used = used % this.options.size;
     this.usedWrap = usedWrap;
-    this.start = this.used;
-    this.startWrap = usedWrap;
     this.fresh = 0;
     this.wanted = -1;
   }

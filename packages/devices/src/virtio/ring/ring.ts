@@ -34,8 +34,10 @@ export interface Ring {
   readonly waiting: boolean;
   /** Gives a buffer back with `written` bytes. */
   push(chain: Chain, written: number): void;
-  /** Shows the driver what was pushed since the last call; true when it wants an interrupt for that. */
-  publish(): boolean;
+  /** Shows the driver what was pushed since the last call: how many places of the ring that are. */
+  publish(): number;
+  /** Whether the driver wants an interrupt for the last `count` (at least 1) places that were published. */
+  wants(count: number): boolean;
   /** Takes back what was popped and not pushed: a new device after a snapshot goes on from the indices. */
   position: RingPosition;
 }

@@ -60,14 +60,19 @@ export class SplitRing implements Ring {
     this.used = (this.used + 1) & 0xffff;
   }
 
-  publish(): boolean {
-    const { used, published: before, options } = this;
-    if (used === before) return false;
+  publish(): number {
+    const { used, published } = this;
+    if (used === published) return 0;
     this.usedArea.setU16(INDEX, used);
     this.published = used;
+    return (used - published) & 0xffff;
+  }
+
+  wants(count: number): boolean {
+    const { used, options } = this;
     if (!options.eventIndex) return (this.available.u16(0) & NO_INTERRUPT) === 0;
     const event = this.available.u16(ENTRIES + 2 * options.size);
-    return ((used - event - 1) & 0xffff) < ((used - before) & 0xffff);
+    return ((used - event - 1) & 0xffff) < count;
   }
 
   get position(): RingPosition {
