@@ -6,7 +6,13 @@ export class Hub {
 
   /** A new port. */
   port(): Network {
-    const port = new HubPort((from, frame) => this.#repeat(from, frame));
+    const port = new HubPort(
+      (from, frame) => this.#repeat(from, frame),
+      (gone) => {
+        const at = this.#ports.indexOf(gone);
+        if (at >= 0) this.#ports.splice(at, 1);
+      },
+    );
     this.#ports.push(port);
     return port;
   }
@@ -31,7 +37,10 @@ class HubPort implements Network {
   readonly offloads = false;
   receiver: Receiver | undefined;
 
-  constructor(private readonly repeat: (from: HubPort, frame: Uint8Array) => void) {}
+  constructor(
+    private readonly repeat: (from: HubPort, frame: Uint8Array) => void,
+    private readonly unplug: (port: HubPort) => void,
+  ) {}
 
   send(frame: Uint8Array): void {
     this.repeat(this, frame);
@@ -39,5 +48,6 @@ class HubPort implements Network {
 
   close(): void {
     this.receiver = undefined;
+    this.unplug(this);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Networks for virtual machines: user mode (DHCP, DNS, NAT), a cable over a socket, hubs, dumps.
+ * Networks for virtual machines: user mode (DHCP, DNS, NAT), a cable over a socket, a relay behind a WebSocket, hubs, dumps.
  * @packageDocumentation
  */
 export type { Network, Offload, Receiver } from './network.js';
@@ -10,3 +10,4 @@ export { FinishingNetwork } from './finishing-network.js';
 export { Hub } from './hub.js';
 export { DumpedNetwork, type DumpOptions } from './dump.js';
 export { NetworkError, type NetworkErrorCode } from './errors.js';
+export { type FrameSocket, WebSocketNetwork, type WebSocketNetworkOptions } from './web-socket-network.js';
