@@ -58,7 +58,9 @@ export class OutputFile {
     }
   }
 
+  /** Reaches the file with the next turn of the event loop at the latest: a machine that is moved away leaves nothing unwritten here. */
   write(byte: number): void {
+    if (this.used === 0) setImmediate(() => this.flush());
     this.pending[this.used++] = byte;
     if (this.used === this.pending.length || byte === 10) this.flush();
   }
