@@ -63,6 +63,19 @@ class Monitor {
   }
 }
 
+/** Groups of processes that run: none of them outlives the script, whatever ends it (but `kill -9`). */
+const groups = new Set();
+process.on('exit', () => {
+  for (const group of groups) {
+    try {
+      process.kill(-group, 'SIGKILL');
+    } catch {
+      // It has just ended by itself.
+    }
+  }
+});
+for (const [signal, status] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) process.on(signal, () => process.exit(status));
+
 /** One process of the emulator. */
 export class Guest {
   /** What runs a guest: the launcher of the checkout, or a bundle of it. */
@@ -81,6 +94,7 @@ export class Guest {
     const command = [Guest.program, 'run', ...args, '-monitor', `unix:${this.path}`, '-serial', 'stdio', '-display', 'none'];
     // Detached: a group of its own, so that a kill takes the launcher and the emulator together.
     this.child = spawn(process.execPath, [...command, '-no-reboot'], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    groups.add(this.child.pid);
     this.child.stdin.on('error', () => {});
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (data) => {
@@ -92,6 +106,7 @@ export class Guest {
     this.ended = new Promise((done) =>
       this.child.on('close', (status, signal) => {
         this.ending = signal ?? status;
+        groups.delete(this.child.pid);
         log.end();
         this.#tell();
         done(this.ending);

@@ -3,6 +3,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterEach } from 'vitest';
 
 const launcher = fileURLToPath(new URL('../../../tools/workspace/nestvm.mjs', import.meta.url));
 
@@ -22,6 +23,15 @@ export interface Running {
   waitFor(pattern: RegExp | string): Promise<void>;
 }
 
+/** What was started and has not ended: a test that fails leaves nothing behind. */
+const alive = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of alive) child.kill('SIGKILL');
+});
+afterEach(() => {
+  for (const child of alive) child.kill('SIGKILL');
+});
+
 /** Starts `nestvm` as a process of its own. */
 export const start = (...args: string[]): Running => startWith({ stdio: ['pipe', 'pipe', 'pipe'] }, ...args);
 
@@ -32,6 +42,8 @@ export function startWith(options: { readonly stdio: StdioOptions }, ...args: st
     stderr: NodeJS.ReadableStream;
     stdin: NodeJS.WritableStream;
   };
+  alive.add(child);
+  child.once('exit', () => alive.delete(child));
   let out = '';
   let err = '';
   const waiting = new Set<() => void>();
