@@ -1,21 +1,25 @@
 /** A loaded guest is moved again and again while processes are killed and lines fail: who runs it afterwards? */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { createFaultyLine, faults } from './faulty-line.mjs';
+import { createFaultyLine, faults, words } from './faulty-line.mjs';
 import { COUNT, PROMPT } from './migration.mjs';
 import { check, debian, Guest, pause, scratch } from './player.mjs';
 
 /** A line on which nothing has moved for so long is given up. */
 const LINE_TIMEOUT_MS = 3000;
 
-/** True when a guest's console goes on. */
-async function runs(guest) {
-  if (guest.ending !== undefined) return false;
-  const from = guest.output.length;
-  return guest.waitFor(/tick \d+/, { minutes: 0.3, from }).then(
-    () => true,
-    () => false,
-  );
+const ticksSince = (guest, from) => (guest.output.slice(from).match(/tick \d+/g) ?? []).length;
+
+/** Resolves to those of the guests whose consoles go on: the first that does, and those that do by the time that it has come 20 ticks further. */
+async function running(...guests) {
+  const from = guests.map((guest) => guest.output.length);
+  const ticks = () => guests.map((guest, i) => ticksSince(guest, from[i]));
+  for (let waited = 0; waited < 60_000 && Math.max(...ticks()) < 20; waited += 50) {
+    if (guests.every((guest) => guest.ending !== undefined)) break;
+    await pause(50);
+  }
+  const counts = ticks();
+  return guests.filter((_, i) => counts[i] > 0);
 }
 
 /** One migration: the guest `here`, a target that waits, the line between them, and the answer to come. */
@@ -35,28 +39,28 @@ class Attempt {
     await this.there.ask(`migrate_set_parameter x-line-timeout ${LINE_TIMEOUT_MS}`);
     await here.ask(`migrate_set_parameter x-line-timeout ${LINE_TIMEOUT_MS}`);
     await here.ask(`migrate_set_parameter x-checkpoint ${checkpoint}`);
-    this.line = createFaultyLine(front, back);
+    this.line = createFaultyLine(front, back, Math.random() * 6000);
     this.answer = here.ask(`migrate unix:${front}`).catch(() => '');
   }
 
   /** The guest from its checkpoint, when the source had come so far. */
   async fromCheckpoint() {
     const again = new Guest(`${this.name}-again`, this.folder, [...this.args, '-loadvm', this.checkpoint]);
-    check(await runs(again), `the checkpoint does not go on: ${again.output.slice(-300)}`);
+    check((await running(again)).length === 1, `the checkpoint does not go on: ${again.output.slice(-300)}`);
     return again;
   }
 }
 
-/** The source was killed: the target has the guest, or its checkpoint; or it had not been stopped yet, and has died with its process. */
+/** The source was killed: the target has the guest, or the checkpoint that was made before the line was opened. */
 async function afterSource(attempt) {
   const { there, line, checkpoint } = attempt;
-  if (!line.opened) return { survivor: undefined, told: 'source killed before it had begun' };
-  if (await runs(there))
+  if (!line.opened) return { survivor: undefined, told: 'source killed before the migration had begun' };
+  if ((await running(there)).length === 1)
     return { survivor: there, told: /it goes on here/.test(there.output) ? 'source killed: the target inherits' : 'source killed: handed over' };
   const ending = await Promise.race([there.ended, pause(20_000)]);
   check(ending === 1 && /source has gone[^]*not started/.test(there.output), `the source died; the target: ${ending} ${there.output.slice(-300)}`);
-  if (existsSync(checkpoint)) return { survivor: await attempt.fromCheckpoint(), told: 'source killed: from its checkpoint' };
-  return { survivor: undefined, told: 'source killed before the stop: the guest died with its process' };
+  check(existsSync(checkpoint), 'the source died while it migrated, and there is no checkpoint');
+  return { survivor: await attempt.fromCheckpoint(), told: 'source killed: from its checkpoint' };
 }
 
 /** The target was killed: the source goes on, unless the guest ran at the target already. */
@@ -64,31 +68,42 @@ async function afterTarget({ here, answer }) {
   const said = await Promise.race([answer, pause(30_000).then(() => 'no answer')]);
   if (said.includes('migrated to')) return { survivor: undefined, told: 'target killed after the move: the guest died with its process' };
   check(/goes on as if nothing had been/.test(said), `the target died; the source: ${said}`);
-  check(await runs(here), `the target died, and the source does not go on: ${said}`);
+  check((await running(here)).length === 1, `the target died, and the source does not go on: ${said}`);
   return { survivor: here, told: 'target killed: the source goes on' };
 }
 
-/** The line failed: one side runs the guest; when neither does, the source says that it may go on if the target does not run it. */
+/** The line failed: exactly one side runs the guest, for the source comes back over another line and asks. */
 async function afterLine({ here, there, answer }, fault) {
   const said = await Promise.race([answer, pause(60_000).then(() => 'no answer')]);
-  const [source, target] = await Promise.all([runs(here), runs(there)]);
-  check(!(source && target), `${fault}: both sides run the guest: ${said}`);
-  if (target) return { survivor: there, told: `${fault}: the target runs it` };
-  if (source) return { survivor: here, told: `${fault}: the source goes on` };
-  check(/stays stopped[^]*continue here \(cont\)/.test(said), `${fault}: neither side runs the guest, and the source says: ${said}`);
-  await here.ask('cont');
-  check(await runs(here), `${fault}: the source does not go on by cont`);
-  return { survivor: here, told: `${fault} in the hand-over: a person decides, and the source goes on` };
+  const again = () => (/waiting|trying/i.test(there.output + said) ? ', after another line' : '');
+  const alive = await running(here, there);
+  const state = there.ending === undefined ? await there.ask('info status') : 'ended';
+  check(alive.length === 1, `${fault}: ${alive.length} sides run the guest: ${said}; the target (${state}): ${there.output.slice(-500)}`);
+  if (alive[0] === there) return { survivor: there, told: `${fault}: the target runs it${again()}` };
+  return { survivor: here, told: `${fault}: the source goes on${again()}` };
+}
+
+/** Makes something go wrong, at a random moment or in the hand-over. */
+async function disturb({ answer, line, here, there }, what) {
+  const process_ = { source: here, target: there }[what];
+  if (Math.random() < 0.5) {
+    await Promise.race([answer, pause(Math.random() * 4000)]);
+    if (process_) await process_.kill();
+    else line.fail(what);
+    return;
+  }
+  const word = words[Math.floor(Math.random() * words.length)];
+  // A process is killed with its word on the way; else the word itself is lost.
+  line.failAt(word, process_ ? 'stall' : what);
+  await Promise.race([answer, line.hasFailed]);
+  await process_?.kill();
 }
 
 async function once(here, name, folder, args) {
   const attempt = new Attempt(here, name, folder, args);
   await attempt.start();
-  await Promise.race([attempt.answer, pause(Math.random() * 4000)]);
   const what = ['source', 'target', ...faults][Math.floor(Math.random() * 5)];
-  if (what === 'source') await here.kill();
-  else if (what === 'target') await attempt.there.kill();
-  else attempt.line.fail(what);
+  await disturb(attempt, what);
   const outcome = what === 'source' ? await afterSource(attempt) : what === 'target' ? await afterTarget(attempt) : await afterLine(attempt, what);
   for (const guest of [here, attempt.there]) if (guest !== outcome.survivor) await guest.kill();
   attempt.line.close();

@@ -286,7 +286,7 @@ export const scenarios = [
 
   played('migrate-under-load', 'ci', (name, report) => moves(name, ['-m', '256M'], { hops: 10, report })),
   played('migrate-under-load-100', 'nightly', (name, report) => moves(name, ['-M', 'q35', '-m', '256M'], { hops: 100, report })),
-  played('migrate-faults-100', 'nightly', (name, report) => faultsWhileMoving(name, ['-m', '256M'], { tries: 100, report })),
+  played('migrate-faults-100', 'nightly', (name, report) => faultsWhileMoving(name, ['-m', '160M'], { tries: 100, report })),
   played('l2-migration-amd', 'nightly', (name, report) => l2Moves(name, 'EPYC,svm=on', report), 'nested-net.cpio'),
   played('l2-migration-intel', 'nightly', (name, report) => l2Moves(name, 'Haswell,vmx=on', report), 'nested-net.cpio'),
   played('l2-snapshot-rule-amd', 'nightly', (name, report) => rule(name, 'EPYC,svm=on', { attempts: 1000, report })),
