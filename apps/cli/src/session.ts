@@ -1,7 +1,8 @@
 import type { Machine, MachineOutcome } from '@nestvm/machine';
 import { type Arrival, MigrationError } from '@nestvm/migration';
 import { Media } from './media.js';
-import { MigrationController, type SessionControl } from './migration/controller.js';
+import { MigrationController } from './migration/controller.js';
+import type { SessionControl } from './migration/departure.js';
 import { watchBalloon } from './monitor/balloon.js';
 import { createConsole, type MonitorConsole, MonitorServers } from './monitor/servers.js';
 import type { MonitorTarget, RunState, SessionEvent } from './monitor/target.js';
@@ -98,6 +99,7 @@ export class Session {
     return {
       machine: () => this.machine,
       running: () => !this.stopped,
+      hasWritableDisks: () => this.options.drives.some(({ readOnly }) => !readOnly),
       pause: () => this.pause(),
       resume: () => this.resume(),
     };
@@ -119,6 +121,7 @@ export class Session {
       return await this.loop();
     } finally {
       this.unwatch();
+      this.migration.close();
       await this.servers.close();
       this.terminal.restore();
       for (const [signal, handler] of handlers) process.off(signal, handler);
@@ -134,6 +137,7 @@ export class Session {
     };
     this.unwatch = watchBalloon(machine, (actual) => this.tell({ event: 'BALLOON_CHANGE', data: { actual } }));
     this.migration.onPhase = (phase) => this.tell({ event: 'MIGRATION', data: { status: qmpPhase(phase) } });
+    this.migration.onNews = (text) => this.say(text);
   }
 
   private deliverEarly(): void {
@@ -157,6 +161,7 @@ export class Session {
     // The source is to hear of it before anything runs: what it does not know, nobody can undo.
     await arrival.confirm();
     this.stopped = stopped;
+    if (arrival.how === 'decided') this.say('the machine goes on here, as was decided');
     if (arrival.how === 'inherited') this.say('the source has died when all of the machine was here; it goes on here');
   }
 
@@ -243,7 +248,8 @@ export class Session {
   }
 
   private resume(): void {
-    if (!this.stopped) return;
+    // Whoever waits for the answer lets the machine go on, if that is the answer.
+    if (!this.stopped || this.migration.decide()) return;
     if (this.migration.moved) {
       this.terminal.print('cont: the machine was migrated away and runs at the target; it can never run here again\r\n');
       return;

@@ -6,7 +6,7 @@ import type { Link } from '@nestvm/migration';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../src/errors.js';
 import { parseTlsCredentials } from '../src/migration/tls.js';
-import { awaitLine, type LineOptions, openLine, parsePlace } from '../src/migration/transport.js';
+import { type LineOptions, openDoor, openLine, parsePlace } from '../src/migration/transport.js';
 import { createProcessWitness } from '../src/migration/witness.js';
 import { pathFor, start, startWith } from './spawn.js';
 
@@ -33,9 +33,19 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+/** The end of a line at who waits for it. */
+async function awaitLine(uri: string, options: LineOptions): Promise<Link> {
+  const door = await openDoor('-incoming', parsePlace('-incoming', uri), options);
+  try {
+    return await door.next();
+  } finally {
+    door.close();
+  }
+}
+
 /** Both ends of a line. */
 async function connected(uri: string, options: LineOptions = plain, other: LineOptions = options, listenUri = uri): Promise<[Link, Link]> {
-  const waiting = awaitLine('-incoming', parsePlace('-incoming', listenUri), other);
+  const waiting = awaitLine(listenUri, other);
   waiting.catch(() => {});
   for (let tries = 0; ; tries++) {
     try {
@@ -134,7 +144,7 @@ describe('TLS', () => {
   it('refuses a source whose certificate is of another authority', async () => {
     const distrustful = folderWith('distrustful-server', { 'ca-cert': 'other-cert' });
     const port = await freePort();
-    const waiting = awaitLine('-incoming', parsePlace('-incoming', `tcp:127.0.0.1:${port}`), { ...plain, tls: credentials('server', distrustful) });
+    const waiting = awaitLine(`tcp:127.0.0.1:${port}`, { ...plain, tls: credentials('server', distrustful) });
     const refused = waiting.then(
       () => 'accepted',
       (error: unknown) => String(error),

@@ -88,6 +88,28 @@ const freePort = (): Promise<number> =>
     });
   });
 
+/** A line to `target` that breaks when the source gives the machine away: what says so never arrives. Afterwards it carries again, if `heals`. */
+function losingGo(path: string, target: string, heals = false): Promise<{ heal: () => void; close: () => void }> {
+  let [broken, whole] = [false, false];
+  const server = createServer((here) => {
+    if (broken && !whole) return void here.destroy();
+    const there = connect(target);
+    const end = (): void => {
+      here.destroy();
+      there.destroy();
+    };
+    here.on('data', (data) => {
+      if (!whole) broken = /CTRL[^]{12,60}say[^]{1,9}go/.test(data.toString('latin1'));
+      if (whole || !broken) return void there.write(data);
+      whole = heals;
+      end();
+    });
+    there.on('data', (data) => void here.write(data));
+    for (const socket of [here, there]) socket.on('error', end).on('close', end);
+  });
+  return new Promise((resolve) => server.listen(path, () => resolve({ heal: () => void (whole = true), close: () => server.close() })));
+}
+
 describe('snapshots and migration of a process', () => {
   it('savevm, then -loadvm in a second process, which goes on where the first one was', { timeout: TIMEOUT }, async () => {
     const [first, second, file] = [pathFor('first.log'), pathFor('second.log'), pathFor('snapshot')];
@@ -149,5 +171,48 @@ describe('snapshots and migration of a process', () => {
     server.close();
     await here.ask('quit');
     expect((await source.ended).status).toBe(0);
+  });
+
+  it('a line that breaks in the hand-over is opened again, and the target has the machine', { timeout: TIMEOUT }, async () => {
+    const [first, second] = [pathFor('again-out.log'), pathFor('again-in.log')];
+    const target = start('run', ...guest(...COUNTER), ...options('again-2', second), '-incoming', `unix:${pathFor('again-target')}`);
+    const there = await listening(target, 'again-2');
+    const source = start('run', ...guest(...COUNTER), ...options('again-1', first));
+    const here = await listening(source, 'again-1');
+    const line = await losingGo(pathFor('again-line'), pathFor('again-target'), true);
+    await until(() => sizeOf(first) > 10);
+    expect(await here.ask(`migrate unix:${pathFor('again-line')}`)).toMatch(/migrated to unix/);
+    await until(() => sizeOf(second) > 20);
+    expect(isAlphabetical(readFileSync(first, 'latin1') + readFileSync(second, 'latin1'))).toBe(true);
+    line.close();
+    await there.ask('quit');
+    await here.ask('quit');
+    expect((await target.ended).status).toBe(0);
+  });
+
+  it('a line that breaks in the hand-over and stays away: a person gives the machine to the target, and the source learns it later', {
+    timeout: TIMEOUT,
+  }, async () => {
+    const [first, second] = [pathFor('away-out.log'), pathFor('away-in.log')];
+    const target = start('run', ...guest(...COUNTER), ...options('away-2', second), '-incoming', `unix:${pathFor('away-target')}`);
+    const there = await listening(target, 'away-2');
+    const source = start('run', ...guest(...COUNTER), ...options('away-1', first));
+    const here = await listening(source, 'away-1');
+    const line = await losingGo(pathFor('away-line'), pathFor('away-target'));
+    await until(() => sizeOf(first) > 10);
+    expect(await here.ask(`migrate unix:${pathFor('away-line')}`)).toMatch(/stays stopped[^]*continue here \(cont\)/);
+    expect(await here.ask('migrate_cancel')).toContain('only if the target does not run it, write cont');
+    expect([sizeOf(second), await here.ask('info migrate')]).toEqual([0, expect.stringContaining('Migration status: waiting')]);
+    await there.ask('cont');
+    await until(() => sizeOf(second) > 20);
+    line.heal();
+    for (let told = ''; !told.includes('completed'); told = await here.ask('info migrate')) await new Promise((resolve) => setTimeout(resolve, 100));
+    await here.ask('cont');
+    expect(isAlphabetical(readFileSync(first, 'latin1') + readFileSync(second, 'latin1'))).toBe(true);
+    line.close();
+    await there.ask('quit');
+    await here.ask('quit');
+    expect((await target.ended).err).toMatch(/before the source gave it away[^]*go on here \(cont\)[^]*as was decided/);
+    expect((await source.ended).err).toContain('the target has the machine and runs it; it stays stopped here');
   });
 });

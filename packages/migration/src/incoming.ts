@@ -1,9 +1,11 @@
-import { ContainerReader, ContainerWriter, type Section } from './container.js';
-import { MigrationError } from './errors.js';
-import { decodeControl, type Link, noWitness, sayTo, type Witness } from './link.js';
+import type { ContainerReader, Section } from './container.js';
+import { L2ActiveError, MigrationError } from './errors.js';
+import { type Control, decodeControl, type Link, noWitness, sayTo, type Witness } from './link.js';
 import { applyUnits, checkConfiguration, checkRam, decodeUnit, type LoadedUnit, matchUnits } from './load.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
+import { isActive } from './nested-activity.js';
 import { decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
+import { type Custody, lineOn, REMARK, reasonOf, type SourceLine, TakeOver, type TargetRecovery } from './take-over.js';
 
 /** Options of {@link migrateIn}. */
 export interface IncomingOptions {
@@ -11,17 +13,17 @@ export interface IncomingOptions {
   readonly onProgress?: (receivedBytes: number) => void;
   /** Whether the source's process lives, should the line break in the hand-over. Default: nobody knows. */
   readonly witness?: Witness;
+  /** How the source finds this target again when the line breaks in the hand-over. Default: not at all. */
+  readonly recovery?: TargetRecovery;
 }
 
 /** A machine that is to run here from now on. */
 export interface Arrival {
-  /** How it came: the source gave it away; or the source's process has died when all of the machine was here. */
-  readonly how: 'handed over' | 'inherited';
+  /** How it came: the source gave it away; or the source's process has died when all of the machine was here; or somebody has decided it (`recovery.decided`). */
+  readonly how: Custody;
   /** Tells the source; to be awaited before the machine runs. */
   readonly confirm: () => Promise<void>;
 }
-
-const REMARK = 'the machine here was not started; the source still has it';
 
 async function receivePages(blocks: readonly RamBlock[], section: Section): Promise<number> {
   const run = decodeRun(section.payload, blocks, section.offset);
@@ -32,10 +34,8 @@ async function receivePages(blocks: readonly RamBlock[], section: Section): Prom
   return run.pages * PAGE_BYTES;
 }
 
-/** Receives and loads all of the machine; resolves to what the source says of itself. */
-async function receive(machine: MigratableMachine, input: ContainerReader, options: IncomingOptions): Promise<string> {
-  await input.begin();
-  const source = await hello(input);
+/** Receives and loads all of the machine. */
+async function receive(machine: MigratableMachine, input: ContainerReader, options: IncomingOptions): Promise<void> {
   const units: LoadedUnit[] = [];
   const seen = new Set<string>();
   let received = 0;
@@ -64,28 +64,19 @@ async function receive(machine: MigratableMachine, input: ContainerReader, optio
   }
   applyUnits(matchUnits(machine, units));
   machine.forgetCaches();
-  return source;
+  const contexts = machine.nested.inspect();
+  if (contexts.some(isActive)) throw new L2ActiveError('take this machine over', contexts);
 }
 
-async function hello(input: ContainerReader): Promise<string> {
+type Hello = Extract<Control, { say: 'hello' }>;
+
+async function hello({ input }: SourceLine): Promise<Hello> {
+  await input.begin();
   const { kind, payload, offset } = await input.next();
   const control = kind === 'CTRL' ? decodeControl(payload, offset) : null;
   if (control?.say !== 'hello')
     throw new MigrationError('corrupt', 'the source does not begin with a greeting; it is no Nestvm that migrates', { offset });
-  return control.who;
-}
-
-const reasonOf = (error: unknown): string => (error instanceof Error ? error.message.replace(/^migration: /, '') : String(error));
-
-/** The source has gone, or the line to it, before it gave the machine away: dead or not, that is the question. */
-async function settle(error: unknown, source: string, witness: Witness): Promise<'inherited'> {
-  const fate = source === '' ? 'unknown' : await witness.judge(source);
-  if (fate === 'dead') return 'inherited';
-  const known = fate === 'alive' ? 'The source lives, and most likely goes on with it' : 'Whether the source still has it is not known';
-  throw new MigrationError(
-    'undecided',
-    `the line broke when all of the machine was here, but before the source gave it away: ${reasonOf(error)}. ${known}. The machine here is stopped. Look at the source; only if it does not run the machine, go on here (cont).`,
-  );
+  return control;
 }
 
 /**
@@ -94,41 +85,34 @@ async function settle(error: unknown, source: string, witness: Witness): Promise
  * may be run if somebody makes sure that the source does not.
  */
 export async function migrateIn(machine: MigratableMachine, link: Link, options: IncomingOptions = {}): Promise<Arrival> {
-  const out = new ContainerWriter(link.sink);
-  const input = new ContainerReader(link.source);
-  const witness = options.witness ?? noWitness;
+  const { witness = noWitness, recovery } = options;
+  let line = lineOn(link);
   try {
-    await out.begin();
-    await sayTo(out, { say: 'hello', who: witness.me });
-    const source = await receive(machine, input, options);
-    const how = await takeOver(out, input, source, witness);
-    const confirm = async (): Promise<void> => {
-      await sayTo(out, { say: 'running' }).catch(() => {});
-      link.close();
-    };
-    return { how, confirm };
+    let source = await greet(line, witness);
+    // A source that asks for what a process before this one may have had.
+    while (source.again === true) {
+      await sayTo(line.out, { say: 'refused', why: 'the target waits for a machine, and has none yet' });
+      if (!recovery) throw new MigrationError('link', `the source asks about an earlier migration; ${REMARK}`);
+      line.link.close();
+      line = lineOn(await recovery.again());
+      source = await greet(line, witness);
+    }
+    await receive(machine, line.input, options);
+    const takeOver = new TakeOver(line, { who: source.who, session: source.session ?? '' }, witness, recovery);
+    return { how: await takeOver.run(), confirm: () => takeOver.confirm() };
   } catch (error) {
     const undecided = error instanceof MigrationError && error.code === 'undecided';
-    if (!undecided) await sayTo(out, { say: 'refused', why: reasonOf(error) }).catch(() => {});
-    link.close();
+    if (!undecided) await sayTo(line.out, { say: 'refused', why: reasonOf(error) }).catch(() => {});
+    line.link.close();
+    recovery?.close?.();
     if (error instanceof MigrationError && error.code !== 'truncated') throw error;
     throw new MigrationError('link', `the source has gone: ${reasonOf(error)}; ${REMARK}`);
   }
 }
 
-/** With all of the machine here: says so, and waits for the source to give it away. */
-async function takeOver(out: ContainerWriter, input: ContainerReader, source: string, witness: Witness): Promise<Arrival['how']> {
-  let section: Section;
-  try {
-    await sayTo(out, { say: 'ready' });
-    section = await input.next();
-  } catch (error) {
-    // A damaged answer comes from a source that is still there: it hears that it keeps the machine.
-    if (error instanceof MigrationError && error.code !== 'truncated') throw error;
-    return settle(error, source, witness);
-  }
-  const { kind, payload, offset } = section;
-  const say = kind === 'CTRL' ? decodeControl(payload, offset).say : kind.trim();
-  if (say === 'go') return 'handed over';
-  throw new MigrationError(say === 'cancelled' ? 'cancelled' : 'corrupt', `the source said "${say}" where "go" belongs; ${REMARK}`, { offset });
+/** Both sides say who they are. */
+async function greet(line: SourceLine, { me }: Witness): Promise<Hello> {
+  await line.out.begin();
+  await sayTo(line.out, { say: 'hello', who: me });
+  return hello(line);
 }

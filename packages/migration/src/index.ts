@@ -20,5 +20,7 @@ export { createMessageLink, createMessagePortLink, createWebSocketLink } from '.
 export type { MessageCarrier, MessageLink, MessagePortLike, WebSocketLike } from './message-link.js';
 export { migrateOut } from './outgoing.js';
 export type { MigrateOptions, MigrateResult, MigrationClock, MigrationStatus } from './outgoing.js';
+export type { SourceRecovery } from './reclaim.js';
 export { migrateIn } from './incoming.js';
 export type { Arrival, IncomingOptions } from './incoming.js';
+export type { Custody, TargetRecovery } from './take-over.js';

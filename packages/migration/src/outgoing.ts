@@ -3,6 +3,7 @@ import { MigrationError } from './errors.js';
 import { ControlReader, type Link, noWitness, orAbort, sayTo, type Witness } from './link.js';
 import type { LiveMachine, RamBlock } from './machine-port.js';
 import { encodeRun, PAGE_BYTES, pageSpans } from './ram-codec.js';
+import { type Asker, reclaim, type SourceRecovery, tellKept } from './reclaim.js';
 import { assertMigratable, describeRam, saveUnits, writeRun } from './save.js';
 
 /** Host time, as the caller has it. */
@@ -13,7 +14,7 @@ export interface MigrationClock {
 
 /** How a migration is going, as `info migrate` shows it. */
 export interface MigrationStatus {
-  readonly phase: 'setup' | 'pre-copy' | 'hand-over' | 'completed' | 'failed' | 'cancelled';
+  readonly phase: 'setup' | 'pre-copy' | 'hand-over' | 'waiting' | 'completed' | 'failed' | 'cancelled';
   /** Passes over the memory so far; the first one sends all of it. */
   readonly passes: number;
   readonly transferredBytes: number;
@@ -44,6 +45,8 @@ export interface MigrateOptions {
   readonly onStatus?: (status: MigrationStatus) => void;
   /** Whether the target's process lives, should the line break behind the hand-over. Default: nobody knows. */
   readonly witness?: Witness;
+  /** How to find the target again when the line breaks in the hand-over. Default: not at all. */
+  readonly recovery?: SourceRecovery;
   /** Called when the machine has been stopped, before the rest of it is sent: to keep a snapshot of it. */
   readonly onStopped?: () => Promise<void>;
   readonly signal?: AbortSignal;
@@ -58,6 +61,7 @@ export interface MigrateResult {
 class TargetRefusal extends MigrationError {}
 
 const REMARK = 'the machine here goes on as if nothing had been';
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message.replace(/^migration: /, '') : String(error));
 
 class Outgoing {
   private readonly out: ContainerWriter;
@@ -69,10 +73,13 @@ class Outgoing {
   private phase: MigrationStatus['phase'] = 'setup';
   private downtimeMs: number | null = null;
   private target = '';
+  /** How far the hand-over has come: all was sent and the target may wait; the machine was given away. */
+  private custody: 'ours' | 'offered' | 'given' = 'ours';
+  private stopMs: number | null = null;
 
   constructor(
     private readonly machine: LiveMachine,
-    link: Link,
+    private readonly link: Link,
     private readonly options: MigrateOptions,
   ) {
     this.out = new ContainerWriter(link.sink);
@@ -100,69 +107,100 @@ class Outgoing {
 
   async run(): Promise<MigrateResult> {
     const { machine } = this;
-    let stopped = false;
-    let handedOver = false;
     machine.dirty.start();
     try {
       await this.setUp();
-      const rest = await this.preCopy();
-      await machine.pause();
-      stopped = true;
-      const stopMs = this.options.clock.nowMs();
-      this.phase = 'hand-over';
-      assertMigratable(machine, 'migrate this machine');
-      await this.options.onStopped?.();
-      await this.sendRest(rest);
-      await this.expect('ready');
-      handedOver = true;
-      await sayTo(this.out, { say: 'go' });
+      await this.handOver(await this.preCopy());
       await this.expect('running');
-      this.downtimeMs = this.options.clock.nowMs() - stopMs;
-      this.phase = 'completed';
-      machine.dirty.stop();
-      this.options.onStatus?.(this.status());
-      return { status: this.status() };
+      // From here on nobody needs to ask.
+      await sayTo(this.out, { say: 'done' }).catch(() => {});
     } catch (error) {
-      machine.dirty.stop();
       this.options.throttle?.(0);
-      throw await this.fail((await this.lastWord(error, handedOver)) ?? error, stopped, handedOver);
+      const cause = (await this.lastWord(error)) ?? error;
+      if (this.custody !== 'given' || (await this.owner(cause)) === 'source') throw this.fail(cause);
+    } finally {
+      machine.dirty.stop();
     }
+    this.downtimeMs = this.options.clock.nowMs() - (this.stopMs ?? 0);
+    this.tell('completed');
+    return { status: this.status() };
+  }
+
+  /** Stops the machine, sends what is left of it, and gives it away. */
+  private async handOver(rest: readonly Uint32Array[]): Promise<void> {
+    const { machine, options } = this;
+    await machine.pause();
+    this.stopMs = options.clock.nowMs();
+    this.phase = 'hand-over';
+    assertMigratable(machine, 'migrate this machine');
+    await options.onStopped?.();
+    await this.sendRest(rest);
+    await this.expect('ready');
+    this.custody = 'given';
+    await sayTo(this.out, { say: 'go' });
+  }
+
+  private tell(phase: MigrationStatus['phase']): void {
+    this.phase = phase;
+    this.options.onStatus?.(this.status());
   }
 
   /** A target that refuses closes the line; its reason may still be on the way. */
-  private async lastWord(error: unknown, handedOver: boolean): Promise<unknown> {
-    if (handedOver || error instanceof MigrationError) return null;
+  private async lastWord(error: unknown): Promise<unknown> {
+    if (this.custody === 'given' || error instanceof MigrationError) return null;
     const word = await Promise.race([this.back.next().catch(() => null), this.options.clock.sleep(200).then(() => null)]);
     return word?.say === 'refused' ? new TargetRefusal('link', `the target refuses: ${word.why}; ${REMARK}`) : null;
   }
 
-  /** True when the target can't run the machine although it was handed over: it says so, or it is dead and had not come to it. */
-  private async hasComeBack(error: unknown): Promise<boolean> {
-    if (error instanceof TargetRefusal) return true;
+  /** Who has a machine that was given away before the line broke; throws `undecided` where nobody can know. */
+  private async owner(error: unknown): Promise<'source' | 'target'> {
+    if (error instanceof TargetRefusal) return 'source';
+    const { witness = noWitness, recovery } = this.options;
+    // Only now: a target that lives may run the machine, and its death later would say nothing.
     const gone = !(error instanceof MigrationError) || error.code === 'link';
-    return gone && this.target !== '' && (await (this.options.witness ?? noWitness).judge(this.target)) === 'dead';
+    if (gone && this.target !== '' && (await witness.judge(this.target)) === 'dead') return 'source';
+    const message = `the line broke after the machine had been handed over: ${reasonOf(error)}. The machine here stays stopped, since the target may run it. Look at the target; only if it does not run the machine, continue here (cont).`;
+    if (!recovery) {
+      this.tell('failed');
+      throw new MigrationError('undecided', message);
+    }
+    this.tell('waiting');
+    // A target that still listens on the old line is to notice.
+    this.link.close();
+    recovery.onWaiting?.(`${message} Trying to reach the target, whose answer settles it.`);
+    if ((await reclaim(this.asker(recovery))) === 'theirs') return 'target';
+    this.custody = 'offered';
+    return 'source';
   }
 
-  /** Decides who owns the machine now, and says so. */
-  private async fail(error: unknown, stopped: boolean, handedOver: boolean): Promise<MigrationError> {
-    const why = error instanceof Error ? error.message.replace(/^migration: /, '') : String(error);
-    this.phase = error instanceof MigrationError && error.code === 'cancelled' ? 'cancelled' : 'failed';
-    this.options.onStatus?.(this.status());
-    if (handedOver && !(await this.hasComeBack(error)))
-      return new MigrationError(
-        'undecided',
-        `the line broke after the machine had been handed over: ${why}. The machine here stays stopped, since the target may run it. Look at the target; only if it does not run the machine, continue here (cont).`,
-      );
+  private asker(recovery: SourceRecovery): Asker {
+    const { witness = noWitness, clock } = this.options;
+    return { recovery, who: witness.me, sleep: (ms) => clock.sleep(ms) };
+  }
+
+  /** The machine goes on here. */
+  private fail(error: unknown): MigrationError {
+    this.tell(error instanceof MigrationError && error.code === 'cancelled' ? 'cancelled' : 'failed');
     // Whoever waits for the machine there is to know that it stays here.
-    if (!handedOver) void sayTo(this.out, { say: 'cancelled' }).catch(() => {});
-    if (stopped) this.machine.resume();
+    if (this.custody !== 'given') void sayTo(this.out, { say: 'cancelled' }).catch(() => {});
+    if (this.custody === 'offered' && !(error instanceof TargetRefusal)) void this.tellTarget();
+    if (this.stopMs !== null) this.machine.resume();
     if (error instanceof MigrationError && error.code !== 'truncated') return error;
-    return new MigrationError('link', `the migration failed: ${why}; ${REMARK}`);
+    return new MigrationError('link', `the migration failed: ${reasonOf(error)}; ${REMARK}`);
+  }
+
+  /** A target that has all of the machine may wait for this source to come back. */
+  private async tellTarget(): Promise<void> {
+    const { recovery } = this.options;
+    if (!recovery || (await tellKept(this.asker(recovery))) !== 'theirs') return;
+    await this.machine.pause();
+    recovery.onConflict?.();
   }
 
   private async setUp(): Promise<void> {
     await this.out.begin();
-    await sayTo(this.out, { say: 'hello', who: (this.options.witness ?? noWitness).me });
+    const { witness = noWitness, recovery } = this.options;
+    await sayTo(this.out, { say: 'hello', who: witness.me, session: recovery?.session ?? '' });
     await this.out.value('CONF', this.machine.configuration());
     await this.out.value('RAMB', describeRam(this.blocks));
   }
@@ -194,6 +232,7 @@ class Outgoing {
     const all = before.map((bitmap, block) => bitmap.map((word, i) => word | (last[block]![i] ?? 0)));
     await this.sendPages(all, false);
     for (const unit of saveUnits(this.machine)) await this.out.value('UNIT', unit);
+    this.custody = 'offered';
     await this.out.end();
   }
 
@@ -236,8 +275,8 @@ function countPages(bitmaps: readonly Uint32Array[]): number {
 /**
  * Moves a running machine to whoever listens at the other end of `link`: memory while it runs, then the rest while it is stopped. Refuses with `L2ActiveError`
  * before it begins, and again when an L2 has been started in the meantime; the machine then goes on here. When this resolves, the target runs the machine.
- * A failure before the hand-over leaves the machine running here; so does one after it when the target is known not to run it; else it stays stopped, the code
- * is `undecided`, and the message says what to look at.
+ * A failure before the hand-over leaves the machine running here; so does one after it when the target is known not to run it. Else the target is asked over new
+ * lines (`recovery`), until it answers or somebody decides; without that the machine stays stopped, the code is `undecided`, and the message says what to look at.
  */
 export async function migrateOut(machine: LiveMachine, link: Link, options: MigrateOptions): Promise<MigrateResult> {
   try {

@@ -100,7 +100,8 @@ test('whenever the target is killed, the source goes on, or the target had begun
       } else expect(runner(ending), `${way} ${after}: ${String(ending.sourceError)}`).toBe('source');
     }
   }
-  expect(confirmed).toBeLessThan(5);
+  // Only in the last word, behind `running`.
+  expect(confirmed).toBeLessThan(60);
 });
 
 test('whenever the source is killed, the target goes on if it has all of the machine, and says so if not', async () => {

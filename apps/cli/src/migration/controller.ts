@@ -1,59 +1,31 @@
-import { rmSync } from 'node:fs';
-import type { Machine } from '@nestvm/machine';
 import {
   type Arrival,
   assertMigratable,
   formatContext,
   isActive,
   L2ActiveError,
-  type Link,
   loadSnapshot,
   MigrationError,
   type MigrationStatus,
   migrateIn,
-  migrateOut,
   saveSnapshot,
   strongestClass,
   waitForL2,
 } from '@nestvm/migration';
 import { UsageError } from '../errors.js';
+import { depart, reasonOf, type SessionControl, sleep } from './departure.js';
 import { openSource, writeWhole } from './file.js';
 import { createParameters, type MigrationParameters } from './parameters.js';
+import { recoverSource, recoverTarget } from './recovery.js';
+import { formatStatus } from './status.js';
 import type { TlsCredentials } from './tls.js';
-import { awaitLine, type LineOptions, openLine, type Place, parsePlace } from './transport.js';
+import { type LineOptions, openDoor, type Place, parsePlace } from './transport.js';
 import { createProcessWitness } from './witness.js';
 
 /** Status of a process that was refused because an L2 is active. */
 const L2_ACTIVE_STATUS = 3;
 
-/** What the controller asks of the session around the machine. */
-export interface SessionControl {
-  machine(): Machine;
-  /** Resolves when no vCPU runs. */
-  pause(): Promise<void>;
-  resume(): void;
-  running(): boolean;
-}
-
 const MEBIBYTE = 2 ** 20;
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** `info migrate`. */
-function formatStatus(status: MigrationStatus): string {
-  const { phase, passes, transferredBytes, remainingBytes, totalBytes, elapsedMs, throughput, dirtyRate, expectedDowntimeMs, downtimeMs } = status;
-  const mib = (bytes: number): string => (bytes / MEBIBYTE).toFixed(1);
-  return [
-    `Migration status: ${phase}`,
-    `total time: ${Math.round(elapsedMs)} ms`,
-    downtimeMs === null ? `expected downtime: ${Math.round(expectedDowntimeMs)} ms` : `downtime: ${Math.round(downtimeMs)} ms`,
-    `transferred ram: ${mib(transferredBytes)} MiB`,
-    `throughput: ${mib(throughput)} MiB/s`,
-    `remaining ram: ${mib(remainingBytes)} MiB`,
-    `total ram: ${mib(totalBytes)} MiB`,
-    `passes: ${passes}, dirty rate: ${mib(dirtyRate)} MiB/s`,
-    '',
-  ].join('\n');
-}
 
 /** Save, load and migrate of one session. Every method throws `MigrationError` or `UsageError` with a message for people. */
 export class MigrationController {
@@ -65,8 +37,13 @@ export class MigrationController {
   lastError: string | undefined;
   /** Told of each new phase. */
   onPhase: (phase: MigrationStatus['phase']) => void = () => {};
+  /** Told what nobody waits for any more: a line for people. */
+  onNews: (text: string) => void = () => {};
+  /** Set while a broken line leaves it open who has the machine; called when somebody decides that it goes on here. */
+  private decision: (() => void) | undefined;
   readonly parameters: MigrationParameters = createParameters();
   private readonly witness = createProcessWitness();
+  private closeDoor: () => void = () => {};
   /** Ends when what was asked for so far is done. */
   private queue: Promise<unknown> = Promise.resolve();
 
@@ -115,6 +92,8 @@ export class MigrationController {
   /** `migrate [-w] URI`: `file:F`, `tcp:HOST:PORT`, `unix:PATH`; with `wait` as soon as no L2 is active. */
   async migrate(uri: string, wait: boolean, onProgress: (line: string) => void = () => {}): Promise<string> {
     if (this.moved) throw new UsageError('migrate: the machine has been migrated already; it runs at the target');
+    if (this.decision)
+      throw new UsageError('migrate: it is open who has the machine; look at the target, and write cont only if it does not run there');
     if (this.cancel) throw new UsageError("migrate: a migration is under way; 'info migrate' shows it, 'migrate_cancel' ends it");
     this.cancel = new AbortController();
     this.lastError = undefined;
@@ -125,8 +104,7 @@ export class MigrationController {
       const { place, tlsCreds } = this.splitUri('migrate', uri);
       // Refused before anybody is bothered.
       assertMigratable(this.session.machine().migratable, 'migrate this machine');
-      await this.migrateOver(await openLine('migrate', place, this.lineOptions(tlsCreds)));
-      this.moved = true;
+      await this.migrateOver(place, this.lineOptions(tlsCreds), this.cancel.signal);
       return `migrated to ${uri}; the machine runs there now, and stays stopped here. ${this.describeMigration().split('\n')[2]}\n`;
     } catch (error) {
       this.lastError = error instanceof Error ? error.message : String(error);
@@ -136,7 +114,16 @@ export class MigrationController {
     }
   }
 
+  /** `cont` while it is open who has the machine: it goes on here. False when there is nothing to decide. */
+  decide(): boolean {
+    const { decision } = this;
+    this.decision = undefined;
+    decision?.();
+    return decision !== undefined;
+  }
+
   cancelMigration(): string {
+    if (this.decision) return 'the machine was given away; only if the target does not run it, write cont\n';
     if (!this.cancel) return 'no migration is under way\n';
     this.cancel.abort();
     return 'cancelling\n';
@@ -151,8 +138,24 @@ export class MigrationController {
       return { how: 'handed over', confirm: () => Promise.resolve() };
     }
     const { place, tlsCreds } = this.splitUri('-incoming', uri);
-    const link = await awaitLine('-incoming', place, this.lineOptions(tlsCreds));
-    return migrateIn(machine.migratable, link, { witness: this.witness });
+    const door = await openDoor('-incoming', place, this.lineOptions(tlsCreds));
+    const decided = new AbortController();
+    const onWaiting = (message: string): void => {
+      this.decision = () => decided.abort();
+      this.onNews(message);
+    };
+    try {
+      const recovery = recoverTarget(door, { onWaiting, decided: decided.signal });
+      this.closeDoor = () => door.close();
+      return await migrateIn(machine.migratable, await door.next(), { witness: this.witness, recovery });
+    } finally {
+      this.decision = undefined;
+    }
+  }
+
+  /** The session ends. */
+  close(): void {
+    this.closeDoor();
   }
 
   /** The place, and the credentials that are named behind it or by the parameter. */
@@ -168,38 +171,47 @@ export class MigrationController {
     return { timeoutMs: () => this.parameters.lineTimeoutMs, tls, hostname: tlsHostname };
   }
 
-  /** Keeps the machine, which is stopped, until it is known to run somewhere. */
-  private async keepCheckpoint(path: string): Promise<void> {
-    await writeWhole(path, (sink) => saveSnapshot(this.session.machine().migratable, sink, { compression: 'none' }));
-  }
-
-  private async migrateOver(link: Link): Promise<void> {
-    const { session } = this;
-    const clock = { nowMs: () => performance.now(), sleep };
-    const live = { ...session.machine().migratable, pause: () => session.pause(), resume: () => session.resume() };
-    const wasRunning = session.running();
-    const { maxBandwidth, downtimeLimitMs, checkpoint, autoConverge } = this.parameters;
-    const dropCheckpoint = (): void => void (checkpoint && rmSync(checkpoint, { force: true }));
-    const moving = migrateOut(wasRunning ? live : { ...live, resume: () => {} }, link, {
-      clock,
-      compression: 'none',
-      downtimeLimitMs,
+  /** Moves the machine; rejects with `undecided` when it stays open who has it, while the target is asked on. */
+  private async migrateOver(place: Place, line: LineOptions, signal: AbortSignal): Promise<void> {
+    const { ended, open } = await depart({
+      session: this.session,
+      parameters: this.parameters,
       witness: this.witness,
-      ...(maxBandwidth === 0 ? {} : { bandwidth: maxBandwidth }),
-      ...(checkpoint === '' ? {} : { onStopped: () => this.keepCheckpoint(checkpoint) }),
-      ...(autoConverge ? { throttle: (share: number) => session.machine().throttle(share) } : {}),
-      ...(this.cancel ? { signal: this.cancel.signal } : {}),
-      onStatus: (status) => {
-        const news = this.status?.phase !== status.phase;
-        this.status = status;
-        if (news) this.onPhase(status.phase);
+      place,
+      line,
+      signal,
+      onStatus: (status) => this.note(status),
+      onOpen: (decide) => {
+        this.decision = decide;
+      },
+      onConflict: () => {
+        this.moved = true;
+        this.onNews('the target runs the machine, although it was let go on here; it is stopped here again, and what it did meanwhile is lost');
       },
     });
-    await moving.then(dropCheckpoint, (error: unknown) => {
-      // Nobody knows who has the machine: what was kept stays.
-      if (!(error instanceof MigrationError && error.code === 'undecided')) dropCheckpoint();
-      throw error;
+    const settled = ended.then(() => {
+      this.moved = true;
     });
+    const message = await Promise.race([settled.finally(() => (this.decision = undefined)), open]);
+    if (message === undefined) return;
+    this.cancel = undefined;
+    settled.then(
+      () => this.late(undefined, 'the target has the machine and runs it; it stays stopped here'),
+      (error: unknown) => this.late(error, reasonOf(error)),
+    );
+    throw new MigrationError('undecided', message);
+  }
+
+  private note(status: MigrationStatus): void {
+    const news = this.status?.phase !== status.phase;
+    this.status = status;
+    if (news) this.onPhase(status.phase);
+  }
+
+  /** The end of a migration that was reported as undecided. */
+  private late(error: unknown, news: string): void {
+    this.lastError = error === undefined ? undefined : reasonOf(error);
+    this.onNews(news);
   }
 
   private async waitForL2(onProgress: (line: string) => void): Promise<void> {

@@ -63,7 +63,7 @@ export const parameterRows: Readonly<Record<string, ParameterRow>> = {
     show: ({ tlsHostname }) => tlsHostname,
   },
   'x-checkpoint': {
-    help: 'file for a snapshot of the stopped machine, kept until the target runs it',
+    help: 'file for a snapshot of the machine, kept until it is known to run somewhere: made when it is stopped, and before (without writable disks)',
     set: (parameters, text) => void (parameters.checkpoint = text),
     show: ({ checkpoint }) => checkpoint,
   },

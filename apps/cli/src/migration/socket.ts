@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { connect as connectTo, createServer, type Server, type Socket } from 'node:net';
 import { UsageError } from '../errors.js';
 
@@ -30,21 +31,24 @@ export function connect(option: string, address: SocketAddress): Promise<Socket>
 export function listen(option: string, address: SocketAddress, onConnection: (socket: Socket) => void): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer(onConnection);
-    server.once('error', (error) => reject(new UsageError(`${option} ${formatAddress(address)}: ${error.message}; choose another address`)));
-    const ready = (): void => resolve(server);
-    if ('path' in address) server.listen(address.path, ready);
-    else server.listen(address.port, address.host || undefined, ready);
+    const fail = (error: Error): void => reject(new UsageError(`${option} ${formatAddress(address)}: ${error.message}; choose another address`));
+    const open = (): void => {
+      if ('path' in address) server.listen(address.path);
+      else server.listen(address.port, address.host || undefined);
+    };
+    server.once('listening', () => resolve(server));
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      server.once('error', fail);
+      if (!('path' in address) || error.code !== 'EADDRINUSE') return fail(error);
+      // A process that was killed leaves the name of its socket behind.
+      const probe = connectTo(address.path);
+      probe.once('connect', () => (probe.destroy(), fail(error)));
+      probe.once('error', ({ code }: NodeJS.ErrnoException) => {
+        if (code !== 'ECONNREFUSED') return fail(error);
+        rmSync(address.path, { force: true });
+        open();
+      });
+    });
+    open();
   });
-}
-
-/** Waits for one connection. */
-export async function acceptOne(option: string, address: SocketAddress): Promise<Socket> {
-  let take: (socket: Socket) => void = () => {};
-  const arrived = new Promise<Socket>((resolve) => {
-    take = resolve;
-  });
-  const server = await listen(option, address, (socket) => take(socket));
-  const socket = await arrived;
-  server.close();
-  return socket;
 }

@@ -3,9 +3,10 @@ import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { createWebSocketLink, type Link, type WebSocketLike } from '@nestvm/migration';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket } from 'ws';
 import { UsageError } from '../errors.js';
-import { acceptOne, connect, parseAddress, type SocketAddress } from './socket.js';
+import { type Door, openOnce, openSocketDoor, openWebSocketDoor } from './door.js';
+import { connect, parseAddress, type SocketAddress } from './socket.js';
 import { linkOf, patient } from './stream-link.js';
 import { secureIncoming, secureOutgoing, type TlsCredentials } from './tls.js';
 
@@ -72,17 +73,6 @@ function openWebSocket(option: string, { href }: URL): Promise<WebSocket> {
   });
 }
 
-function acceptWebSocket(option: string, { href, hostname, port }: URL): Promise<WebSocket> {
-  return new Promise((resolve, reject) => {
-    const server = new WebSocketServer({ host: hostname, port: Number(port) || 80, perMessageDeflate: false });
-    server.once('error', (error) => reject(new UsageError(`${option} ${href}: ${error.message}; choose another address`)));
-    server.once('connection', (socket) => {
-      server.close();
-      resolve(socket);
-    });
-  });
-}
-
 function withoutTls(option: string, { tls }: LineOptions): void {
   if (tls) throw new UsageError(`${option}: tls-creds is for tcp:, unix: and fd: only`);
 }
@@ -97,11 +87,16 @@ export async function openLine(option: string, place: Place, options: LineOption
   return lineOn(options.tls ? await secureOutgoing(options.tls, stream, options.hostname || host) : stream, options);
 }
 
-/** Waits for the source; throws `UsageError` when it cannot come. */
-export async function awaitLine(option: string, place: Place, options: LineOptions): Promise<Link> {
+const mapped = <T>(door: Door<T>, make: (one: T) => Link | Promise<Link>): Door<Link> => ({
+  next: async () => make(await door.next()),
+  close: () => door.close(),
+});
+
+/** Opens the door to the source; throws `UsageError` when it cannot come. */
+export async function openDoor(option: string, place: Place, options: LineOptions): Promise<Door<Link>> {
   if (place.kind === 'websocket' || place.kind === 'exec') withoutTls(option, options);
-  if (place.kind === 'websocket') return lineOnWebSocket(await acceptWebSocket(option, place.url), options);
-  if (place.kind === 'exec') return lineOn(piped(place.command), options);
-  const stream = place.kind === 'fd' ? inherited(option, place.fd) : await acceptOne(option, place.address);
-  return lineOn(options.tls ? await secureIncoming(options.tls, stream) : stream, options);
+  if (place.kind === 'websocket') return mapped(await openWebSocketDoor(option, place.url), (socket) => lineOnWebSocket(socket, options));
+  if (place.kind === 'exec') return openOnce(() => lineOn(piped(place.command), options));
+  const door = place.kind === 'fd' ? openOnce(() => inherited(option, place.fd)) : await openSocketDoor(option, place.address);
+  return mapped<Duplex>(door, async (stream) => lineOn(options.tls ? await secureIncoming(options.tls, stream) : stream, options));
 }

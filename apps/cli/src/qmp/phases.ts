@@ -4,6 +4,8 @@ const PHASES: Readonly<Record<MigrationStatus['phase'], string>> = {
   setup: 'setup',
   'pre-copy': 'active',
   'hand-over': 'device',
+  // The machine stands still until the target has answered.
+  waiting: 'device',
   completed: 'completed',
   failed: 'failed',
   cancelled: 'cancelled',
