@@ -43,19 +43,26 @@ const olderRows = new Map(Object.values(OLDER).map((name) => [name, opcodeRows.f
 
 /** Makes of an instruction what the CPU model takes it for. */
 export function readAsModel(cpu: Vcpu, insn: Instruction): void {
-  const older = OLDER[insn.row.mnemonic];
-  if (older !== undefined && !insn.row.features.every((feature) => cpu.model.has(feature))) insn.row = olderRows.get(older) as typeof insn.row;
+  const older = rules(insn.row).older;
+  if (older !== null && !insn.row.features.every((feature) => cpu.model.has(feature))) insn.row = older as typeof insn.row;
 }
 
-const classes = new Map<OpcodeRow, Extension>();
-function extensionOf(row: OpcodeRow): Extension {
-  let known = classes.get(row);
-  if (known === undefined) {
-    known = classify(row);
-    classes.set(row, known);
-  }
-  return known;
+/** What of a row decides about its availability. */
+interface Rules {
+  readonly extension: Extension;
+  /** Features that the CPU model must offer. */
+  readonly features: readonly string[];
+  /** What processors without the features take it for; null: for nothing. */
+  readonly older: OpcodeRow | null;
 }
+
+const known: (Rules | undefined)[] = [];
+const rules = (row: OpcodeRow): Rules =>
+  (known[row.id] ??= {
+    extension: classify(row),
+    features: HINTS.has(row.mnemonic) ? [] : row.features,
+    older: olderRows.get(OLDER[row.mnemonic] ?? '') ?? null,
+  });
 
 /**
  * Vector of the exception that an instruction raises whatever its operands, in the mode in force: #UD when the CPU model, CR0.EM, CR4 or XCR0 forbid it, #NM when
@@ -63,10 +70,11 @@ function extensionOf(row: OpcodeRow): Extension {
  */
 export function unavailable(cpu: Vcpu, insn: Readonly<Instruction>, mode: number): number {
   const { row } = insn;
-  if (!HINTS.has(row.mnemonic)) for (const feature of row.features) if (!cpu.model.has(feature)) return UD;
+  const { extension, features } = rules(row);
+  for (let i = 0; i < features.length; i++) if (!cpu.model.has(features[i]!)) return UD;
   if (row.protectedOnly && (mode & Mode.PROTECTED) === 0) return UD;
   const cr0 = cpu.w[CR0]!;
-  switch (extensionOf(row)) {
+  switch (extension) {
     case 'none':
       return -1;
     case 'x87':

@@ -1,8 +1,7 @@
 import { DecodeStatus, decodeInto, Instruction } from '@nestvm/decoder';
 import { Mode, Segment } from '@nestvm/isa';
 import { PAGE_BYTES } from '@nestvm/memory';
-import { systemMeanings } from '@nestvm/semantics';
-import { handlerKey } from '../interpreter/facts.js';
+import { handlerForm } from '../interpreter/facts.js';
 import type { Handlers } from '../interpreter/handlers.js';
 import { Link, Record, Slot } from '../interpreter/record.js';
 import { RecordWriter } from '../interpreter/record-writer.js';
@@ -15,6 +14,7 @@ import { RIP, SEG_LIMIT } from '../words.js';
 import type { ArenaViews } from './arena-views.js';
 import { readAsModel, unavailable } from './availability.js';
 import type { CodeCache } from './code-cache.js';
+import { kindOf, RowKind } from './row-kind.js';
 
 const MAX_INSTRUCTIONS = 64;
 const MAX_LENGTH = 15;
@@ -111,7 +111,7 @@ export class BlockBuilder {
   foresee(bytes: Uint8Array, mode: number): void {
     const bits = (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16;
     const { insn, handlers } = this;
-    if (decodeInto(insn, bytes, 0, bytes.length, bits) > 0 && handlers.has(insn.row)) handlers.slotFor(handlerKey(insn, mode));
+    if (decodeInto(insn, bytes, 0, bytes.length, bits) > 0 && handlers.has(insn.row)) handlers.slotFor(insn.row.id, handlerForm(insn, mode));
   }
 
   private finish(arenaOffset: number, mode: number, start: number, end: number, bytes: number, room: number): number {
@@ -181,16 +181,15 @@ export class BlockBuilder {
     readAsModel(cpu, insn);
     const { row } = insn;
     const vector = unavailable(cpu, insn, mode);
-    // Those that have a plain case leave by themselves for all others.
-    const leaves = row.mnemonic in systemMeanings;
-    if (vector >= 0 || !handlers.has(row) || (cpu.extensionInstructions[row.mnemonic] !== undefined && !leaves)) {
+    const kind = kindOf(row);
+    if (vector >= 0 || !handlers.has(row) || (kind !== RowKind.LEAVES && cpu.extensionInstructions[row.mnemonic] !== undefined)) {
       this.system(record, offset, index, this.systemRecord(cpu, vector));
       return true;
     }
-    writer.head(record, handlers.slotFor(handlerKey(insn, mode)), offset, length, index);
+    writer.head(record, handlers.slotFor(insn.row.id, handlerForm(insn, mode)), offset, length, index);
     writer.fields(record, insn, offset);
-    if (row.operands[0]?.method === 'J') this.directJump(record, inPage, offset, length, mode);
-    else if (leaves || row.mnemonic in SYSTEM_INSTRUCTIONS) this.keep(record, this.systemRecord(cpu, -1));
+    if (kind === RowKind.JUMP) this.directJump(record, inPage, offset, length, mode);
+    else if (kind !== RowKind.PLAIN) this.keep(record, this.systemRecord(cpu, -1));
     return row.endsBlock;
   }
 

@@ -2,7 +2,7 @@ import { buildModule, Code, defineFunction, type FunctionDefinition } from '@nes
 import type { OpcodeRow } from '@nestvm/isa';
 import { Context, type Facts, type Meanings } from '@nestvm/semantics';
 import { InterpreterEngine, recordFields } from './engine.js';
-import { factsOf } from './facts.js';
+import { factsOf, KEY_FORMS } from './facts.js';
 import { ExitReason, Slot } from './record.js';
 import { crossing, HANDLER, head, leaving, limit, pass, runtimeFunctions } from './runtime.js';
 import { seedKeys } from './seed.js';
@@ -49,14 +49,17 @@ function handler(key: number, rows: readonly OpcodeRow[], meanings: Meanings): F
 const fallThrough = (rows: readonly OpcodeRow[]): FunctionDefinition =>
   defineFunction('fallThrough', HANDLER, (code) => {
     // 64-bit: RIP is not cut. In legacy modes a block never runs over its segment's end.
-    const facts = { ...factsOf(rows[0]!.id * (1 << 19) + (1 << 7), rows), long: true };
+    const facts = { ...factsOf(rows[0]!.id * KEY_FORMS + (1 << 7), rows), long: true };
     engine.fallThrough(new Context(code, code.param(1, 32), facts, recordFields(code, code.param(0, 32)), engine));
   });
 
 /** The Wasm functions of the interpreter: one for each instruction form that was met, compiled when first needed. */
 export class Handlers {
   private readonly table = new WebAssembly.Table({ initial: TABLE_STEP, maximum: TABLE_MAXIMUM, element: 'anyfunc' });
-  private readonly slots = new Map<number, number>();
+  /** Slots by a row's id and the form. */
+  private readonly slots: (Map<number, number> | undefined)[] = [];
+  /** By a row's id: 1 has a meaning, 2 has none, 0 was not asked for yet. */
+  private readonly known: Uint8Array;
   private readonly keys: number[] = [];
   private readonly released: number[] = [];
   private pending: number[] = [];
@@ -67,15 +70,13 @@ export class Handlers {
   modules = 0;
 
   constructor(private readonly options: HandlerOptions) {
+    this.known = new Uint8Array(options.rows.length);
     this.environment = { memory: options.memory, table: this.table, ...(options.host as unknown as WebAssembly.ModuleImports) };
     this.exports = this.instantiate(runtimeFunctions(options.blockCache), undefined).exports;
     Object.assign(this.environment, this.exports);
-    this.instantiate(
-      [leaving('leaveStale', ExitReason.STALE), leaving('leaveSystem', ExitReason.SYSTEM), fallThrough(options.rows), crossing, head, pass],
-      Slot.STALE,
-    );
+    this.instantiate([leaving('leaveStale', ExitReason.STALE), leaving('leaveSystem', ExitReason.SYSTEM), fallThrough(options.rows), crossing, head, pass], Slot.STALE);
     this.instantiate([limit], Slot.LIMIT);
-    for (const key of seedKeys(options.rows)) this.slotFor(key);
+    for (const key of seedKeys(options.rows)) this.slotFor(Math.floor(key / KEY_FORMS), key % KEY_FORMS);
     this.flush();
   }
 
@@ -91,17 +92,22 @@ export class Handlers {
 
   /** True when a mnemonic has a meaning as an emitter. */
   has(row: OpcodeRow): boolean {
-    return row.mnemonic in this.options.meanings && row.encoding !== 'evex';
+    const known = this.known[row.id]!;
+    if (known !== 0) return known === 1;
+    const has = row.mnemonic in this.options.meanings && row.encoding !== 'evex';
+    this.known[row.id] = has ? 1 : 2;
+    return has;
   }
 
-  /** Table slot of the handler for a key; it exists after the next `flush`. */
-  slotFor(key: number): number {
-    const known = this.slots.get(key);
+  /** Table slot of the handler for a form (see `handlerForm`) of the row with an id; it exists after the next `flush`. */
+  slotFor(id: number, form: number): number {
+    const forms = (this.slots[id] ??= new Map());
+    const known = forms.get(form);
     if (known !== undefined) return known;
     const slot = this.newSlot();
-    this.slots.set(key, slot);
-    this.keys[slot] = key;
-    this.pending.push(key);
+    forms.set(form, slot);
+    this.keys[slot] = id * KEY_FORMS + form;
+    this.pending.push(slot);
     return slot;
   }
 
@@ -145,8 +151,8 @@ export class Handlers {
   flush(): void {
     if (this.pending.length === 0) return;
     const { rows, meanings } = this.options;
-    const functions = this.pending.map((key) => handler(key, rows, meanings));
-    const offset = this.slots.get(this.pending[0]!)!;
+    const functions = this.pending.map((slot) => handler(this.keys[slot]!, rows, meanings));
+    const offset = this.pending[0]!;
     this.pending = [];
     this.instantiate(functions, offset);
   }

@@ -47,15 +47,31 @@ function place(spec: OperandSpec): Placement | null {
   return { field: spec.method === 'Z' ? Record.REG : FIELD[source], source, file: file === 'gpr' && spec.type === 'b' ? 'byte' : file };
 }
 
-const placements = new Map<OpcodeRow, readonly Placement[]>();
-function placementsOf(row: OpcodeRow): readonly Placement[] {
-  let known = placements.get(row);
-  if (known === undefined) {
-    known = row.operands.map(place).filter((p): p is Placement => p !== null);
-    placements.set(row, known);
-  }
-  return known;
+/** What is put into the immediate in place of the instruction's own. */
+type Special = 'none' | 'register' | 'offset' | 'frame' | 'field';
+
+function specialOf(row: OpcodeRow): Special {
+  if (row.mnemonic === 'ENTER') return 'frame';
+  if (row.mnemonic === 'EXTRQ' || row.mnemonic === 'INSERTQ') return 'field';
+  if (row.operands.some((o) => o.method === 'L')) return 'register';
+  return row.operands.some((o) => o.method === 'O') ? 'offset' : 'none';
 }
+
+/** How records of a row are written. */
+interface Layout {
+  readonly placements: readonly Placement[];
+  readonly special: Special;
+  /** The memory operand's index is a vector register. */
+  readonly vectorIndex: boolean;
+}
+
+const layouts: (Layout | undefined)[] = [];
+const layoutOf = (row: OpcodeRow): Layout =>
+  (layouts[row.id] ??= {
+    placements: row.operands.map(place).filter((p): p is Placement => p !== null),
+    special: specialOf(row),
+    vectorIndex: row.operands.some((o) => o.method === 'MV'),
+  });
 
 function registerOffset(file: File, n: number, hasRex: boolean): number {
   switch (file) {
@@ -85,41 +101,38 @@ export class RecordWriter {
 
   /** Writes the common head of a record. */
   head(record: number, slot: number, blockOffset: number, length: number, index: number): void {
-    this.i32.fill(0, record >>> 2, (record + Record.BYTES) >>> 2);
-    this.i32[record >>> 2] = slot;
-    this.u16[(record + Record.BLOCK_OFFSET) >>> 1] = blockOffset;
-    this.u8[record + Record.LENGTH] = length;
-    this.u8[record + Record.INDEX] = index;
+    const { i32 } = this;
+    const word = record >>> 2;
+    i32[word] = slot;
+    i32[word + 1] = blockOffset | (length << 16) | (index << 24);
+    for (let i = 2; i < Record.BYTES >>> 2; i++) i32[word + i] = 0;
   }
 
-  /** Writes an instruction's fields after its head. `vsib` addresses have a vector index. */
+  /** Writes an instruction's fields after its head. */
   fields(record: number, insn: Readonly<Instruction>, blockOffset: number): void {
-    const { u16, i32, u8 } = this;
+    const { u16, i32 } = this;
+    const { placements, special, vectorIndex } = layoutOf(insn.row);
     const hasRex = (insn.prefixes & (Prefix.REX | Prefix.VEX | Prefix.EVEX)) !== 0;
-    let vectorIndex = false;
-    for (const { field, source, file } of placementsOf(insn.row)) u16[(record + field) >>> 1] = registerOffset(file, insn[source], hasRex);
-    for (const { method } of insn.row.operands) {
-      if (method === 'MV') vectorIndex = true;
+    for (let i = 0; i < placements.length; i++) {
+      const { field, source, file } = placements[i]!;
+      u16[(record + field) >>> 1] = registerOffset(file, source === 'reg' ? insn.reg : source === 'rm' ? insn.rm : insn.vvvv, hasRex);
     }
     i32[(record + Record.IMMEDIATE) >>> 2] = insn.immediate;
     i32[(record + Record.IMMEDIATE + 4) >>> 2] = insn.immediateHigh;
-    this.specials(record, insn);
+    if (special !== 'none') this.specials(record, insn, special);
     this.address(record, insn, blockOffset, vectorIndex);
-    u8[record + Record.SEGMENT] = insn.segment;
+    this.u8[record + Record.SEGMENT] = insn.segment;
   }
 
-  private specials(record: number, insn: Readonly<Instruction>): void {
+  private specials(record: number, insn: Readonly<Instruction>, special: Special): void {
     const { i32 } = this;
     const word = (record + Record.IMMEDIATE) >>> 2;
-    for (const { method } of insn.row.operands) {
-      if (method === 'L') i32[word] = at.vec + VEC_BYTES * ((insn.immediate >>> 4) & 15);
-      else if (method === 'O') {
-        i32[word] = insn.displacement;
-        i32[word + 1] = insn.displacementHigh;
-      }
-    }
-    if (insn.row.mnemonic === 'ENTER') i32[word] = (insn.immediate & 0xffff) | (insn.immediate2 << 16);
-    else if (insn.row.mnemonic === 'EXTRQ' || insn.row.mnemonic === 'INSERTQ') i32[word] = (insn.immediate & 0xff) | (insn.immediate2 << 8);
+    if (special === 'register') i32[word] = at.vec + VEC_BYTES * ((insn.immediate >>> 4) & 15);
+    else if (special === 'offset') {
+      i32[word] = insn.displacement;
+      i32[word + 1] = insn.displacementHigh;
+    } else if (special === 'frame') i32[word] = (insn.immediate & 0xffff) | (insn.immediate2 << 16);
+    else i32[word] = (insn.immediate & 0xff) | (insn.immediate2 << 8);
   }
 
   private address(record: number, insn: Readonly<Instruction>, blockOffset: number, vectorIndex: boolean): void {
