@@ -40,6 +40,8 @@ export class Engine {
   readonly builder: BlockBuilder;
   readonly slow: SlowAccess;
   hotCode: HotCode | null = null;
+  private readonly interpreters: Interpreter[] = [];
+  private last: Interpreter | null = null;
 
   constructor(
     readonly arena: Arena,
@@ -61,9 +63,22 @@ export class Engine {
         hostModify: (r, c, b) => slow.hostModify(r, c, b),
         hostCommit: (r, c) => slow.hostCommit(r, c),
         hostProbe: (r, c, b) => slow.hostProbe(r, c, b),
+        hostSystem: (r, c) => this.interpreter(c).systemHere(r),
+        hostMiss: (c) => this.interpreter(c).missHere(),
       },
     });
     this.builder = new BlockBuilder(arena, this.cache, this.handlers);
+  }
+
+  /** Introduces the interpreter of a vCPU. */
+  add(interpreter: Interpreter): void {
+    this.interpreters.push(interpreter);
+    this.slow.add(interpreter.cpu);
+  }
+
+  private interpreter(base: number): Interpreter {
+    if (this.last?.cpu.base !== base) this.last = this.interpreters.find(({ cpu }) => cpu.base === base)!;
+    return this.last;
   }
 
   /** Bytes of the instruction at the start of a block. */
@@ -102,7 +117,7 @@ export class Interpreter implements Executor {
     readonly cpu: Vcpu,
     private readonly engine: Engine,
   ) {
-    engine.slow.add(cpu);
+    engine.add(this);
     cpu.onAttention = () => this.interrupt();
     cpu.counters.instructionCount = () => this.retired;
   }
@@ -191,6 +206,34 @@ export class Interpreter implements Executor {
     w[BUDGET] = left;
   }
 
+  /** For generated code: carries a system instruction out. 1: it may go on at RIP; 0: it must come back, for the reason that is set. */
+  systemHere(record: number): number {
+    const { w } = this.cpu;
+    if ((w[MODE]! & Mode.SINGLE) !== 0) {
+      w[EXIT_RECORD] = record;
+      w[EXIT_REASON] = ExitReason.SYSTEM;
+      return 0;
+    }
+    w[EXIT_REASON] = ExitReason.DONE;
+    this.system(record);
+    return this.mayGoOn() ? 1 : 0;
+  }
+
+  /** For generated code: the block at RIP, which the engine does not know; 0: it must come back, for a fault or for the loop. */
+  missHere(): number {
+    const { w } = this.cpu;
+    w[EXIT_REASON] = ExitReason.MISS;
+    return this.mayGoOn() ? this.findBlock() : 0;
+  }
+
+  /** Whether the loop would do nothing but enter the engine again. */
+  private mayGoOn(): boolean {
+    const { cpu } = this;
+    const { w } = cpu;
+    if (cpu.attention !== 0 || this.stopRequested || this.withheld !== 0 || cpu.counters.limited) return false;
+    return w[ACTIVITY] === Activity.ACTIVE && (w[MODE]! & Mode.SINGLE) === 0;
+  }
+
   /** Reports a block and goes on with it, as if nothing had happened. */
   private heated(head: number): void {
     const { cpu, engine } = this;
@@ -230,6 +273,7 @@ export class Interpreter implements Executor {
     const record = w[EXIT_RECORD]!;
     switch (w[EXIT_REASON]) {
       case ExitReason.BUDGET:
+      case ExitReason.DONE:
         return true;
       case ExitReason.MISS:
         return this.miss();

@@ -15,6 +15,7 @@ import {
   slowProbe,
   slowRead,
   slowWrite,
+  systemHere,
 } from './runtime.js';
 
 const at = vcpuState.offset;
@@ -162,7 +163,7 @@ export class InterpreterEngine implements Engine {
   }
 
   system(x: Context): void {
-    leave(x.code, x.cpu, this.record(x), ExitReason.SYSTEM);
+    x.code.tailCall(systemHere, this.record(x), x.cpu);
   }
 
   isLast(x: Context): Val<32> {

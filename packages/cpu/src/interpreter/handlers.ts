@@ -4,7 +4,7 @@ import { Context, type Facts, type Meanings } from '@nestvm/semantics';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { factsOf, KEY_FORMS } from './facts.js';
 import { ExitReason, Slot } from './record.js';
-import { crossing, HANDLER, head, leaving, limit, pass, runtimeFunctions } from './runtime.js';
+import { crossing, HANDLER, head, leaving, limit, pass, runtimeFunctions, system } from './runtime.js';
 import { seedKeys } from './seed.js';
 
 /** What the handlers need from TypeScript. Arguments: record, cpu (byte offsets), bytes of the access. */
@@ -14,6 +14,8 @@ export interface HostFunctions {
   hostModify(record: number, cpu: number, bytes: number): number;
   hostCommit(record: number, cpu: number): void;
   hostProbe(record: number, cpu: number, bytes: number): number;
+  hostSystem(record: number, cpu: number): number;
+  hostMiss(cpu: number): number;
 }
 
 /** How handlers are made. */
@@ -74,7 +76,7 @@ export class Handlers {
     this.environment = { memory: options.memory, table: this.table, ...(options.host as unknown as WebAssembly.ModuleImports) };
     this.exports = this.instantiate(runtimeFunctions(options.blockCache), undefined).exports;
     Object.assign(this.environment, this.exports);
-    this.instantiate([leaving('leaveStale', ExitReason.STALE), leaving('leaveSystem', ExitReason.SYSTEM), fallThrough(options.rows), crossing, head, pass], Slot.STALE);
+    this.instantiate([leaving('leaveStale', ExitReason.STALE), system, fallThrough(options.rows), crossing, head, pass], Slot.STALE);
     this.instantiate([limit], Slot.LIMIT);
     for (const key of seedKeys(options.rows)) this.slotFor(Math.floor(key / KEY_FORMS), key % KEY_FORMS);
     this.flush();

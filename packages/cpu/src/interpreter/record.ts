@@ -67,6 +67,8 @@ export const ExitReason = {
   LINK_NEXT: 7,
   /** The block whose head is `exitRecord` has run often. */
   HOT: 8,
+  /** A system instruction was carried out, and the loop has something to do before the next one. */
+  DONE: 9,
 } as const;
 
 /** Table slots with a fixed meaning. */

@@ -24,6 +24,8 @@ const hostWrite: FunctionRef = importedFunction('hostWrite', { params: [I, I, I]
 const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, I], results: [I] });
 /** Writes back what `hostModify` lent in `scratch`. */
 export const hostCommit: FunctionRef = importedFunction('hostCommit', { params: [I, I], results: [] });
+const hostSystem: FunctionRef = importedFunction('hostSystem', { params: [I, I], results: [I] });
+const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
 const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
 
 /** Entry of an address in the second level of the table at `first`. */
@@ -180,7 +182,8 @@ const dispatchFunction = (name: string, blockCache: number, isFar: boolean): Fun
         c.tailCall(dispatchRef, record, cpu);
       });
     });
-    leave(c, cpu, record, ExitReason.MISS);
+    const found = c.call(hostMiss, 32, cpu);
+    c.if(found, () => goTo(c, found, cpu));
   });
 
 /** Goes to the block where a jump led last, if it leads there again and the block is still good. A block's mode is that of the block that jumps to it. */
@@ -217,6 +220,15 @@ export const jumpSlow = defineFunction('jumpSlow', { params: [I, I, I, I], resul
   });
   c.tailCall(dispatchFarRef, record, cpu);
 });
+
+/** Carries a record's instruction out in TypeScript, and goes on at RIP unless the loop is needed first. */
+export const systemHere = defineFunction('systemHere', HANDLER, (c) => {
+  const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
+  c.if(c.call(hostSystem, 32, record, cpu), () => c.tailCall(dispatchRef, record, cpu));
+});
+
+/** The handler of records that are TypeScript's. */
+export const system = defineFunction('system', HANDLER, (c) => c.tailCall(systemHere, c.param(0, 32), c.param(1, 32)));
 
 /** Goes on at a record, whose block's RIP is set: for code without the table. */
 export const goToRecord = defineFunction('goToRecord', HANDLER, (c) => goTo(c, c.param(0, 32), c.param(1, 32)));
@@ -320,6 +332,7 @@ export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
   dispatchFunction('dispatch', blockCache, false),
   dispatchFunction('dispatchFar', blockCache, true),
   jumpSlow,
+  systemHere,
   goToRecord,
   enter,
   enterAt,
