@@ -1,4 +1,5 @@
 import type { IntWidth, Val, Variable } from '@nestvm/emit';
+import { FlagKind, type Kept } from './lasting-flags.js';
 
 /** What made the flags that are in force, kept as values until somebody needs them in their lasting form. */
 export interface Producer {
@@ -6,6 +7,8 @@ export interface Producer {
   readonly result: Val<IntWidth>;
   /** Writes the computation of `flagAux`. */
   readonly aux: () => Val<32>;
+  /** What `flagAux` can be made from later; by default it is computed. */
+  readonly kept?: Kept;
   /** Bits 0 and 15:8 of `flagAux` are zero: SF and PF are those of the result. */
   readonly isPlain: boolean;
   readonly cf?: () => Val<32>;
@@ -14,8 +17,16 @@ export interface Producer {
   readonly conditions?: readonly ((() => Val<32>) | undefined)[];
 }
 
+/** The variables that keep the flags in a region: see `FlagKind`. */
+export interface FlagVariables {
+  readonly kind: Variable<32>;
+  readonly result: Variable<64>;
+  readonly a: Variable<64>;
+  readonly b: Variable<64>;
+}
+
 /**
- * The arithmetic flags while a region is written: two variables for `flagResult` and `flagAux`, and, as long as nothing forces it into them, the
+ * The arithmetic flags while a region is written: four variables, and, as long as nothing forces it into them, the
  * instruction that produced the flags last. `depth` counts the conditional pieces of code that one instruction has opened.
  */
 export class FlagState {
@@ -23,10 +34,14 @@ export class FlagState {
   depth = 0;
   /** Set when the variables have been written inside of conditional code. */
   hasWritten = false;
+  /** Whether the region reads or writes the variables at all. */
+  isUsed = false;
 
   constructor(
-    readonly result: Variable<64>,
-    readonly aux: Variable<32>,
+    readonly variables: FlagVariables,
+    private readonly constant: <W extends IntWidth>(width: W, value: number) => Val<W>,
+    /** `flagAux` from values of the variables. */
+    private readonly auxOf: (kind: Val<32>, result: Val<64>, a: Val<64>, b: Val<64>) => Val<32>,
   ) {}
 
   /** New flags: kept as a producer, or written at once where it depends on a condition whether they are. */
@@ -41,9 +56,19 @@ export class FlagState {
   }
 
   private write(producer: Producer): void {
-    const aux = producer.aux();
-    this.result.set(producer.result.sext(64));
-    this.aux.set(aux);
+    const { kind, result, a, b } = this.variables;
+    const kept = producer.kept ?? { kind: FlagKind.AUX, a: () => producer.aux().zext(64) };
+    const [first, second] = [kept.a(), kept.b?.()];
+    this.isUsed = true;
+    result.set(producer.result.sext(64));
+    kind.set(this.constant(32, kept.kind));
+    a.set(first);
+    if (second !== undefined) b.set(second);
+  }
+
+  /** Nothing, as 64 bits. */
+  zero(): Val<64> {
+    return this.constant(64, 0);
   }
 
   /** Writes the flags in force into the variables; the producer stays in force. */
@@ -54,8 +79,10 @@ export class FlagState {
   /** The flags that stand now, to be read later. */
   snapshot(): Producer {
     if (this.producer !== null) return this.producer;
-    const [result, aux] = [this.result.get(), this.aux.get()];
-    return { result, aux: () => aux, isPlain: false };
+    this.isUsed = true;
+    const { variables } = this;
+    const [kind, result, a, b] = [variables.kind.get(), variables.result.get(), variables.a.get(), variables.b.get()];
+    return { result, aux: () => this.auxOf(kind, result, a, b), isPlain: false };
   }
 
   /** Opens conditional code; gives what to do at its end with a place before it. */

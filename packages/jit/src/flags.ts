@@ -1,6 +1,7 @@
 import { type IntWidth, Kind, type Node, type Val } from '@nestvm/emit';
 import { type FlagHome, Flags, type FlagValues } from '@nestvm/semantics';
 import type { FlagState, Producer } from './flag-state.js';
+import { FlagKind, type Kept, kindAt } from './lasting-flags.js';
 
 const isMask = (node: Node): boolean => node.kind === Kind.OP && node.instruction?.name === 'i32.and' && node.args[1]?.kind === Kind.CONST;
 
@@ -14,6 +15,12 @@ function isExactly(name: 'add' | 'sub', result: Val<IntWidth>, a: Val<IntWidth>,
   return node === a.node && b.node.kind === Kind.CONST && (b.node.value === 0 || b.node.value === 0n);
 }
 
+const keptOperands = <W extends IntWidth>(kind: number, a: Val<W>, b: Val<W>): Kept => ({
+  kind: kindAt(kind, a.width),
+  a: () => a.zext(64),
+  b: () => b.zext(64),
+});
+
 /** The flags of compiled code: conditions come from the instruction that produced the flags, if that is known. */
 export class RegionFlags extends Flags {
   constructor(
@@ -26,7 +33,7 @@ export class RegionFlags extends Flags {
   override add<W extends IntWidth>(result: Val<W>, a: Val<W>, b: Val<W>): void {
     const aux = (): Val<32> => this.aux(a.and(b).or(a.or(b).and(result.not())));
     const cf = isExactly('add', result, a, b) ? { cf: () => result.ltU(a) } : {};
-    this.state.put({ result, aux, isPlain: true, ...cf });
+    this.state.put({ result, aux, kept: keptOperands(FlagKind.ADD, a, b), isPlain: true, ...cf });
   }
 
   override sub<W extends IntWidth>(result: Val<W>, a: Val<W>, b: Val<W>): void {
@@ -34,7 +41,7 @@ export class RegionFlags extends Flags {
       const na = a.not();
       return this.aux(na.and(b).or(na.or(b).and(result)));
     };
-    const base: Producer = { result, aux, isPlain: true };
+    const base: Producer = { result, aux, kept: keptOperands(FlagKind.SUB, a, b), isPlain: true };
     if (!isExactly('sub', result, a, b)) return this.state.put(base);
     const conditions = [
       undefined,
@@ -61,11 +68,13 @@ export class RegionFlags extends Flags {
       () => result.ltS(0),
       () => result.leS(0),
     ] as const;
-    this.state.put({ result, aux: none, isPlain: true, cf: none, of: none, conditions });
+    const kept = { kind: FlagKind.AUX, a: () => this.state.zero() };
+    this.state.put({ result, aux: none, kept, isPlain: true, cf: none, of: none, conditions });
   }
 
   override carryOverflow<W extends IntWidth>(result: Val<W>, cf: Val<32>, of: Val<32>): void {
-    this.state.put({ result, aux: () => cf.shl(31).or(cf.xor(of).shl(30)), isPlain: true, cf: () => cf, of: () => of });
+    const kept = { kind: FlagKind.BITS, a: () => cf.or(of.shl(1)).zext(64) };
+    this.state.put({ result, aux: () => cf.shl(31).or(cf.xor(of).shl(30)), kept, isPlain: true, cf: () => cf, of: () => of });
   }
 
   override keepCarry<W extends IntWidth>(result: Val<W>, of: Val<32>, af: Val<32>): void {
@@ -74,7 +83,8 @@ export class RegionFlags extends Flags {
       const cf = carry();
       return cf.shl(31).or(cf.xor(of).shl(30)).or(af.shl(3));
     };
-    this.state.put({ result, aux, isPlain: true, cf: carry, of: () => of });
+    const kept = { kind: FlagKind.BITS, a: () => carry().or(of.shl(1)).or(af.shl(2)).zext(64) };
+    this.state.put({ result, aux, kept, isPlain: true, cf: carry, of: () => of });
   }
 
   override setCarryOverflow(cf: Val<32>, of: Val<32>): void {

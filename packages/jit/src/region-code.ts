@@ -3,6 +3,7 @@ import { Code, type IntWidth, Kind, type Node, type Val, type Variable, type Wid
 import { vcpuState } from '@nestvm/isa';
 import { NotCompilable } from './errors.js';
 import { FlagState } from './flag-state.js';
+import { FlagKind, flagAux } from './lasting-flags.js';
 
 const at = vcpuState.offset;
 const GPR_END = at.gpr + 8 * 16;
@@ -32,7 +33,12 @@ export class RegionCode extends Code {
   constructor() {
     super(HANDLER);
     this.cpuNode = this.param(1, 32).node;
-    this.flags = new FlagState(this.declare(64), this.declare(32));
+    const variables = { kind: this.declare(32), result: this.declare(64), a: this.declare(64), b: this.declare(64) };
+    this.flags = new FlagState(
+      variables,
+      (width, value) => this.constant(width, value),
+      (...kept) => this.call(flagAux, 32, ...kept),
+    );
   }
 
   get cpu(): Val<32> {
@@ -138,8 +144,12 @@ export class RegionCode extends Code {
 
   /** Loads all registers that the code uses. */
   loadAll(): void {
-    this.flags.result.set(super.load('i64.load', 64, this.cpu, at.flagResult));
-    this.flags.aux.set(super.load('i32.load', 32, this.cpu, at.flagAux));
+    if (this.flags.isUsed) {
+      const { kind, result, a } = this.flags.variables;
+      kind.set(this.constant(32, FlagKind.AUX));
+      result.set(super.load('i64.load', 64, this.cpu, at.flagResult));
+      a.set(super.load('i64.load32_u', 64, this.cpu, at.flagAux));
+    }
     for (const { variable, offset } of this.homes.values()) {
       if (variable.width === 128) (variable as Variable<128>).set(super.load('v128.load', 128, this.cpu, offset));
       else (variable as Variable<64>).set(super.load('i64.load', 64, this.cpu, offset));
@@ -148,8 +158,11 @@ export class RegionCode extends Code {
 
   /** Stores all registers that the code writes. */
   storeAll(): void {
-    super.store('i64.store', this.cpu, this.flags.result.get(), at.flagResult);
-    super.store('i32.store', this.cpu, this.flags.aux.get(), at.flagAux);
+    if (this.flags.isUsed) {
+      const { kind, result, a, b } = this.flags.variables;
+      super.store('i64.store', this.cpu, result.get(), at.flagResult);
+      super.store('i32.store', this.cpu, this.call(flagAux, 32, kind.get(), result.get(), a.get(), b.get()), at.flagAux);
+    }
     for (const { variable, offset, isWritten } of this.homes.values())
       if (isWritten) super.store(variable.width === 128 ? 'v128.store' : 'i64.store', this.cpu, variable.get(), offset);
   }

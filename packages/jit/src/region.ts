@@ -108,5 +108,18 @@ export function selectRegion(source: RegionSource, head: number, offset: number)
   return { blocks, places, entries: [...entries].sort((a, b) => a - b), returns: [...returns], instructions };
 }
 
+/** Edges of the region that lead to each of its blocks; being an entry counts as two. */
+export function countPredecessors(views: ArenaViews, region: Region): number[] {
+  const counts = region.blocks.map(() => 0);
+  for (const entry of region.entries) counts[entry]! += 2;
+  for (const block of region.blocks) {
+    for (const edge of [block.taken, block.next]) {
+      const target = edge && region.places.get(linkedHead(views, block, edge));
+      if (target !== undefined && target !== null) counts[target]!++;
+    }
+  }
+  return counts;
+}
+
 /** Number of turns that the head of a block that is not compiled still has to go. */
 export const countdown = (views: ArenaViews, head: number): number => views.i32[(head + Record.COUNTDOWN) >>> 2]!;

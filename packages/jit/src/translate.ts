@@ -6,15 +6,17 @@ import type { ArenaViews } from './arena-views.js';
 import type { Block, Edge } from './block.js';
 import { NotCompilable } from './errors.js';
 import { ConstantFields } from './fields.js';
+import type { Producer } from './flag-state.js';
 import { RegionFlags } from './flags.js';
 import { needsFlags } from './liveness.js';
-import { linkedHead, type Region } from './region.js';
+import { countPredecessors, linkedHead, type Region } from './region.js';
 import { RegionCode } from './region-code.js';
 import { type Exits, RegionEngine } from './region-engine.js';
 
 const at = vcpuState.offset;
 /** Places that a return is compared with. */
 const MOST_RETURNS = 4;
+const PAGE_BYTES = 4096;
 const PAGE_MASK = ~0xfffn;
 
 /** What leaving a region hands to the code that does it. */
@@ -44,6 +46,10 @@ export class Translator implements Exits {
   private toRecord: Branch = () => undefined;
   private toDispatch: Branch = () => undefined;
   private toLink: Branch = () => undefined;
+  /** Edges that lead to a block; those from outside count twice. */
+  private readonly predecessors: readonly number[];
+  /** What produced the flags that a block with one predecessor finds. */
+  private readonly carried: (Producer | null)[] = [];
   private readonly usedTables = new Set<string>();
   private usesLink = false;
   private usesDispatch = false;
@@ -58,6 +64,7 @@ export class Translator implements Exits {
     private readonly isLong: boolean,
   ) {
     const { code } = this;
+    this.predecessors = countPredecessors(views, region);
     this.page = code.declare(64);
     this.budget = code.declare(32);
     this.entry = code.declare(32);
@@ -126,7 +133,7 @@ export class Translator implements Exits {
     const block = region.blocks[place] as Block;
     this.block = block;
     this.place = place;
-    code.flags.producer = null;
+    code.flags.producer = this.carried[place] ?? null;
     code.rip = () => this.ripAt(block.offset);
     for (let i = 0; i < block.steps.length; i++) this.writeStep(i);
     this.step = block.steps.length;
@@ -176,7 +183,6 @@ export class Translator implements Exits {
     const { code, leaving } = this;
     code.flags.flush();
     leaving.record.set(code.constant(32, record));
-    leaving.rip.set(this.ripAt(this.block.offset));
     this.toRecord();
   }
 
@@ -208,7 +214,9 @@ export class Translator implements Exits {
   }
 
   private goForward(target: number): void {
-    if (needsFlags(this.views, this.region, this.region.blocks[target]!)) this.code.flags.flush();
+    // Whoever is reached from here alone finds the flags as they are.
+    if (this.predecessors[target] === 1) this.carried[target] = this.code.flags.producer;
+    else if (needsFlags(this.views, this.region, this.region.blocks[target]!)) this.code.flags.flush();
     this.labels[target]!();
   }
 
@@ -220,7 +228,6 @@ export class Translator implements Exits {
     code.rarely(this.budget.get().ltS(region.instructions), () => {
       if (!needed) code.flags.flush();
       leaving.record.set(code.constant(32, block.head + Record.BYTES));
-      leaving.rip.set(this.ripAt(block.offset));
       this.toRecord();
     });
     if (region.entries.length > 1) this.entry.set(code.constant(32, region.entries.indexOf(target)));
@@ -263,8 +270,12 @@ export class Translator implements Exits {
   private leaveToRecord(): void {
     const { code, leaving } = this;
     this.storeAll();
-    code.storeState('i64.store', leaving.rip.get(), at.blockRip);
-    code.tailCall(goToRecord, leaving.record.get(), code.cpu);
+    // The block's RIP by its head, which is before its first record.
+    const record = leaving.record.get();
+    const head = record.sub(code.load('i32.load8_u', 32, record, Record.INDEX).shl(5)).sub(Record.BYTES);
+    const offset = code.load('i32.load', 32, head, Record.HOST).and(PAGE_BYTES - 1);
+    code.storeState('i64.store', this.page.get().add(offset.zext(64)), at.blockRip);
+    code.tailCall(goToRecord, record, code.cpu);
   }
 
   private leaveByDispatch(): void {

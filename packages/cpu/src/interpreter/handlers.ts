@@ -63,6 +63,8 @@ export class Handlers {
   /** By a row's id: 1 has a meaning, 2 has none, 0 was not asked for yet. */
   private readonly known: Uint8Array;
   private readonly keys: number[] = [];
+  /** What was asked for with `factsOf`, by slot. */
+  private readonly facts: Facts[] = [];
   private readonly released: number[] = [];
   private pending: number[] = [];
   private next: number = Slot.FIRST_FREE;
@@ -127,7 +129,9 @@ export class Handlers {
   /** What is known about the instruction whose handler is in a slot. */
   factsOf(slot: number): Facts | undefined {
     const key = this.keys[slot];
-    return key === undefined ? undefined : factsOf(key, this.options.rows);
+    if (key === undefined) return undefined;
+    this.facts[slot] ??= factsOf(key, this.options.rows);
+    return this.facts[slot];
   }
 
   /** The functions that compiled code may import, by name. */
