@@ -10,6 +10,7 @@ export function pageFaultCode(context: number, access: number, user: boolean, ca
   let code = cause;
   if (type === Access.WRITE) code |= PageFault.W;
   if (user) code |= PageFault.U;
+  if ((access & Access.SHADOW_STACK) !== 0) code |= PageFault.SS;
   if (type === Access.EXECUTE && reportsFetches(context)) code |= PageFault.I;
   return code;
 }

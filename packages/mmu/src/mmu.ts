@@ -10,7 +10,7 @@ import { Context, Paging, packContext } from './context.js';
 import { controlsOweFlush } from './control-changes.js';
 import { PageFault, pageFaultCode } from './faults.js';
 import { withoutA20 } from './guest/tables.js';
-import { Walked } from './guest/walk.js';
+import { Rights, Walked } from './guest/walk.js';
 import { GuestWalker } from './guest/walker.js';
 import { LinearWatches } from './linear-watches.js';
 import type { GuestSpace } from './nested/guest-space.js';
@@ -312,7 +312,8 @@ export class Mmu extends TranslationCaches {
   private denial(access: number, user: boolean): number {
     if ((this.context & Context.PAGING) === Paging.NONE) return Denied.NO;
     const { walk } = this.walker;
-    return denies(this.context, walk.rights, walk.key, access, user, this.pkru, this.pkrs);
+    const rights = (access & Access.SHADOW_STACK) !== 0 && walk.isShadowStack ? walk.rights | Rights.SHADOW_STACK : walk.rights;
+    return denies(this.context, rights, walk.key, access, user, this.pkru, this.pkrs);
   }
 
   /** A walk that begins at a cached table. False: nothing is cached, or the full walk must tell why it does not work. */
@@ -364,9 +365,15 @@ export class Mmu extends TranslationCaches {
   private finalPage(lo: number, page: number, access: number): number {
     const { secondStage: stage, a20Closed } = this.walker.tables;
     if (stage === null) return a20Closed ? withoutA20(page * PAGE_BYTES) / PAGE_BYTES : page;
-    const address = stage.access(page * PAGE_BYTES + (lo & 0xfff), access & Access.TYPE, this.walker.walk.rights);
+    const address = stage.access(page * PAGE_BYTES + (lo & 0xfff), access & Access.TYPE, this.linearRights(access));
     if (address < 0) return -1;
     return Math.floor((a20Closed ? withoutA20(address) : address) / PAGE_BYTES);
+  }
+
+  /** What the second stage is told of the first. */
+  private linearRights(access: number): number {
+    const { rights } = this.walker.walk;
+    return (access & Access.SHADOW_STACK) === 0 ? rights : rights | Rights.SHADOW_STACK;
   }
 
   private refuseWalk(lo: number, hi: number, access: number, user: boolean, walked: number): boolean {
@@ -396,7 +403,8 @@ export class Mmu extends TranslationCaches {
     this.apicAccess = this.guest !== null && (page === this.apicAccessPage || this.walker.walk.page === this.apicGuestPage);
     const start = this.apicAccess ? -1 : this.memory.arenaOffsetOf(page * PAGE_BYTES);
     this.arenaOffset = start < 0 ? -1 : start + (lo & 0xfff);
-    if (start >= 0 && this.mayCache(user)) this.fill(lo, hi, page, start, access & Access.TYPE);
+    // What a shadow-stack access may do, no other may.
+    if (start >= 0 && this.mayCache(user) && (access & Access.SHADOW_STACK) === 0) this.fill(lo, hi, page, start, access & Access.TYPE);
     return true;
   }
 

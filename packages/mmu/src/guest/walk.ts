@@ -15,6 +15,8 @@ export const Rights = {
   USER: 1 << 2,
   /** XD in some entry. */
   NO_EXECUTE: 1 << 3,
+  /** The page of a shadow stack: see `Walk.isShadowStack`. For a second stage: the access is one of a shadow stack. */
+  SHADOW_STACK: 1 << 4,
 } as const;
 
 /** Bits of paging-structure entries that all formats share. */
@@ -27,6 +29,8 @@ export class Walk {
   /** Guest-physical number of the 4 KiB page. */
   page = 0;
   rights = 0;
+  /** The rights that the walk began with: all, or those of the entries above a cached table. */
+  inherited = 0;
   /** Protection key of the leaf. */
   key = 0;
   /** log2 of the size that the guest maps: 12, 21, 22 or 30. */
@@ -44,11 +48,17 @@ export class Walk {
 
   /** Begins a walk. */
   start(): void {
-    this.rights = Rights.WRITE | Rights.USER;
+    this.begin(Rights.WRITE | Rights.USER);
     this.depth = 0;
     this.key = 0;
     this.directory = -1;
     this.pageTable = -1;
+  }
+
+  /** Sets the rights to begin with. */
+  begin(rights: number): void {
+    this.rights = rights;
+    this.inherited = rights;
   }
 
   /** Notes an entry on the way; `entryHigh` is 0 in formats without XD. */
@@ -58,6 +68,13 @@ export class Walk {
     this.depth++;
     this.rights &= entryLow | Rights.NO_EXECUTE;
     if (entryHigh < 0) this.rights |= Rights.NO_EXECUTE;
+  }
+
+  /** The leaf is dirty and not writable, and every entry above it is writable (SDM Vol. 3, "Shadow-Stack Access Rights"). */
+  get isShadowStack(): boolean {
+    if ((this.inherited & Rights.WRITE) === 0) return false;
+    for (let i = 0; i < this.depth - 1; i++) if ((this.low[i]! & Entry.RW) === 0) return false;
+    return this.depth > 0 && (this.low[this.depth - 1]! & (Entry.RW | Entry.D)) === Entry.D;
   }
 
   /** True when the leaf's D flag is set. */

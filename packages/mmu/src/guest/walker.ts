@@ -91,7 +91,7 @@ export class GuestWalker {
   runFrom(level: number, table: number, rights: number, lo: number, hi: number, context: number): number {
     const { walk, tables } = this;
     walk.start();
-    walk.rights = rights;
+    walk.begin(rights);
     const reserved = (context & Context.PAGING) === Paging.PAE ? this.reservedPae : this.reservedLong;
     const noXd = (context & Context.NXE) === 0 ? 0x8000_0000 : 0;
     return walkLong(tables, walk, lo, hi, level, table, reserved | noXd, this.pages1g);

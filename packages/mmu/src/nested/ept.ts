@@ -15,9 +15,10 @@ export const EptEntry = {
   ACCESSED: 1 << 8,
   DIRTY: 1 << 9,
   USER_EXECUTE: 1 << 10,
-  /** High half: verify guest paging (57), paging-write access (58), sub-page write permission (61), suppress #VE (63). */
+  /** High half: verify guest paging (57), paging-write access (58), supervisor shadow stack (60), sub-page write permission (61), suppress #VE (63). */
   HIGH_VERIFY: 1 << 25,
   HIGH_PAGING_WRITE: 1 << 26,
+  HIGH_SHADOW_STACK: 1 << 28,
   HIGH_SUB_PAGE: 1 << 29,
   HIGH_SUPPRESS_VE: 1 << 31,
 } as const;

@@ -31,6 +31,8 @@ export const SpaceMode = {
   PAGES_1G: 1 << 11,
   /** EPT: entries may map 2 MiB pages (IA32_VMX_EPT_VPID_CAP bit 16). */
   PAGES_2M: 1 << 12,
+  /** EPT: supervisor shadow-stack control (EPTP bit 7): supervisor shadow stacks lie in pages whose leaf has bit 60, and in no others. */
+  SUPERVISOR_SHADOW_STACK: 1 << 13,
 } as const;
 
 /**

@@ -72,6 +72,7 @@ export class NestedStage implements SecondStage {
 
   access(address: number, type: number, linear: number): number {
     const { cache } = this;
+    if ((linear & Rights.SHADOW_STACK) !== 0) return this.resolveFinal(address, type, linear);
     const allowed = cache.find(this.generation, pageOf(address));
     const needed = type === Access.READ ? Allowed.READ : type === Access.WRITE ? Allowed.WRITE : executeRight(linear);
     if ((allowed & needed) === 0 || ((allowed & Allowed.VERIFY) !== 0 && !this.pagingWrite)) return this.resolveFinal(address, type, linear);
@@ -116,9 +117,8 @@ export class NestedStage implements SecondStage {
       const walked = this.run(address);
       if (walked !== StageWalked.MAPPED) return this.refuse(address, walked, false, type);
       const { walk } = this;
-      const needed = type === Access.READ ? StageRight.READ : type === Access.WRITE ? StageRight.WRITE : executeRight(linear);
-      if ((walk.rights & needed) === 0) {
-        const piece = type === Access.WRITE ? this.subPage(address) : SubPage.PROTECTED;
+      if (!this.grants(type, linear)) {
+        const piece = type === Access.WRITE && !this.controlsShadowStack(linear) ? this.subPage(address) : SubPage.PROTECTED;
         if (piece === SubPage.PROTECTED) return this.refuse(address, walked, false, type);
         if (piece !== SubPage.WRITABLE) return this.refuseSubPage(address, piece);
       }
@@ -130,6 +130,24 @@ export class NestedStage implements SecondStage {
       this.rights = this.remember(address);
       return walk.page * 4096 + (address & 0xfff);
     }
+  }
+
+  /** Whether bit 60 decides on an access: one of a supervisor shadow stack, under that control. */
+  private controlsShadowStack(linear: number): boolean {
+    const supervisor = (linear & (Rights.SHADOW_STACK | Rights.USER)) === Rights.SHADOW_STACK;
+    return supervisor && this.ept && (this.space.modes & SpaceMode.SUPERVISOR_SHADOW_STACK) !== 0;
+  }
+
+  /**
+   * What the walk grants to a final access. Pages of supervisor shadow stacks are readable in all entries, writable in all but the leaf, and have bit 60 there
+   * (SDM Vol. 3, "EPT Violations").
+   */
+  private grants(type: number, linear: number): boolean {
+    const { walk } = this;
+    if (this.controlsShadowStack(linear))
+      return (walk.rights & StageRight.READ) !== 0 && walk.writableAbove && (walk.lastHigh & EptEntry.HIGH_SHADOW_STACK) !== 0;
+    const needed = type === Access.READ ? StageRight.READ : type === Access.WRITE ? StageRight.WRITE : executeRight(linear);
+    return (walk.rights & needed) !== 0;
   }
 
   private mayWriteTable(): boolean {
@@ -202,6 +220,7 @@ export class NestedStage implements SecondStage {
       if (walked !== StageWalked.NOT_PRESENT) fault.errorLow |= PageFault.P;
       if (misconfigured) fault.errorLow |= PageFault.RSVD;
       if (tableWalk || type === Access.WRITE) fault.errorLow |= PageFault.W;
+      if (!tableWalk && (fault.linear & Rights.SHADOW_STACK) !== 0) fault.errorLow |= PageFault.SS;
       if (type === Access.EXECUTE && this.space.paging >= Paging.PAE && (this.space.modes & SpaceMode.NX) !== 0) fault.errorLow |= PageFault.I;
       fault.errorHigh = tableWalk ? 2 : 1;
       return -1;
@@ -215,9 +234,12 @@ export class NestedStage implements SecondStage {
   private qualify(walked: number, tableWalk: boolean, type: number): number {
     let bits = 1 << type;
     if (tableWalk && this.tableWrites) bits |= EptQualification.READ | EptQualification.WRITE;
+    if (!tableWalk && (this.fault.linear & Rights.SHADOW_STACK) !== 0) bits |= EptQualification.SHADOW_STACK;
     if (walked !== StageWalked.MAPPED) return bits;
     const { rights } = this.walk;
     bits |= (rights & 7) << 3;
+    const controlled = (this.space.modes & SpaceMode.SUPERVISOR_SHADOW_STACK) !== 0;
+    if (controlled && (this.walk.lastHigh & EptEntry.HIGH_SHADOW_STACK) !== 0) bits |= EptQualification.SHADOW_STACK_PAGE;
     const modeBased = (this.space.modes & SpaceMode.MODE_BASED_EXECUTE) !== 0;
     return modeBased && (rights & StageRight.USER_EXECUTE) !== 0 ? bits | EptQualification.USER_EXECUTABLE : bits;
   }

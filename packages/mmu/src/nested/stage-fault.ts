@@ -26,6 +26,9 @@ export const EptQualification = {
   USER_LINEAR: 1 << 9,
   WRITABLE_LINEAR: 1 << 10,
   EXECUTE_DISABLE_LINEAR: 1 << 11,
+  SHADOW_STACK: 1 << 13,
+  /** Bit 60 of the entry that maps the page, under supervisor shadow-stack control. */
+  SHADOW_STACK_PAGE: 1 << 14,
   PAGING_VERIFICATION: 1 << 15,
 } as const;
 
