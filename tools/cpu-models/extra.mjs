@@ -17,6 +17,7 @@ export const extraFeatures = [
   ['avx-vnni-int8', 7, 1, 'edx', 4],
   ['avx-ne-convert', 7, 1, 'edx', 5],
   ['prefetchiti', 7, 1, 'edx', 14],
+  ['cet-sss', 7, 1, 'edx', 18],
   ['monitorx', 0x80000001, 0, 'ecx', 29],
   ['rdpru', 0x80000008, 0, 'ebx', 4],
   ['stibp-always-on', 0x80000008, 0, 'ebx', 17],

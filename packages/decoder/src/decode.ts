@@ -44,6 +44,8 @@ PREFIX_KIND[0x67] = 6;
   PREFIX_KIND[byte] = 8 + segment;
 });
 
+const DS_PREFIX = 8 + 3;
+
 /** Applies a legacy prefix. F2 and F3: the last one counts. In 64-bit mode ES, CS, SS and DS prefixes do nothing, not even undo FS or GS. */
 function applyPrefix(kind: number, mode: number): void {
   switch (kind) {
@@ -63,7 +65,7 @@ function applyPrefix(kind: number, mode: number): void {
       prefixes |= Prefix.ADDRESS_SIZE;
       return;
     default:
-      prefixes |= Prefix.SEGMENT;
+      prefixes = kind === DS_PREFIX ? prefixes | Prefix.SEGMENT | Prefix.NOTRACK : (prefixes & ~Prefix.NOTRACK) | Prefix.SEGMENT;
       if (mode !== 64 || kind >= 12) segmentOverride = kind - 8;
   }
 }

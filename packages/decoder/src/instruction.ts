@@ -15,6 +15,8 @@ export const Prefix = {
   REX_W: 1 << 7,
   VEX: 1 << 8,
   EVEX: 1 << 9,
+  /** 3E was the last segment prefix: what CET takes for NOTRACK. */
+  NOTRACK: 1 << 10,
 } as const;
 
 /** `Instruction.base` and `.index` when absent; `RIP` for RIP-relative. */

@@ -82,7 +82,7 @@ export const threeByte38 = table('legacy', '0F38', [
   ['F2 F0', 'CRC32', 'Gy:rw Eb', '@sse4.2'],
   ['NFx F1', 'MOVBE', 'Mv:w Gv', '@movbe'],
   ['F2 F1', 'CRC32', 'Gy:rw Ev', '@sse4.2'],
-  ['66 F5', 'WRUSS', 'My:w Gy', 'cpl0 end @cet-ss'],
+  ['66 F5', 'WRUSS', 'My:w Gy', 'end @cet-ss'],
   ['NP F6', 'WRSS', 'My:w Gy', 'end @cet-ss'],
   ['66 F6', 'ADCX', 'Gy:rw Ey', '@adx'],
   ['F3 F6', 'ADOX', 'Gy:rw Ey', '@adx'],

@@ -144,6 +144,7 @@ export const cpuidFeatureRows = [
   ['avx-vnni-int8', 7, 1, 'edx', 4],
   ['avx-ne-convert', 7, 1, 'edx', 5],
   ['prefetchiti', 7, 1, 'edx', 14],
+  ['cet-sss', 7, 1, 'edx', 18],
   ['xsaveopt', 13, 1, 'eax', 0],
   ['xsavec', 13, 1, 'eax', 1],
   ['xgetbv1', 13, 1, 'eax', 2],

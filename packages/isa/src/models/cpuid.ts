@@ -6,10 +6,23 @@ import type { CpuFeature } from './features.js';
 
 const CR4_OSXSAVE = 1 << 18;
 const CR4_PKE = 1 << 22;
-/** XSAVE state components after the legacy region: component, the feature that brings it, size, offset in the standard form. */
-export const xsaveComponents: readonly { readonly bit: number; readonly feature: CpuFeature; readonly bytes: number; readonly offset: number }[] = [
+/** An XSAVE state component after the legacy region. */
+export interface XsaveComponent {
+  readonly bit: number;
+  /** The feature that brings it, and another that does so too. */
+  readonly feature: CpuFeature;
+  readonly or?: CpuFeature;
+  readonly bytes: number;
+  /** In the standard form; supervisor components (those of IA32_XSS) have none. */
+  readonly offset: number;
+  readonly supervisor?: true;
+}
+/** The state components in order (SDM Vol. 1, "Managing State Using the XSAVE Feature Set"). */
+export const xsaveComponents: readonly XsaveComponent[] = [
   { bit: 2, feature: 'avx', bytes: 256, offset: 576 },
   { bit: 9, feature: 'pku', bytes: 8, offset: 2688 },
+  { bit: 11, feature: 'cet-ss', or: 'cet-ibt', bytes: 16, offset: 0, supervisor: true },
+  { bit: 12, feature: 'cet-ss', or: 'cet-ibt', bytes: 24, offset: 0, supervisor: true },
 ];
 const XSAVE_LEGACY_BYTES = 576;
 
@@ -108,8 +121,18 @@ function topologyLeaf(cpu: CpuDescription, subleaf: number, state: CpuidDynamicS
 /** Components that XCR0 may enable on this model. */
 export function supportedXcr0(cpu: CpuDescription): number {
   if (!cpu.features.has('xsave')) return 0;
-  return xsaveComponents.reduce((mask, c) => (cpu.features.has(c.feature) ? mask | (1 << c.bit) : mask), 3);
+  return componentsOf(cpu, false) | 3;
 }
+
+/** Components that IA32_XSS may enable on this model. */
+const supportedXss = (cpu: CpuDescription): number => (cpu.features.has('xsaves') ? componentsOf(cpu, true) : 0);
+
+const hasComponent = (cpu: CpuDescription, c: XsaveComponent): boolean =>
+  cpu.features.has(c.feature) || (c.or !== undefined && cpu.features.has(c.or));
+
+/** The bits of the user or supervisor components that a model has. */
+const componentsOf = (cpu: CpuDescription, supervisor: boolean): number =>
+  xsaveComponents.reduce((mask, c) => (hasComponent(cpu, c) && (c.supervisor === true) === supervisor ? mask | (1 << c.bit) : mask), 0);
 
 /** Bytes of a standard-form XSAVE area that holds the components of `mask`. */
 const standardSize = (mask: number): number =>
@@ -125,10 +148,11 @@ function xsaveLeaf(cpu: CpuDescription, subleaf: number, state: CpuidDynamicStat
   if (subleaf === 1) {
     const eax = featureWord(cpu, 13, 1, 'eax');
     const compact = (eax & 0b1010) !== 0;
-    return { eax, ebx: compact ? compactedSize(state.xcr0 | state.xss) : 0, ecx: 0, edx: 0 };
+    return { eax, ebx: compact ? compactedSize(state.xcr0 | state.xss) : 0, ecx: supportedXss(cpu), edx: 0 };
   }
-  const component = xsaveComponents.find((c) => c.bit === subleaf && cpu.features.has(c.feature));
-  return component ? { eax: component.bytes, ebx: component.offset, ecx: 0, edx: 0 } : zero();
+  const component = xsaveComponents.find((c) => c.bit === subleaf && hasComponent(cpu, c));
+  if (component === undefined || (component.supervisor === true && supportedXss(cpu) === 0)) return zero();
+  return { eax: component.bytes, ebx: component.offset, ecx: component.supervisor === true ? 1 : 0, edx: 0 };
 }
 
 /** Time-stamp counter and frequencies: TSC = crystal × EBX/EAX; MHz of leaf 16h. */

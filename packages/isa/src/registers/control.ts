@@ -87,6 +87,22 @@ export const Dr6 = { B0: 1 << 0, B1: 1 << 1, B2: 1 << 2, B3: 1 << 3, BLD: 1 << 1
 /** Bits of DR7; each breakpoint has its enable pair at 2n and its R/W and LEN fields at 16+4n. */
 export const Dr7 = { ENABLE: 0xff, LE: 1 << 8, GE: 1 << 9, FIXED: 1 << 10, RTM: 1 << 11, GD: 1 << 13 } as const;
 
+/** Bits of IA32_U_CET and IA32_S_CET (SDM Vol. 1, "Control-flow Enforcement Technology"); bits 63:12 are the page of the legacy bitmap. */
+export const CetControl = {
+  SH_STK_EN: 1 << 0,
+  WR_SHSTK_EN: 1 << 1,
+  ENDBR_EN: 1 << 2,
+  LEG_IW_EN: 1 << 3,
+  NO_TRACK_EN: 1 << 4,
+  SUPPRESS_DIS: 1 << 5,
+  SUPPRESS: 1 << 10,
+  /** Waiting for an ENDBRANCH; IDLE when clear. */
+  TRACKER: 1 << 11,
+} as const;
+
+/** Error codes of #CP (SDM Vol. 3, "Control Protection Exception (#CP)"). */
+export const ControlProtection = { NEAR_RET: 1, FAR_RET: 2, ENDBRANCH: 3, RSTORSSP: 4, SETSSBSY: 5 } as const;
+
 /** State components of XCR0 and IA32_XSS (SDM Vol. 1, "Managing State Using the XSAVE Feature Set"). */
 export const Xstate = {
   X87: 1 << 0,

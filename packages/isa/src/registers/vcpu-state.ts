@@ -227,4 +227,14 @@ export const Mode = {
   AVX: 1 << 13,
   /** Beside SINGLE: a repeated string instruction stops after each element, for TF or a hypervisor's monitor trap flag. */
   ELEMENT: 1 << 14,
+  /** Near indirect branches are tracked (CET, at the present CPL). */
+  IBT: 1 << 15,
+  /** The next instruction has to be an ENDBRANCH. */
+  ENDBRANCH: 1 << 16,
+  /** Tracking is suppressed until an ENDBRANCH. */
+  SUPPRESSED: 1 << 17,
+  /** Calls and returns use the shadow stack (CET, at the present CPL). */
+  SHADOW_STACK: 1 << 18,
+  /** Any of the four. */
+  CET: 0xf << 15,
 } as const;
