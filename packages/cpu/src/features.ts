@@ -63,6 +63,8 @@ const CR4_BY_FEATURE: readonly (readonly [string, number])[] = [
   ['smap', Cr4.SMAP],
   ['pku', Cr4.PKE],
   ['pks', Cr4.PKS],
+  ['cet-ss', Cr4.CET],
+  ['cet-ibt', Cr4.CET],
 ];
 
 const EFER_BY_FEATURE: readonly (readonly [string, number])[] = [
@@ -78,6 +80,11 @@ const XCR0_BY_FEATURE: readonly (readonly [string, number])[] = [
   ['avx', Xstate.AVX],
   ['pku', Xstate.PKRU],
   ['avx512f', Xstate.OPMASK | Xstate.ZMM_HI256 | Xstate.HI16_ZMM],
+];
+
+const XSS_BY_FEATURE: readonly (readonly [string, number])[] = [
+  ['cet-ss', Xstate.CET_U | Xstate.CET_S],
+  ['cet-ibt', Xstate.CET_U | Xstate.CET_S],
 ];
 
 const maskOf = (model: CpuModel, table: readonly (readonly [string, number])[]): number =>
@@ -118,7 +125,7 @@ export function createFeatures(model: CpuModel): Features {
     cr4: maskOf(model, CR4_BY_FEATURE) | Cr4.PCE,
     efer: maskOf(model, EFER_BY_FEATURE),
     xcr0: maskOf(model, XCR0_BY_FEATURE),
-    xss: 0,
+    xss: has('xsaves') ? maskOf(model, XSS_BY_FEATURE) : 0,
     physicalHighMask: model.physicalBits <= 32 ? 0 : model.physicalBits >= 64 ? -1 : 2 ** (model.physicalBits - 32) - 1,
   };
 }

@@ -23,15 +23,19 @@ export class LinearMemory {
   private readonly tlb: Int32Array;
   private readonly view: DataView;
   private readonly cpu: Vcpu;
-  private readonly implicit: number;
+  /** Added to each access: `IMPLICIT` or `SHADOW_STACK`. */
+  private readonly kind: number;
   /** Physical addresses of the bytes of the access that `locate` translated last: of its first byte, and of the second page. */
   private first = 0;
   private second = 0;
 
-  /** `implicit`: the processor's own accesses (descriptor tables, TSS), always supervisor ones that SMAP judges without RFLAGS.AC. */
-  constructor(cpu: Vcpu, memory: PhysicalAccess, mmu: Translation, buffer: ArrayBufferLike, implicit = false) {
+  /**
+   * `kind`: 0; `IMPLICIT` for the processor's own accesses (descriptor tables, TSS), always supervisor ones that SMAP judges without RFLAGS.AC; or `SHADOW_STACK`, which
+   * the TLB never answers.
+   */
+  constructor(cpu: Vcpu, memory: PhysicalAccess, mmu: Translation, buffer: ArrayBufferLike, kind = 0) {
     this.cpu = cpu;
-    this.implicit = implicit ? Access.IMPLICIT : 0;
+    this.kind = kind;
     this.memory = memory;
     this.mmu = mmu;
     this.tlb = new Int32Array(buffer);
@@ -198,7 +202,7 @@ export class LinearMemory {
 
   private translate(lo: number, hi: number, access: number, user: boolean): boolean {
     const { mmu, cpu } = this;
-    if (mmu.translate(lo, hi, access | this.implicit, user)) {
+    if (mmu.translate(lo, hi, access | this.kind, user)) {
       const refused = mmu.apicAccess === true && cpu.virtualization?.apicAccess?.(cpu, 4, access) === false;
       return refused ? cpu.fail(SECOND_STAGE_VECTOR) : true;
     }
@@ -211,7 +215,8 @@ export class LinearMemory {
   private probe(table: number, lo: number, hi: number, user: boolean): number {
     const w = this.cpu.w;
     const base = w[table]!;
-    if (base === 0 || user !== (w[CPL] === 3) || (this.implicit !== 0 && (w[RFLAGS]! & Rflags.AC) !== 0)) return -1;
+    if (base === 0 || user !== (w[CPL] === 3)) return -1;
+    if (this.kind !== 0 && (this.kind === Access.SHADOW_STACK || (w[RFLAGS]! & Rflags.AC) !== 0)) return -1;
     const entry = ((base >>> 2) + (((lo >>> 12) & TLB_INDEX_MASK) << 2)) >>> 0;
     const tlb = this.tlb;
     if (tlb[entry] !== (lo & ~0xfff) || tlb[entry + 1] !== hi) return -1;

@@ -1,4 +1,4 @@
-import { Cr0, Cr4, Efer, Mode, Rflags, Segment } from '@nestvm/isa';
+import { CetControl, Cr0, Cr4, Efer, Mode, Rflags, Segment } from '@nestvm/isa';
 import type { Vcpu } from './vcpu.js';
 import {
   CPL,
@@ -11,9 +11,11 @@ import {
   INTERRUPTIBILITY,
   MODE,
   RFLAGS,
+  S_CET,
   SEG_ATTRIBUTES,
   SEG_BASE,
   SEG_LIMIT,
+  U_CET,
   XCR0,
 } from './words.js';
 
@@ -65,6 +67,15 @@ function extensionsInForce(w: Int32Array, cr0: number, mode: number): number {
   return bits;
 }
 
+/** What CET does at the present CPL, CR4.CET being set. */
+function cetMode(w: Int32Array, user: boolean): number {
+  const control = w[user ? U_CET : S_CET]!;
+  const bits = (control & CetControl.SH_STK_EN) !== 0 ? Mode.SHADOW_STACK : 0;
+  if ((control & CetControl.ENDBR_EN) === 0) return bits;
+  if ((control & CetControl.TRACKER) !== 0) return bits | Mode.IBT | Mode.ENDBRANCH;
+  return bits | ((control & CetControl.SUPPRESS) !== 0 ? Mode.SUPPRESSED : Mode.IBT);
+}
+
 /** The `Mode` bits that the present state of the vCPU implies. */
 function computeMode(cpu: Vcpu): number {
   const w = cpu.w;
@@ -84,6 +95,7 @@ function computeMode(cpu: Vcpu): number {
     if (spansAll(w, Segment.CS) && isFlatData(w, Segment.SS) && isFlatData(w, Segment.DS) && isFlatData(w, Segment.ES)) mode |= Mode.FLAT;
   }
   mode |= extensionsInForce(w, cr0, mode);
+  if ((w[CR4]! & Cr4.CET) !== 0 && (mode & Mode.PROTECTED) !== 0) mode |= cetMode(w, user);
   if (user && (rflags & Rflags.AC) !== 0 && (cr0 & Cr0.AM) !== 0) mode |= Mode.ALIGN;
   if ((rflags & Rflags.TF) !== 0 || (w[GUEST_MODE] !== 0 && cpu.virtualization?.singleStep === true)) mode |= Mode.SINGLE | Mode.ELEMENT;
   else if (needsSingle(w, rflags)) mode |= Mode.SINGLE;
@@ -92,7 +104,7 @@ function computeMode(cpu: Vcpu): number {
 
 /**
  * Recomputes `mode` and puts the right TLB bank in force. Call it after anything that changes CS, SS (or another data segment outside of 64-bit mode),
- * CPL, CR0, CR4, EFER, DR7, IA32_DEBUGCTL, the interrupt shadow, or TF, RF, VM, AC of RFLAGS.
+ * CPL, CR0, CR4, EFER, DR7, IA32_DEBUGCTL, IA32_U_CET, IA32_S_CET, the interrupt shadow, or TF, RF, VM, AC of RFLAGS.
  */
 export function updateMode(cpu: Vcpu): void {
   cpu.w[MODE] = computeMode(cpu);

@@ -1,5 +1,6 @@
 import type { Instruction } from '@nestvm/decoder';
 import { type SensitiveEvent, vcpuState } from '@nestvm/isa';
+import { ShadowCursor } from './cet/shadow-stack.js';
 import { PerformanceCounters } from './counters/counters.js';
 import { TimedWait } from './events/timed-wait.js';
 import { createFeatures, type Features } from './features.js';
@@ -10,7 +11,7 @@ import type { CpuClock } from './ports/clock.js';
 import { createNullInterruptSource, type InterruptSource } from './ports/interrupts.js';
 import type { CpuModel } from './ports/model.js';
 import type { RandomSource } from './ports/random.js';
-import type { PhysicalAccess, Translation } from './ports/translation.js';
+import { Access, type PhysicalAccess, type Translation } from './ports/translation.js';
 import type { Virtualization } from './ports/virtualization.js';
 import { Descriptor } from './segments/descriptor.js';
 import { StackCursor } from './stack.js';
@@ -81,6 +82,8 @@ export class Vcpu {
   /** Guest memory by linear address: the program's accesses, and the processor's own (descriptor tables, TSS). */
   readonly linear: LinearMemory;
   readonly tables: LinearMemory;
+  /** The shadow stacks (CET). */
+  readonly shadowMemory: LinearMemory;
   readonly msrs: MsrRegistry;
   interrupts: InterruptSource = createNullInterruptSource();
   virtualization: Virtualization | null = null;
@@ -128,6 +131,7 @@ export class Vcpu {
   readonly stackDescriptor = new Descriptor();
   readonly gate = new Descriptor();
   readonly stack = new StackCursor(this);
+  readonly shadowStack = new ShadowCursor(this);
   /** What the line under MONITOR held when it was armed. */
   readonly monitoredLine = new Uint32Array(16);
   readonly timedWait = new TimedWait(this);
@@ -151,7 +155,8 @@ export class Vcpu {
     this.features = createFeatures(options.model);
     this.random = options.random;
     this.linear = new LinearMemory(this, options.memory, options.mmu, buffer);
-    this.tables = new LinearMemory(this, options.memory, options.mmu, buffer, true);
+    this.tables = new LinearMemory(this, options.memory, options.mmu, buffer, Access.IMPLICIT);
+    this.shadowMemory = new LinearMemory(this, options.memory, options.mmu, buffer, Access.SHADOW_STACK);
     this.msrs = createMsrRegistry(this);
   }
 

@@ -66,3 +66,9 @@ export const KERNEL_GS_BASE = word('kernelGsBase');
 export const TSC_AUX = word('tscAux');
 export const TSC_OFFSET = word('tscOffset');
 export const SMM = word('smm');
+/** CET: controls of user and supervisor mode, the shadow-stack pointer, those of other levels (two words each), the table for interrupts. */
+export const U_CET = word('uCet');
+export const S_CET = word('sCet');
+export const SSP = word('ssp');
+export const PL_SSP = word('plSsp');
+export const INTERRUPT_SSP_TABLE = word('interruptSspTable');

@@ -1,4 +1,5 @@
-import { vcpuState } from '@nestvm/isa';
+import { updateMode } from '@nestvm/cpu';
+import { CetControl, Cr4, vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import { attachJit } from '../src/index.js';
 import { At, type Board, createBoard } from './support/board.js';
@@ -86,4 +87,27 @@ it('code that writes to itself runs as written, compiled or not', () => {
 
 it('a threshold that is no number of turns is refused', () => {
   expect(() => attachJit(createBoard([0xf4]).engine, { threshold: 0 })).toThrow(/threshold 0/);
+});
+
+it('under CET, calls, returns and indirect branches stay with the interpreter, and the code between them is compiled', () => {
+  // mov ecx, 3000; again: lea rax, [rip+f]; call rax; call g; add rsi, rbx; xor rsi, rdx; dec ecx; jnz again; hlt; f: endbr64; add rbx, 1; ret; g: add rdx, 3; ret
+  const program = [
+    0xb9, 0xb8, 0x0b, 0, 0, 0x48, 0x8d, 0x05, 0x12, 0, 0, 0, 0xff, 0xd0, 0xe8, 0x14, 0, 0, 0, 0x48, 0x01, 0xde, 0x48, 0x31, 0xd6, 0xff, 0xc9, 0x75,
+    0xe8, 0xf4, 0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x83, 0xc3, 0x01, 0xc3, 0x48, 0x83, 0xc2, 0x03, 0xc3,
+  ];
+  const ssp = 0x28_0000;
+  const boards = [createBoard(program), createBoard(program)] as const;
+  const jit = attachJit(boards[1].engine, { threshold: 2 });
+  for (const { cpu, executor, memory } of boards) {
+    // The same memory once more, as a shadow stack's.
+    memory.write32(0x3008, 0xe1);
+    cpu.set64('cr4', cpu.get64('cr4') | BigInt(Cr4.CET));
+    cpu.set64('sCet', BigInt(CetControl.SH_STK_EN | CetControl.ENDBR_EN));
+    cpu.set64('ssp', BigInt(ssp));
+    updateMode(cpu);
+    expect(executor.run(100_000)).toBe('idle');
+    expect([cpu.get64('ssp'), cpu.get64('sCet'), cpu.gpr(3) & 0xffffn]).toEqual([BigInt(ssp), 5n, 3000n]);
+  }
+  expect(differences(...boards)).toEqual([]);
+  expect(jit.counters.regions).toBeGreaterThan(0);
 });

@@ -1,6 +1,7 @@
 import { DecodeStatus, decodeInto, Instruction } from '@nestvm/decoder';
 import { Mode, Segment } from '@nestvm/isa';
 import { PAGE_BYTES } from '@nestvm/memory';
+import { underCet } from '../cet/governed.js';
 import { handlerForm } from '../interpreter/facts.js';
 import type { Handlers } from '../interpreter/handlers.js';
 import { Link, Record, Slot } from '../interpreter/record.js';
@@ -83,7 +84,7 @@ export class BlockBuilder {
       if (length <= 0) {
         if (count > 0) break;
         if (length === DecodeStatus.NEED_MORE) return this.buildCrossing(cpu, arenaOffset, mode, linearLo, linearHi, bits);
-        return this.finish(arenaOffset, mode, start, this.fault(record, length === DecodeStatus.TOO_LONG ? 13 : 6), MAX_LENGTH, room);
+        return this.finish(arenaOffset, mode, start, this.fault(record, length === DecodeStatus.TOO_LONG ? 13 : 6, mode), MAX_LENGTH, room);
       }
       const ended = this.instruction(cpu, record, inPage, offset, length, count, mode);
       record += Record.BYTES;
@@ -137,17 +138,18 @@ export class BlockBuilder {
   /** Gives a block whose turns are to be counted its head; gives the place of its first instruction. */
   private head(start: number, arenaOffset: number, mode: number): number {
     const isPlain = (mode & Mode.LONG) !== 0 || (mode & (Mode.FLAT | Mode.PROTECTED)) === (Mode.FLAT | Mode.PROTECTED);
-    if (this.turns === null || this.loose || !isPlain || (mode & (Mode.SINGLE | Mode.ALIGN)) !== 0) return start;
+    if (this.turns === null || this.loose || !isPlain || (mode & (Mode.SINGLE | Mode.ALIGN | Mode.ENDBRANCH)) !== 0) return start;
     this.writer.head(start, Slot.HEAD, 0, 0, 0);
     this.arena.i32[(start + Record.COUNTDOWN) >>> 2] = this.turns(arenaOffset >>> 12);
     this.arena.i32[(start + Record.HOST) >>> 2] = arenaOffset;
     return start + Record.BYTES;
   }
 
-  /** A record that raises an exception: the bytes are no instruction. */
-  private fault(record: number, vector: number): number {
+  /** A record that raises an exception: the bytes are no instruction. Where an ENDBRANCH is due, that it is none comes first. */
+  private fault(record: number, vector: number, mode: number): number {
     const insn = Object.assign(new Instruction(), this.insn, { length: 0 });
-    this.system(record, 0, 0, { insn, meaning: null, extended: false, vector });
+    const awaited = (mode & Mode.ENDBRANCH) !== 0;
+    this.system(record, 0, 0, { insn, meaning: awaited ? underCet(insn, mode) : null, extended: false, vector: awaited ? -1 : vector });
     return record + Record.BYTES;
   }
 
@@ -180,6 +182,11 @@ export class BlockBuilder {
     const { insn, handlers, writer } = this;
     readAsModel(cpu, insn);
     const { row } = insn;
+    const governed = (mode & Mode.CET) !== 0 ? underCet(insn, mode) : null;
+    if (governed !== null) {
+      this.system(record, offset, index, { ...this.systemRecord(cpu, -1), meaning: governed, extended: false });
+      return true;
+    }
     const vector = unavailable(cpu, insn, mode);
     const kind = kindOf(row);
     if (vector >= 0 || !handlers.has(row) || (kind !== RowKind.LEAVES && cpu.extensionInstructions[row.mnemonic] !== undefined)) {

@@ -1,9 +1,11 @@
-import { Rflags, Segment, Vector } from '@nestvm/isa';
+import { Cr4, Rflags, Segment, Vector } from '@nestvm/isa';
+import { enterShadow, finishShadowEntry } from '../cet/frames.js';
+import { awaitEndbranch } from '../cet/state.js';
 import { isCanonical, updateMode } from '../mode.js';
 import { EventKind } from '../ports/virtualization.js';
 import { fetchDescriptor, isNullSelector, markAccessed, setNullSegment, setSegment } from '../segments/descriptor.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, GPR, IDTR_BASE, IDTR_LIMIT, RFLAGS, RIP, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from '../words.js';
+import { CPL, CR4, GPR, IDTR_BASE, IDTR_LIMIT, RFLAGS, RIP, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from '../words.js';
 
 const RSP = GPR + 8;
 
@@ -94,10 +96,13 @@ export function deliverLong(
     stack.push(8, returnLo, returnHi) &&
     (!hasError || stack.push(8, error, 0));
   if (!pushed) return false;
+  const cet = (w[CR4]! & Cr4.CET) !== 0;
   const ripLo = gate.gateOffset;
   const ripHi = gate.upper;
   if (!isCanonical(cpu, ripHi)) return cpu.fail(Vector.GP, 0);
+  if (cet && !enterShadow(cpu, { cpl, long: true }, gate.hi & 7, returnLo, returnHi)) return false;
   stack.commit();
+  if (cet) finishShadowEntry(cpu, cpl);
   if (cpl !== oldCpl) setNullSegment(cpu, Segment.SS, cpl, cpl);
   setSegment(cpu, Segment.CS, (selector & 0xfffc) | cpl, code);
   w[CPL] = cpl;
@@ -106,6 +111,7 @@ export function deliverLong(
   let rflags = w[RFLAGS]! & ~(Rflags.TF | Rflags.RF | Rflags.NT | Rflags.VM);
   if ((gate.hi & 0x100) === 0) rflags &= ~Rflags.IF;
   w[RFLAGS] = rflags;
+  if (cet) awaitEndbranch(cpu, cpl);
   updateMode(cpu);
   return true;
 }

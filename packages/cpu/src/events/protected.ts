@@ -1,11 +1,13 @@
-import { Rflags, Segment, Vector } from '@nestvm/isa';
+import { Cr4, Rflags, Segment, Vector } from '@nestvm/isa';
+import { enterShadow, finishShadowEntry } from '../cet/frames.js';
+import { awaitEndbranch } from '../cet/state.js';
 import { updateMode } from '../mode.js';
 import { EventKind } from '../ports/virtualization.js';
 import { fetchDescriptor, isNullSelector, markAccessed, SystemType, setNullSegment, setSegment } from '../segments/descriptor.js';
 import { innerStack } from '../segments/inner-stack.js';
 import { switchTask, TaskSwitch } from '../segments/task-switch.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, GPR, GUEST_MODE, IDTR_BASE, IDTR_LIMIT, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_SELECTOR } from '../words.js';
+import { CPL, CR4, GPR, GUEST_MODE, IDTR_BASE, IDTR_LIMIT, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_SELECTOR } from '../words.js';
 
 const RSP = GPR + 8;
 
@@ -78,6 +80,8 @@ function pushFrame(cpu: Vcpu, bytes: number, frame: Frame): boolean {
 function enterHandler(cpu: Vcpu, cpl: number): void {
   const w = cpu.w;
   const { gate } = cpu;
+  const cet = (w[CR4]! & Cr4.CET) !== 0;
+  if (cet) finishShadowEntry(cpu, cpl);
   setSegment(cpu, Segment.CS, (gate.gateSelector & 0xfffc) | cpl, cpu.descriptor);
   w[CPL] = cpl;
   w[RIP] = (gate.type & 8) !== 0 ? gate.gateOffset : gate.gateOffset & 0xffff;
@@ -85,8 +89,13 @@ function enterHandler(cpu: Vcpu, cpl: number): void {
   let rflags = w[RFLAGS]! & ~(Rflags.TF | Rflags.RF | Rflags.NT | Rflags.VM);
   if ((gate.type & 1) === 0) rflags &= ~Rflags.IF;
   w[RFLAGS] = rflags;
+  if (cet) awaitEndbranch(cpu, cpl);
   updateMode(cpu);
 }
+
+/** The shadow stack's frame, when there is one. */
+const shadowFrame = (cpu: Vcpu, cpl: number, frame: Frame): boolean =>
+  (cpu.w[CR4]! & Cr4.CET) === 0 || enterShadow(cpu, { cpl, long: false }, 0, frame.returnIp, 0);
 
 function checkEntry(cpu: Vcpu): boolean {
   const { gate } = cpu;
@@ -108,7 +117,7 @@ function toInner(cpu: Vcpu, bytes: number, frame: Frame): boolean {
     for (const segment of V86_SEGMENTS) if (!stack.push(bytes, h[SEG_SELECTOR + segment]!, 0)) return false;
   }
   if (!stack.push(bytes, h[SEG_SELECTOR + Segment.SS]!, 0) || !stack.push(bytes, w[RSP]!, 0)) return false;
-  if (!pushFrame(cpu, bytes, frame) || !checkEntry(cpu)) return false;
+  if (!pushFrame(cpu, bytes, frame) || !checkEntry(cpu) || !shadowFrame(cpu, cpl, frame)) return false;
   setSegment(cpu, Segment.SS, selector, cpu.stackDescriptor);
   w[RSP] = stack.spLo;
   w[RSP + 1] = 0;
@@ -119,7 +128,7 @@ function toInner(cpu: Vcpu, bytes: number, frame: Frame): boolean {
 
 function toSame(cpu: Vcpu, bytes: number, frame: Frame): boolean {
   cpu.stack.openCurrent();
-  if (!pushFrame(cpu, bytes, frame) || !checkEntry(cpu)) return false;
+  if (!pushFrame(cpu, bytes, frame) || !checkEntry(cpu) || !shadowFrame(cpu, cpu.w[CPL]!, frame)) return false;
   cpu.stack.commit();
   enterHandler(cpu, cpu.w[CPL]!);
   return true;

@@ -24,6 +24,7 @@ import {
   SEG_LIMIT,
   SEG_SELECTOR,
   SMM,
+  SSP,
   word,
 } from '../words.js';
 
@@ -46,6 +47,7 @@ const QUADS: readonly (readonly [offset: number, at: number])[] = [
   [0x160, DR + 14],
   [0x068, GDTR_BASE],
   [0x088, IDTR_BASE],
+  [0x118, SSP],
 ];
 const SEGMENTS: readonly (readonly [offset: number, segment: number])[] = [
   [0x00, Segment.ES],

@@ -23,6 +23,8 @@ export interface MsrDefinition {
   readonly write?: (cpu: Vcpu, lo: number, hi: number) => boolean;
   /** Validates before the plain write; false means #GP. */
   readonly allow?: (cpu: Vcpu, lo: number, hi: number) => boolean;
+  /** Runs after the plain write. */
+  readonly changed?: (cpu: Vcpu) => void;
   /** Says whether this CPU has it; always when left out. */
   readonly when?: (cpu: Vcpu) => boolean;
 }

@@ -3,6 +3,7 @@ import { counterMsrs } from '../counters/msrs.js';
 import { updateMode, updateModeBits } from '../mode.js';
 import type { Vcpu } from '../vcpu.js';
 import { CR0, DEBUG_CTL, EFER, PKRS } from '../words.js';
+import { cetDefinitions } from './cet.js';
 import type { MsrDefinition } from './definition.js';
 import { readHostTsc, readTsc, writeTsc, writeTscAdjust } from './time.js';
 
@@ -281,4 +282,5 @@ export const msrDefinitions: readonly MsrDefinition[] = [
   ...intelDefinitions,
   ...amdDefinitions,
   ...counterMsrs,
+  ...cetDefinitions,
 ];

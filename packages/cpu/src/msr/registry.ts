@@ -78,6 +78,7 @@ export class MsrRegistry {
     const words = entry.own ? this.store : cpu.w;
     words[entry.at] = lo;
     words[entry.at + 1] = hi;
+    if (entry.changed !== undefined) entry.changed(cpu);
     return true;
   }
 

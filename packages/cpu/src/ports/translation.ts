@@ -1,5 +1,8 @@
-/** Kinds of access to memory, as paging tells them apart; IMPLICIT is added for descriptor tables and TSS, where RFLAGS.AC does not lift SMAP. */
-export const Access = { READ: 0, WRITE: 1, EXECUTE: 2, IMPLICIT: 4 } as const;
+/**
+ * Kinds of access to memory, as paging tells them apart; IMPLICIT is added for descriptor tables and TSS, where RFLAGS.AC does not lift SMAP, SHADOW_STACK for reads and
+ * writes of a shadow stack.
+ */
+export const Access = { READ: 0, WRITE: 1, EXECUTE: 2, IMPLICIT: 4, SHADOW_STACK: 8 } as const;
 
 /** `Translation.fault` when the second stage (EPT, NPT) refused the access: a VM exit, not a #PF. */
 export const SECOND_STAGE_FAULT = 2;

@@ -1,10 +1,11 @@
 import type { Instruction } from '@nestvm/decoder';
-import { Cr0, Dr6, Rflags, Segment, Vector } from '@nestvm/isa';
+import { Cr0, Cr4, Dr6, Rflags, Segment, Vector } from '@nestvm/isa';
+import { enterByCall, enterByReturn, leaveByCall, leaveByReturn, type TaskShadow, virtualTaskIsPlain } from '../cet/task.js';
 import { updateMode } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import { Access } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, CR0, DR, GPR, GUEST_MODE, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from '../words.js';
+import { CPL, CR0, CR4, DR, GPR, GUEST_MODE, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from '../words.js';
 import {
   Descriptor,
   fetchDescriptor,
@@ -16,6 +17,9 @@ import {
   setVirtualSegment,
   writeAccessByte,
 } from './descriptor.js';
+
+/** Smallest limit of a TSS that holds a shadow-stack pointer. */
+const SSP_LIMIT = 0x6b;
 
 /** What started a task switch. */
 export const TaskSwitch = { CALL: 0, IRET: 1, JUMP: 2, EVENT: 3 } as const;
@@ -73,6 +77,8 @@ interface Image {
   readonly ldt: number;
   readonly cr3: number;
   readonly trap: boolean;
+  /** Shadow-stack pointer; 0 where none is read. */
+  readonly ssp: number;
 }
 
 const is32 = (type: number): boolean => (type & 8) !== 0;
@@ -95,7 +101,7 @@ function readTaskDescriptor(cpu: Vcpu, selector: number, reason: TaskSwitch): bo
   return true;
 }
 
-function readImage(cpu: Vcpu, base: number, layout: Layout): Image | null {
+function readImage(cpu: Vcpu, base: number, layout: Layout, withSsp: boolean): Image | null {
   const { tables } = cpu;
   const size = layout.wide ? 4 : 2;
   let failed = false;
@@ -112,6 +118,7 @@ function readImage(cpu: Vcpu, base: number, layout: Layout): Image | null {
     selectors: Array.from({ length: layout.segmentCount }, (_, i) => read(layout.selectors + size * i, 2)),
     ldt: read(layout.ldt, 2),
     trap: layout.wide && (read(0x64, 2) & 1) !== 0,
+    ssp: layout.wide && withSsp ? read(0x68, 4) : 0,
   };
   return failed ? null : image;
 }
@@ -260,16 +267,38 @@ export function switchTask(cpu: Vcpu, selector: number, reason: TaskSwitch, ip: 
   const old = new Descriptor();
   if (!fetchDescriptor(cpu, cpu.h[SEG_SELECTOR + Segment.TR]!, old, Vector.TS)) return false;
   if (w[GUEST_MODE] !== 0 && cpu.virtualization?.interceptEvent(cpu, 'TASK_SWITCH', (selector | (reason << 30)) >>> 0) === true) return true;
-  const image = readImage(cpu, next.base, layout);
+  const takesSsp = (w[CR4]! & Cr4.CET) !== 0 && reason !== TaskSwitch.IRET && next.limit >= SSP_LIMIT;
+  const image = readImage(cpu, next.base, layout, takesSsp);
   if (image === null) return false;
   if (!cpu.tables.probeRange((oldBase + oldLayout.saveStart) | 0, 0, oldLayout.saveLength, Access.WRITE, false)) return false;
   const links = reason === TaskSwitch.CALL || reason === TaskSwitch.EVENT;
   if (links && !cpu.tables.probeRange(next.base, 0, 2, Access.WRITE, false)) return false;
   let flags = cpu.readRflags();
   if (reason === TaskSwitch.IRET) flags &= ~Rflags.NT;
+  const shadow = leaveShadow(cpu, reason, ip, levelOf(image));
+  if (shadow === undefined) return false;
   saveTask(cpu, oldBase, oldLayout, ip, flags);
   if (!linkTasks(cpu, reason, selector, old, next, next.base)) return false;
-  return enterTask(cpu, image, layout, links);
+  if (!enterTask(cpu, image, layout, links)) return false;
+  return enterShadow(cpu, reason, image, shadow);
+}
+
+/** Privilege level of a new task. */
+const levelOf = (image: Image): number => ((image.flags & Rflags.VM) !== 0 ? 3 : image.selectors[1]! & 3);
+
+/** The outgoing task's shadow stack: what it leaves for the new one, or undefined when a fault was recorded. */
+function leaveShadow(cpu: Vcpu, reason: TaskSwitch, ip: number, newCpl: number): TaskShadow | null | undefined {
+  if ((cpu.w[CR4]! & Cr4.CET) === 0 || reason === TaskSwitch.JUMP) return null;
+  return reason === TaskSwitch.IRET ? leaveByReturn(cpu, newCpl) : leaveByCall(cpu, ip, newCpl);
+}
+
+/** The new task's shadow stack and tracker; a fault here is the new task's own. */
+function enterShadow(cpu: Vcpu, reason: TaskSwitch, image: Image, left: TaskShadow | null): boolean {
+  if ((cpu.w[CR4]! & Cr4.CET) === 0) return true;
+  const error = cpu.h[SEG_SELECTOR + Segment.TR]! & 0xfffc;
+  const done = virtualTaskIsPlain(cpu, error) && (reason === TaskSwitch.IRET ? enterByReturn(cpu, left) : enterByCall(cpu, image.ssp, left, error));
+  updateMode(cpu);
+  return done;
 }
 
 /** From here on everything belongs to the new task. */

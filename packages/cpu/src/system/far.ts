@@ -1,6 +1,8 @@
 import type { Instruction } from '@nestvm/decoder';
-import { Mode, Segment, Vector } from '@nestvm/isa';
+import { Cr4, Mode, Segment, Vector } from '@nestvm/isa';
 import { isAligned, operandAddress } from '../address.js';
+import { enterShadow, finishShadowEntry, passShadow, shadowReturn } from '../cet/frames.js';
+import { awaitEndbranch } from '../cet/state.js';
 import { updateMode } from '../mode.js';
 import { readLinear } from '../operands.js';
 import { Outcome } from '../outcome.js';
@@ -18,7 +20,7 @@ import {
 import { innerStack } from '../segments/inner-stack.js';
 import { switchTask, TaskSwitch } from '../segments/task-switch.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, GPR, MODE, RIP, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from '../words.js';
+import { CPL, CR4, GPR, MODE, RIP, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from '../words.js';
 import { checkTarget, dropDataSegments, readReturnSegment, readReturnStack } from './iret.js';
 
 const RSP = GPR + 8;
@@ -100,12 +102,24 @@ function pushReturn(cpu: Vcpu, insn: Readonly<Instruction>, bytes: number): bool
   return cpu.stack.push(bytes, cpu.h[SEG_SELECTOR + Segment.CS]!, 0) && cpu.stack.push(bytes, lo, hi);
 }
 
+/** The shadow stack's side of a far CALL or JMP at the same level; nothing may fault after it. False: a fault was recorded. */
+function passSameLevel(cpu: Vcpu, insn: Readonly<Instruction>, toLong: boolean, call: boolean): boolean {
+  nextRip(cpu, insn);
+  if (!passShadow(cpu, toLong, call, cpu.lo, cpu.hi)) return false;
+  if ((cpu.w[MODE]! & Mode.SHADOW_STACK) !== 0) cpu.shadowStack.commit();
+  awaitEndbranch(cpu, cpu.w[CPL]!);
+  return true;
+}
+
+const hasCet = (cpu: Vcpu): boolean => (cpu.w[CR4]! & Cr4.CET) !== 0;
+
 function toCode(cpu: Vcpu, insn: Readonly<Instruction>, selector: number, lo: number, hi: number, call: boolean): Outcome {
   if (!checkDirectCode(cpu, selector)) return Outcome.FAULT;
   const code = cpu.descriptor;
   const toLong = (cpu.w[MODE]! & Mode.IA32E) !== 0 && code.isLong;
   if (call && !pushReturn(cpu, insn, insn.operandSize >>> 3)) return Outcome.FAULT;
   if (!checkTarget(cpu, code, toLong, lo, hi)) return Outcome.FAULT;
+  if (hasCet(cpu) && !passSameLevel(cpu, insn, toLong, call)) return Outcome.FAULT;
   if (call) cpu.stack.commit();
   setSegment(cpu, Segment.CS, (selector & 0xfffc) | cpu.w[CPL]!, code);
   return setTarget(cpu, lo, hi);
@@ -154,6 +168,11 @@ function callInner(cpu: Vcpu, insn: Readonly<Instruction>, bytes: number, parame
   const nextHi = cpu.hi;
   if (!stack.push(bytes, h[SEG_SELECTOR + Segment.CS]!, 0) || !stack.push(bytes, nextLo, nextHi)) return Outcome.FAULT;
   if (!checkTarget(cpu, cpu.descriptor, ia32e, lo, hi)) return Outcome.FAULT;
+  if (hasCet(cpu)) {
+    if (!enterShadow(cpu, { cpl, long: ia32e }, 0, nextLo, nextHi)) return Outcome.FAULT;
+    finishShadowEntry(cpu, cpl);
+    awaitEndbranch(cpu, cpl);
+  }
   if (ia32e) setNullSegment(cpu, Segment.SS, cpl, cpl);
   else {
     setSegment(cpu, Segment.SS, selector, cpu.stackDescriptor);
@@ -194,6 +213,7 @@ function throughGate(cpu: Vcpu, insn: Readonly<Instruction>, gateSelector: numbe
   if (call && !code.isConforming && code.dpl < w[CPL]!) return callInner(cpu, insn, bytes, gate.hi & 0x1f, lo, hi);
   if (call && !pushReturn(cpu, insn, bytes)) return Outcome.FAULT;
   if (!checkTarget(cpu, code, ia32e, lo, hi)) return Outcome.FAULT;
+  if (hasCet(cpu) && !passSameLevel(cpu, insn, ia32e, call)) return Outcome.FAULT;
   if (call) cpu.stack.commit();
   setSegment(cpu, Segment.CS, (selector & 0xfffc) | w[CPL]!, code);
   return setTarget(cpu, lo, hi);
@@ -264,6 +284,10 @@ function returnOuter(cpu: Vcpu, bytes: number, release: number, cs: number, ipLo
   const ss = cpu.lo & 0xffff;
   const kind = readReturnStack(cpu, ss, rpl, toLong);
   if (kind === 0 || !checkTarget(cpu, code, toLong, ipLo, ipHi) || !markAccessed(cpu, code)) return Outcome.FAULT;
+  if (hasCet(cpu)) {
+    if (!shadowReturn.prepare(cpu, cs, code, toLong, ipLo, ipHi, false)) return Outcome.FAULT;
+    shadowReturn.commit(cpu);
+  }
   setSegment(cpu, Segment.CS, cs, code);
   if (kind === 2) {
     setNullSegment(cpu, Segment.SS, ss, rpl);
@@ -297,6 +321,10 @@ export function RETF(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const code = cpu.descriptor;
   const toLong = (w[MODE]! & Mode.IA32E) !== 0 && code.isLong;
   if (!checkTarget(cpu, code, toLong, ipLo, ipHi) || !markAccessed(cpu, code)) return Outcome.FAULT;
+  if (hasCet(cpu)) {
+    if (!shadowReturn.prepare(cpu, cs, code, toLong, ipLo, ipHi, false)) return Outcome.FAULT;
+    shadowReturn.commit(cpu);
+  }
   stack.move(release);
   stack.commit();
   setSegment(cpu, Segment.CS, cs, code);

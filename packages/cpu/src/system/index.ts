@@ -1,4 +1,5 @@
 import type { Instruction } from '@nestvm/decoder';
+import { CLRSSBSY, INCSSP, RSTORSSP, SAVEPREVSSP, SETSSBSY, WRSS, WRUSS } from '../cet/instructions.js';
 import { leaveSmm } from '../events/smm.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
@@ -125,4 +126,11 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Record<string, SystemInstruction>> = 
   SERIALIZE: nothing,
   CLZERO,
   RSM: leaveSmm,
+  CLRSSBSY,
+  INCSSP,
+  RSTORSSP,
+  SAVEPREVSSP,
+  SETSSBSY,
+  WRSS,
+  WRUSS,
 };

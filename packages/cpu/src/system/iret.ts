@@ -1,6 +1,8 @@
 import type { Instruction } from '@nestvm/decoder';
-import { Cr4, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
+import { CetControl, Cr4, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
 import { iopl } from '../address.js';
+import { shadowReturn } from '../cet/frames.js';
+import { cetControl } from '../cet/state.js';
 import { hasBreakpoint, isCanonical, Shadow, updateMode } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import {
@@ -173,6 +175,10 @@ function returnToVirtual(cpu: Vcpu, ip: number, cs: number, flags: number): Outc
     if (!stack.pop(4)) return Outcome.FAULT;
     words.push(cpu.lo);
   }
+  // Level 3 is where virtual-8086 mode is, which knows neither of the two.
+  if ((cetControl(cpu, 3) & (CetControl.ENDBR_EN | CetControl.SH_STK_EN)) !== 0) return cpu.raise(Vector.GP, 0);
+  if (!shadowReturn.prepareVirtual(cpu)) return Outcome.FAULT;
+  shadowReturn.commit(cpu);
   const [esp, ss, es, ds, fs, gs] = words as [number, number, number, number, number, number];
   cpu.writeRflags(flags & 0x3f7fd7);
   w[CPL] = 3;
@@ -212,6 +218,15 @@ function commitOuter(cpu: Vcpu, cs: number, ss: number, stackKind: 1 | 2, spLo: 
   if (outer) dropDataSegments(cpu, rpl);
 }
 
+/** The shadow stack's side of a return; nothing may fault after it. False: a fault was recorded. */
+function returnShadow(cpu: Vcpu, cs: number, toLong: boolean, ipLo: number, ipHi: number): boolean {
+  const w = cpu.w;
+  if ((w[CR4]! & Cr4.CET) === 0) return true;
+  if (!shadowReturn.prepare(cpu, cs, cpu.descriptor, toLong, ipLo, ipHi, (w[MODE]! & Mode.IA32E) !== 0)) return false;
+  shadowReturn.commit(cpu);
+  return true;
+}
+
 function returnProtected(cpu: Vcpu, operandSize: number): Outcome {
   const w = cpu.w;
   const { stack } = cpu;
@@ -234,6 +249,7 @@ function returnProtected(cpu: Vcpu, operandSize: number): Outcome {
   const loadsStack = (cs & 3) !== cpl || (mode & Mode.LONG) !== 0;
   if (!loadsStack) {
     if (!checkTarget(cpu, code, toLong, ipLo, ipHi) || !markAccessed(cpu, code)) return Outcome.FAULT;
+    if (!returnShadow(cpu, cs, toLong, ipLo, ipHi)) return Outcome.FAULT;
     stack.commit();
     setSegment(cpu, Segment.CS, cs, code);
   } else {
@@ -245,6 +261,7 @@ function returnProtected(cpu: Vcpu, operandSize: number): Outcome {
     const stackKind = readReturnStack(cpu, ss, cs & 3, toLong);
     if (stackKind === 0) return Outcome.FAULT;
     if (!checkTarget(cpu, code, toLong, ipLo, ipHi) || !markAccessed(cpu, code)) return Outcome.FAULT;
+    if (!returnShadow(cpu, cs, toLong, ipLo, ipHi)) return Outcome.FAULT;
     commitOuter(cpu, cs, ss, stackKind, spLo, spHi, (mode & Mode.LONG) !== 0 && toLong);
   }
   w[RIP] = ipLo;

@@ -2,6 +2,7 @@ import type { Instruction } from '@nestvm/decoder';
 import { Cr0, Cr4, Mode, Vector, Xstate } from '@nestvm/isa';
 import { xsaveComponents } from '@nestvm/isa/models';
 import { dataAddress, operandAddress } from '../address.js';
+import { cetInUse, clearCet, isCetGood, putCet, takeCet } from '../cet/xstate.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, CR0, CR4, EFER, GPR, MODE, MXCSR, PKRU, word, XCR0, XSS } from '../words.js';
@@ -178,7 +179,7 @@ function inUse(cpu: Vcpu): number {
     if (!isZero(w, VEC + 16 * i + 4, 4)) used |= 4;
   }
   if (w[PKRU] !== 0) used |= Xstate.PKRU;
-  return used;
+  return used | cetInUse(w);
 }
 
 function isZero(w: Int32Array, from: number, length: number): boolean {
@@ -242,6 +243,7 @@ function putComponents(cpu: Vcpu, mask: number, places: ReadonlyMap<number, numb
     view.setInt32(places.get(9)!, cpu.w[PKRU]!, true);
     view.setInt32(places.get(9)! + 4, 0, true);
   }
+  for (const component of CET_COMPONENTS) if ((mask & (1 << component)) !== 0) putCet(cpu.w, words, component, places.get(component)!);
 }
 
 /** XSAVE, XSAVEOPT (`optimize`), XSAVEC (`compact`) and XSAVES (`compact` with supervisor state). */
@@ -307,7 +309,13 @@ function restoreComponents(cpu: Vcpu, mask: number, present: number, places: Rea
     w[PKRU] = (present & Xstate.PKRU) !== 0 ? view.getInt32(places.get(9)!, true) : 0;
     cpu.mmu.setContext();
   }
+  for (const component of CET_COMPONENTS) {
+    if ((taken & (1 << component)) !== 0) takeCet(w, words, component, places.get(component)!);
+    if ((cleared & (1 << component)) !== 0) clearCet(w, component);
+  }
 }
+
+const CET_COMPONENTS = [11, 12] as const;
 
 /** XRSTOR, and XRSTORS with supervisor state. */
 function restore(cpu: Vcpu, insn: Readonly<Instruction>, supervisor: boolean): Outcome {
@@ -333,6 +341,8 @@ function restore(cpu: Vcpu, insn: Readonly<Instruction>, supervisor: boolean): O
   const loadsMxcsr = compacted ? (mask & xstate & 2) !== 0 : (mask & 6) !== 0;
   const mxcsr = view.getInt32(24, true);
   if (loadsMxcsr && (mxcsr & ~MXCSR_MASK) !== 0) return cpu.raise(Vector.GP, 0);
+  for (const component of CET_COMPONENTS)
+    if ((mask & xstate & (1 << component)) !== 0 && !isCetGood(cpu, words, component, layout.places.get(component)!)) return cpu.raise(Vector.GP, 0);
   restoreComponents(cpu, mask, xstate, layout.places, insn.operandSize === 64);
   if (loadsMxcsr) w[MXCSR] = mxcsr;
   else if (compacted && (mask & 2) !== 0) w[MXCSR] = 0x1f80;

@@ -1,10 +1,12 @@
 import type { Instruction } from '@nestvm/decoder';
-import { Efer, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
+import { Cr4, Efer, Mode, Rflags, Segment, Vector } from '@nestvm/isa';
+import { keepUserPointer } from '../cet/frames.js';
+import { awaitEndbranch, hasShadowStack } from '../cet/state.js';
 import { isCanonical, updateMode } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import { Attribute, setFlatSegment } from '../segments/descriptor.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, CSTAR, EFER, FMASK, GPR, LSTAR, MODE, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_SELECTOR, STAR, word } from '../words.js';
+import { CPL, CR4, CSTAR, EFER, FMASK, GPR, LSTAR, MODE, PL_SSP, RFLAGS, RIP, SEG_ATTRIBUTES, SEG_SELECTOR, SSP, STAR, word } from '../words.js';
 
 const RCX = GPR + 2;
 const RDX = GPR + 4;
@@ -29,6 +31,26 @@ function setCodeAndStack(cpu: Vcpu, cs: number, ss: number, cpl: number, code: n
   cpu.w[CPL] = cpl;
 }
 
+/** What a fast call does to the shadow stack and the tracker, before CPL and the mode change. */
+function enterFast(cpu: Vcpu): void {
+  const w = cpu.w;
+  if ((w[CR4]! & Cr4.CET) === 0) return;
+  if ((w[MODE]! & Mode.SHADOW_STACK) !== 0) keepUserPointer(cpu);
+  if (hasShadowStack(cpu, 0)) {
+    w[SSP] = 0;
+    w[SSP + 1] = 0;
+  }
+  awaitEndbranch(cpu, 0);
+}
+
+/** The user's shadow stack is in force again. */
+function leaveFast(cpu: Vcpu): void {
+  const w = cpu.w;
+  if (!hasShadowStack(cpu, 3)) return;
+  w[SSP] = w[PL_SSP + 6]!;
+  w[SSP + 1] = w[PL_SSP + 7]!;
+}
+
 /** SYSCALL in legacy mode, which only AMD has: EIP from STAR[31:0]. */
 function legacySyscall(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const w = cpu.w;
@@ -37,6 +59,7 @@ function legacySyscall(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   w[RIP] = w[STAR]!;
   w[RIP + 1] = 0;
   const selector = w[STAR + 1]! & 0xfffc;
+  enterFast(cpu);
   setCodeAndStack(cpu, selector, (selector + 8) & 0xffff, 0, CODE32);
   w[RFLAGS] = w[RFLAGS]! & ~(Rflags.IF | Rflags.VM | Rflags.RF);
   updateMode(cpu);
@@ -64,6 +87,7 @@ export function SYSCALL(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   // The trap flag that counts for the single-step trap is the masked one.
   if ((w[RFLAGS]! & Rflags.TF) === 0) cpu.trapFlag = 0;
   const selector = w[STAR + 1]! & 0xfffc;
+  enterFast(cpu);
   setCodeAndStack(cpu, selector, (selector + 8) & 0xffff, 0, CODE64);
   updateMode(cpu);
   return Outcome.JUMPED;
@@ -93,6 +117,7 @@ export function SYSRET(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
     w[SEG_ATTRIBUTES + Segment.SS] = (w[SEG_ATTRIBUTES + Segment.SS]! & ~Attribute.DPL) | DPL3;
     w[CPL] = 3;
   }
+  leaveFast(cpu);
   updateMode(cpu);
   cpu.attention = 1;
   return Outcome.JUMPED;
@@ -112,6 +137,7 @@ export function SYSENTER(cpu: Vcpu): Outcome {
   w[RSP + 1] = ia32e ? w[SYSENTER_ESP + 1]! : 0;
   w[RIP] = w[SYSENTER_EIP]!;
   w[RIP + 1] = ia32e ? w[SYSENTER_EIP + 1]! : 0;
+  enterFast(cpu);
   setCodeAndStack(cpu, selector, (selector + 8) & 0xffff, 0, ia32e ? CODE64 : CODE32);
   updateMode(cpu);
   return Outcome.JUMPED;
@@ -131,6 +157,7 @@ export function SYSEXIT(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   w[RIP + 1] = to64 ? w[RDX + 1]! : 0;
   const cs = (selector & 0xfffc) + (to64 ? 32 : 16);
   setCodeAndStack(cpu, (cs | 3) & 0xffff, ((cs + 8) | 3) & 0xffff, 3, to64 ? CODE64 : CODE32);
+  leaveFast(cpu);
   updateMode(cpu);
   return Outcome.JUMPED;
 }
