@@ -18,6 +18,7 @@ const TEST = {
   events: 'packages/vmx/test/events.test.ts',
   memory: 'packages/vmx/test/memory-controls.test.ts',
   features: 'packages/vmx/test/cpu-features.test.ts',
+  cet: 'packages/vmx/test/cet.test.ts',
   guests: 'packages/guests/test/guests.test.ts',
   ept: 'packages/mmu/test/nested.property.test.ts',
   tags: 'packages/mmu/test/nested-invalidation.test.ts',
@@ -59,6 +60,7 @@ const TESTED: Readonly<Record<string, Test>> = Object.fromEntries(
         'features',
         'proc2.ENABLE_USER_WAIT exit.LOAD_PKRS entry.LOAD_PKRS exit.LOAD_PERF_GLOBAL_CTRL exit.SAVE_PERF_GLOBAL_CTRL entry.LOAD_PERF_GLOBAL_CTRL',
       ],
+      ['cet', 'exit.LOAD_CET exit2.PREMATURELY_BUSY_SHADOW_STACK entry.LOAD_CET'],
       ['guests', 'proc2.ENABLE_EPT exit.HOST_ADDRESS_SPACE_SIZE entry.IA32E_MODE_GUEST'],
     ] as const
   ).flatMap(([test, names]) => names.split(' ').map((name): [string, Test] => [name, test])),
@@ -134,7 +136,7 @@ const fieldGroups = named('VMCS fields', [
   ['guest interrupt status (RVI, SVI)', 'behaviour'],
   ['PML index and address', 'ept'],
   ['guest UINV', '!no CPU model here has user interrupts'],
-  ['guest and host CET', '!no CPU model here has CET; the entry checks are there'],
+  ['guest and host CET', 'cet'],
   ['guest and host PKRS', 'features'],
   ['guest and host FRED', NO_FRED],
   ['host-state area', 'guests'],
@@ -172,7 +174,7 @@ const fieldGroups = named('VMCS fields', [
 
 const ept: readonly NestedFeature[] = [
   ...eptVpidRows.map((row: ControlRow) =>
-    ofFacts('EPT and VPID', `${row[1] < 32 ? 'EPT' : 'VPID'}: ${row[2]}`, row[3], row[1] < 23 ? 'ept' : 'tags'),
+    ofFacts('EPT and VPID', `${row[1] < 32 ? 'EPT' : 'VPID'}: ${row[2]}`, row[3], row[1] < 23 ? 'ept' : row[1] === 23 ? 'cet' : 'tags'),
   ),
   ...named('EPT and VPID', [
     ['memory types and IPAT', 'ept'],
@@ -217,7 +219,7 @@ const events = named('events and other extensions', [
   ['Intel PT in VMX', '!out of scope: Intel PT'],
   ['architectural LBR in VMX', '!no CPU model here has it'],
   ['user interrupts in VMX', '!no CPU model here has it'],
-  ['CET in VMX', '!no CPU model here has it; the entry checks are there'],
+  ['CET in VMX', 'cet'],
   ['FRED in VMX', NO_FRED],
   ['PKS in VMX', 'features'],
   ['Key Locker exits', '!no CPU model here has it'],

@@ -105,7 +105,7 @@ function offers(options: CapabilityOptions, group: string, row: ControlRow): boo
   if (options.without?.includes(`${group}.${row[0]}`)) return false;
   if (options.everything === true) return true;
   const facts = row[3];
-  if (facts?.refused !== undefined || (facts?.feature !== undefined && !options.has(facts.feature))) return false;
+  if (facts?.refused !== undefined || (facts?.feature !== undefined && !facts.feature.split('|').some(options.has))) return false;
   return generations.indexOf(facts?.since ?? 'Penryn') <= generations.indexOf(options.generation ?? 'newest');
 }
 

@@ -18,7 +18,7 @@ export type Generation = (typeof generations)[number];
 export interface ControlFacts {
   /** The core that brought it; Penryn, the oldest here, when left out. */
   readonly since?: Generation;
-  /** CPU feature, by QEMU's name, without which there is nothing to control. */
+  /** CPU feature, by QEMU's name, without which there is nothing to control; several, of which one is enough, with `|` between them. */
   readonly feature?: string;
   /** The bit was reserved and 1 when VMX was young: IA32_VMX_xxx_CTLS reports it as must-be-1, only the TRUE_ MSR says that it may be 0. */
   readonly default1?: true;
@@ -31,7 +31,6 @@ export type ControlRow = readonly [key: string, bit: number, title: string, fact
 
 /** CPU features without which a control has nothing to control, and which no CPU model here has; with what to call them. */
 export const absentFeatures: Readonly<Record<string, string>> = {
-  'cet-ss': 'CET',
   fred: 'FRED',
   mpx: 'MPX',
   uintr: 'user interrupts',
@@ -137,7 +136,7 @@ export const exitRows = [
   ['CLEAR_RTIT_CTL', 25, 'clear IA32_RTIT_CTL', { since: 'Icelake', feature: 'intel-pt', refused: NOT_IN_SCOPE }],
   ['CLEAR_LBR_CTL', 26, 'clear IA32_LBR_CTL', { since: 'SapphireRapids', feature: 'arch-lbr', refused: NOT_IN_SCOPE }],
   ['CLEAR_UINV', 27, 'clear UINV', { since: 'SapphireRapids', feature: 'uintr' }],
-  ['LOAD_CET', 28, 'load CET state', { since: 'Icelake', feature: 'cet-ss' }],
+  ['LOAD_CET', 28, 'load CET state', { since: 'Icelake', feature: 'cet-ss|cet-ibt' }],
   ['LOAD_PKRS', 29, 'load PKRS', { since: 'SapphireRapids', feature: 'pks' }],
   ['SAVE_PERF_GLOBAL_CTRL', 30, 'save IA32_PERF_GLOBAL_CTRL', { since: 'SapphireRapids', feature: 'pmu' }],
   ['ACTIVATE_SECONDARY_CONTROLS', 31, 'activate secondary controls', { since: 'SapphireRapids' }],
@@ -164,7 +163,7 @@ export const entryRows = [
   ['CONCEAL_VMX_FROM_PT', 17, 'conceal VMX from PT', { since: 'Skylake', feature: 'intel-pt', refused: NOT_IN_SCOPE }],
   ['LOAD_RTIT_CTL', 18, 'load IA32_RTIT_CTL', { since: 'Icelake', feature: 'intel-pt', refused: NOT_IN_SCOPE }],
   ['LOAD_UINV', 19, 'load UINV', { since: 'SapphireRapids', feature: 'uintr' }],
-  ['LOAD_CET', 20, 'load CET state', { since: 'Icelake', feature: 'cet-ss' }],
+  ['LOAD_CET', 20, 'load CET state', { since: 'Icelake', feature: 'cet-ss|cet-ibt' }],
   ['LOAD_LBR_CTL', 21, 'load guest IA32_LBR_CTL', { since: 'SapphireRapids', feature: 'arch-lbr', refused: NOT_IN_SCOPE }],
   ['LOAD_PKRS', 22, 'load PKRS', { since: 'SapphireRapids', feature: 'pks' }],
   ['LOAD_FRED', 23, 'load IA32_FRED', { since: 'newest', feature: 'fred' }],

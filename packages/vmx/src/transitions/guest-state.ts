@@ -28,6 +28,8 @@ import { Cr0, Efer, Rflags, Segment } from '@nestvm/isa';
 import { Entry, Exit, Pin } from '../controls/controls.js';
 import { F } from '../fields/layout.js';
 import type { Vmx } from '../vmx.js';
+import { loadGuestCet, saveGuestCet } from './cet-state.js';
+import { copyQuad } from './copy-quad.js';
 
 const PAT = word('pat');
 const DEBUG_CTL = word('debugCtl');
@@ -130,12 +132,6 @@ function copyOut(i32: Int32Array, region: number, w: Int32Array, h: Uint16Array)
   }
 }
 
-/** Copies 64 bits between views. */
-export function copyQuad(target: Int32Array, to: number, source: Int32Array, from: number): void {
-  target[to] = source[from]!;
-  target[to + 1] = source[from + 1]!;
-}
-
 /** Puts a field into IA32_PERF_GLOBAL_CTRL. */
 export function loadCounterControl({ cpu, i32 }: Vmx, field: number): void {
   cpu.counters.sync();
@@ -150,6 +146,7 @@ function loadMsrs(vmx: Vmx): void {
   if (controls.hasEntry(Entry.LOAD_PERF_GLOBAL_CTRL)) loadCounterControl(vmx, region + f.counters);
   if (controls.hasEntry(Entry.LOAD_PKRS)) copyQuad(w, PKRS, i32, region + f.pkrs);
   if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(w, SPEC_CTRL, i32, region + f.specCtrl);
+  loadGuestCet(vmx);
   if (!controls.hasEntry(Entry.LOAD_DEBUG_CONTROLS)) return;
   copyQuad(w, DEBUG_CTL, i32, region + f.debugCtl);
   loadDr7(vmx, i32[region + f.dr7]!);
@@ -263,6 +260,7 @@ function saveMsrs(vmx: Vmx): void {
   if (controls.hasExit(Exit.SAVE_EFER)) copyQuad(i32, region + f.efer, w, EFER);
   if ((loadable & Entry.LOAD_PKRS) !== 0) copyQuad(i32, region + f.pkrs, w, PKRS);
   if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(i32, region + f.specCtrl, w, SPEC_CTRL);
+  saveGuestCet(vmx);
   if (controls.hasExit(Exit.SAVE_PREEMPTION_TIMER)) i32[region + f.timer] = vmx.timer.value;
 }
 

@@ -26,7 +26,9 @@ import { Cr4, Efer, Segment } from '@nestvm/isa';
 import { Exit, Exit2 } from '../controls/controls.js';
 import { F } from '../fields/layout.js';
 import type { Vmx } from '../vmx.js';
-import { copyQuad, loadCounterControl, loadDr7, mergedCr0 } from './guest-state.js';
+import { loadHostCet } from './cet-state.js';
+import { copyQuad } from './copy-quad.js';
+import { loadCounterControl, loadDr7, mergedCr0 } from './guest-state.js';
 
 const PAT = word('pat');
 const DEBUG_CTL = word('debugCtl');
@@ -114,6 +116,7 @@ function loadMsrs(vmx: Vmx): void {
   if (controls.hasExit(Exit.LOAD_PERF_GLOBAL_CTRL)) loadCounterControl(vmx, region + f.counters);
   if (controls.hasExit(Exit.LOAD_PKRS)) copyQuad(w, PKRS, i32, region + f.pkrs);
   if ((controls.exit2 & Exit2.LOAD_SPEC_CTRL) !== 0) copyQuad(w, SPEC_CTRL, i32, region + f.spec);
+  loadHostCet(vmx);
 }
 
 /**

@@ -17,6 +17,7 @@ const f = {
 } as const;
 
 const EPTP_ACCESSED_DIRTY = 1 << 6;
+const EPTP_SHADOW_STACK = 1 << 7;
 
 /** `SpaceMode` bits that capabilities alone decide. */
 function capabilityModes(vmx: Vmx): number {
@@ -41,13 +42,19 @@ function controlModes(vmx: Vmx): number {
   return modes;
 }
 
+/** `SpaceMode` bits of an EPTP. */
+function pointerModes(lo: number): number {
+  const modes = (lo & EPTP_ACCESSED_DIRTY) !== 0 ? SpaceMode.ACCESSED_DIRTY : 0;
+  return (lo & EPTP_SHADOW_STACK) !== 0 ? modes | SpaceMode.SUPERVISOR_SHADOW_STACK : modes;
+}
+
 /** Points the second stage at an EPTP (its halves): at VM entry, and by EPTP switching. */
 export function setEptPointer(vmx: Vmx, lo: number, hi: number): void {
   const { space } = vmx;
   space.stage = Stage.EPT;
   space.root = (hi & 0xfffff) * 4294967296 + ((lo & ~0xfff) >>> 0);
   space.paging = ((lo >>> 3) & 7) === 4 ? Paging.LEVEL5 : Paging.LEVEL4;
-  space.modes = capabilityModes(vmx) | controlModes(vmx) | ((lo & EPTP_ACCESSED_DIRTY) !== 0 ? SpaceMode.ACCESSED_DIRTY : 0);
+  space.modes = capabilityModes(vmx) | controlModes(vmx) | pointerModes(lo);
 }
 
 /** Describes the guest's address space to the MMU, from the VMCS. */
