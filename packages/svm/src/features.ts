@@ -16,6 +16,8 @@ export interface SvmFeatures {
   readonly avic: boolean;
   readonly x2avic: boolean;
   readonly pages1g: boolean;
+  /** S_CET, SSP and ISST_ADDR are in the VMCB. */
+  readonly cet: boolean;
   /** By how many bits an address's high half is shifted to see whether it is canonical: 16, or 7 with 57-bit addresses. */
   readonly canonicalShift: 16 | 7;
   /** CR4 and EFER bits that a guest may have set. */
@@ -43,6 +45,7 @@ export function createSvmFeatures(cpu: Vcpu): SvmFeatures {
     avic: has('avic'),
     x2avic: has('x2avic'),
     pages1g: has('pdpe1gb'),
+    cet: has('cet-ss') || has('cet-ibt'),
     canonicalShift: has('la57') ? 7 : 16,
     cr4: cpu.features.cr4,
     efer: cpu.features.efer | LMA,

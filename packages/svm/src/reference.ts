@@ -12,6 +12,7 @@ const TEST = {
   checks: 'packages/svm/test/checks.test.ts',
   fuzz: 'packages/svm/test/fuzz.test.ts',
   guests: 'packages/guests/test/guests.test.ts',
+  cet: 'packages/svm/test/cet.test.ts',
   mmu: 'packages/mmu/test/nested.property.test.ts',
   tags: 'packages/mmu/test/nested-invalidation.test.ts',
 } as const;
@@ -115,7 +116,7 @@ export const svmFeatures: readonly NestedFeature[] = [
     ['AVIC: registers, virtual interrupts, IPIs, doorbells', 'Y', TEST.avic],
     ['x2AVIC', 'Y', TEST.avic],
     ['SEV, SEV-ES, SEV-SNP', 'N', 'out of scope'],
-    ['CET state in the VMCB', 'N', 'no CPU model here has CET'],
+    ['CET state in the VMCB', 'Y', TEST.cet],
     ['bus-lock threshold, idle HLT, IBS, PMC and SPEC_CTRL virtualization', 'N', 'no CPU model here has them'],
   ]),
   ...rows('Nested paging', [

@@ -36,4 +36,6 @@ export const svmState = struct('svm', 1, {
   /** IA32_DEBUGCTL, the last branch and the last one before an interrupt. They came last: what is above keeps its place in saved states. */
   hostDebugCtl: u64,
   hostLastBranch: array(u64, 4),
+  /** S_CET, SSP and the table of interrupt SSPs. */
+  hostCet: array(u64, 3),
 });

@@ -23,6 +23,7 @@ export const HOST_RAX = own('hostRax');
 export const HOST_PAT = own('hostPat');
 export const HOST_DEBUG_CTL = own('hostDebugCtl');
 export const HOST_LAST_BRANCH = own('hostLastBranch');
+export const HOST_CET = own('hostCet');
 export const VMCB_ADDRESS = own('vmcbAddress');
 export const HSAVE = own('hsave');
 export const VM_CR = own('vmCr');

@@ -47,6 +47,9 @@ const DR7_FIXED = 0x400;
 /** The 64-bit fields that are copied as they are: VMCB word, vCPU word. */
 const COPIED: readonly number[] = [Vmcb.CR2, CR2, Vmcb.RIP, RIP, Vmcb.RSP, RSP, Vmcb.RAX, RAX];
 
+/** Those of CET, where the CPU has it. */
+const CET: readonly number[] = [Vmcb.S_CET, word('sCet'), Vmcb.SSP, word('ssp'), Vmcb.INTERRUPT_SSP_TABLE, word('interruptSspTable')];
+
 function load64(svm: SvmContext, to: number, from: number): void {
   const { w } = svm.cpu;
   w[to] = svm.i32[from]!;
@@ -104,6 +107,7 @@ export function loadGuest(svm: SvmContext, v: number): void {
   loadControlRegisters(svm, v);
   loadDebugRegisters(svm, v);
   for (let i = 0; i < COPIED.length; i += 2) load64(svm, COPIED[i + 1]!, v + COPIED[i]!);
+  if (svm.features.cet) for (let i = 0; i < CET.length; i += 2) load64(svm, CET[i + 1]!, v + CET[i]!);
   const rflags = (i32[v + Vmcb.RFLAGS]! & RFLAGS_MASK) | 2;
   cpu.writeRflags(rflags);
   w[CPL] = guestCpl(svm, v, rflags);
@@ -143,6 +147,7 @@ export function storeGuest(svm: SvmContext, v: number): void {
   store64(svm, v + Vmcb.DR6, DR6);
   store64(svm, v + Vmcb.DR7, DR7);
   for (let i = 0; i < COPIED.length; i += 2) store64(svm, v + COPIED[i]!, COPIED[i + 1]!);
+  if (svm.features.cet) for (let i = 0; i < CET.length; i += 2) store64(svm, v + CET[i]!, CET[i + 1]!);
   i32[v + Vmcb.RFLAGS] = cpu.readRflags();
   i32[v + Vmcb.RFLAGS + 1] = 0;
   i32[v + Vmcb.CPL_WORD] = (i32[v + Vmcb.CPL_WORD]! & 0xffffff) | (w[CPL]! << 24);

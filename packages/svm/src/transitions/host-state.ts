@@ -23,6 +23,7 @@ import type { SvmContext } from '../context.js';
 import {
   HOST_ATTRIBUTES,
   HOST_BASE,
+  HOST_CET,
   HOST_CR0,
   HOST_CR3,
   HOST_CR4,
@@ -63,6 +64,9 @@ const QUADS = Int32Array.from(
     [HOST_CR4, CR4],
     [HOST_RSP, RSP],
     [HOST_RAX, RAX],
+    [HOST_CET, word('sCet')],
+    [HOST_CET + 2, word('ssp')],
+    [HOST_CET + 4, word('interruptSspTable')],
   ].flat(),
 );
 /** … and the 32-bit ones, those of the four segments among them. */
