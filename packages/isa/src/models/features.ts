@@ -56,6 +56,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['vpclmulqdq', 'avx'],
   ['sse4a', 'sse2'],
   ['pku', 'xsave'],
+  ['cet-sss', 'cet-ss'],
   ['xsaveopt', 'xsave'],
   ['xsavec', 'xsave'],
   ['xgetbv1', 'xsave'],
@@ -92,7 +93,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
 
 /**
  * What Nestvm has. A named model announces its own list as far as it is in here; `max` and `host` announce all of it.
- * Not here: AVX-512, AMX, TSX, MPX, SGX, CET, CR8 by LOCK MOV CR0; VMX and SVM
+ * Not here: AVX-512, AMX, TSX, MPX, SGX, CR8 by LOCK MOV CR0; VMX and SVM
  * come from `nested` (`virtualizationFeatures`).
  */
 export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
@@ -162,6 +163,9 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'pku',
   'pks',
   'waitpkg',
+  'cet-ss',
+  'cet-sss',
+  'cet-ibt',
   'la57',
   'rdpid',
   'fsrm',
