@@ -1,7 +1,7 @@
 import { AtaDisk, type AtaDrive, CdDrive } from '@nestvm/devices/ata';
-import type { Disk } from '@nestvm/disks';
+import type { Disk, RemoteDisk } from '@nestvm/disks';
 import type { AtaConfig, AtaPlace } from '@nestvm/machine';
-import { openDisk } from './disk.js';
+import { openDrive } from './disk.js';
 import { UsageError } from './errors.js';
 import type { Media } from './media.js';
 import type { AtaSpec } from './options/ata.js';
@@ -15,7 +15,7 @@ const AHCI_PORTS = 6;
 /** The ATA drives of a run, and the files under them. */
 export class AtaParts {
   readonly drives: AtaDrive[] = [];
-  private readonly disks: Disk[] = [];
+  private readonly disks: (Disk | RemoteDisk)[] = [];
   private readonly own: (AtaPlace | undefined)[] = [];
   private readonly others = new Map<string, (AtaPlace | undefined)[]>();
   private options!: RunOptions;
@@ -82,7 +82,7 @@ export class AtaParts {
     const drive = this.options.drives.find(({ id }) => id === spec.drive);
     if (spec.drive !== undefined && drive === undefined)
       throw new UsageError(`-device ${spec.device},drive=${spec.drive}: no such drive; add -drive file=F,if=none,id=${spec.drive}`);
-    const disk = drive && openDisk(spec.cd ? { ...drive, readOnly: true } : drive);
+    const disk = drive && openDrive(spec.cd ? { ...drive, readOnly: true } : drive);
     if (disk) this.disks.push(disk);
     const name = spec.id ?? spec.drive ?? `cd${this.drives.length}`;
     const serial = spec.serial ?? drive?.serial;
@@ -94,7 +94,11 @@ export class AtaParts {
     return made;
   }
 
-  private createCd(common: { readonly name: string; readonly serial?: string }, disk: Disk | undefined, path: string | undefined): CdDrive {
+  private createCd(
+    common: { readonly name: string; readonly serial?: string },
+    disk: Disk | RemoteDisk | undefined,
+    path: string | undefined,
+  ): CdDrive {
     const { media } = this;
     const cd = new CdDrive({ ...common, ...(disk ? { medium: disk } : {}), onTray: (open) => media.onTray(common.name, open) });
     media.addCd(cd, path);

@@ -1,12 +1,20 @@
 import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { inflateRawSync } from 'node:zlib';
-import { type Disk, DiskError, type DiskFile, OverlayDisk, openImage } from '@nestvm/disks';
+import { type Disk, DiskError, type DiskFile, OverlayDisk, openImage, type RemoteDisk } from '@nestvm/disks';
 import { UsageError } from './errors.js';
 import { reasonOf } from './files.js';
 import type { DriveSpec } from './options/drives.js';
+import { isRemote } from './remote-drives.js';
 
-/** Opens the image of a drive with all that it is built upon; throws `UsageError`. */
+/** The image of a drive with all that it is built upon, opened unless it is already; throws `UsageError`. */
+export function openDrive(drive: DriveSpec): Disk | RemoteDisk {
+  if (drive.opened === undefined && isRemote(drive.path))
+    throw new UsageError(`${drive.option}: ${drive.path}: images on web servers are opened when the machine starts; name it on the command line`);
+  return drive.opened ?? openDisk(drive);
+}
+
+/** Opens the image of a drive in files of the host with all that it is built upon; throws `UsageError`. */
 export function openDisk({ option, path, format, readOnly, snapshot }: DriveSpec): Disk {
   const host = {
     open: (file: string, only: boolean) => new HostFile(option, file, only),

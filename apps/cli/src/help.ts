@@ -9,6 +9,7 @@ export const overview = `nestvm: an x86-64 machine in TypeScript
 
   nestvm run OPTIONS       start a guest; 'nestvm run -help' lists the options
   nestvm demo [NAME]       show nested guests on VMX and SVM, and snapshots; 'demo debian' boots a Debian kernel to a shell
+  nestvm relay             a network for guests in web pages, behind a WebSocket; 'relay -help' lists its options
   nestvm models            list CPU models; 'nestvm models MODEL' shows one
   nestvm machines          list boards
   nestvm explain BYTES     what an instruction does, as pseudo-code; -16 and -32 for other modes

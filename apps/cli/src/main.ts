@@ -4,11 +4,12 @@ import { UsageError } from './errors.js';
 import { explainBytes } from './explain.js';
 import { devicesHelp, logHelp, machinesHelp, modelsHelp, overview, runHelp } from './help.js';
 import { explainFailure } from './migration/controller.js';
+import { relay } from './relay.js';
 import { run } from './run.js';
 import { VERSION } from './version.js';
 
 const USAGE_STATUS = 2;
-const COMMANDS = ['run', 'demo', 'explain', 'models', 'machines', 'version', 'help'] as const;
+const COMMANDS = ['run', 'demo', 'relay', 'explain', 'models', 'machines', 'version', 'help'] as const;
 
 /** What an option that only prints prints: `-M help`, `-cpu help` …; undefined when there is none. */
 function askedFor(args: readonly string[]): string | undefined {
@@ -44,6 +45,8 @@ async function dispatch(args: readonly string[]): Promise<number> {
       return run(rest);
     case 'demo':
       return demo(rest);
+    case 'relay':
+      return relay(rest);
     case 'explain':
       return print(explainBytes(rest));
     case 'models':

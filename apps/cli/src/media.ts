@@ -1,6 +1,6 @@
 import { CdDrive } from '@nestvm/devices/ata';
-import type { Disk } from '@nestvm/disks';
-import { openDisk } from './disk.js';
+import type { Disk, RemoteDisk } from '@nestvm/disks';
+import { openDrive } from './disk.js';
 import { UsageError } from './errors.js';
 import type { RunOptions } from './options/config.js';
 
@@ -18,7 +18,7 @@ export interface MediaEntry {
 
 /** The drives of a run and what is in them: CDs can be changed. */
 export class Media {
-  private readonly cds = new Map<string, { drive: CdDrive; path?: string; disk?: Disk }>();
+  private readonly cds = new Map<string, { drive: CdDrive; path?: string; disk?: Disk | RemoteDisk }>();
   /** Told when a tray opens or closes. */
   onTray: (name: string, open: boolean) => void = () => {};
 
@@ -70,7 +70,7 @@ export class Media {
   change(name: string, path: string, force = false): void {
     const cd = this.find(name);
     if (cd.drive.locked && cd.path !== undefined) this.eject(name, force);
-    const disk = openDisk({ id: name, option: `change ${name}`, path, plugged: false, cd: true, readOnly: true, snapshot: false, writeCache: true });
+    const disk = openDrive({ id: name, option: `change ${name}`, path, plugged: false, cd: true, readOnly: true, snapshot: false, writeCache: true });
     cd.disk?.close();
     cd.drive.change(disk);
     cd.disk = disk;
@@ -82,7 +82,7 @@ export class Media {
     for (const { disk } of this.cds.values()) disk?.close();
   }
 
-  private find(name: string): { drive: CdDrive; path?: string; disk?: Disk } {
+  private find(name: string): { drive: CdDrive; path?: string; disk?: Disk | RemoteDisk } {
     const cd = this.cds.get(name);
     if (cd) return cd;
     const fixed = this.options.drives.some(({ id, cd: removable }) => id === name && !removable);

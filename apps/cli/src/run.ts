@@ -23,14 +23,16 @@ import { configure, type RunOptions } from './options/config.js';
 import { parseOptions } from './options/parse.js';
 import type { RtcSpec } from './options/time.js';
 import type { TlbSpec } from './options/tlb.js';
+import { openRemoteDrives } from './remote-drives.js';
 import { Session } from './session.js';
 import { TextDisplay } from './text/display.js';
 import { VirtioParts } from './virtio.js';
 
 /** `nestvm run …`: the result is the status for the process. */
 export async function run(args: readonly string[]): Promise<number> {
-  const options = configure(parseOptions(args), (option, path) => Buffer.from(readInput(option, path)).toString('utf8'));
-  for (const warning of options.warnings) process.stderr.write(`nestvm: warning: ${warning}\n`);
+  const configured = configure(parseOptions(args), (option, path) => Buffer.from(readInput(option, path)).toString('utf8'));
+  for (const warning of configured.warnings) process.stderr.write(`nestvm: warning: ${warning}\n`);
+  const options = { ...configured, drives: await openRemoteDrives(configured.drives) };
   const session = new Session(options);
   const characters = new Characters(session.terminal);
   const virtio = new VirtioParts();

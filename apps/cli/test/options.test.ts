@@ -304,7 +304,7 @@ describe('what cannot be followed', () => {
     ['-kernel k -fsdev local,id=f,security_model=none', /path= is missing/],
     ['-kernel k -device virtio-9p-pci,fsdev=f', /mount_tag= is missing/],
     ['-kernel k -netdev user', /an id is missing; write -netdev user,id=n0/],
-    ['-kernel k -netdev tap,id=n0', /no such network; there are user, socket, hubport/],
+    ['-kernel k -netdev tap,id=n0', /no such network; there are user, socket, websocket, hubport/],
     ['-kernel k -netdev user,id=n0,hostfwd=8080:80', /hostfwd=8080:80: not a rule/],
     ['-kernel k -netdev user,id=n0 -netdev user,id=n0', /two networks have this name/],
     ['-kernel k -netdev socket,id=n0,mcast=10.0.0.1:1234', /not a group; use an address from 224/],

@@ -5,6 +5,7 @@ import type { NetworkSpec, NetworkSpecs } from '../options/networks.js';
 import { DatagramCable } from './datagram-cable.js';
 import { createNetworkHost } from './node-host.js';
 import { SocketCable } from './socket-cable.js';
+import { createWebSocketCable } from './web-socket-cable.js';
 
 /** The networks of a run, by their ids. */
 export class NetworkParts {
@@ -56,6 +57,7 @@ export class NetworkParts {
 
   private plain(spec: NetworkSpec): Network {
     if (spec.kind === 'hubport') return this.hub(spec.hub).port();
+    if (spec.kind === 'websocket') return createWebSocketCable(spec.option, spec.url);
     if (spec.kind === 'datagrams') {
       const cable = new DatagramCable(spec.option, spec.datagrams);
       this.openers.push(() => cable.open());

@@ -1,3 +1,4 @@
+import type { RemoteDisk } from '@nestvm/disks';
 import { UsageError } from '../errors.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch } from './text.js';
@@ -23,10 +24,16 @@ export interface DriveSpec {
   readonly serial?: string;
   /** False: writes reach the disk before they complete. */
   readonly writeCache: boolean;
+  /** The disk, where opening it takes its time: `path` is on a web server. */
+  readonly opened?: RemoteDisk;
 }
 
 const KEYS = [
   'file',
+  'file.driver',
+  'file.filename',
+  'file.url',
+  'driver',
   'format',
   'if',
   'id',
@@ -47,13 +54,28 @@ const KEYS = [
 const BUSES = ['virtio', 'ide', 'sata', 'pflash', 'none'];
 const CACHES: Readonly<Record<string, boolean>> = { writeback: true, none: true, unsafe: true, writethrough: false, directsync: false };
 
+/** Drivers of `file.driver=`, and the property that says where the file is. */
+const FILE_DRIVERS: Readonly<Record<string, string>> = { file: 'file.filename', http: 'file.url', https: 'file.url' };
+
+/** Path or address of an image: `file=`, or `file.driver=` with what belongs to it. */
+function pathOf(option: string, head: string, values: ReadonlyMap<string, string>): string {
+  const driver = values.get('file.driver');
+  const key = driver === undefined ? undefined : FILE_DRIVERS[driver];
+  if (driver !== undefined && key === undefined)
+    throw new UsageError(`${option}: file.driver=${driver}: there are ${Object.keys(FILE_DRIVERS).join(', ')}`);
+  const path = values.get('file') ?? (key === undefined ? (values.get('file.url') ?? values.get('file.filename')) : values.get(key)) ?? head;
+  if (key === 'file.url' && !path.startsWith(`${driver}:`))
+    throw new UsageError(`${option}: file.driver=${driver} needs an address; write file.url=${driver}://HOST/FILE`);
+  return path;
+}
+
 function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec {
   const { head, values } = parseProperties(text);
   const option = `-drive ${text}`;
   assertKeys('-drive', values, KEYS);
-  const path = values.get('file') ?? head;
+  const path = pathOf(option, head, values);
   if (path === '') throw new UsageError(`${option}: a file is missing; write -drive file=FILE,format=raw,if=virtio`);
-  const format = values.get('format');
+  const format = values.get('format') ?? values.get('driver');
   if (format !== undefined && format !== 'raw' && format !== 'qcow2')
     throw new UsageError(`${option}: format ${format} is not known; there are raw and qcow2 ('qemu-img convert -O qcow2' makes it)`);
   const media = values.get('media') ?? 'disk';

@@ -16,6 +16,7 @@ export type NetworkSpec = { readonly id: string; readonly option: string } & (
     }
   | { readonly kind: 'socket'; readonly end: 'listen' | 'connect'; readonly address: string; readonly port: number }
   | { readonly kind: 'datagrams'; readonly datagrams: DatagramSpec }
+  | { readonly kind: 'websocket'; readonly url: string }
   | { readonly kind: 'hubport'; readonly hub: number; readonly netdev?: string }
 );
 
@@ -106,13 +107,19 @@ function parseNetwork(kind: string, id: string, option: string, text: string, va
       }
       assertKeys(option, without, ['listen', 'connect']);
       return { kind, id, option, ...parseSocket(option, values) };
+    case 'websocket': {
+      assertKeys(option, without, ['url']);
+      const url = values.get('url') ?? '';
+      if (!/^wss?:\/\//.test(url) || !URL.canParse(url)) throw new UsageError(`${option}: url=${url}: not a relay; write url=ws://HOST:PORT/`);
+      return { kind, id, option, url };
+    }
     case 'hubport': {
       assertKeys(option, without, ['hubid']);
       const netdev = values.get('netdev');
       return { kind, id, option, hub: parseInteger(`${option} hubid`, values.get('hubid') ?? '0', 0, 255), ...(netdev ? { netdev } : {}) };
     }
     default:
-      throw new UsageError(`${option}: no such network; there are user, socket, hubport`);
+      throw new UsageError(`${option}: no such network; there are user, socket, websocket, hubport`);
   }
 }
 

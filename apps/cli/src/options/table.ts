@@ -54,14 +54,14 @@ export const optionRows: readonly OptionRow[] = [
       'file=F[,format=raw|qcow2][,if=virtio|ide|pflash|none][,index=N|unit=N][,media=disk|cdrom][,id=ID][,readonly=on][,snapshot=on][,serial=S][,cache=C]',
     repeat: true,
     group: 'Machine',
-    help: 'a disk or CD image; if=none leaves it to -device virtio-blk-pci,drive=ID; if=pflash is flash: unit=0 with the firmware, unit=1 with its variables',
+    help: 'a disk or CD image, a file or an http:// or https:// address that is read by ranges (also file.driver=http,file.url=…), whose changes stay in memory; if=none leaves it to -device virtio-blk-pci,drive=ID; if=pflash is flash: unit=0 with the firmware, unit=1 with its variables',
   },
   {
     name: 'netdev',
-    argument: 'user|socket|hubport,id=ID[,…]',
+    argument: 'user|socket|websocket|hubport,id=ID[,…]',
     repeat: true,
     group: 'Machine',
-    help: 'a network for -device virtio-net-pci,netdev=ID: user[,hostfwd=tcp::8080-:80][,net=10.0.2.0/24][,restrict=on]; socket,listen=:PORT or connect=HOST:PORT or mcast=GROUP:PORT or udp=HOST:PORT,localaddr=HOST:PORT (as QEMU); hubport,hubid=N[,netdev=ID]',
+    help: 'a network for -device virtio-net-pci,netdev=ID: user[,hostfwd=tcp::8080-:80][,net=10.0.2.0/24][,restrict=on]; socket,listen=:PORT or connect=HOST:PORT or mcast=GROUP:PORT or udp=HOST:PORT,localaddr=HOST:PORT (as QEMU); websocket,url=ws://HOST:PORT/ (a relay for guests in web pages, as `nestvm relay`: a frame in each binary message); hubport,hubid=N[,netdev=ID]',
   },
   { name: 'nic', argument: 'user|socket[,…][,mac=M]|none', repeat: true, group: 'Machine', help: 'a network with its virtio card at once' },
   {

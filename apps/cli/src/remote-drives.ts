@@ -1,0 +1,62 @@
+import { inflateRawSync } from 'node:zlib';
+import { type ByteSource, DiskError, openHttpSource, openRemoteImage } from '@nestvm/disks';
+import { UsageError } from './errors.js';
+import type { DriveSpec } from './options/drives.js';
+
+/** A server that says nothing for so long is not there. */
+const ANSWER_MS = 30_000;
+
+/** Whether an image is on a web server. */
+export const isRemote = (path: string): boolean => /^https?:\/\//i.test(path);
+
+/** Says once what is wrong with a file: the guest sees an I/O error only. */
+class TalkingSource implements ByteSource {
+  private said = '';
+
+  constructor(private readonly source: ByteSource) {}
+
+  get name(): string {
+    return this.source.name;
+  }
+
+  get sizeBytes(): number {
+    return this.source.sizeBytes;
+  }
+
+  async read(offset: number, lengthBytes: number): Promise<Uint8Array> {
+    try {
+      return await this.source.read(offset, lengthBytes);
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.said) process.stderr.write(`nestvm: ${message}\r\n`);
+      this.said = message;
+      throw error;
+    }
+  }
+}
+
+async function openSource(url: string): Promise<ByteSource> {
+  const patient: typeof fetch = (address, init) => fetch(address, { ...init, signal: AbortSignal.timeout(ANSWER_MS) });
+  return new TalkingSource(await openHttpSource(url, { fetch: patient }));
+}
+
+async function openRemote(drive: DriveSpec): Promise<DriveSpec> {
+  const { option, path, format, readOnly } = drive;
+  if (!isRemote(path)) return drive;
+  try {
+    const opened = await openRemoteImage(path, {
+      open: openSource,
+      readOnly,
+      ...(format === undefined ? {} : { format }),
+      decompress: (_kind, data, lengthBytes) => inflateRawSync(data, { maxOutputLength: lengthBytes }),
+    });
+    if (opened.sizeBytes > 0) return { ...drive, opened };
+  } catch (error) {
+    if (error instanceof DiskError) throw new UsageError(`${option}: ${error.message}`);
+    throw error;
+  }
+  throw new UsageError(`${option}: the file has no bytes; is it the image?`);
+}
+
+/** Opens the images that are on web servers; rejects with `UsageError`. */
+export const openRemoteDrives = (drives: readonly DriveSpec[]): Promise<DriveSpec[]> => Promise.all(drives.map(openRemote));
