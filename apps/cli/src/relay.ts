@@ -15,7 +15,7 @@ const DEFAULT_PLACE = '127.0.0.1:8087';
 const DEFAULT_NETWORK = 'user,id=n0';
 
 /** `nestvm relay -help`. */
-export const relayHelp = `nestvm relay [-listen ADDRESS:PORT] [-netdev NETWORK]... [-origin ORIGIN]...
+const relayHelp = `nestvm relay [-listen ADDRESS:PORT] [-netdev NETWORK]... [-origin ORIGIN]...
 
 A hub for guests in web pages and elsewhere: each WebSocket that connects is a cable, with an Ethernet frame in each binary message.
 
