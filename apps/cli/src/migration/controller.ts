@@ -16,7 +16,7 @@ import { UsageError } from '../errors.js';
 import { depart, reasonOf, type SessionControl, sleep } from './departure.js';
 import { openSource, writeWhole } from './file.js';
 import { createParameters, type MigrationParameters } from './parameters.js';
-import { recoverSource, recoverTarget } from './recovery.js';
+import { recoverTarget } from './recovery.js';
 import { formatStatus } from './status.js';
 import type { TlsCredentials } from './tls.js';
 import { type LineOptions, openDoor, type Place, parsePlace } from './transport.js';
