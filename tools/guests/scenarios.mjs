@@ -164,6 +164,18 @@ function uefi(name, tier, machine) {
   };
 }
 
+/** Firmware that starts Debian's kernel, which it gets from the firmware configuration device. */
+function handed(name, tier, machine, uefi, firmware) {
+  const { input, expect, append } = boot(name, tier, machine, 'max');
+  const says = uefi ? [] : ['SeaBIOS', 'Booting from ROM'];
+  return {
+    ...{ name, tier, uefi, input, append, initramfs: 'initrd.cpio', timeoutMinutes: 10 },
+    arguments: ['-M', machine, '-m', '512M', '-vga', 'none'],
+    firmware,
+    expect: [...says, ...expect],
+  };
+}
+
 /** OVMF and a variable store of its own. */
 function flash(path, name) {
   const variables = path(`${name}.vars.fd`);
@@ -210,6 +222,8 @@ export const scenarios = [
   compactDisc('seabios-q35-cd', 'nightly', 'q35', (path) => ['-cdrom', path('boot-cd.iso')]),
   uefi('uefi-q35', 'ci', 'q35'),
   uefi('uefi-pc', 'nightly', 'pc'),
+  handed('kernel-by-seabios', 'ci', 'pc', false, () => ['-bios', 'bios-256k.bin']),
+  handed('kernel-by-ovmf', 'nightly', 'q35', true, (path) => flash(path, 'kernel-by-ovmf')),
   boot('boot-pc-skylake', 'nightly', 'pc', 'Skylake-Server'),
   boot('boot-q35-opteron', 'nightly', 'q35', 'Opteron_G5'),
   boot('boot-q35-smp4', 'nightly', 'q35', 'max', { smp: 4 }),

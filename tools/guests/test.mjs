@@ -40,6 +40,7 @@ function run(scenario, patience) {
     const initrd = scenario.initrd ? scenario.initrd(path) : path(scenario.initramfs);
     args.push('-kernel', path(scenario.kernel ?? 'vmlinuz'), '-initrd', initrd, '-append', scenario.append);
   }
+  if (scenario.firmware) args.push(...scenario.firmware(path));
   if (!scenario.reboots) args.push('-no-reboot');
   if (scenario.disk) {
     writeFileSync(path(scenario.disk.file), '');

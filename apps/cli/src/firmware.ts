@@ -28,7 +28,7 @@ const load = (option: string, path: string): BootFile => ({ name: path, bytes: r
 export function firmwareConfig(options: RunOptions): Pick<MachineConfig, 'firmware' | 'vga' | 'boot'> {
   const { bios, flash, wanted, folders: given, boot, vga, serialConsole } = options.firmware;
   const places = folders(given);
-  const runs = options.kernel === undefined && (bios !== undefined || flash || wanted);
+  const runs = bios !== undefined || flash || (options.kernel === undefined && wanted);
   const card = (vga ?? (runs || options.firmware.display === 'curses' ? 'std' : 'none')) === 'std';
   const isa = options.board === 'isapc';
   if (card && options.board === 'microvm') {
@@ -43,7 +43,7 @@ export function firmwareConfig(options: RunOptions): Pick<MachineConfig, 'firmwa
     ...(boot.failWaitMs === undefined ? {} : { failWaitMs: boot.failWaitMs }),
   };
   return {
-    ...(!flash && (bios !== undefined || runs) ? { firmware: findFirmware(bios, places) } : {}),
+    ...(runs && !flash ? { firmware: findFirmware(bios, places) } : {}),
     ...(card && options.board !== 'microvm' ? { vga: rom && !isa ? { rom } : {} } : {}),
     boot: { menu: boot.menu, serialConsole, ...order, ...(rom && isa ? { files: [{ name: `vgaroms/${VGA_BIOS.isa}`, bytes: rom.bytes }] } : {}) },
   };

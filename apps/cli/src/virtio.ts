@@ -64,7 +64,7 @@ export class VirtioParts {
   }
 
   private plug(spec: VirtioSpec, creators: Creators, context: VirtioContext): void {
-    const { bus, mode, vectors, slot } = spec;
+    const { bus, mode, vectors, slot, bootIndex } = spec;
     // Each creator takes the specs of its own kind, which the lookup by kind ensures.
     const create = creators[spec.kind] as (spec: VirtioSpec, name: string, context: VirtioContext) => VirtioDevice;
     this.configs.push({
@@ -73,9 +73,15 @@ export class VirtioParts {
       ...(mode ? { mode } : {}),
       ...(vectors === undefined ? {} : { vectors }),
       ...(slot === undefined ? {} : { slot }),
+      ...(bootIndex === undefined ? {} : { bootIndex }),
+      ...(spec.kind === 'scsi' ? { bootUnits: spec.units.flatMap(bootUnitOf) } : {}),
     });
   }
 }
+
+/** A unit that firmware is to try. */
+const bootUnitOf = ({ target, unit, bootIndex }: Extract<VirtioSpec, { kind: 'scsi' }>['units'][number]): NonNullable<VirtioConfig['bootUnits']> =>
+  bootIndex === undefined ? [] : [{ target, unit, bootIndex }];
 
 /** The drives that a device has. */
 const drivesOf = (spec: VirtioSpec): (string | undefined)[] =>

@@ -7,6 +7,8 @@ export { kernelFormat, loadKernel } from './kernel.js';
 export type { KernelFormat, KernelOptions } from './kernel.js';
 export { isLinux, loadLinux } from './linux.js';
 export type { LinuxOptions } from './linux.js';
+export { splitLinux } from './linux-firmware.js';
+export type { FirmwareLinux, FirmwareLinuxOptions } from './linux-firmware.js';
 export { loadPvh, pvhEntry } from './pvh.js';
 export type { PvhOptions } from './pvh.js';
 export { findMultiboot, findMultiboot2, loadMultiboot, loadMultiboot2 } from './multiboot.js';

@@ -18,7 +18,7 @@ export interface LinuxOptions extends BootMemory {
 }
 
 /** Offsets in the setup header and in `boot_params`. */
-const Header = {
+export const Header = {
   ACPI_RSDP: 0x70,
   EXT_RAMDISK_IMAGE: 0xc0,
   EXT_RAMDISK_SIZE: 0xc4,
@@ -52,11 +52,12 @@ const HDRS = 0x53726448;
 const LOADED_HIGH = 1;
 const CAN_USE_HEAP = 0x80;
 const XLF_KERNEL_64 = 1;
-const LOAD_ADDRESS = 0x100000;
+/** Where the protected-mode part of a bzImage goes. */
+export const LOAD_ADDRESS = 0x100000;
 const MAX_E820 = 128;
 
 /** The fields of a bzImage's setup header that matter to the loader. */
-interface SetupHeader {
+export interface SetupHeader {
   readonly version: number;
   readonly setupBytes: number;
   readonly has64: boolean;
@@ -69,7 +70,8 @@ interface SetupHeader {
 /** True for a Linux kernel image with a boot-protocol header. */
 export const isLinux = (bytes: Uint8Array): boolean => bytes.length > 0x206 && viewOf(bytes).getUint32(Header.MAGIC, true) === HDRS;
 
-function readHeader(file: BootFile): SetupHeader {
+/** Reads the setup header; throws `BootError` (`truncated`, `unsupported`). */
+export function readHeader(file: BootFile): SetupHeader {
   const { bytes, name } = file;
   const view = viewOf(bytes);
   if (bytes.length < 0x268) throw new BootError('truncated', `${name}: a Linux kernel of ${bytes.length} bytes is cut off; copy the file again`);
@@ -101,11 +103,16 @@ function readHeader(file: BootFile): SetupHeader {
   };
 }
 
-/** Where the initrd goes: as high as the kernel allows. */
-function placeInitrd(options: LinuxOptions, header: SetupHeader, kernelEnd: number): BootWrite | undefined {
-  const { initrd, e820 } = options;
+/** Throws `BootError` (`command-line-too-long`) for more than the kernel takes; the line ends in a zero. */
+export function checkCommandLine(kernel: BootFile, { commandLineMaximum }: SetupHeader, line: Uint8Array): void {
+  if (line.length - 1 <= commandLineMaximum) return;
+  throw new BootError('command-line-too-long', `-append: ${line.length - 1} bytes; ${kernel.name} takes ${commandLineMaximum}; shorten it`);
+}
+
+/** Where the initrd goes: as high as the kernel allows, below the end of RAM. */
+export function placeInitrd(initrd: BootFile | undefined, header: SetupHeader, kernelEnd: number, end: number): BootWrite | undefined {
   if (initrd === undefined || initrd.bytes.length === 0) return undefined;
-  const top = Math.min(topOfLowRam(e820), header.initrdMaximum + 1);
+  const top = Math.min(end, header.initrdMaximum + 1);
   const address = alignDown(top - initrd.bytes.length, 4096);
   if (address < kernelEnd) {
     throw new BootError(
@@ -168,12 +175,7 @@ export function loadLinux(options: LinuxOptions): BootPlan {
   const { kernel, e820 } = options;
   const header = readHeader(kernel);
   const commandLine = zeroTerminated(options.commandLine ?? '');
-  if (commandLine.length - 1 > header.commandLineMaximum) {
-    throw new BootError(
-      'command-line-too-long',
-      `-append: ${commandLine.length - 1} bytes; ${kernel.name} takes ${header.commandLineMaximum}; shorten it`,
-    );
-  }
+  checkCommandLine(kernel, header, commandLine);
   const image = kernel.bytes.subarray(header.setupBytes);
   const runStart = Math.max(LOAD_ADDRESS, header.preferred);
   const kernelEnd = Math.max(LOAD_ADDRESS + image.length, runStart + header.initBytes);
@@ -190,7 +192,7 @@ export function loadLinux(options: LinuxOptions): BootPlan {
       `${kernel.name}: a 64-bit kernel, and the CPU has no long mode; choose another model (-cpu) or a 32-bit kernel`,
     );
   }
-  const initrd = placeInitrd(options, header, kernelEnd);
+  const initrd = placeInitrd(options.initrd, header, kernelEnd, topOfLowRam(e820));
   const params = bootParams(options, initrd);
   const writes: BootWrite[] = [
     biosDataArea(),

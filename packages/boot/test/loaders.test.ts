@@ -10,6 +10,7 @@ import {
   loadFlat,
   loadKernel,
   loadLinux,
+  splitLinux,
 } from '../src/index.js';
 import { bzImage, elf, multiboot2Header, multibootHeader } from './images.js';
 
@@ -273,5 +274,27 @@ describe('flat images and other files', () => {
   ])('says what %s is', (_what, bytes, pattern) => {
     expect(kernelFormat(file(bytes))).toBeUndefined();
     expect(() => load(bytes)).toThrow(pattern);
+  });
+});
+
+describe('a Linux kernel for firmware', () => {
+  const kernel = file(bzImage());
+
+  it('is split where its header says, and the header says where the parts go', () => {
+    const initrd = file(new Uint8Array(5000).fill(7), 'initrd');
+    const parts = splitLinux({ kernel, e820, initrd, commandLine: 'quiet' });
+    expect([...parts.setup.bytes, ...parts.kernel.bytes].length).toBe(kernel.bytes.length);
+    const header = new DataView(parts.setup.bytes.buffer);
+    const field = (at: number): number => header.getUint32(at, true);
+    expect([field(0x228), field(0x218), field(0x21c)]).toEqual([parts.commandLine.address, parts.initrd?.address, 5000]);
+    expect([parts.setup.address, parts.kernel.address, String.fromCharCode(...parts.commandLine.bytes)]).toEqual([0x10000, 0x100000, 'quiet\0']);
+    expect(parts.initrd!.address + 5000).toBeLessThanOrEqual(63 << 20);
+    expect(splitLinux({ kernel, e820 }).initrd).toBeUndefined();
+  });
+
+  it('is refused when it or its initrd does not fit', () => {
+    expect(codeOf(() => splitLinux({ kernel, e820, initrd: file(new Uint8Array(64 << 20)) }))).toBe('initrd-too-large');
+    expect(codeOf(() => splitLinux({ kernel, e820: buildE820({ below4G: 2 << 20, above4G: 0 }) }))).toBe('too-little-memory');
+    expect(codeOf(() => splitLinux({ kernel, e820, commandLine: 'x'.repeat(5000) }))).toBe('command-line-too-long');
   });
 });

@@ -1,4 +1,18 @@
-import { BootError, type BootPlan, type BootWrite, buildAcpi, buildAcpiFiles, buildE820, type E820Entry, loadFlat, loadKernel } from '@nestvm/boot';
+import {
+  BootError,
+  type BootFile,
+  type BootPlan,
+  type BootWrite,
+  buildAcpi,
+  buildAcpiFiles,
+  buildE820,
+  type E820Entry,
+  type FirmwareLinux,
+  kernelFormat,
+  loadFlat,
+  loadKernel,
+  splitLinux,
+} from '@nestvm/boot';
 import { machineAcpi } from './acpi.js';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import { firmwareImage, type MachineConfig } from './config.js';
@@ -14,6 +28,8 @@ export interface Startup {
   readonly entry: BootPlan | undefined;
   /** Firmware runs: chips start as after power-on, and it finds these files in the firmware configuration device. */
   readonly firmware: ReadonlyMap<string, Uint8Array> | undefined;
+  /** The kernel that firmware is to start. */
+  readonly kernel?: FirmwareLinux;
   /** The file with the ACPI tables for power management at `pmBase`. */
   readonly acpiTables?: (pmBase: number) => Uint8Array;
 }
@@ -31,7 +47,9 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
   let entry: BootPlan | undefined;
   const acpi = machineAcpi(config, board, ram, parts);
   const tables = acpi && buildAcpi(acpi);
-  if (config.kernel) {
+  const firmware = firmwareImage(config);
+  const handed = firmware && config.kernel && splitKernel(config.kernel, config, e820);
+  if (config.kernel && !handed) {
     entry = loadKernel({
       kernel: config.kernel,
       modules: config.modules ?? [],
@@ -51,7 +69,6 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
       plans.push(plan);
     } else plans.push({ ...plan, writes: plan.writes.filter((write) => write.name === image.file.name) });
   }
-  const firmware = firmwareImage(config);
   if (entry === undefined && firmware === undefined && config.incoming !== true)
     throw new MachineError('nothing-to-run', 'machine: neither a kernel, an image with an entry nor firmware; give one of them');
   if (entry === undefined && firmware !== undefined)
@@ -59,8 +76,18 @@ export function createStartup(config: MachineConfig, board: Board, ram: RamLayou
       plans,
       tables: [],
       entry,
+      ...(handed ? { kernel: handed } : {}),
       firmware: firmwareFiles({ config, board, ram, ...(acpi ? { acpi } : {}) }),
       ...(acpi ? { acpiTables: (pmBase: number) => buildAcpiFiles(machineAcpi(config, board, ram, parts, pmBase)!)['etc/acpi/tables'] } : {}),
     };
   return { plans, tables: [...(tables?.writes ?? []), ...smbiosWrites(config, board, ram)], entry, firmware: undefined };
+}
+
+/** The kernel as firmware gets it; throws `BootError`. */
+function splitKernel(kernel: BootFile, { modules = [], commandLine }: MachineConfig, e820: readonly E820Entry[]): FirmwareLinux {
+  if (kernelFormat(kernel) !== 'linux')
+    throw new BootError('unsupported', `${kernel.name}: firmware starts Linux kernels (bzImage); leave the firmware out for any other`);
+  const [initrd] = modules;
+  if (modules.length > 1) throw new BootError('unsupported', `-initrd: ${modules.length} files; a Linux kernel takes one: join them (cat a b > c)`);
+  return splitLinux({ kernel, e820, ...(initrd ? { initrd } : {}), ...(commandLine === undefined ? {} : { commandLine }) });
 }

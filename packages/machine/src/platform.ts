@@ -36,6 +36,7 @@ import { addAta } from './ata.js';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { Startup } from './boot-plan.js';
 import { cpuCount, type HostServices, type MachineConfig } from './config.js';
+import { handLinux } from './linux-rom.js';
 import { addVirtio } from './virtio.js';
 
 /** Lines of the board that are not interrupts. */
@@ -160,6 +161,7 @@ export class Platform {
     if (config.testDevice) add(new TestDevice());
     const paths: { index: number; path: string }[] = [];
     const order = (index: number | undefined, path: string): void => void (index !== undefined && paths.push({ index, path }));
+    if (options.startup.kernel) order(-1, handLinux(fwCfg, options.startup.kernel));
     if (config.ata) addAta(config.ata, { board, host: this.pci, add, wake: lines.wake, order });
     addVirtio(config.virtio ?? [], { host: this.pci, parts, add, show: (display) => this.displays.push(display), wake: lines.wake, order });
     if (paths.length > 0) fwCfg.setFile('bootorder', bootOrder(paths));

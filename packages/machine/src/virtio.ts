@@ -19,6 +19,8 @@ export interface VirtioConfig {
   readonly slot?: number;
   /** PCI: when firmware tries it, before what has none. */
   readonly bootIndex?: number;
+  /** PCI: the same for units of a SCSI host. */
+  readonly bootUnits?: readonly { readonly target: number; readonly unit: number; readonly bootIndex: number }[];
 }
 
 /** Where a device on the MMIO transport is. */
@@ -63,7 +65,7 @@ export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, 
   const places = virtioMmioPlaces(configs, host !== undefined);
   if (places.length > MMIO_DEVICES) throw new MachineError('bad-option', `machine: ${places.length} virtio-mmio devices; at most ${MMIO_DEVICES}`);
   const names = new Set<string>();
-  for (const { device, bus, mode, vectors, slot, bootIndex } of configs) {
+  for (const { device, bus, mode, vectors, slot, bootIndex, bootUnits = [] } of configs) {
     if (names.has(device.name)) throw new MachineError('bad-option', `machine: two devices are named '${device.name}'; give one another name (id=)`);
     names.add(device.name);
     device.onActivity = wake;
@@ -76,7 +78,9 @@ export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, 
       const at = slot ?? host.freeSlot(2);
       host.add(at, card.pci);
       const [node, unit] = PATH_NODES[device.type] ?? ['pci', ''];
-      order(bootIndex, `/pci@i0cf8/${node}@${at.toString(16)}${unit && '/'}${unit}`);
+      const path = `/pci@i0cf8/${node}@${at.toString(16)}`;
+      order(bootIndex, `${path}${unit && '/'}${unit}`);
+      for (const each of bootUnits) order(each.bootIndex, `${path}/channel@0/disk@${each.target.toString(16)},${each.unit.toString(16)}`);
       continue;
     }
     if (!parts.has('ioapic')) throw new MachineError('bad-option', `machine: the board has no I/O APIC for '${device.name}'; use another board`);

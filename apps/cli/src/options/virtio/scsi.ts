@@ -12,6 +12,7 @@ interface UnitSpec {
   readonly unit: number;
   readonly serial?: string;
   readonly product?: string;
+  readonly bootIndex?: number;
 }
 
 /** What a SCSI controller is told; the units add themselves. */
@@ -33,7 +34,7 @@ type Specs = ScsiSpec & { readonly id?: string };
 type Parent = { readonly kind: string; readonly id?: string };
 
 const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
-  properties: ['id', 'bus', 'drive', 'channel', 'scsi-id', 'lun', 'serial', 'product'],
+  properties: ['id', 'bus', 'drive', 'channel', 'scsi-id', 'lun', 'serial', 'product', 'bootindex'],
   help,
   attach: (devices, option, values) => {
     const { units } = parentOf<Specs, 'scsi'>(
@@ -47,6 +48,7 @@ const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
       throw new UsageError(`${option}: drive= is missing; write -drive file=F,if=none,id=d0 ${option},drive=d0`);
     const serial = values.get('serial');
     const product = values.get('product');
+    const bootIndex = values.get('bootindex');
     parseInteger(`${option},channel`, values.get('channel') ?? '0', 0, 0);
     const unit = parseInteger(`${option},lun`, values.get('lun') ?? '0', 0, 255);
     const wish = values.get('scsi-id');
@@ -58,6 +60,7 @@ const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
       ...(drive === undefined ? {} : { drive }),
       ...(serial === undefined ? {} : { serial }),
       ...(product === undefined ? {} : { product }),
+      ...(bootIndex === undefined ? {} : { bootIndex: parseInteger(`${option},bootindex`, bootIndex, 0, 0xffff) }),
     });
   },
 });

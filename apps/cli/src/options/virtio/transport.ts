@@ -12,6 +12,8 @@ export interface VirtioTransport {
   readonly vectors?: number;
   readonly slot?: number;
   readonly packed: boolean;
+  /** When firmware tries it, before what has none. */
+  readonly bootIndex?: number;
 }
 
 /** Properties of every virtio device on PCI. */
@@ -26,6 +28,7 @@ export const PCI_KEYS: readonly string[] = [
   'romfile',
   'iommu_platform',
   'event_idx',
+  'bootindex',
   'indirect_desc',
 ];
 
@@ -38,6 +41,7 @@ export function parseTransport(name: string, values: Values): VirtioTransport {
   const id = values.get('id');
   const vectors = values.get('vectors');
   const address = values.get('addr');
+  const bootIndex = values.get('bootindex');
   const legacy = !isOn('disable-legacy', name.endsWith('-non-transitional'));
   const modern = !isOn('disable-modern', false);
   if (!legacy && !modern) throw new UsageError(`-device ${name}: neither the legacy nor the modern interface is left; leave one on`);
@@ -48,6 +52,7 @@ export function parseTransport(name: string, values: Values): VirtioTransport {
     ...(isPci && !(legacy && modern) ? { mode: legacy ? 'legacy' : 'modern' } : {}),
     ...(id === undefined ? {} : { id }),
     ...(vectors === undefined ? {} : { vectors: parseInteger(`-device ${name},vectors`, vectors, 0, 2048) }),
+    ...(bootIndex === undefined ? {} : { bootIndex: parseInteger(`-device ${name},bootindex`, bootIndex, 0, 0xffff) }),
     ...(address === undefined ? {} : { slot: parseInteger(`-device ${name},addr`, address.replace(/\.0$/, ''), 1, 31) }),
   };
 }
