@@ -70,6 +70,11 @@ export class VirtualClock implements Clock {
     return this.#now;
   }
 
+  /** The latest answer of `nowNs`, without asking the source. */
+  recentNs(): number {
+    return this.#now;
+  }
+
   /** Supplies the time within a slice (integer ns, for example derived from instructions retired so far); `undefined` freezes time between turns. */
   setSource(source: (() => number) | undefined): void {
     this.#source = source;

@@ -13,6 +13,7 @@ export { canonicalShift, isCanonical, Shadow, updateMode, updateModeBits } from 
 export { readHostTsc, readTsc } from './msr/time.js';
 export { isRegisterForm, readLinear, readRm, writeGpr, writeLinear, writeRm } from './operands.js';
 export { Outcome } from './outcome.js';
+export { recentNs } from './ports/clock.js';
 export { EventKind, Place } from './ports/virtualization.js';
 export { loadRegisters } from './saved-state.js';
 export { Attribute, setNullSegment } from './segments/descriptor.js';

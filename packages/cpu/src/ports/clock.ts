@@ -8,6 +8,11 @@ export interface CpuTimer {
 export interface CpuClock {
   /** Nanoseconds since power-on, whole. */
   nowNs(): number;
+  /** The latest answer of `nowNs`, whoever asked: cheap, and late by a slice at most. Without it, `nowNs` is asked. */
+  recentNs?(): number;
   /** Makes a timer, so that a machine whose vCPUs all wait knows when one of them goes on. Without timers a timed wait ends when the vCPU gets its next turn after the deadline. */
   createTimer?(name: string, callback: () => void): CpuTimer;
 }
+
+/** Guest time for records of what happened when: late by a slice at most. */
+export const recentNs = (clock: CpuClock): number => (clock.recentNs === undefined ? clock.nowNs() : clock.recentNs());

@@ -1,4 +1,4 @@
-import { ACTIVITY, EventKind, GUEST_MODE, INTERRUPTIBILITY, MODE, RIP, Shadow } from '@nestvm/cpu/extension';
+import { ACTIVITY, EventKind, GUEST_MODE, INTERRUPTIBILITY, MODE, RIP, recentNs, Shadow } from '@nestvm/cpu/extension';
 import { Mode } from '@nestvm/isa';
 import type { SvmContext } from '../context.js';
 import { ExitCode, exitCodeName, exitIndex } from '../exits/codes.js';
@@ -71,7 +71,7 @@ function leave(svm: SvmContext, code: number): void {
   const { w } = cpu;
   const { counters, ledger } = svm;
   const context = ledger.at(vmcbAddress(svm));
-  context.lastExitNs = cpu.clock.nowNs();
+  context.lastExitNs = recentNs(cpu.clock);
   context.lastExitReason = code;
   counters.exits[exitIndex(code)]!++;
   w[GUEST_MODE] = 0;

@@ -1,4 +1,4 @@
-import { GUEST_MODE, INTERRUPTIBILITY, RIP, SECOND_STAGE_VECTOR, Shadow, updateModeBits, word } from '@nestvm/cpu/extension';
+import { GUEST_MODE, INTERRUPTIBILITY, RIP, recentNs, SECOND_STAGE_VECTOR, Shadow, updateModeBits, word } from '@nestvm/cpu/extension';
 import { GuestMode } from '@nestvm/isa';
 import { Stage } from '@nestvm/mmu';
 import type { VmrunView } from '../checks/view.js';
@@ -84,7 +84,7 @@ function note(svm: SvmContext): void {
   context.launched = true;
   context.activeOn = cpu.index;
   context.entries++;
-  context.lastEntryNs = cpu.clock.nowNs();
+  context.lastEntryNs = recentNs(cpu.clock);
   context.root = space.root;
   context.tag = space.tag;
   svm.counters.entries++;

@@ -1,4 +1,4 @@
-import { ACTIVITY, Activity, EventKind, GUEST_MODE, INTERRUPTIBILITY, injectEvent, Shadow, updateModeBits } from '@nestvm/cpu/extension';
+import { ACTIVITY, Activity, EventKind, GUEST_MODE, INTERRUPTIBILITY, injectEvent, recentNs, Shadow, updateModeBits } from '@nestvm/cpu/extension';
 import { Pin, Proc1, Proc2 } from '../controls/controls.js';
 import { F, VmcsHeader } from '../fields/layout.js';
 import { addressAt, NON_ROOT, VmxWord } from '../state.js';
@@ -63,7 +63,7 @@ function note(vmx: Vmx): void {
   context.launched = true;
   context.activeOn = vmx.cpu.index;
   context.entries++;
-  context.lastEntryNs = vmx.cpu.clock.nowNs();
+  context.lastEntryNs = recentNs(vmx.cpu.clock);
   context.root = vmx.space.root;
   context.tag = vmx.space.tag;
   context.clearedNs = -1;

@@ -1,5 +1,5 @@
 import type { Vcpu } from '@nestvm/cpu';
-import { ACTIVITY, Activity, GUEST_MODE, updateModeBits } from '@nestvm/cpu/extension';
+import { ACTIVITY, Activity, GUEST_MODE, recentNs, updateModeBits } from '@nestvm/cpu/extension';
 import { Proc2 } from '../controls/controls.js';
 import { F, VmcsHeader } from '../fields/layout.js';
 import { addressAt } from '../state.js';
@@ -117,7 +117,7 @@ const isNmi = (interruption: number): boolean => (interruption & 0x700) === 0x20
 function noteExit(vmx: Vmx, reason: number): void {
   const { context } = vmx;
   if (context === null) return;
-  context.lastExitNs = vmx.cpu.clock.nowNs();
+  context.lastExitNs = recentNs(vmx.cpu.clock);
   context.lastExitReason = reason;
 }
 
