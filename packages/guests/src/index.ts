@@ -6,12 +6,14 @@
 import type { GuestImage } from './image.js';
 import { kernelImage } from './kernel.js';
 import { svmPairImage, vmxPairImage } from './pair.js';
+import { svmSignalsImage, vmxSignalsImage } from './signals.js';
 import { svmImage } from './svm.js';
 import { vmxImage } from './vmx.js';
 
 export { kernelImage } from './kernel.js';
 export { svmPairImage, vmxPairImage } from './pair.js';
 export type { PairOptions } from './pair.js';
+export { svmSignalsImage, vmxSignalsImage } from './signals.js';
 export { svmImage } from './svm.js';
 export { vmxImage } from './vmx.js';
 export type { GuestImage } from './image.js';
@@ -24,6 +26,8 @@ export const guests = {
   vmx: vmxImage,
   'svm-pair': svmPairImage,
   'vmx-pair': vmxPairImage,
+  'svm-signals': svmSignalsImage,
+  'vmx-signals': vmxSignalsImage,
 } as const satisfies Record<string, () => GuestImage>;
 
 /** Names of the guests. */

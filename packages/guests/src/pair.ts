@@ -15,8 +15,8 @@ export interface PairOptions {
 }
 
 /** A page for each processor (host save area, VMXON region), and one for each guest (VMCB, VMCS). */
-const HOST_AREAS = 0x170000;
-const CONTROLS = 0x172000;
+export const HOST_AREAS = 0x170000;
+export const CONTROLS = 0x172000;
 /** What each guest keeps in registers while it does not run, 32 bytes a guest; and what it counts in memory. */
 const REGISTERS = 0x174000;
 const COUNTS = 0x175000;
@@ -129,7 +129,8 @@ const copied = (register: string, ...fields: readonly number[]): string =>
 
 const initialRows = [...hostFields, ...guestFields.filter(({ initial }) => initial !== undefined)];
 
-const vmxSetUp = `
+/** VMX switched on (`switch_on`), and VMCSs of guests that begin at `guest_code` (`make_guest`) and exit to `vmx_exit`. */
+export const vmxSetUp = `
 switch_on:                        ; ebx: number of the processor
   mov ecx, ${Msr.FEATURE_CONTROL}
   rdmsr
@@ -191,6 +192,8 @@ adjust:                           ; ecx: capability MSR, eax: what is wanted →
   or eax, r8d
   and eax, edx
   ret
+initial_fields:
+${initialRows.map(({ field, initial }) => `  dd ${field}\n  dq ${initial}`).join('\n')}
 `;
 
 const vmxRun = (exits: number): string => `
@@ -244,8 +247,6 @@ vmx_exit:
   vmclear qword ptr [rsp]
   pop rax
   ret
-initial_fields:
-${initialRows.map(({ field, initial }) => `  dd ${field}\n  dq ${initial}`).join('\n')}
 `;
 
 const HSAVE_PA = 0xc0010117;
@@ -254,7 +255,8 @@ const HSAVE_PA = 0xc0010117;
 const segment = (at: number, selector: number, attributes: number): string =>
   [store('word', at, selector), store('word', at + 2, attributes), store('dword', at + 4, -1)].join('\n');
 
-const svmText = `
+/** The same for SVM. */
+export const svmSetUp = `
 switch_on:                        ; ebx: number of the processor
   mov ecx, ${EFER}
   rdmsr
@@ -295,6 +297,9 @@ make_guest:                       ; ebx: its number
   mov [rbx+${Vmcb.RIP}], rax
   pop rbx
   ret
+`;
+
+const svmRun = `
 run_guest:                        ; r15: which, r13: exits
   mov edi, r15d
   shl edi, 12
@@ -324,4 +329,4 @@ const image = (name: string, vendor: string, options: PairOptions): GuestImage =
 /** Two processors run two VMX guests, and exchange them again and again: VMCLEAR on one, VMPTRLD and VMLAUNCH on the other. */
 export const vmxPairImage = (options: PairOptions = {}): GuestImage => image('nestvm-vmx-pair', vmxSetUp + vmxRun(options.exits ?? 100), options);
 /** The same for SVM, where a VMCB goes to another processor without being told. */
-export const svmPairImage = (options: PairOptions = {}): GuestImage => image('nestvm-svm-pair', svmText, options);
+export const svmPairImage = (options: PairOptions = {}): GuestImage => image('nestvm-svm-pair', svmSetUp + svmRun, options);

@@ -4,7 +4,8 @@ import { enterLongMode, loadSegments } from './long-mode.js';
 
 /** Below 1 MiB, where start-up IPIs lead: the page is the IPI's vector. */
 const TRAMPOLINE = 0x8000;
-const START_UP = 0x600 | (TRAMPOLINE >> 12);
+/** The start-up IPI that leads to the trampoline. */
+export const START_UP = 0x600 | (TRAMPOLINE >> 12);
 const INIT = 0x500;
 /** To all but oneself, asserted. */
 const OTHERS = (3 << 18) | (1 << 14);
@@ -17,7 +18,7 @@ const POINTER = 0x20;
 /** What both processors count, and where the second has its stack; behind what every level uses. */
 const Shared = { BARRIER: 0x150000, SECOND_STACK: 0x160000 } as const;
 
-/** `start_second` starts the other processor, `barrier` waits until both have come to it as often (r14d counts; 0 at first). */
+/** `start_second` starts the other processor, `send_init` and `send_ipi` signal to it, `barrier` waits until both have come to it as often (r14d counts; 0 at first). */
 export const processorsText = `
 start_second:
   mov rsi, trampoline
@@ -28,11 +29,15 @@ start_second:
   rdmsr
   or eax, ${X2APIC}
   wrmsr
+  call send_init
+  mov eax, ${START_UP}
+  jmp send_ipi
+send_init:
+  mov eax, ${INIT}
+send_ipi:                         ; eax: low half of the command, without a destination: to the other processor
+  or eax, ${OTHERS}
   mov ecx, ${X2APIC_COMMAND}
   xor edx, edx
-  mov eax, ${OTHERS | INIT}
-  wrmsr
-  mov eax, ${OTHERS | START_UP}
   wrmsr
   ret
 barrier:
