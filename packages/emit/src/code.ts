@@ -1,7 +1,7 @@
 import { MEMORY, type Signature, type ValueType } from '@nestvm/wasm';
 import { EmitError } from './errors.js';
 import { fold, operationOf } from './fold.js';
-import { type FunctionRef, Kind, type Node, type Statement } from './node.js';
+import { type FunctionRef, Kind, type LookUpForm, type Node, type Statement } from './node.js';
 import { Val, type Width } from './val.js';
 
 const TYPE_OF: Record<string, ValueType> = { 8: 'i32', 16: 'i32', 32: 'i32', 64: 'i64', 128: 'v128', f32: 'f32', f64: 'f64' };
@@ -131,8 +131,8 @@ export class Code {
     if (operation === undefined) throw new EmitError('unknown-instruction', `no numeric WebAssembly instruction is called ${name}`);
     const { instruction } = operation;
     const { params } = instruction;
-    for (let i = 0; i < params.length || i < args.length; i++) {
-      if (params[i] !== args[i]?.type)
+    if (params.length !== args.length || params[0] !== args[0]?.type || params[1] !== args[1]?.type) {
+      if (params.length !== args.length || params.some((type, i) => type !== args[i]?.type))
         throw new EmitError('type-mismatch', `${name} takes (${params.join(', ')}), not (${args.map((a) => a.type).join(', ')})`);
     }
     const folded = fold(operation, args, this);
@@ -268,6 +268,17 @@ export class Code {
     condition.node.uses++;
     const then = this.nested(write);
     this.push({ kind: 'if', condition: condition.node, then, otherwise: [], rare: true });
+  }
+
+  /**
+   * Looks a key up in a table of tagged entries, whose address is in a variable: gives the low half of the key plus the entry's addend. Where the entry has another
+   * tag `miss` is run, which must leave; it hardly ever is. One statement, since compiled code consists of such look-ups to a large part.
+   */
+  lookUp(key: Val<64>, table: Variable<32>, form: LookUpForm, miss: () => void): Val<32> {
+    key.node.uses++;
+    const result = this.node(Kind.RESULT, 'i32', NO_ARGS, 0, null);
+    this.push({ kind: 'look-up', key: key.node, table: table.index, form, miss: this.nested(miss), result });
+    return new Val(this, result, 32);
   }
 
   /** A value that only one of two pieces of code computes. */

@@ -1,4 +1,4 @@
-import { ByteWriter, type FunctionBody, type MemoryInstruction, type Signature, type ValueType } from '@nestvm/wasm';
+import { ByteWriter, type FunctionBody, MEMORY, type MemoryInstruction, type Signature, type ValueType } from '@nestvm/wasm';
 import type { Code } from './code.js';
 import { EmitError } from './errors.js';
 import { type FunctionRef, Kind, type Node, type Statement } from './node.js';
@@ -34,6 +34,13 @@ const OP = {
   i64Const: 0x42,
   f32Const: 0x43,
   f64Const: 0x44,
+  i64Ne: 0x52,
+  i32Add: 0x6a,
+  i32And: 0x71,
+  i32ShrU: 0x76,
+  i64Add: 0x7c,
+  i64And: 0x83,
+  i32WrapI64: 0xa7,
   voidBlock: 0x40,
 } as const;
 
@@ -196,6 +203,8 @@ class Encoder {
         for (const node of [statement.target, statement.source, statement.length]) this.value(node);
         this.opcode(0xfc, statement.kind === 'memory-copy' ? 10 : 11);
         return this.out.bytes(statement.kind === 'memory-copy' ? [0, 0] : [0]);
+      case 'look-up':
+        return this.lookUp(statement);
       case 'if':
       case 'block':
       case 'loop':
@@ -256,6 +265,66 @@ class Encoder {
     }
     this.labels.pop();
     out.byte(OP.end);
+  }
+
+  /** Puts a key onto the stack; gives a local that holds it too. */
+  private lookUpKey(key: Node): number {
+    if (key.kind === Kind.GET && key.local < 0) {
+      const local = this.variable(key.index);
+      this.emit(OP.localGet, local);
+      return local;
+    }
+    this.value(key);
+    const local = this.newLocal('i64');
+    this.emit(OP.localTee, local);
+    return local;
+  }
+
+  private lookUp({ key, table, form, miss, result }: Extract<Statement, { kind: 'look-up' }>): void {
+    const { out } = this;
+    const local = this.lookUpKey(key);
+    out.byte(OP.i32WrapI64);
+    this.i32(form.shift);
+    out.byte(OP.i32ShrU);
+    this.i32(form.mask);
+    out.byte(OP.i32And);
+    this.emit(OP.localGet, this.variable(table));
+    out.byte(OP.i32Add);
+    const entry = this.newLocal('i32');
+    this.emit(OP.localTee, entry);
+    this.memory(MEMORY['i64.load'], 0);
+    this.emit(OP.localGet, local);
+    if (form.span !== 0) {
+      this.i64(form.span);
+      out.byte(OP.i64Add);
+    }
+    this.i64(form.tagMask);
+    out.byte(OP.i64And);
+    out.byte(OP.i64Ne);
+    this.open(OP.if);
+    this.labels.push(-1);
+    this.block(miss);
+    this.labels.pop();
+    out.byte(OP.end);
+    this.free.i32.push(entry);
+    if (key.kind !== Kind.GET || key.local >= 0) this.free.i64.push(local);
+    if (result.left === 0) return;
+    this.emit(OP.localGet, entry);
+    this.memory(MEMORY['i32.load'], form.addend);
+    this.emit(OP.localGet, local);
+    out.byte(OP.i32WrapI64);
+    out.byte(OP.i32Add);
+    this.keep(result);
+  }
+
+  private i32(value: number): void {
+    this.out.byte(OP.i32Const);
+    this.out.signed(value);
+  }
+
+  private i64(value: number): void {
+    this.out.byte(OP.i64Const);
+    this.out.signed(value);
   }
 
   private open(opcode: number): void {

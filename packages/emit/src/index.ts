@@ -8,7 +8,7 @@ export type { IntWidth, Same, ValueWriter, Width } from './val.js';
 export { Code, Variable, typeOfWidth } from './code.js';
 export type { Branch } from './code.js';
 export { Kind } from './node.js';
-export type { FunctionRef, Node, Statement } from './node.js';
+export type { FunctionRef, LookUpForm, Node, Statement } from './node.js';
 export { encodeFunction } from './encode.js';
 export type { Resolver } from './encode.js';
 export { buildModule, defineFunction, importedFunction } from './program.js';

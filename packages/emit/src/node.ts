@@ -54,6 +54,18 @@ export interface FunctionRef {
   readonly pure?: boolean;
 }
 
+/** A table of tagged entries, as a TLB is one: see `Code.lookUp`. */
+export interface LookUpForm {
+  /** An entry's offset is (key >>> shift) & mask. */
+  readonly shift: number;
+  readonly mask: number;
+  /** The entry's tag, an i64 at its start, is (key + span) & tagMask when it has the key. */
+  readonly span: number;
+  readonly tagMask: number;
+  /** Offset in the entry of the i32 that is added to the key. */
+  readonly addend: number;
+}
+
 /** One step of a function body, in order. */
 export type Statement =
   | { readonly kind: 'define'; readonly node: Node }
@@ -77,6 +89,15 @@ export type Statement =
   | { readonly kind: 'block'; readonly label: number; readonly body: readonly Statement[] }
   | { readonly kind: 'loop'; readonly label: number; readonly body: readonly Statement[] }
   | { readonly kind: 'branch'; readonly label: number; readonly condition: Node | null }
+  | {
+      readonly kind: 'look-up';
+      readonly key: Node;
+      /** The variable that holds the table's address. */
+      readonly table: number;
+      readonly form: LookUpForm;
+      readonly miss: readonly Statement[];
+      readonly result: Node;
+    }
   | { readonly kind: 'branch-table'; readonly labels: readonly number[]; readonly otherwise: number; readonly index: Node }
   | { readonly kind: 'return'; readonly values: readonly Node[] }
   | {

@@ -24,6 +24,8 @@ function forEachOperand<T>(statement: Statement, act: (node: Node, context: T) =
       return;
     case 'branch-table':
       return act(statement.index, context);
+    case 'look-up':
+      return act(statement.key, context);
     case 'return':
       for (const node of statement.values) act(node, context);
       return;
@@ -59,7 +61,8 @@ function countUses(statements: readonly Statement[], isRare: boolean): void {
     if (s.kind === 'if') {
       countUses(s.then, isRare || s.rare === true);
       countUses(s.otherwise, isRare);
-    } else if (s.kind === 'block' || s.kind === 'loop') countUses(s.body, isRare);
+    } else if (s.kind === 'look-up') countUses(s.miss, true);
+    else if (s.kind === 'block' || s.kind === 'loop') countUses(s.body, isRare);
   }
 }
 
@@ -106,6 +109,9 @@ class Placement {
       case 'if':
         this.walk(statement.then);
         this.walk(statement.otherwise);
+        break;
+      case 'look-up':
+        this.walk(statement.miss);
         break;
       case 'loop':
         this.loops.push(++this.clock);

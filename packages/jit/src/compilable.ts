@@ -12,6 +12,5 @@ export function isCompilable(facts: Facts): boolean {
   if (facts.segment === 'checked' || facts.stackSegment === 'checked' || facts.aligned) return false;
   if (facts.operandSize === 16 && row.endsBlock) return false;
   if (facts.rep !== 0 && row.rep !== 'none') return false;
-  if (row.encoding === 'evex' || LEFT_OUT.has(row.mnemonic)) return false;
-  return !(row.encoding === 'legacy' && row.code.map === '' && row.code.opcode >= 0xd8 && row.code.opcode <= 0xdf);
+  return row.encoding !== 'evex' && !LEFT_OUT.has(row.mnemonic);
 }

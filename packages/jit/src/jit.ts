@@ -40,8 +40,12 @@ export interface JitCounters {
 
 /** Regions that are compiled together: a module alone costs more than its code. */
 const BATCH = 48;
-/** Reports after which a batch that is not full is compiled: interpreting so many turns costs about what a module does. */
-const MOST_REPORTS = 80;
+/**
+ * A block that waits for the batch to fill says so each time after so many turns; after so many words of that kind the batch is compiled as it is:
+ * interpreting those turns has cost about what a module does.
+ */
+const PATIENCE_TURNS = 512;
+const MOST_REPORTS = 24;
 /** Bytes of memory that an engine takes for a byte of WebAssembly, about: machine code and what belongs to it. */
 const EXPANSION = 12;
 /** Part of its turns that a block must have gone to be compiled along with a hot one. */
@@ -82,10 +86,9 @@ export class Jit implements HotCode {
   /** See {@link HotCode}. */
   hot(cpu: Vcpu, head: number): void {
     const { i32 } = this.engine.arena;
-    this.queue.set(head, cpu.get32('mode'));
-    this.reports++;
-    // The block counts on, so that what waits too long for the batch to fill says so.
-    i32[(head + Record.COUNTDOWN) >>> 2] = Math.max(1, this.threshold >>> 1);
+    if (this.queue.has(head)) this.reports++;
+    else this.queue.set(head, cpu.get32('mode'));
+    i32[(head + Record.COUNTDOWN) >>> 2] = Math.min(PATIENCE_TURNS, this.threshold);
     if (this.queue.size >= BATCH || this.reports >= MOST_REPORTS || this.threshold < MOST_REPORTS) this.compileQueue();
   }
 

@@ -1,16 +1,23 @@
-import type { Code, IntWidth, Val } from '@nestvm/emit';
+import type { Code, IntWidth, LookUpForm, Val, Variable } from '@nestvm/emit';
 import type { Context, Engine, Place } from '@nestvm/semantics';
 import { NotCompilable } from './errors.js';
 
 type MemoryWidth = IntWidth | 128;
 const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
 const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
-const INDEX_MASK = 1023 << 4;
+/** The TLB's tables, by the bytes of the access: see the architecture's "TLB". */
+const FORMS: readonly LookUpForm[] = Array.from({ length: 65 }, (_, bytes) => ({
+  shift: 8,
+  mask: 1023 << 4,
+  span: bytes - 1,
+  tagMask: ~0xfff,
+  addend: 8,
+}));
 
 /** What the engine needs from the region that it writes for. */
 export interface Exits {
-  /** Base of a TLB table. */
-  table(name: 'tlbRead' | 'tlbWrite'): Val<32>;
+  /** What holds the base of a TLB table. */
+  table(name: 'tlbRead' | 'tlbWrite'): Variable<32>;
   /** Leaves to the interpreter at the present instruction, which has changed nothing yet. */
   leave(): void;
   jumpDirect(): void;
@@ -25,12 +32,7 @@ export class RegionEngine implements Engine {
 
   /** Host address of an access, or the region is left. */
   private host(x: Context, table: 'tlbRead' | 'tlbWrite', linear: Val<64>, bytes: number): Val<32> {
-    const { code } = x;
-    const low = linear.trunc(32);
-    const entry = this.exits.table(table).add(low.shrU(8).and(INDEX_MASK));
-    const misses = code.load('i64.load', 64, entry, 0).ne(linear.add(bytes - 1).and(~0xfffn));
-    code.rarely(misses, () => this.exits.leave());
-    return low.add(code.load('i32.load', 32, entry, 8));
+    return x.code.lookUp(linear, this.exits.table(table), FORMS[bytes]!, () => this.exits.leave());
   }
 
   load<W extends MemoryWidth>(x: Context, width: W, linear: Val<64>): Val<W> {

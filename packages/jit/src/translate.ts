@@ -21,12 +21,10 @@ const PAGE_MASK = ~0xfffn;
 
 /** What leaving a region hands to the code that does it. */
 interface Leaving {
-  /** Record to go on at, or of the jump that leaves. */
+  /** Record to go on at, or of the jump that leaves, or the place of the link in it. */
   readonly record: Variable<32>;
-  /** RIP of the block to go on in, or to go on at. */
+  /** RIP to go on at. */
   readonly rip: Variable<64>;
-  readonly link: Variable<32>;
-  readonly reason: Variable<32>;
 }
 
 /**
@@ -69,7 +67,7 @@ export class Translator implements Exits {
     this.budget = code.declare(32);
     this.entry = code.declare(32);
     this.tables = { tlbRead: code.declare(32), tlbWrite: code.declare(32) };
-    this.leaving = { record: code.declare(32), rip: code.declare(64), link: code.declare(32), reason: code.declare(32) };
+    this.leaving = { record: code.declare(32), rip: code.declare(64) };
     this.write();
   }
 
@@ -163,9 +161,9 @@ export class Translator implements Exits {
   }
 
   /** See {@link Exits}. */
-  table(name: 'tlbRead' | 'tlbWrite'): Val<32> {
+  table(name: 'tlbRead' | 'tlbWrite'): Variable<32> {
     this.usedTables.add(name);
-    return this.tables[name].get();
+    return this.tables[name];
   }
 
   /** See {@link Exits}. */
@@ -192,19 +190,19 @@ export class Translator implements Exits {
 
   /** See {@link Exits}. */
   jumpDirect(): void {
-    this.follow(this.block.taken as Edge, ExitReason.LINK_TAKEN);
+    this.follow(this.block.taken as Edge);
   }
 
   /** See {@link Exits}. */
   fallThrough(): void {
-    this.follow(this.block.next as Edge, ExitReason.LINK_NEXT);
+    this.follow(this.block.next as Edge);
   }
 
-  private follow(edge: Edge, reason: number): void {
+  private follow(edge: Edge): void {
     const { region, views, block } = this;
     this.charge();
     const target = edge.isInside ? region.places.get(linkedHead(views, block, edge)) : undefined;
-    if (target === undefined) this.leaveTo(edge, reason);
+    if (target === undefined) this.leaveTo(edge);
     else this.goTo(target);
   }
 
@@ -234,15 +232,11 @@ export class Translator implements Exits {
     this.again();
   }
 
-  private leaveTo(edge: Edge, reason: number): void {
+  private leaveTo(edge: Edge): void {
     const { code, leaving, block } = this;
     code.flags.flush();
-    leaving.record.set(code.constant(32, block.last));
-    const target = this.ripAt(edge.target);
-    // Outside of 64-bit code RIP wraps behind the last page.
-    leaving.rip.set(this.isLong ? target : target.and(0xffffffffn));
-    leaving.reason.set(code.constant(32, reason));
-    leaving.link.set(code.load('i32.load', 32, code.constant(32, block.last + edge.link)));
+    leaving.rip.set(this.ripAt(edge.target));
+    leaving.record.set(code.constant(32, block.last + edge.link));
     this.usesLink = true;
     this.toLink();
   }
@@ -288,12 +282,17 @@ export class Translator implements Exits {
   private leaveByLink(): void {
     const { code, leaving } = this;
     this.storeAll();
-    const link = leaving.link.get();
+    const place = leaving.record.get();
+    const link = code.load('i32.load', 32, place);
+    // Outside of 64-bit code RIP wraps behind the last page.
+    const rip = this.isLong ? leaving.rip.get() : leaving.rip.get().and(0xffffffffn);
     code.if(link.gtU(1), () => {
-      code.storeState('i64.store', leaving.rip.get(), at.blockRip);
+      code.storeState('i64.store', rip, at.blockRip);
       code.tailCall(goToRecord, link, code.cpu);
     });
-    code.storeState('i64.store', leaving.rip.get(), at.rip);
-    code.tailCall(jumpSlow, leaving.record.get(), code.cpu, link, leaving.reason.get());
+    code.storeState('i64.store', rip, at.rip);
+    const isNext = place.and(Record.BYTES - 1).eq(Record.LINK_NEXT);
+    const reason = code.select(isNext, code.constant(32, ExitReason.LINK_NEXT), code.constant(32, ExitReason.LINK_TAKEN));
+    code.tailCall(jumpSlow, place.and(-Record.BYTES), code.cpu, link, reason);
   }
 }
