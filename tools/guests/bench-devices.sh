@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures the disk, and the networks eth0 (user) and eth1 (socket), against the server of `pnpm bench --devices`; nestvm.port= is its port.
+# Measures the disk, the folder `bench` (where the kernel has 9P), and the networks eth0 (user) and eth1 (socket), against the server of `pnpm bench --devices`; nestvm.port= is its port.
 scale=1 port=0
 for word in $(cat /proc/cmdline); do
   case $word in
@@ -11,6 +11,8 @@ for module in $(cat /lib/modules/order); do insmod /lib/modules/$module; done
 until [ -b /dev/vda ] && [ -d /sys/class/net/eth1 ]; do sleep 0.1; done
 echo "BENCH-BEGIN $(uname -r)"
 iobench disk /dev/vda "$scale"
+mkdir -p /mnt
+mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,ro bench /mnt && iobench files /mnt
 for place in 'eth0 2 user' 'eth1 3 socket'; do
   set -- $place
   ip addr add 10.0.$2.15/24 dev "$1"

@@ -12,6 +12,7 @@ import { l2Moves } from './l2-migration.mjs';
 import { moves, rule } from './migration.mjs';
 import { faultsWhileMoving } from './migration-faults.mjs';
 import { screens } from './screens.mjs';
+import { downloads, webBackends } from './web.mjs';
 
 const linux = (/** @type {string[]} */ ...words) => ['console=ttyS0', 'quiet', 'cryptomgr.notests', ...words].join(' ');
 
@@ -260,19 +261,33 @@ export const scenarios = [
   disks('virtio-mmio', 'ci', 'microvm', ['virtio-blk-device,drive=disk', 'virtio-rng-device']),
   disks('virtio-packed', 'ci', 'q35', ['virtio-blk-pci,drive=disk,packed=on,num-queues=2', 'virtio-rng-pci,packed=on,vectors=0'], { smp: 2 }),
   network('virtio-net-pci', 'ci', 'pc', 'virtio-net-pci', 18973),
+  device('virtio-net-download-pci', 'ci', downloads, 'pc', 'pci'),
+  device('virtio-net-download-modern', 'nightly', downloads, 'q35', 'pci', ',disable-legacy=on'),
+  device('virtio-net-download-packed', 'nightly', downloads, 'pc', 'pci', ',packed=on'),
+  device('virtio-net-download-mmio', 'nightly', downloads, 'microvm', 'device'),
+  device('virtio-net-download-mmio-packed', 'nightly', downloads, 'microvm', 'device', ',packed=on'),
+  device('web-backends', 'ci', webBackends, 'pc', 'pci'),
   network('virtio-net-packed', 'nightly', 'q35', 'virtio-net-pci,packed=on,disable-legacy=on,mq=on', 18974, { smp: 2 }),
   network('virtio-net-mmio', 'nightly', 'microvm', 'virtio-net-device', 18975),
   network('virtio-net-legacy', 'nightly', 'pc', 'virtio-net-pci,disable-modern=on', 18976),
   disks('virtio-legacy', 'nightly', 'pc', ['virtio-blk-pci,drive=disk,disable-modern=on', 'virtio-rng-pci,disable-modern=on']),
   disks('virtio-modern', 'nightly', 'q35', ['virtio-blk-pci-non-transitional,drive=disk', 'virtio-rng-pci-non-transitional']),
+  disks('virtio-transitional-packed', 'nightly', 'pc', ['virtio-blk-pci,drive=disk,packed=on', 'virtio-rng-pci,packed=on']),
   disks('virtio-mmio-packed', 'nightly', 'pc', ['virtio-blk-device,drive=disk,packed=on', 'virtio-rng-device,packed=on']),
 
   device('virtio-console-pci', 'ci', consoles, 'pc', 'pci'),
+  device('virtio-console-modern', 'nightly', consoles, 'q35', 'pci', ',disable-legacy=on'),
+  device('virtio-console-mmio-packed', 'nightly', consoles, 'microvm', 'device', ',packed=on'),
   device('virtio-console-mmio', 'nightly', consoles, 'microvm', 'device'),
   device('virtio-balloon-pci', 'nightly', balloon, 'pc', 'pci'),
+  device('virtio-balloon-modern', 'nightly', balloon, 'q35', 'pci', ',disable-legacy=on'),
+  device('virtio-balloon-packed', 'nightly', balloon, 'pc', 'pci', ',packed=on'),
   device('virtio-balloon-mmio', 'nightly', balloon, 'microvm', 'device', ',packed=on'),
+  device('virtio-balloon-mmio-split', 'nightly', balloon, 'microvm', 'device'),
   device('virtio-vsock-pci', 'ci', sockets, 'q35', 'pci'),
+  device('virtio-vsock-packed', 'nightly', sockets, 'pc', 'pci', ',packed=on'),
   device('virtio-vsock-mmio', 'nightly', sockets, 'microvm', 'device', ',packed=on'),
+  device('virtio-vsock-mmio-split', 'nightly', sockets, 'microvm', 'device'),
   disks('virtio-scsi-pci', 'ci', 'q35', ['virtio-scsi-pci', 'scsi-hd,drive=disk,serial=nestvm0', 'virtio-rng-pci'], { disk: 'sda' }),
   disks('virtio-scsi-mmio', 'nightly', 'microvm', ['virtio-scsi-device,packed=on', 'scsi-hd,drive=disk', 'virtio-rng-device'], { disk: 'sda' }),
   disks('virtio-scsi-legacy', 'nightly', 'pc', ['virtio-scsi-pci,disable-modern=on', 'scsi-hd,drive=disk,scsi-id=3', 'virtio-rng-pci'], {
@@ -293,6 +308,8 @@ export const scenarios = [
 
   shared('virtio-9p-pci', 'ci', 'pc', 'virtio-9p-pci'),
   shared('virtio-9p-mmio', 'nightly', 'microvm', 'virtio-9p-device'),
+  shared('virtio-9p-modern', 'nightly', 'q35', 'virtio-9p-pci,disable-legacy=on'),
+  shared('virtio-9p-mmio-packed', 'nightly', 'microvm', 'virtio-9p-device,packed=on'),
   shared('virtio-9p-packed', 'nightly', 'q35', 'virtio-9p-pci,packed=on,disable-legacy=on'),
 
   xen('xen-amd', 'nightly', 'EPYC,svm=on'),

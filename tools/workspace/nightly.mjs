@@ -10,7 +10,14 @@ import { join } from 'node:path';
 import { childEnvironment, root } from './bootstrap.mjs';
 
 /** Sizes of the suites, as their test files read them. */
-const FULL = { NESTVM_VECTORS: 'full', NESTVM_FUZZ_OPERATIONS: '5000000', NESTVM_VIRTIO_FUZZ: '250000', VMX_FUZZ: '1000000', SVM_FUZZ: '1000000' };
+const FULL = {
+  NESTVM_VECTORS: 'full',
+  NESTVM_FUZZ_OPERATIONS: '5000000',
+  NESTVM_VIRTIO_FUZZ: '250000',
+  NESTVM_NETWORK_FUZZ: '1000000',
+  VMX_FUZZ: '1000000',
+  SVM_FUZZ: '1000000',
+};
 
 /** Node scripts and their arguments, by the label of their summary in build/reports. */
 const STEPS = {

@@ -1,6 +1,6 @@
 /** `pnpm bench --devices`: disk and networks of the same guest on both emulators in turns. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -95,26 +95,41 @@ async function answered(port: number): Promise<void> {
   }
 }
 
-/** The surroundings of a guest: a blank disk, a server on the host, and a user network behind a socket, the same one for both emulators. */
+/** A tree of 40 folders with 2000 small files, and a large one. */
+function plant(root: string): string {
+  for (let folder = 0; folder < 40; folder++) {
+    const path = join(root, `folder-${folder}`);
+    mkdirSync(path, { recursive: true });
+    for (let file = 0; file < 50; file++) writeFileSync(join(path, `file-${file}`), Buffer.alloc(500 + 70 * file, folder + file));
+  }
+  writeFileSync(join(root, 'large'), Buffer.alloc(DISK_BYTES / 4, 9));
+  return root;
+}
+
+/** Runs a command until its standard input ends, which it does with us, however we end; its whole group is ended then. */
+const KEEPER = ['-c', '"$@" & cat >/dev/null; kill -9 0', 'keeper'];
+
+/** The surroundings of a guest: a blank disk, a server on the host, a folder, and a user network behind a socket, the same one for both emulators. */
 export class DeviceBench {
   private constructor(
     private readonly folder: string,
     private readonly server: Server,
     private readonly router: ChildProcess,
     private readonly cable: number,
+    private readonly tree: string,
   ) {}
 
-  /** Opens all that; `emulator` is who plays the router behind the socket. */
-  static async open(emulator: Emulator, kernel: string): Promise<DeviceBench> {
+  /** Opens all that; `emulator` is who plays the router behind the socket, by `nestvm relay`. */
+  static async open(emulator: Emulator): Promise<DeviceBench> {
     const folder = mkdtempSync(join(tmpdir(), 'nestvm-bench-'));
     const server = await listening(createServer(serve));
     const cable = await freePort();
-    const hub = (id: string, network: string): string[] => ['-netdev', `hubport,id=${id},hubid=0,netdev=${network}`];
-    const networks = ['-netdev', 'user,id=u,net=10.0.3.0/24', '-netdev', `socket,id=s,listen=127.0.0.1:${cable}`, ...hub('a', 'u'), ...hub('b', 's')];
-    const idle = ['-M', 'pc', '-m', '128M', '-S', '-kernel', kernel, '-serial', 'null', '-monitor', 'none', '-display', 'none'];
-    const router = spawn(emulator.command, [...emulator.arguments, ...idle, ...networks], { stdio: 'ignore', detached: true });
+    const networks = ['-netdev', 'user,id=u,net=10.0.3.0/24', '-netdev', `socket,id=s,listen=127.0.0.1:${cable}`];
+    const command = [emulator.command, emulator.arguments[0]!, 'relay', '-listen', '127.0.0.1:0', ...networks];
+    const router = spawn('/bin/sh', [...KEEPER, ...command], { stdio: ['pipe', 'ignore', 'inherit'], detached: true });
+    const tree = plant(join(folder, 'tree'));
     await answered(cable);
-    return new DeviceBench(folder, server, router, cable);
+    return new DeviceBench(folder, server, router, cable, tree);
   }
 
   /** Options of a machine with the disk and the networks; the disk is blank again. */
@@ -129,6 +144,8 @@ export class DeviceBench {
       ['-device', 'virtio-net-pci,netdev=n0'],
       ['-netdev', `socket,id=n1,connect=127.0.0.1:${this.cable}`],
       ['-device', 'virtio-net-pci,netdev=n1'],
+      ['-fsdev', `local,id=f0,path=${this.tree},security_model=none,readonly=on`],
+      ['-device', 'virtio-9p-pci,fsdev=f0,mount_tag=bench'],
     ];
     return parts.flat();
   }
@@ -140,14 +157,13 @@ export class DeviceBench {
 
   close(): void {
     this.server.close();
-    // The launcher and the emulator are a group of their own; it may have ended by itself.
-    if (this.router.pid !== undefined && this.router.exitCode === null) process.kill(-this.router.pid, 'SIGKILL');
+    this.router.stdin?.end();
     rmSync(this.folder, { recursive: true });
   }
 }
 
-/** Builds the initramfs with the drivers of virtio devices. */
+/** Builds the initramfs with the drivers of virtio devices, for Debian's full kernel: the cloud kernel has no 9P. */
 export function deviceGuest(root: string): { kernel: string; initramfs: string } {
-  execFileSync(process.execPath, [join(root, 'tools/guests/build.mjs'), '--virtio'], { stdio: ['ignore', 'ignore', 'inherit'] });
-  return { kernel: join(root, 'build/guests/vmlinuz'), initramfs: join(root, 'build/guests/virtio.cpio') };
+  execFileSync(process.execPath, [join(root, 'tools/guests/build.mjs'), '--full'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  return { kernel: join(root, 'build/guests/vmlinuz-full'), initramfs: join(root, 'build/guests/full.cpio') };
 }

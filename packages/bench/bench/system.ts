@@ -201,15 +201,15 @@ async function browser(): Promise<void> {
 
 const deviceExplanation = `# Benchmarks of devices
 
-The same Debian kernel with its virtio drivers on both emulators in turns (\`tools/guests/programs/iobench.c\`): 64 MiB in pieces of 64 KiB and 8000 blocks of 4 KiB on a raw disk,
-past the guest's cache; 16 MiB each way and 4000 requests of 64 bytes over TCP, by a user network and by a socket with a user network of Nestvm behind it.
+The same full kernel of Debian with its virtio drivers on both emulators in turns (\`tools/guests/programs/iobench.c\`): 64 MiB in pieces of 64 KiB and 8000 blocks of 4 KiB on a raw disk,
+past the guest's cache; three walks over a folder of the host with 2000 small files by 9P, and reading all of it with a large one of 16 MiB; 16 MiB each way and 4000 requests of 64 bytes over TCP, by a user network and by a socket with a user network of \`nestvm relay\` behind it.
 CPU time is that of the emulator's whole process, wall time is the host's; each is the best of the runs. Printed by \`pnpm bench --devices --write\`.
 `;
 
 async function devices(): Promise<void> {
   const { kernel, initramfs } = deviceGuest(root);
   const emulators = !options['no-peer'] && has('qemu-system-x86_64') ? [nestvm, qemu] : [nestvm];
-  const surroundings = await DeviceBench.open(nestvm, kernel);
+  const surroundings = await DeviceBench.open(nestvm);
   try {
     const words = ['console=ttyS0', 'quiet', 'cryptomgr.notests', `nestvm.scale=${options.scale}`, ...surroundings.words];
     const rest = ['-kernel', kernel, '-initrd', initramfs, '-append', words.join(' '), '-nographic', '-no-reboot'];

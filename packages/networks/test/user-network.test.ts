@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { UserNetwork } from '../src/index.js';
-import { createRandom, FakeHost } from './fake-host.js';
+import { type TcpEvents, UserNetwork } from '../src/index.js';
+import { createRandom, FakeHost, FakeSocket } from './fake-host.js';
 
 const GUEST_MAC = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
@@ -71,6 +71,107 @@ describe('a user network', () => {
     expect([...ack.subarray(4, 8)]).toEqual([0xde, 0xad, 0xbe, 0xef]);
     const text = [...ack].join(' ');
     for (const option of ['1 4 255 255 255 0', '3 4 10 0 2 2', '6 4 10 0 2 3', '12 5 103 117 101 115 116']) expect(text).toContain(option);
+  });
+
+  it('has its own addresses where options say so', () => {
+    const options = { net: '192.168.7.0/26', hostAddress: '192.168.7.1', dnsAddress: '192.168.7.40', dhcpStart: '192.168.7.38', domainName: 'lan' };
+    const { network, frames } = create(options);
+    network.send(dhcp(1));
+    const [offer] = frames.map((frame) => verify(frame).body);
+    expect([...offer!.subarray(16, 20)]).toEqual([192, 168, 7, 38]);
+    const text = [...offer!].join(' ');
+    for (const option of ['1 4 255 255 255 192', '3 4 192 168 7 1', '6 4 192 168 7 40', '15 3 108 97 110']) expect(text).toContain(option);
+    // Only two addresses are free before that of the name server.
+    for (let i = 1; i < 4; i++) {
+      const other = dhcp(1);
+      other[14 + 20 + 8 + 28 + 5] = i;
+      network.send(other);
+    }
+    expect(frames.length).toBe(2);
+  });
+
+  it.each([
+    [{ hostAddress: '10.0.3.2' }, /host: '10.0.3.2' is no address in 10.0.2.0/],
+    [{ dnsAddress: '10.0.2.255' }, /dns: '10.0.2.255'/],
+    [{ dhcpStart: 'x' }, /dhcpstart: 'x'/],
+    [{ dnsAddress: '10.0.2.2' }, /both 10.0.2.2/],
+    [{ guestForwards: [{ address: '10.9.9.9', port: 1, connect: () => new FakeSocket() }] }, /guestfwd 10.9.9.9:1/],
+  ])('refuses addresses that cannot be: %j', (options, message) => {
+    expect(() => create(options)).toThrow(message);
+  });
+
+  it('leads places inside of the network elsewhere, with restrict=on, too', () => {
+    const sockets: FakeSocket[] = [];
+    const connect = (events: TcpEvents): FakeSocket => {
+      const socket = new FakeSocket();
+      socket.events = events;
+      sockets.push(socket);
+      return socket;
+    };
+    const { network, host, frames } = create({ restrict: true, guestForwards: [{ address: '10.0.2.100', port: 7, connect }] });
+    const syn = (target: number[], port: number): number[] => [
+      ...half(4000),
+      ...half(port),
+      ...word(9),
+      ...word(0),
+      0x50,
+      2,
+      ...half(8000),
+      0,
+      0,
+      0,
+      0,
+    ];
+    network.send(ip(ME, [10, 0, 2, 100], 6, syn([10, 0, 2, 100], 7)));
+    expect(sockets.length).toBe(1);
+    sockets[0]!.events!.connected();
+    expect(frames.at(-1)![47]).toBe(0x12);
+    network.send(ip(ME, [10, 0, 2, 100], 6, syn([10, 0, 2, 100], 8)));
+    expect(frames.at(-1)![47]! & 4).toBe(4);
+    expect(host.connections).toEqual([]);
+    const arp = Uint8Array.from([
+      ...Array(6).fill(255),
+      ...GUEST_MAC,
+      8,
+      6,
+      0,
+      1,
+      8,
+      0,
+      6,
+      4,
+      0,
+      1,
+      ...GUEST_MAC,
+      ...ME,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      10,
+      0,
+      2,
+      100,
+    ]);
+    network.send(arp);
+    expect([...frames.at(-1)!.subarray(28, 32)]).toEqual([10, 0, 2, 100]);
+  });
+
+  it('keeps forwarded ports of UDP when a guest opens as many others as it can', async () => {
+    const { network, host } = create({ forwards: [{ protocol: 'udp', hostPort: 5353, guestPort: 53 }] });
+    await network.open();
+    const before = host.openSockets;
+    for (let port = 2000; port < 5000; port++) network.send(udp(ME, port, [192, 0, 2, 1], 9, [1]));
+    expect(host.openSockets).toBeLessThanOrEqual(1024);
+    expect(before).toBe(1);
+    network.send(udp(ME, 53, [192, 0, 2, 1], 9, [7]));
+    const sockets = host.openSockets;
+    network.send(udp(ME, 53, [192, 0, 2, 1], 9, [8]));
+    expect(host.openSockets).toBe(sockets);
+    network.close();
+    expect(host.openSockets).toBe(0);
   });
 
   it('leaves requests for other servers alone', () => {

@@ -1,6 +1,7 @@
 /*
- * Measures a disk and a network, in the words of nbench.c: `iobench disk DEVICE SCALE` writes over the device, `iobench net PREFIX ADDRESS PORT SCALE` talks to
- * the server of `pnpm bench --devices`: a line `G n` asks for n bytes, `P n` announces n bytes, `E n` asks for n bytes to be echoed, 64 at a time.
+ * Measures a disk, a network and a folder, in the words of nbench.c: `iobench disk DEVICE SCALE` writes over the device, `iobench net PREFIX ADDRESS PORT SCALE` talks to
+ * the server of `pnpm bench --devices`: a line `G n` asks for n bytes, `P n` announces n bytes, `E n` asks for n bytes to be echoed, 64 at a time;
+ * `iobench files FOLDER` looks at all that is in a folder, then reads it.
  *     BENCH-START name
  *     BENCH name seconds checksum
  */
@@ -8,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
@@ -129,11 +131,47 @@ static void net(const char *prefix, const char *address, int port, long scale) {
   end(prefix, "requests", from, messages);
 }
 
+static uint64_t seen;
+
+static int look(const char *path, const struct stat *stat, int type, struct FTW *place) {
+  (void)path, (void)place;
+  seen += (uint64_t)stat->st_size * (type == FTW_F) + 1;
+  return 0;
+}
+
+static int take(const char *path, const struct stat *stat, int type, struct FTW *place) {
+  (void)stat, (void)place;
+  if (type != FTW_F) return 0;
+  int file = open(path, O_RDONLY);
+  if (file < 0) fail(path);
+  for (ssize_t length; (length = read(file, buffer, CHUNK)) != 0;) {
+    if (length < 0) fail(path);
+    // Whatever the order of the files is.
+    seen += sum(length, buffer, length);
+  }
+  close(file);
+  return 0;
+}
+
+/** Every name and its attributes, then every byte. */
+static void files(const char *root) {
+  seen = 0;
+  double from = start("files", "walk");
+  for (int i = 0; i < 3; i++)
+    if (nftw(root, look, 32, FTW_PHYS) != 0) fail("walk");
+  end("files", "walk", from, seen);
+  seen = 0;
+  from = start("files", "read");
+  if (nftw(root, take, 32, FTW_PHYS) != 0) fail("read");
+  end("files", "read", from, seen);
+}
+
 int main(int count, char **words) {
   if (posix_memalign((void **)&buffer, BLOCK, CHUNK)) return 1;
   memset(buffer, 7, CHUNK);
   if (count == 4 && !strcmp(words[1], "disk")) disk(words[2], atol(words[3]));
   else if (count == 6 && !strcmp(words[1], "net")) net(words[2], words[3], atoi(words[4]), atol(words[5]));
+  else if (count == 3 && !strcmp(words[1], "files")) files(words[2]);
   else return 2;
   return 0;
 }

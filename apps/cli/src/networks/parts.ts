@@ -1,7 +1,8 @@
-import { DumpedNetwork, FinishingNetwork, Hub, type Network, NetworkError, UserNetwork } from '@nestvm/networks';
+import { DumpedNetwork, FinishingNetwork, type GuestForward, Hub, type Network, NetworkError, type NetworkHost, UserNetwork } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import { OutputFile, reasonOf } from '../files.js';
-import type { NetworkSpec, NetworkSpecs } from '../options/networks.js';
+import type { GuestForwardSpec, NetworkSpec, NetworkSpecs } from '../options/networks.js';
+import { runCommand } from './command-socket.js';
 import { DatagramCable } from './datagram-cable.js';
 import { createNetworkHost } from './node-host.js';
 import { SocketCable } from './socket-cable.js';
@@ -69,7 +70,9 @@ export class NetworkParts {
       return cable;
     }
     try {
-      const network = new UserNetwork({ ...spec, host: createNetworkHost() });
+      const host = createNetworkHost();
+      const guestForwards = (spec.guestForwards ?? []).map(({ address, port, to }) => ({ address, port, connect: connectorOf(host, to) }));
+      const network = new UserNetwork({ ...spec, guestForwards, host });
       this.openers.push(() => openUser(network, spec.option));
       return network;
     } catch (error) {
@@ -83,6 +86,11 @@ export class NetworkParts {
     if (!hub) this.hubs.set(number, (hub = new Hub()));
     return hub;
   }
+}
+
+/** What makes connections to what a `guestfwd` names. */
+function connectorOf(host: NetworkHost, to: GuestForwardSpec['to']): GuestForward['connect'] {
+  return to.kind === 'tcp' ? (events) => host.connectTcp(to.address, to.port, events) : (events) => runCommand(to.command, events);
 }
 
 async function openUser(network: UserNetwork, option: string): Promise<void> {

@@ -12,13 +12,25 @@ export type NetworkSpec = { readonly id: string; readonly option: string } & (
       readonly net?: string;
       readonly restrict: boolean;
       readonly hostName?: string;
+      readonly domainName?: string;
+      readonly hostAddress?: string;
+      readonly dnsAddress?: string;
+      readonly dhcpStart?: string;
       readonly forwards: readonly HostForward[];
+      readonly guestForwards?: readonly GuestForwardSpec[];
     }
   | { readonly kind: 'socket'; readonly end: 'listen' | 'connect'; readonly address: string; readonly port: number }
   | { readonly kind: 'datagrams'; readonly datagrams: DatagramSpec }
   | { readonly kind: 'websocket'; readonly url: string }
   | { readonly kind: 'hubport'; readonly hub: number; readonly netdev?: string }
 );
+
+/** `guestfwd=`: a place in the network of the guest, and what is behind it. */
+export interface GuestForwardSpec {
+  readonly address: string;
+  readonly port: number;
+  readonly to: { readonly kind: 'tcp'; readonly address: string; readonly port: number } | { readonly kind: 'command'; readonly command: string };
+}
 
 /** `-object filter-dump`. */
 export interface DumpSpec {
@@ -57,6 +69,44 @@ function parseForward(text: string): HostForward {
   };
 }
 
+/** `tcp:ADDRESS:PORT-tcp:ADDRESS:PORT`, or `-cmd:COMMAND`. */
+function parseGuestForward(text: string): GuestForwardSpec {
+  const [, address, port, target = ''] = /^(?:tcp)?:([\d.]+):(\d+)-(.*)$/s.exec(text) ?? [];
+  const [, tcpAddress, tcpPort] = /^tcp:([\d.]+):(\d+)$/.exec(target) ?? [];
+  const [, command] = /^cmd:\s*(.+)$/s.exec(target) ?? [];
+  if (address === undefined || (tcpPort === undefined && command === undefined))
+    throw new UsageError(`guestfwd=${text}: not a rule; write guestfwd=tcp:10.0.2.100:7-tcp:127.0.0.1:7000, or -cmd:COMMAND at its end`);
+  const place = { address, port: parseInteger('guestfwd', port!, 1, 65_535) };
+  if (command !== undefined) return { ...place, to: { kind: 'command', command } };
+  return { ...place, to: { kind: 'tcp', address: tcpAddress!, port: parseInteger('guestfwd', tcpPort!, 1, 65_535) } };
+}
+
+type UserSpec = Omit<Extract<NetworkSpec, { kind: 'user' }>, 'kind' | 'id' | 'option'>;
+
+/** Texts of a user network, and what they are called in it. */
+const USER_TEXTS = {
+  net: 'net',
+  hostname: 'hostName',
+  domainname: 'domainName',
+  host: 'hostAddress',
+  dns: 'dnsAddress',
+  dhcpstart: 'dhcpStart',
+} as const;
+
+function parseUser(option: string, text: string, values: Values): UserSpec {
+  assertKeys(option, values, [...Object.keys(USER_TEXTS), 'restrict', 'hostfwd', 'guestfwd', 'ipv4', 'ipv6']);
+  const all = <T>(key: string, parse: (value: string) => T): T[] =>
+    splitCommas(text).flatMap((part) => (part.startsWith(`${key}=`) ? [parse(part.slice(key.length + 1))] : []));
+  const texts = Object.entries(USER_TEXTS).flatMap(([key, name]) => (values.has(key) ? [[name, values.get(key)!] as const] : []));
+  const guestForwards = all('guestfwd', parseGuestForward);
+  return {
+    restrict: values.has('restrict') && parseSwitch(`${option} restrict`, values.get('restrict')!),
+    forwards: all('hostfwd', parseForward),
+    ...(guestForwards.length > 0 ? { guestForwards } : {}),
+    ...(Object.fromEntries(texts) as Partial<Record<(typeof USER_TEXTS)[keyof typeof USER_TEXTS], string>>),
+  };
+}
+
 function parseSocket(option: string, values: Values): { end: 'listen' | 'connect'; address: string; port: number } {
   const end = values.has('listen') ? 'listen' : 'connect';
   const place = values.get(end);
@@ -91,14 +141,7 @@ function parseNetwork(kind: string, id: string, option: string, text: string, va
   const without = new Map([...values].filter(([key]) => key !== 'id' && key !== 'model' && key !== 'mac' && key !== 'netdev'));
   switch (kind) {
     case 'user': {
-      assertKeys(option, without, ['net', 'restrict', 'hostname', 'hostfwd', 'host', 'dns', 'ipv4', 'ipv6', 'dhcpstart']);
-      for (const key of ['host', 'dns', 'dhcpstart'])
-        if (values.has(key)) throw new UsageError(`${option}: ${key}= cannot be chosen: the host is address 2 of net=, DNS 3, guests start at 15`);
-      const net = values.get('net');
-      const hostName = values.get('hostname');
-      const forwards = splitCommas(text).flatMap((part) => (part.startsWith('hostfwd=') ? [parseForward(part.slice('hostfwd='.length))] : []));
-      const restrict = values.has('restrict') && parseSwitch(`${option} restrict`, values.get('restrict')!);
-      return { kind, id, option, restrict, forwards, ...(net === undefined ? {} : { net }), ...(hostName === undefined ? {} : { hostName }) };
+      return { kind, id, option, ...parseUser(option, text, without) };
     }
     case 'socket':
       if (without.has('mcast') || without.has('udp')) {

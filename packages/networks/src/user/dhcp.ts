@@ -1,5 +1,17 @@
 const MAGIC = 0x63825363;
-const Option = { MASK: 1, ROUTER: 3, DNS: 6, HOST_NAME: 12, REQUESTED: 50, LEASE: 51, TYPE: 53, SERVER: 54, END: 255, PAD: 0 } as const;
+const Option = {
+  MASK: 1,
+  ROUTER: 3,
+  DNS: 6,
+  HOST_NAME: 12,
+  DOMAIN_NAME: 15,
+  REQUESTED: 50,
+  LEASE: 51,
+  TYPE: 53,
+  SERVER: 54,
+  END: 255,
+  PAD: 0,
+} as const;
 const Message = { DISCOVER: 1, OFFER: 2, REQUEST: 3, DECLINE: 4, ACK: 5, NAK: 6, RELEASE: 7, INFORM: 8 } as const;
 const LEASE_SECONDS = 86_400;
 const FIXED_BYTES = 240;
@@ -13,6 +25,7 @@ export interface DhcpOptions {
   readonly first: number;
   readonly count: number;
   readonly hostName?: string;
+  readonly domainName?: string;
 }
 
 /** A DHCP server ("RFC 2131") that gives each Ethernet address an IP address and keeps it so. */
@@ -50,7 +63,7 @@ export class DhcpServer {
   }
 
   #reply(request: Uint8Array, type: number, address: number): Uint8Array {
-    const { server, dns, mask, hostName } = this.options;
+    const { server, dns, mask, hostName, domainName } = this.options;
     const reply = new Uint8Array(FIXED_BYTES + 308);
     const view = new DataView(reply.buffer);
     reply.set(request.subarray(0, FIXED_BYTES));
@@ -72,6 +85,7 @@ export class DhcpServer {
       add(Option.DNS, ...bytesOf(dns));
       if (address !== 0) add(Option.LEASE, ...bytesOf(LEASE_SECONDS));
       if (hostName !== undefined) add(Option.HOST_NAME, ...new TextEncoder().encode(hostName).subarray(0, 63));
+      if (domainName !== undefined) add(Option.DOMAIN_NAME, ...new TextEncoder().encode(domainName).subarray(0, 63));
     }
     reply[at] = Option.END;
     return reply;

@@ -9,6 +9,8 @@ export interface TcpPeer {
   transmit(connection: TcpConnection, segment: OutgoingSegment): void;
   /** Longest payload of one segment, given the guest's maximum segment size. */
   longest(mss: number): number;
+  /** Bytes of either direction that may wait in memory for one connection: the less, the more there are. */
+  readonly mostWaiting: number;
   after(milliseconds: number, call: () => void): () => void;
   /** The connection is over. */
   gone(connection: TcpConnection): void;
@@ -16,8 +18,8 @@ export interface TcpPeer {
 
 type State = 'connecting' | 'syn-sent' | 'syn-received' | 'open' | 'over';
 
-/** Bytes of either direction that may wait in memory. */
-const MOST_WAITING = 512 * 1024;
+/** Bytes of either direction that may wait in memory for one of few connections. */
+export const MOST_WAITING = 512 * 1024;
 /** Bytes under way to the guest: what its queues can hold. */
 const MOST_UNDERWAY = 256 * 1024;
 const FIRST_TIMEOUT_MS = 1000;
@@ -106,7 +108,7 @@ export class TcpConnection implements TcpEvents {
   data(bytes: Uint8Array): void {
     if (this.#state === 'over' || this.#hostEnded) return;
     this.#out.push(bytes.slice());
-    if (this.#out.length > MOST_WAITING && !this.#paused) {
+    if (this.#out.length > this.peer.mostWaiting && !this.#paused) {
       this.#paused = true;
       this.socket?.pause();
     }
@@ -120,7 +122,7 @@ export class TcpConnection implements TcpEvents {
 
   drained(): void {
     // A window that was shut opens again only if the guest hears of it.
-    if (this.#state === 'open' && this.#lastWindow < MOST_WAITING / 4 && this.#window > MOST_WAITING / 2) this.#acknowledge();
+    if (this.#state === 'open' && this.#lastWindow < this.peer.mostWaiting / 4 && this.#window > this.peer.mostWaiting / 2) this.#acknowledge();
   }
 
   closed(): void {
@@ -139,7 +141,7 @@ export class TcpConnection implements TcpEvents {
   }
 
   get #window(): number {
-    return Math.max(0, MOST_WAITING - (this.socket?.waitingBytes ?? 0));
+    return Math.max(0, this.peer.mostWaiting - (this.socket?.waitingBytes ?? 0));
   }
 
   #reset({ sequence, acknowledge, flags }: Segment): void {
@@ -202,7 +204,7 @@ export class TcpConnection implements TcpEvents {
       this.#duplicates = 0;
       this.#timeouts = 0;
       this.#stopTimer();
-      if (this.#paused && this.#out.length < MOST_WAITING / 2) {
+      if (this.#paused && this.#out.length <= this.peer.mostWaiting / 2) {
         this.#paused = false;
         this.socket?.resume();
       }

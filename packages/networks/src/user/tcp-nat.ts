@@ -1,10 +1,13 @@
 import { type IpPacket, TcpFlag } from '../packets.js';
 import type { Routes } from './routes.js';
-import { TcpConnection, type TcpPeer } from './tcp-connection.js';
+import { MOST_WAITING, TcpConnection, type TcpPeer } from './tcp-connection.js';
 import { createTcpFrame, type OutgoingSegment, readSegment, resetFor, type TcpEnds } from './tcp-segment.js';
 
 /** Connections of one network at a time. */
 const MOST_CONNECTIONS = 4096;
+/** Bytes that may wait in memory for all of them in one direction, more or less, and for one in any case. */
+const ALL_WAITING = 64 * 2 ** 20;
+const LEAST_WAITING = 16 * 1024;
 /** Payload of the longest segment for a guest that takes those: an IP packet has 65,535 bytes at most. */
 const LONGEST_SEGMENT = 65_000;
 
@@ -27,12 +30,13 @@ export class TcpNat implements TcpPeer {
     const known = this.#connections.get(keyOf(ends));
     if (known) return known.receive(segment);
     if (segment.flags & TcpFlag.RST) return;
-    const address = this.routes.outside(ends.address, ends.port);
+    const inside = this.routes.inside(ends.address, ends.port);
+    const address = inside ? undefined : this.routes.outside(ends.address, ends.port);
     const opening = (segment.flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN;
-    if (!opening || address === undefined || this.#connections.size >= MOST_CONNECTIONS) return this.#send(ends, resetFor(segment));
+    if (!opening || (!inside && address === undefined) || this.#connections.size >= MOST_CONNECTIONS) return this.#send(ends, resetFor(segment));
     const connection = this.#add(ends, false);
     connection.receive(segment);
-    connection.socket = this.routes.host.connectTcp(address, ends.port, connection);
+    connection.socket = inside ? inside(connection) : this.routes.host.connectTcp(address!, ends.port, connection);
   }
 
   /** Lets connections to a port of the host go to one of the guest. */
@@ -58,6 +62,10 @@ export class TcpNat implements TcpPeer {
 
   longest(mss: number): number {
     return this.guest().segments ? Math.floor(LONGEST_SEGMENT / mss) * mss : mss;
+  }
+
+  get mostWaiting(): number {
+    return Math.max(LEAST_WAITING, Math.min(MOST_WAITING, ALL_WAITING / this.#connections.size));
   }
 
   after(milliseconds: number, call: () => void): () => void {

@@ -4,6 +4,8 @@ import type { Routes } from './routes.js';
 
 const IDLE_MS = 60_000;
 const MOST_FLOWS = 1024;
+/** Peers whose names a flow remembers; the oldest is forgotten, and goes by its address on the host from then on. */
+const MOST_NAMES = 256;
 /** Longest datagram that fits into one frame. */
 const LONGEST = 1472;
 
@@ -14,6 +16,8 @@ interface Flow {
   uses: number;
   seen: number;
   cancel: () => void;
+  /** Of a forwarded port: stays when others must go. */
+  readonly isForward: boolean;
 }
 
 /** NAT for UDP: each port of the guest has a socket of the host for as long as it is used. */
@@ -36,7 +40,7 @@ export class UdpNat {
     const key = `${source}:${port}`;
     const flow = this.#flows.get(key) ?? this.#open(key, source, port);
     flow.uses++;
-    flow.names.set(`${address}:${targetPort}`, target);
+    remember(flow.names, `${address}:${targetPort}`, target);
     flow.socket.send(payload.slice(8, lengthBytes), address, targetPort);
   }
 
@@ -51,7 +55,10 @@ export class UdpNat {
     });
     // What the guest sends from this port leaves through the same socket.
     const key = `${guestAddress}:${guestPort}`;
-    this.#flows.set(key, { socket, names: new Map(), uses: 0, seen: 0, cancel: () => {} });
+    // Of several ports that lead to one of the guest, the first is what it answers from.
+    if (this.#flows.get(key)?.isForward) return { close: () => socket.close() };
+    this.#close(key);
+    this.#flows.set(key, { socket, names: new Map(), uses: 0, seen: 0, cancel: () => {}, isForward: true });
     return { close: () => this.#close(key) };
   }
 
@@ -60,14 +67,19 @@ export class UdpNat {
   }
 
   #open(key: string, source: number, port: number): Flow {
-    if (this.#flows.size >= MOST_FLOWS) this.#close(this.#flows.keys().next().value!);
+    if (this.#flows.size >= MOST_FLOWS)
+      for (const [oldest, { isForward }] of this.#flows)
+        if (!isForward) {
+          this.#close(oldest);
+          break;
+        }
     const names = new Map<string, number>();
     const socket = this.routes.host.openUdp((bytes, address, fromPort) => {
       const known = names.get(`${address}:${fromPort}`) ?? parseAddress(address);
       if (known !== undefined) this.#deliver(bytes, known, fromPort, source, port);
       flow.uses++;
     });
-    const flow: Flow = { socket, names, uses: 0, seen: 0, cancel: () => {} };
+    const flow: Flow = { socket, names, uses: 0, seen: 0, cancel: () => {}, isForward: false };
     const watch = (): void => {
       flow.cancel = this.routes.host.after(IDLE_MS, () => {
         if (flow.uses === flow.seen) return this.#close(key);
@@ -94,4 +106,9 @@ export class UdpNat {
     const { routes } = this;
     routes.deliver(createUdpFrame({ from: routes.ourMac, to: routes.macs(target), source, target, sourcePort, targetPort }, bytes));
   }
+}
+
+function remember(names: Map<string, number>, key: string, name: number): void {
+  if (names.size >= MOST_NAMES && !names.has(key)) names.delete(names.keys().next().value!);
+  names.set(key, name);
 }

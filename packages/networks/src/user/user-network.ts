@@ -14,7 +14,7 @@ import {
   readIp,
 } from '../packets.js';
 import { DhcpServer } from './dhcp.js';
-import type { NetworkHost } from './host.js';
+import type { NetworkHost, TcpEvents, TcpSocket } from './host.js';
 import { TcpNat } from './tcp-nat.js';
 import { UdpNat } from './udp-nat.js';
 
@@ -29,6 +29,15 @@ export interface HostForward {
   readonly guestPort: number;
 }
 
+/** An address inside of the network that leads to a port of the host's surroundings. */
+export interface GuestForward {
+  /** Address in the network, and port. */
+  readonly address: string;
+  readonly port: number;
+  /** Makes a connection to what is behind it. */
+  readonly connect: (events: TcpEvents) => TcpSocket;
+}
+
 /** A user network's addresses and rules. */
 export interface UserNetworkOptions {
   readonly host: NetworkHost;
@@ -37,14 +46,23 @@ export interface UserNetworkOptions {
   readonly forwards?: readonly HostForward[];
   /** Guests reach nothing outside, and are only reached through `forwards`. */
   readonly restrict?: boolean;
-  /** Name that DHCP gives to the guest. */
+  /** Name that DHCP gives to the guest, and its domain. */
   readonly hostName?: string;
+  readonly domainName?: string;
+  /** Addresses in place of 2, 3 and 15. */
+  readonly hostAddress?: string;
+  readonly dnsAddress?: string;
+  readonly dhcpStart?: string;
+  /** Places in the network that lead elsewhere, with `restrict`, too. */
+  readonly guestForwards?: readonly GuestForward[];
 }
 
 /** Ethernet address of everything that is not the guest. */
 const OUR_MAC = Uint8Array.of(0x52, 0x55, 0x0a, 0, 2, 2);
 const BROADCAST = new Uint8Array(6).fill(0xff);
 const LOOPBACK = 0x7f000001;
+/** Addresses that DHCP gives. */
+const MOST_GUESTS = 16;
 
 /**
  * A network behind which the guest reaches what the host's programs reach, without any rights on the host: ARP, DHCP, a name server, and NAT for TCP and UDP
@@ -70,20 +88,26 @@ export class UserNetwork implements Network {
     const { base, mask } = parseNet(options.net ?? '10.0.2.0/24');
     this.#base = base;
     this.#mask = mask;
-    this.hostAddress = base + 2;
-    this.dnsAddress = base + 3;
-    this.firstGuest = base + 15;
+    this.hostAddress = this.#addressOf('host', options.hostAddress, 2);
+    this.dnsAddress = this.#addressOf('dns', options.dnsAddress, 3);
+    this.firstGuest = this.#addressOf('dhcpstart', options.dhcpStart, 15);
+    if (this.hostAddress === this.dnsAddress)
+      throw new NetworkError('bad-option', `dns: host and name server are both ${formatAddress(this.hostAddress)}; choose another`);
+    for (const { address, port } of options.guestForwards ?? []) this.#addressOf(`guestfwd ${address}:${port}`, address, 0);
     this.#dhcp = new DhcpServer({
       server: this.hostAddress,
       dns: this.dnsAddress,
       mask,
       first: this.firstGuest,
-      count: 16,
+      count: this.#guestCount(),
       ...(options.hostName === undefined ? {} : { hostName: options.hostName }),
+      ...(options.domainName === undefined ? {} : { domainName: options.domainName }),
     });
     const routes = {
       host: options.host,
       outside: (address: number, port: number) => this.#outside(address, port),
+      inside: (address: number, port: number) =>
+        options.guestForwards?.find((forward) => forward.port === port && parseAddress(forward.address) === address)?.connect,
       macs: (address: number) => this.#macs.get(address) ?? BROADCAST,
       ourMac: OUR_MAC,
       deliver: (frame: Uint8Array, offload?: Offload) => this.receiver?.(frame, offload),
@@ -123,6 +147,21 @@ export class UserNetwork implements Network {
     this.#udp.close();
   }
 
+  /** Addresses that DHCP may give: up to the first that is somebody else's, or the end of the network. */
+  #guestCount(): number {
+    const last = (this.#base | ~this.#mask) >>> 0;
+    const next = [this.hostAddress, this.dnsAddress, last].filter((address) => address >= this.firstGuest);
+    return Math.min(MOST_GUESTS, ...next.map((address) => address - this.firstGuest));
+  }
+
+  /** An address of an option, which must lie in the network and be that of a machine. */
+  #addressOf(option: string, text: string | undefined, number: number): number {
+    const address = text === undefined ? this.#base + number : parseAddress(text);
+    const last = (this.#base | ~this.#mask) >>> 0;
+    if (address !== undefined && this.#inside(address) && address !== this.#base && address !== last) return address;
+    throw new NetworkError('bad-option', `${option}: '${text}' is no address in ${formatAddress(this.#base)}; choose one of that network`);
+  }
+
   #inside(address: number): boolean {
     return (address & this.#mask) >>> 0 === this.#base;
   }
@@ -134,7 +173,8 @@ export class UserNetwork implements Network {
     const source = view.getUint32(28);
     const target = view.getUint32(38);
     if (this.#inside(source)) this.#learn(source, frame);
-    if (target !== this.hostAddress && target !== this.dnsAddress) return;
+    const isForward = this.options.guestForwards?.some(({ address }) => parseAddress(address) === target) ?? false;
+    if (target !== this.hostAddress && target !== this.dnsAddress && !isForward) return;
     const reply = new Uint8Array(42);
     reply.set(frame.subarray(6, 12), 0);
     reply.set(OUR_MAC, 6);
