@@ -1,4 +1,6 @@
+import * as zlib from 'node:zlib';
 import { CpuModelError, nearestName } from '@nestvm/isa/models';
+import { useHostChecksum } from '@nestvm/migration';
 import { demo } from './demo.js';
 import { UsageError } from './errors.js';
 import { explainBytes } from './explain.js';
@@ -10,6 +12,9 @@ import { VERSION } from './version.js';
 
 const USAGE_STATUS = 2;
 const COMMANDS = ['run', 'demo', 'relay', 'explain', 'models', 'machines', 'version', 'help'] as const;
+
+// Node has it since 20.15.
+if ('crc32' in zlib) useHostChecksum(zlib.crc32);
 
 /** What an option that only prints prints: `-M help`, `-cpu help` …; undefined when there is none. */
 function askedFor(args: readonly string[]): string | undefined {

@@ -69,6 +69,16 @@ export class ExactReader {
     return all;
   }
 
+  /** Fills `target`; throws `truncated` when there are fewer bytes. */
+  async into(target: Uint8Array, what: string): Promise<Uint8Array> {
+    for (let have = 0; have < target.length; ) {
+      const piece = await this.some(target.length - have, target.length, what);
+      target.set(piece, have);
+      have += piece.length;
+    }
+    return target;
+  }
+
   /** True at the end of the source. */
   async atEnd(): Promise<boolean> {
     return (await this.source.read(1)).length === 0;

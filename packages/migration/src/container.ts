@@ -35,10 +35,13 @@ const HEADER_BYTES = 16;
 const SECTION_HEADER_BYTES = 16;
 const SECTION_HEADER_BYTES_1 = 12;
 const ascii = new TextEncoder();
+/** A run of pages with all that goes before it fits. */
+const SCRATCH_BYTES = (1 << 20) + 4096;
 
 /** A section as read. */
 export interface Section {
   readonly kind: SectionKind;
+  /** That of `PAGE` holds until the next section is read. */
   readonly payload: Uint8Array;
   /** Byte offset of the payload in the stream. */
   readonly offset: number;
@@ -50,6 +53,7 @@ export class ContainerWriter {
   bytes = 0;
   private sections = 0;
   private crc = 0;
+  private scratch = new Uint8Array(0);
 
   constructor(private readonly sink: ByteSink) {}
 
@@ -60,20 +64,31 @@ export class ContainerWriter {
     await this.put(header);
   }
 
-  async section(kind: SectionKind, payload: Uint8Array): Promise<void> {
-    if (payload.length > MAX_SECTION_BYTES)
-      throw new MigrationError('bad-unit', `a ${kind} section of ${payload.length} bytes; at most ${MAX_SECTION_BYTES} fit`);
-    const header = new Uint8Array(SECTION_HEADER_BYTES);
-    const view = new DataView(header.buffer);
-    header.set(ascii.encode(kind));
-    view.setUint32(4, payload.length, true);
-    const crc = crc32(payload, crc32(header.subarray(0, 8)));
-    view.setUint32(8, crc, true);
-    view.setUint32(12, crc32(header.subarray(0, 12)), true);
+  /** Writes a section of some parts, which are copied before anything is awaited: guest memory may change while the line takes it. */
+  async section(kind: SectionKind, ...parts: readonly Uint8Array[]): Promise<void> {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    if (length > MAX_SECTION_BYTES) throw new MigrationError('bad-unit', `a ${kind} section of ${length} bytes; at most ${MAX_SECTION_BYTES} fit`);
+    const all = this.room(SECTION_HEADER_BYTES + length);
+    const view = new DataView(all.buffer, all.byteOffset);
+    let at = SECTION_HEADER_BYTES;
+    for (const part of parts) {
+      all.set(part, at);
+      at += part.length;
+    }
+    for (let i = 0; i < 4; i++) all[i] = kind.charCodeAt(i);
+    view.setUint32(4, length, true);
+    view.setUint32(8, crc32(all.subarray(SECTION_HEADER_BYTES), crc32(all.subarray(0, 8))), true);
+    view.setUint32(12, crc32(all.subarray(0, 12)), true);
     this.sections++;
-    this.crc = crc32(header.subarray(8, 12), this.crc);
-    await this.put(header);
-    await this.put(payload);
+    this.crc = crc32(all.subarray(8, 12), this.crc);
+    await this.put(all);
+  }
+
+  /** Room for a section: the same again and again, since a sink keeps nothing. */
+  private room(length: number): Uint8Array {
+    if (length > SCRATCH_BYTES) return new Uint8Array(length);
+    if (this.scratch.length < length) this.scratch = new Uint8Array(length);
+    return this.scratch.subarray(0, length);
   }
 
   value(kind: SectionKind, value: SavedValue): Promise<void> {
@@ -96,6 +111,7 @@ export class ContainerReader {
   private sections = 0;
   private crc = 0;
   private version = FORMAT_VERSION;
+  private scratch = new Uint8Array(0);
 
   constructor(private readonly source: ByteSource) {
     this.input = new ExactReader(this.source);
@@ -132,13 +148,21 @@ export class ContainerReader {
     const stored = view.getUint32(8, true);
     const head = crc32(header.subarray(0, 8));
     const offset = this.input.offset;
-    const payload = await this.input.exactly(length, `the section ${kind.trim()} at byte ${at}`);
+    const what = `the section ${kind.trim()} at byte ${at}`;
+    const payload = await (kind === 'PAGE' ? this.pages(length, what) : this.input.exactly(length, what));
     if (crc32(payload, head) !== stored)
       throw new MigrationError('corrupt', `the section ${kind.trim()} at byte ${at} has a wrong checksum; the snapshot is damaged`, { offset: at });
     if (kind === 'END ') await this.checkEnd(payload, offset);
     this.sections++;
     this.crc = crc32(header.subarray(8, 12), this.crc);
     return { kind: kind as SectionKind, payload, offset };
+  }
+
+  /** Pages come again and again, and are put where they belong at once. */
+  private pages(length: number, what: string): Promise<Uint8Array> {
+    if (length > SCRATCH_BYTES) return this.input.exactly(length, what);
+    if (this.scratch.length < length) this.scratch = new Uint8Array(length);
+    return this.input.into(this.scratch.subarray(0, length), what);
   }
 
   private checkEnd(payload: Uint8Array, offset: number): Promise<void> {

@@ -4,7 +4,7 @@ import { type Control, decodeControl, type Link, noWitness, sayTo, type Witness 
 import { applyUnits, checkConfiguration, checkRam, decodeUnit, type LoadedUnit, matchUnits } from './load.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
-import { decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
+import { clearPages, decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
 import { type Custody, lineOn, REMARK, reasonOf, type SourceLine, TakeOver, type TargetRecovery } from './take-over.js';
 
 /** Options of {@link migrateIn}. */
@@ -52,7 +52,7 @@ async function receive(machine: MigratableMachine, input: ContainerReader, optio
     if (section.kind === 'CONF') checkConfiguration(machine, section);
     else if (section.kind === 'RAMB') {
       ram = checkRam(machine, section);
-      for (const { bytes } of machine.ram()) bytes.fill(0);
+      for (const { bytes } of machine.ram()) clearPages(bytes, () => true);
     } else if (section.kind === 'UNIT') units.push(decodeUnit(section));
     else if (section.kind === 'PAGE') {
       received += await receivePages(ram, section);

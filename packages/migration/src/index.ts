@@ -10,6 +10,8 @@ export type { NestedActivity, NestedClass, NestedContextReport } from './nested-
 export type { DirtyTracking, LiveMachine, MigratableMachine, RamBlock } from './machine-port.js';
 export { createMemorySink, createMemorySource } from './channel.js';
 export type { ByteSink, ByteSource } from './channel.js';
+export { useHostChecksum } from './checksum.js';
+export type { Checksum } from './checksum.js';
 export { assertMigratable, saveSnapshot } from './save.js';
 export type { SaveOptions, SaveProgress } from './save.js';
 export { loadSnapshot } from './load.js';

@@ -4,7 +4,7 @@ import { ContainerReader, type Section } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
-import { decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
+import { clearPages, decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
 import { assertMigratable } from './save.js';
 import { decodeValue } from './value-codec.js';
 
@@ -170,7 +170,7 @@ async function loadRam(machine: MigratableMachine, source: ByteSource): Promise<
   });
   for (const { name, bytes } of blocks) {
     const pages = present.get(name)!;
-    for (let page = pages.indexOf(0); page >= 0; page = pages.indexOf(0, page + 1)) bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+    clearPages(bytes, (page) => pages[page] === 0);
   }
 }
 

@@ -60,6 +60,7 @@ export interface MigrateResult {
 /** The target says that it does not run the machine and never will. */
 class TargetRefusal extends MigrationError {}
 
+const NOTHING = new Uint8Array(0);
 const REMARK = 'the machine here goes on as if nothing had been';
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message.replace(/^migration: /, '') : String(error));
 
@@ -241,7 +242,7 @@ class Outgoing {
     for (const [block, bitmap] of pending.entries()) {
       for (const { firstPage, pages, zero } of pageSpans(this.blocks[block]!.bytes, bitmap)) {
         if (!zero) await this.sendRun(block, firstPage, pages);
-        else if (!first) await this.out.section('PAGE', encodeRun({ block, firstPage, pages, encoding: 'zero', data: new Uint8Array(0) }));
+        else if (!first) await this.out.section('PAGE', ...encodeRun({ block, firstPage, pages, encoding: 'zero', data: NOTHING }));
       }
     }
   }

@@ -55,9 +55,11 @@ export async function writeRun(
   pages: number,
   compress: boolean,
 ): Promise<void> {
-  const bytes = blocks[block]!.bytes.slice(firstPage * PAGE_BYTES, (firstPage + pages) * PAGE_BYTES);
-  const packed = compress ? await deflate(bytes) : null;
-  await out.section('PAGE', encodeRun({ block, firstPage, pages, encoding: packed ? 'deflate' : 'raw', data: packed ?? bytes }));
+  const view = blocks[block]!.bytes.subarray(firstPage * PAGE_BYTES, (firstPage + pages) * PAGE_BYTES);
+  if (!compress) return out.section('PAGE', ...encodeRun({ block, firstPage, pages, encoding: 'raw', data: view }));
+  const bytes = view.slice();
+  const packed = await deflate(bytes);
+  await out.section('PAGE', ...encodeRun({ block, firstPage, pages, encoding: packed ? 'deflate' : 'raw', data: packed ?? bytes }));
 }
 
 async function saveBlock(

@@ -1,6 +1,16 @@
+import * as zlib from 'node:zlib';
 import { nonMigratable, stateless } from '@nestvm/state';
 import { expect, test } from 'vitest';
-import { createMemorySink, createMemorySource, L2ActiveError, loadSnapshot, MigrationError, saveSnapshot, waitForL2 } from '../src/index.js';
+import {
+  createMemorySink,
+  createMemorySource,
+  L2ActiveError,
+  loadSnapshot,
+  MigrationError,
+  saveSnapshot,
+  useHostChecksum,
+  waitForL2,
+} from '../src/index.js';
 import { context, ToyMachine, usedMachine } from './toy-machine.js';
 
 async function snapshotOf(machine: ToyMachine, compression: 'deflate' | 'none' = 'deflate'): Promise<Uint8Array> {
@@ -26,6 +36,16 @@ test.each(['deflate', 'none'] as const)('what was saved is what is loaded (%s)',
   await loadSnapshot(target, () => createMemorySource(bytes));
   expect(target.fingerprint()).toBe(source.fingerprint());
   expect(target.forgotten).toBe(1);
+});
+
+test.skipIf(!('crc32' in zlib))('a checksum of the host is taken when it is the same, and not else', async () => {
+  let calls = 0;
+  const counted = (bytes: Uint8Array, seed: number): number => (calls++, zlib.crc32(bytes, seed));
+  expect(useHostChecksum(() => 0)).toBe(false);
+  const before = await snapshotOf(usedMachine(), 'none');
+  expect([calls, useHostChecksum(counted)]).toEqual([0, true]);
+  expect(await snapshotOf(usedMachine(), 'none')).toEqual(before);
+  expect(calls).toBeGreaterThan(1);
 });
 
 test('zero pages take no room', async () => {

@@ -31,7 +31,14 @@ export async function runMigrationCommand(
 ): Promise<string> {
   switch (command) {
     case 'savevm':
-      return migration.save(oneArgument(command, args, 'FILE'));
+      return migration.save(
+        oneArgument(
+          command,
+          args.filter((argument) => argument !== '-z'),
+          '[-z] FILE',
+        ),
+        args.includes('-z'),
+      );
     case 'loadvm':
       return migration.load(oneArgument(command, args, 'FILE'));
     case 'migrate_cancel':

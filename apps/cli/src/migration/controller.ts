@@ -70,12 +70,12 @@ export class MigrationController {
     return `${[`nested guests: ${kind}; ${allowed}`, ...lines].join('\n')}\n`;
   }
 
-  /** `savevm FILE`: the machine stops meanwhile. */
-  async save(path: string): Promise<string> {
+  /** `savevm [-z] FILE`: the machine stops meanwhile; compressed it takes less room, and many times as long. */
+  async save(path: string, compressed = false): Promise<string> {
     return this.stopped(async () => {
       let bytes = 0;
       await writeWhole(path, async (sink) => {
-        ({ bytes } = await saveSnapshot(this.session.machine().migratable, sink));
+        ({ bytes } = await saveSnapshot(this.session.machine().migratable, sink, { compression: compressed ? 'deflate' : 'none' }));
       });
       return `saved to ${path}, ${(bytes / MEBIBYTE).toFixed(1)} MiB\n`;
     });

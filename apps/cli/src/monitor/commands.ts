@@ -167,7 +167,7 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
     help: 'screendump FILE [-f png|ppm] [DEVICE]: what a display shows into a file',
     run: ({ target, args }) => dumpScreen(target.machine(), parseScreenDump(args)),
   },
-  savevm: migration('savevm', 'savevm FILE: save the machine; refused while an L2 is active'),
+  savevm: migration('savevm', 'savevm [-z] FILE: save the machine (-z: compressed, slower); refused while an L2 is active'),
   loadvm: migration('loadvm', 'loadvm FILE: go back to what savevm saved'),
   migrate: migration(
     'migrate',
