@@ -17,6 +17,7 @@ const FULL = {
   NESTVM_NETWORK_FUZZ: '1000000',
   VMX_FUZZ: '1000000',
   SVM_FUZZ: '1000000',
+  NESTVM_MIGRATION_FUZZ: '100000',
 };
 
 /** Node scripts and their arguments, by the label of their summary in build/reports. */

@@ -151,6 +151,11 @@ export class Machine {
     this.loop.throttle = Math.min(Math.max(share, 0), 0.99);
   }
 
+  /** The event loop gets its turns often (or as usual again): while a migration has much to send, say. */
+  yieldOften(often: boolean): void {
+    this.loop.yieldsOften = often;
+  }
+
   /** As if somebody pressed the reset button. */
   requestReset(): void {
     this.loop.requestReset('guest');

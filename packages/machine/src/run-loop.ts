@@ -29,6 +29,9 @@ const SLICE = 200_000;
 const SHARED_SLICE = 50_000;
 /** The event loop gets a turn at least this often. */
 const TURN_NS = 8_000_000;
+/** Slice of a lone vCPU and time to a turn while others need the event loop much: a socket takes some 200 KiB in a turn. */
+const SHORT_SLICE = 20_000;
+const SHORT_TURN_NS = 300_000;
 /** … and after so many rounds on a host whose time stands still. */
 const MOST_ROUNDS = 64;
 
@@ -41,6 +44,8 @@ export class RunLoop {
   private lastTurn = 0;
   /** Share of host time, 0 to 0.99, that the vCPUs do not get; and when that was last taken from them. */
   throttle = 0;
+  /** The event loop has much to do besides, and gets its turns more often. */
+  yieldsOften = false;
   private lastHeld = 0;
   private rounds = 0;
   private readonly time: GuestTime;
@@ -100,7 +105,7 @@ export class RunLoop {
         if (this.options.halted()) return { kind: 'halted' };
         if (!(await this.rest())) return { kind: 'stuck' };
       }
-      if (host.nowNs() - this.lastTurn >= TURN_NS || ++this.rounds >= MOST_ROUNDS) await this.turn();
+      if (host.nowNs() - this.lastTurn >= (this.yieldsOften ? SHORT_TURN_NS : TURN_NS) || ++this.rounds >= MOST_ROUNDS) await this.turn();
     }
   }
 
@@ -171,7 +176,7 @@ export class RunLoop {
   /** Instructions until the next deadline, within the bounds of a slice. */
   private budget(): number {
     const { clock, executors } = this.options;
-    const longest = executors.length > 1 ? SHARED_SLICE : SLICE;
+    const longest = executors.length > 1 ? SHARED_SLICE : this.yieldsOften ? SHORT_SLICE : SLICE;
     const untilNs = clock.nextDeadlineNs() - clock.nowNs();
     if (untilNs <= 0) return 1;
     return Math.max(1, Math.min(longest, this.time.instructionsIn(untilNs)));

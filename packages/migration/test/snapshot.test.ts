@@ -149,7 +149,7 @@ test('every truncation and 100,000 mutations give a typed error or the same mach
     count(code);
   }
   console.log(`snapshot mutations: ${mutations}, ${[...codes].map(([code, n]) => `${code} ${n}`).join(', ')}`);
-}, 120_000);
+}, 600_000);
 
 test('truncation at and around every section boundary is told with its place', async () => {
   const { split } = await import('./reseal.js');
@@ -209,7 +209,7 @@ test('mutations with right checksums give a typed error or a whole load', async 
   }
   expect(codes.size).toBeGreaterThan(3);
   console.log(`resealed mutations: 3000, ${[...codes].map(([code, n]) => `${code} ${n}`).join(', ')}`);
-}, 120_000);
+}, 600_000);
 
 test('waitForL2 runs the machine until the L2 is gone, and gives up without ending it', async () => {
   const machine = usedMachine();

@@ -75,7 +75,7 @@ const keepCheckpoint = (machine: Machine, path: string): Promise<void> =>
   writeWhole(path, (sink) => saveSnapshot(machine.migratable, sink, { compression: 'none' }));
 
 /** What remains to be done when it is clear who has the machine. */
-async function settle(moving: Promise<unknown>, checkpoint: string): Promise<void> {
+async function settle(moving: Promise<unknown>, machine: Machine, checkpoint: string): Promise<void> {
   const dropCheckpoint = (): void => void (checkpoint && rmSync(checkpoint, { force: true }));
   try {
     await moving;
@@ -83,6 +83,8 @@ async function settle(moving: Promise<unknown>, checkpoint: string): Promise<voi
     // Nobody knows who has the machine: what was kept stays.
     if (!(error instanceof MigrationError && error.code === 'undecided')) dropCheckpoint();
     throw error;
+  } finally {
+    machine.yieldOften(false);
   }
   dropCheckpoint();
 }
@@ -104,6 +106,7 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
     void sleep(GRACE_MS).then(() => tell(message));
   };
   const recovery = recoverSource(place, open, { onWaiting, decided: decision.signal, onConflict });
+  machine.yieldOften(true);
   const live = { ...machine.migratable, pause: () => session.pause(), resume: () => session.resume() };
   const moving = migrateOut(session.running() ? live : { ...live, resume: () => {} }, link, {
     clock: { nowMs: () => performance.now(), sleep },
@@ -117,5 +120,5 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
     ...(checkpoint === '' ? {} : { onStopped: () => keepCheckpoint(machine, checkpoint) }),
     ...(autoConverge ? { throttle: (share: number) => machine.throttle(share) } : {}),
   });
-  return { ended: settle(moving, checkpoint), open: told };
+  return { ended: settle(moving, machine, checkpoint), open: told };
 }
