@@ -13,6 +13,8 @@ export const sensitiveEvents = [
   'RDPRU',
   'RDMSR',
   'WRMSR',
+  'RDMSRLIST',
+  'WRMSRLIST',
   'RDRAND',
   'RDSEED',
   'INVD',

@@ -1,8 +1,8 @@
 import type { Vcpu } from '@nestvm/cpu';
-import { FAULT_VECTOR, Outcome, SYSTEM_INSTRUCTIONS, word } from '@nestvm/cpu/extension';
+import { CPL, FAULT_VECTOR, Outcome, SYSTEM_INSTRUCTIONS, word } from '@nestvm/cpu/extension';
 import { Vector } from '@nestvm/isa';
 import { capabilityMsrs } from './capabilities/msrs.js';
-import { Proc2 } from './controls/controls.js';
+import { Proc2, Proc3 } from './controls/controls.js';
 import { VmxExtension } from './extension.js';
 import { inNonRoot } from './instructions/exits.js';
 import { vmxInstructions } from './instructions/index.js';
@@ -25,13 +25,21 @@ function allows(vmx: Vmx, register: 0 | 4, value: number): boolean {
   return (value & must) === must && (value & ~c.cr0Fixed1) === 0;
 }
 
-/** Instructions that are #UD in non-root operation before all else, unless a secondary control enables them. */
-const ENABLED_BY = {
-  RDPID: Proc2.ENABLE_RDTSCP,
-  TPAUSE: Proc2.ENABLE_USER_WAIT,
-  UMONITOR: Proc2.ENABLE_USER_WAIT,
-  UMWAIT: Proc2.ENABLE_USER_WAIT,
-} as const;
+const secondary =
+  (control: number) =>
+  (vmx: Vmx): boolean =>
+    vmx.controls.hasProc2(control);
+const hasMsrLists = (vmx: Vmx): boolean => vmx.controls.hasProc3(Proc3.ENABLE_MSRLIST);
+
+/** Instructions that are #UD in non-root operation before all else, unless a control enables them. */
+const ENABLED_BY: Readonly<Record<string, (vmx: Vmx) => boolean>> = {
+  RDPID: secondary(Proc2.ENABLE_RDTSCP),
+  TPAUSE: secondary(Proc2.ENABLE_USER_WAIT),
+  UMONITOR: secondary(Proc2.ENABLE_USER_WAIT),
+  UMWAIT: secondary(Proc2.ENABLE_USER_WAIT),
+  RDMSRLIST: hasMsrLists,
+  WRMSRLIST: hasMsrLists,
+};
 
 /** #UD and #GP of an instruction of VMX in the hypervisor are worth an explanation; page faults are not. */
 function noteFault(vmx: Vmx): void {
@@ -62,8 +70,10 @@ export function attachVmx(cpu: Vcpu, options: VmxOptions): VmxExtension {
       if (outcome === Outcome.FAULT && vmx.onRefusal !== null) noteFault(vmx);
       return outcome;
     };
-  for (const [mnemonic, control] of Object.entries(ENABLED_BY))
-    cpu.extensionInstructions[mnemonic] = (_cpu, insn) =>
-      inNonRoot(cpu) && !vmx.controls.hasProc2(control) ? cpu.raise(Vector.UD) : SYSTEM_INSTRUCTIONS[mnemonic]!(cpu, insn);
+  for (const [mnemonic, isOn] of Object.entries(ENABLED_BY))
+    cpu.extensionInstructions[mnemonic] = (_cpu, insn) => {
+      if (inNonRoot(cpu) && !isOn(vmx)) return cpu.raise(Vector.UD);
+      return insn.row.cpl0 && cpu.w[CPL] !== 0 ? cpu.raise(Vector.GP, 0) : SYSTEM_INSTRUCTIONS[mnemonic]!(cpu, insn);
+    };
   return vmx;
 }

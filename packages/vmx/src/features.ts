@@ -58,7 +58,7 @@ const TESTED: Readonly<Record<string, Test>> = Object.fromEntries(
       ],
       [
         'features',
-        'proc2.ENABLE_USER_WAIT exit.LOAD_PKRS entry.LOAD_PKRS exit.LOAD_PERF_GLOBAL_CTRL exit.SAVE_PERF_GLOBAL_CTRL entry.LOAD_PERF_GLOBAL_CTRL',
+        'proc3.ENABLE_MSRLIST proc2.ENABLE_USER_WAIT exit.LOAD_PKRS entry.LOAD_PKRS exit.LOAD_PERF_GLOBAL_CTRL exit.SAVE_PERF_GLOBAL_CTRL entry.LOAD_PERF_GLOBAL_CTRL',
       ],
       ['cet', 'exit.LOAD_CET exit2.PREMATURELY_BUSY_SHADOW_STACK entry.LOAD_CET'],
       ['guests', 'proc2.ENABLE_EPT exit.HOST_ADDRESS_SPACE_SIZE entry.IA32E_MODE_GUEST'],

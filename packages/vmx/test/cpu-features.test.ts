@@ -147,3 +147,50 @@ describe('IA32_PERF_GLOBAL_CTRL', () => {
     expect(global(level)).toBe(4);
   });
 });
+
+describe('enable MSR-list instructions', () => {
+  const PAT = 0x277;
+  const list = (instruction: string): string => `mov rcx, 2\nmov esi, ${Place.DATA}\nmov edi, ${Place.DATA + 0x200}\n${instruction}`;
+  /** IA32_PAT is number 1 of the list. */
+  function listed(...controls: readonly string[]): Level {
+    const level = arrange(...controls);
+    level.memory.write32(Place.DATA + 8, PAT);
+    level.memory.write32(Place.DATA + 12, 0);
+    level.memory.write32(Place.DATA + 0x208, 0x0606_0606);
+    level.memory.write32(Place.DATA + 0x20c, 0x0505_0505);
+    return level;
+  }
+  const qualification = ({ c }: Level): number => c.lo(F.EXIT_QUALIFICATION);
+
+  it.each(['rdmsrlist', 'wrmsrlist'])('%s is undefined without the control', (name) => {
+    const level = listed('proc1.USE_MSR_BITMAPS');
+    expect(run(level, list(name))).toBe(R.EXCEPTION_OR_NMI);
+    expect(exception(level)).toBe(VALID_EXCEPTION + UD);
+  });
+
+  it.each([
+    ['rdmsrlist', R.RDMSRLIST, 0],
+    ['wrmsrlist', R.WRMSRLIST, 0x800],
+  ] as const)('%s exits by the bitmaps, naming the MSR; without bitmaps always', (name, reason, half) => {
+    const level = listed('proc3.ENABLE_MSRLIST', 'proc1.USE_MSR_BITMAPS');
+    expect(run(level, list(name))).toBe(R.VMCALL);
+    level.memory.write8(0x8000 + half + (PAT >> 3), 1 << (PAT & 7));
+    level.memory.write32(Place.DATA + 0x208, 0x0606_0606);
+    level.memory.write32(Place.DATA + 0x20c, 0x0505_0505);
+    expect(run(level, list(name))).toBe(reason);
+    expect([qualification(level), level.c.lo(F.EXIT_INSTRUCTION_LENGTH)]).toEqual([PAT, 4]);
+    expect(level.cpu.gpr(1), 'RCX still has its bit').toBe(2n);
+    if (name === 'wrmsrlist') expect([level.c.lo(F.MSR_DATA), level.c.hi(F.MSR_DATA)]).toEqual([0x0606_0606, 0x0505_0505]);
+    const without = listed('proc3.ENABLE_MSRLIST');
+    expect(run(without, list(name))).toBe(reason);
+    expect(qualification(without)).toBe(0);
+  });
+
+  it('WRMSRNS exits as WRMSR does, with qualification 1', () => {
+    const level = arrange();
+    expect(run(level, 'wrmsrns')).toBe(R.WRMSR);
+    expect(qualification(level)).toBe(1);
+    expect(run(level, 'wrmsr')).toBe(R.WRMSR);
+    expect(qualification(level)).toBe(0);
+  });
+});

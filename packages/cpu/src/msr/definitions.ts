@@ -257,6 +257,8 @@ export const msrDefinitions: readonly MsrDefinition[] = [
     },
     write: () => true,
   },
+  // A barrier between registers of RDMSRLIST; reads as 0.
+  { index: 0x2f, name: 'IA32_BARRIER', when: feature('msrlist'), constant: () => [0, 0] },
   { index: 0x174, name: 'IA32_SYSENTER_CS', when: sysenter, home: 'sysenterCs', mask: [0xffff, 0], ignore: true },
   { index: 0x175, name: 'IA32_SYSENTER_ESP', when: sysenter, home: 'sysenterEsp', canonical: true },
   { index: 0x176, name: 'IA32_SYSENTER_EIP', when: sysenter, home: 'sysenterEip', canonical: true },

@@ -12,6 +12,7 @@ import { INT, INT1, INT3, INTO, undefinedInstruction } from './interrupts.js';
 import { INVD, INVLPG, INVPCID, WBINVD } from './invalidate.js';
 import { IRET } from './iret.js';
 import { IN, INS, OUT, OUTS } from './io.js';
+import { RDMSRLIST, WRMSRLIST } from './msr-lists.js';
 import { RDFSBASE, RDGSBASE, RDMSR, RDPID, RDPMC, RDPRU, RDTSC, RDTSCP, SWAPGS, WRFSBASE, WRGSBASE, WRMSR } from './registers.js';
 import { ARPL, LAR, LDS, LES, LFS, LGS, LSL, LSS, MOV_SREG, POP_SREG, VERR, VERW } from './segment-loads.js';
 import { FXRSTOR, FXSAVE, LDMXCSR, STMXCSR, XRSTOR, XRSTORS, XSAVE, XSAVEC, XSAVEOPT, XSAVES } from './state-save.js';
@@ -72,6 +73,8 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Record<string, SystemInstruction>> = 
   WRMSR,
   WRPKRU,
   WRMSRNS: WRMSR,
+  RDMSRLIST,
+  WRMSRLIST,
   XGETBV,
   XSETBV,
   IN,

@@ -23,6 +23,8 @@ export const twoByte = table('legacy', '0F', [
   ['NP 01 C4', 'VMXOFF', '', 'prot cpl0 end @vmx !VMXOFF'],
   ['NP 01 C5', 'PCONFIG', '', 'cpl0 end @pconfig !PCONFIG'],
   ['NP 01 C6', 'WRMSRNS', '', 'cpl0 end @wrmsrns !WRMSR'],
+  ['F2 01 C6', 'RDMSRLIST', '', 'o64 cpl0 end @msrlist !RDMSRLIST'],
+  ['F3 01 C6', 'WRMSRLIST', '', 'o64 cpl0 end @msrlist !WRMSRLIST'],
   ['NP 01 C8', 'MONITOR', '', 'end @monitor !MONITOR'],
   ['NP 01 C9', 'MWAIT', '', 'end @monitor !MWAIT'],
   ['NP 01 CA', 'CLAC', '', 'prot end @smap'],

@@ -65,6 +65,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['nx', 'pae'],
   ['la57', 'lm'],
   ['pks', 'lm'],
+  ['msrlist', 'lm'],
   ['pdpe1gb', 'lm'],
   ['pcid', 'lm'],
   ['invpcid', 'pcid'],
@@ -197,6 +198,8 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'rdpru',
   'cldemote',
   'serialize',
+  'wrmsrns',
+  'msrlist',
   'fxsr-opt',
   'ibpb',
   'ibrs',
@@ -220,3 +223,6 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'gds-no',
   'rfds-no',
 ]);
+
+/** Of those, what no AMD processor has and SVM has no intercepts for: `max` and `host` of that vendor are without them. */
+export const intelOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(['waitpkg', 'pks', 'wrmsrns', 'msrlist']);

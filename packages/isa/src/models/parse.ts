@@ -2,7 +2,7 @@ import type { CpuDescription, CpuIdentity, CpuidDynamicState, CpuidRegisters, Cp
 import { cpuidLeaf, featureMsr } from './cpuid.js';
 import { CpuModelError } from './errors.js';
 import type { ModelRow } from './feature-rows.js';
-import { type CpuFeature, featureNames, featureRequires, findFeature, implementedFeatures } from './features.js';
+import { type CpuFeature, featureNames, featureRequires, findFeature, implementedFeatures, intelOnlyFeatures } from './features.js';
 import { modelAliases, modelRows } from './model-data.js';
 import { nearestName } from './nearest.js';
 import { assertNestable, defaultVendor, type Nesting, nestedFeatures, nestingOff, nestingOn, virtualizationFeatures } from './nesting.js';
@@ -121,8 +121,10 @@ interface Start extends CpuIdentity {
 
 function startFrom(name: string, vendor: string): Start {
   if (name === 'max' || name === 'host') {
+    const isAmd = vendor === 'AuthenticAMD';
     const wanted = new Set([...implementedFeatures, ...virtualizationFeatures.intel, ...virtualizationFeatures.amd]);
-    return { ...(vendor === 'AuthenticAMD' ? AMD_MAX : MAX), name, wanted, named: false };
+    if (isAmd) for (const feature of intelOnlyFeatures) wanted.delete(feature);
+    return { ...(isAmd ? AMD_MAX : MAX), name, wanted, named: false };
   }
   if (name === 'base')
     return { name, vendorId: 'AuthenticAMD', family: 0, model: 0, stepping: 0, level: 1, xlevel: 0, modelId: '', wanted: new Set(), named: false };

@@ -18,6 +18,9 @@ export const interceptMap: Readonly<Record<SensitiveEvent, number>> = {
   RDPRU: ExitCode.RDPRU,
   RDMSR: Rule.MSR,
   WRMSR: Rule.MSR,
+  // Not on a processor with SVM.
+  RDMSRLIST: Rule.NOT,
+  WRMSRLIST: Rule.NOT,
   RDRAND: Rule.NOT,
   RDSEED: Rule.NOT,
   INVD: ExitCode.INVD,

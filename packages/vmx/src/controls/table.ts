@@ -115,7 +115,7 @@ export const tertiaryRows = [
   ['EPT_PAGING_WRITE_CONTROL', 2, 'EPT paging-write control', { since: 'SapphireRapids' }],
   ['GUEST_PAGING_VERIFICATION', 3, 'guest-paging verification', { since: 'SapphireRapids' }],
   ['IPI_VIRTUALIZATION', 4, 'IPI virtualization', { since: 'SapphireRapids' }],
-  ['ENABLE_MSRLIST', 6, 'enable MSR-list instructions', { since: 'newest', feature: 'msrlist', refused: NOT_IN_SCOPE }],
+  ['ENABLE_MSRLIST', 6, 'enable MSR-list instructions', { since: 'newest', feature: 'msrlist' }],
   ['VIRTUALIZE_SPEC_CTRL', 7, 'virtualize IA32_SPEC_CTRL', { since: 'SapphireRapids', feature: 'spec-ctrl' }],
   ['APIC_TIMER_VIRTUALIZATION', 8, 'APIC-timer virtualization', { since: 'newest', refused: 'not written: the manual leaves too much open' }],
 ] as const satisfies readonly ControlRow[];

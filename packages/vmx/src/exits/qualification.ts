@@ -18,6 +18,9 @@ export const qualificationLayouts: Readonly<Partial<Record<keyof typeof ExitReas
     ['source', 30, 2, ['CALL', 'IRET', 'JMP', 'task gate in the IDT']],
   ],
   INVLPG: whole('linear address'),
+  WRMSR: [['by', 0, 1, ['', 'WRMSRNS']]],
+  RDMSRLIST: whole('MSR'),
+  WRMSRLIST: whole('MSR'),
   CONTROL_REGISTER: [
     ['CR', 0, 4],
     ['access', 4, 2, ['MOV to CR', 'MOV from CR', 'CLTS', 'LMSW']],

@@ -8,7 +8,7 @@ import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
 import { clts, controlRead, controlWrite, debugRegister, lmsw } from './control-registers.js';
 import { portAccess, stringPortAccess } from './io.js';
-import { msrRead, msrWrite } from './msrs.js';
+import { msrListRead, msrListWrite, msrRead, msrWrite } from './msrs.js';
 import { pause } from './pause.js';
 
 /** What VMX does about a sensitive instruction in non-root operation; true: it is done (an exit, an exception, or the instruction itself). */
@@ -132,6 +132,8 @@ export const answers: Readonly<Record<SensitiveEvent, Answer>> = {
   RDPRU: never,
   RDMSR: msrRead,
   WRMSR: msrWrite,
+  RDMSRLIST: msrListRead,
+  WRMSRLIST: msrListWrite,
   RDRAND: random(Proc2.RDRAND_EXITING, ExitReason.RDRAND),
   RDSEED: random(Proc2.RDSEED_EXITING, ExitReason.RDSEED),
   INVD: always(ExitReason.INVD),

@@ -1,6 +1,7 @@
 import { readApicMsr, writeApicMsr } from '../apic/msrs.js';
-import { Proc1, Proc3 } from '../controls/controls.js';
-import { exitForInstruction } from '../transitions/exit.js';
+import { Proc1, Proc2, Proc3 } from '../controls/controls.js';
+import { F } from '../fields/layout.js';
+import { exitForInstruction, exitQualified } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
 import { readSpecCtrl, SPEC_CTRL, writeSpecCtrl } from './spec-ctrl.js';
@@ -22,7 +23,36 @@ export function msrRead(vmx: Vmx, length: number, index: number): boolean {
 }
 
 export function msrWrite(vmx: Vmx, length: number, index: number): boolean {
-  if (exits(vmx, index, true)) return exitForInstruction(vmx, ExitReason.WRMSR, length);
+  // The qualification tells WRMSRNS apart.
+  if (exits(vmx, index, true)) return exitQualified(vmx, ExitReason.WRMSR, length, vmx.cpu.instruction?.row.mnemonic === 'WRMSRNS' ? 1 : 0);
   if (index === SPEC_CTRL && vmx.controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return writeSpecCtrl(vmx, length);
   return writeApicMsr(vmx, index, length);
+}
+
+/**
+ * Whether a register of an MSR list exits. Registers that VMX virtualizes without an exit (IA32_SPEC_CTRL, those of x2APIC mode) do so here as if the bitmaps said it:
+ * their virtualization is of single reads and writes.
+ */
+function exitsInList(vmx: Vmx, index: number, write: boolean): boolean {
+  const { controls } = vmx;
+  if (index === SPEC_CTRL && controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return true;
+  if (index >= 0x800 && index <= 0x8ff && controls.hasProc2(Proc2.VIRTUALIZE_X2APIC_MODE)) return true;
+  return exits(vmx, index, write);
+}
+
+/** An exit of RDMSRLIST or WRMSRLIST names its MSR when bitmaps are in use (SDM Vol. 2, "RDMSRLIST"). */
+const exitOfList = (vmx: Vmx, reason: number, length: number, index: number): boolean =>
+  exitQualified(vmx, reason, length, vmx.controls.hasProc1(Proc1.USE_MSR_BITMAPS) ? index | 0 : 0);
+
+/** One register of RDMSRLIST. */
+export const msrListRead = (vmx: Vmx, length: number, index: number): boolean =>
+  exitsInList(vmx, index, false) && exitOfList(vmx, ExitReason.RDMSRLIST, length, index);
+
+/** One register of WRMSRLIST, whose value is in `cpu.lo`/`cpu.hi`. */
+export function msrListWrite(vmx: Vmx, length: number, index: number): boolean {
+  if (!exitsInList(vmx, index, true)) return false;
+  const { i32, region, cpu } = vmx;
+  i32[region + F.MSR_DATA] = cpu.lo;
+  i32[region + F.MSR_DATA + 1] = cpu.hi;
+  return exitOfList(vmx, ExitReason.WRMSRLIST, length, index);
 }

@@ -65,6 +65,8 @@ export const ExitReason = {
   SPP: 66,
   UMWAIT: 67,
   TPAUSE: 68,
+  RDMSRLIST: 78,
+  WRMSRLIST: 79,
 } as const;
 
 /** Bit 31 of the exit reason: VM entry failed. */
