@@ -65,6 +65,7 @@ const CR4_BY_FEATURE: readonly (readonly [string, number])[] = [
   ['pks', Cr4.PKS],
   ['cet-ss', Cr4.CET],
   ['cet-ibt', Cr4.CET],
+  ['uintr', Cr4.UINTR],
 ];
 
 const EFER_BY_FEATURE: readonly (readonly [string, number])[] = [

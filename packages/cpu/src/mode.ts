@@ -16,6 +16,7 @@ import {
   SEG_BASE,
   SEG_LIMIT,
   U_CET,
+  UINTR_REQUESTS,
   XCR0,
 } from './words.js';
 
@@ -108,6 +109,7 @@ function computeMode(cpu: Vcpu): number {
  */
 export function updateMode(cpu: Vcpu): void {
   cpu.w[MODE] = computeMode(cpu);
+  if ((cpu.w[UINTR_REQUESTS]! | cpu.w[UINTR_REQUESTS + 1]!) !== 0) cpu.requestAttention();
   if (cpu.counters.watchesState) cpu.counters.stateChanged();
   cpu.mmu.setContext();
 }

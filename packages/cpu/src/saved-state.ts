@@ -8,7 +8,16 @@ import type { Vcpu } from './vcpu.js';
 const bad = (what: string): CpuError => new CpuError('bad-state', `saved vCPU: ${what}; the snapshot is damaged or of another version`);
 
 /** What the engine relies on and no instruction checks again. */
-const LIMITS: Readonly<Record<string, number>> = { cpl: 3, activity: 4, ftop: 7, ftag: 0xff, smm: 1, monitorArmed: 31, interruptibility: 0x3f };
+const LIMITS: Readonly<Record<string, number>> = {
+  cpl: 3,
+  activity: 4,
+  ftop: 7,
+  ftag: 0xff,
+  smm: 1,
+  monitorArmed: 31,
+  uif: 1,
+  interruptibility: 0x3f,
+};
 
 function check(cpu: Vcpu, saved: SavedStruct): void {
   for (const [name, limit] of Object.entries(LIMITS)) {
@@ -27,6 +36,13 @@ const ADDED: SavedStruct = {
   pmcFixedControl: 0n,
   pmcGlobalControl: 0n,
   pmcGlobalStatus: 0n,
+  uintrHandler: 0n,
+  uintrStackAdjust: 0n,
+  uintrMisc: 0n,
+  uintrDescriptor: 0n,
+  uintrRequests: 0n,
+  uintrTargets: 0n,
+  uif: 0,
 };
 
 /** Makes the registers of an older version whole. */

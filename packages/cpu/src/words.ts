@@ -72,3 +72,11 @@ export const S_CET = word('sCet');
 export const SSP = word('ssp');
 export const PL_SSP = word('plSsp');
 export const INTERRUPT_SSP_TABLE = word('interruptSspTable');
+export const UINTR_HANDLER = word('uintrHandler');
+export const UINTR_STACK_ADJUST = word('uintrStackAdjust');
+/** Size of the target table; the notification vector is in the next word. */
+export const UINTR_MISC = word('uintrMisc');
+export const UINTR_DESCRIPTOR = word('uintrDescriptor');
+export const UINTR_REQUESTS = word('uintrRequests');
+export const UINTR_TARGETS = word('uintrTargets');
+export const UIF = word('uif');

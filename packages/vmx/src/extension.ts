@@ -3,6 +3,7 @@ import { type EventKind, type Place, RFLAGS } from '@nestvm/cpu/extension';
 import { Rflags, type SensitiveEvent } from '@nestvm/isa';
 import { inspectActivity } from './activity.js';
 import { apicAccess } from './apic/accesses.js';
+import { sendUserIpi } from './apic/user-ipi.js';
 import { inNonRoot } from './instructions/exits.js';
 import { mergedControl, visibleControl } from './intercepts/control-registers.js';
 import { interceptEvent } from './intercepts/events.js';
@@ -86,6 +87,10 @@ export class VmxExtension extends Vmx implements Virtualization {
 
   scaleTsc(): void {
     scaleTsc(this);
+  }
+
+  sendIpi(_cpu: Vcpu, length: number, vector: number, destination: number): boolean {
+    return sendUserIpi(this, length, vector, destination);
   }
 
   unscaleTicks(ticks: number): number {

@@ -2,6 +2,8 @@ import { Rflags, Vector } from '@nestvm/isa';
 import { Shadow } from '../mode.js';
 import { EventKind, Place } from '../ports/virtualization.js';
 import { initialize, startUp } from '../reset.js';
+import { deliverUserInterrupt } from '../user-interrupts/delivery.js';
+import { isUserNotification, takeUserNotification } from '../user-interrupts/notification.js';
 import type { Vcpu } from '../vcpu.js';
 import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, PENDING_DEBUG, PENDING_EVENTS, RFLAGS, SMM, word } from '../words.js';
 import { Activity, deliverFault, deliverInterrupt } from './deliver.js';
@@ -99,8 +101,15 @@ function serviceInterrupt(cpu: Vcpu): boolean {
   }
   if (!cpu.interrupts.intr()) return false;
   if (taken(cpu, 'INTR')) return true;
+  const vector = cpu.interrupts.acknowledge();
+  if (isUserNotification(cpu, vector)) {
+    // A halted processor stays so: the requests are for a program that does not run.
+    if (activity !== Activity.HLT) wake(cpu);
+    takeUserNotification(cpu);
+    return true;
+  }
   wake(cpu);
-  deliverInterrupt(cpu, cpu.interrupts.acknowledge(), EventKind.INTERRUPT);
+  deliverInterrupt(cpu, vector, EventKind.INTERRUPT);
   return true;
 }
 
@@ -147,7 +156,8 @@ export function serviceEvents(cpu: Vcpu): boolean {
     (pending !== 0 && serviceNmi(cpu, cpu.w[PENDING_EVENTS]!)) ||
     extensionService(cpu, Place.BEFORE_INTERRUPT) ||
     serviceInterrupt(cpu) ||
-    serviceGuest(cpu);
+    serviceGuest(cpu) ||
+    deliverUserInterrupt(cpu);
   if (done) cpu.attention = 1;
   else if (cpu.w[ACTIVITY] === Activity.MWAIT) {
     // Nothing tells of stores to the monitored line, so every turn of this vCPU looks again.

@@ -1,6 +1,7 @@
 import { Cr0, Efer } from '@nestvm/isa';
 import { counterMsrs } from '../counters/msrs.js';
 import { updateMode, updateModeBits } from '../mode.js';
+import { userInterruptMsrs } from '../user-interrupts/msrs.js';
 import type { Vcpu } from '../vcpu.js';
 import { CR0, DEBUG_CTL, EFER, PKRS } from '../words.js';
 import { cetDefinitions } from './cet.js';
@@ -285,4 +286,5 @@ export const msrDefinitions: readonly MsrDefinition[] = [
   ...amdDefinitions,
   ...counterMsrs,
   ...cetDefinitions,
+  ...userInterruptMsrs,
 ];

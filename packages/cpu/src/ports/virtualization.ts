@@ -75,6 +75,8 @@ export interface Virtualization {
   readonly blocksInit?: boolean;
   /** Multiplies the TSC in `cpu.lo`/`cpu.hi` by the guest's ratio, before the offset is added. */
   scaleTsc?(cpu: Vcpu): void;
+  /** SENDUIPI of `length` bytes sends a notification, `destination` as in NDST; true: the extension has dealt with it, and RIP is past the instruction (or an exit was made). */
+  sendIpi?(cpu: Vcpu, length: number, vector: number, destination: number): boolean;
   /** Nanoseconds in which the guest's TSC counts so many ticks, the ratio undone; not whole. */
   unscaleTicks?(ticks: number): number;
   /** Added to the TSC that the guest reads, as two int32 halves. */

@@ -18,6 +18,7 @@ import { ARPL, LAR, LDS, LES, LFS, LGS, LSL, LSS, MOV_SREG, POP_SREG, VERR, VERW
 import { FXRSTOR, FXSAVE, LDMXCSR, STMXCSR, XRSTOR, XRSTORS, XSAVE, XSAVEC, XSAVEOPT, XSAVES } from './state-save.js';
 import { SYSCALL, SYSENTER, SYSEXIT, SYSRET } from './syscall.js';
 import { LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT, STR } from './tables.js';
+import { CLUI, SENDUIPI, STUI, TESTUI, UIRET } from './user-interrupts.js';
 import { TPAUSE, UMONITOR, UMWAIT } from './user-wait.js';
 import { CLZERO, HLT, MONITOR, MWAIT, MWAITX, PAUSE } from './wait.js';
 
@@ -126,6 +127,11 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Record<string, SystemInstruction>> = 
   TPAUSE,
   UMONITOR,
   UMWAIT,
+  CLUI,
+  SENDUIPI,
+  STUI,
+  TESTUI,
+  UIRET,
   SERIALIZE: nothing,
   CLZERO,
   RSM: leaveSmm,

@@ -33,7 +33,8 @@ function unblockNmis(cpu: Vcpu): void {
 }
 
 /** What every return does at its end: interrupts may have become possible. */
-function finishReturn(cpu: Vcpu): Outcome {
+/** What follows the loading of RFLAGS from a frame. */
+export function finishReturn(cpu: Vcpu): Outcome {
   const w = cpu.w;
   // RF matters to code breakpoints only; without one armed it would merely make blocks of one instruction.
   if ((w[RFLAGS]! & Rflags.RF) !== 0) {

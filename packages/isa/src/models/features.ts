@@ -66,6 +66,8 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['la57', 'lm'],
   ['pks', 'lm'],
   ['msrlist', 'lm'],
+  ['uintr', 'lm'],
+  ['uiret-uif', 'uintr'],
   ['pdpe1gb', 'lm'],
   ['pcid', 'lm'],
   ['invpcid', 'pcid'],
@@ -200,6 +202,8 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'serialize',
   'wrmsrns',
   'msrlist',
+  'uintr',
+  'uiret-uif',
   'fxsr-opt',
   'ibpb',
   'ibrs',
@@ -225,4 +229,4 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
 ]);
 
 /** Of those, what no AMD processor has and SVM has no intercepts for: `max` and `host` of that vendor are without them. */
-export const intelOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(['waitpkg', 'pks', 'wrmsrns', 'msrlist']);
+export const intelOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(['waitpkg', 'pks', 'wrmsrns', 'msrlist', 'uintr', 'uiret-uif']);

@@ -176,6 +176,15 @@ export const vcpuState = struct('vcpu', 2, {
   pmcFixedControl: u64,
   pmcGlobalControl: u64,
   pmcGlobalStatus: u64,
+  /** User interrupts: handler, stack adjustment, size of the target table with the notification vector in its high half, descriptor, requests, target table. */
+  uintrHandler: u64,
+  uintrStackAdjust: u64,
+  uintrMisc: u64,
+  uintrDescriptor: u64,
+  uintrRequests: u64,
+  uintrTargets: u64,
+  /** UIF: user interrupts are not blocked. */
+  uif: u32,
   /** Debug traps to be taken at the next instruction boundary, as the bits they will set in DR6 (B0-B3, BS, BT, BLD). */
   pendingDebug: u32,
   /** Events latched while they are blocked: bit 0 NMI, bit 1 SMI, bit 2 INIT. */

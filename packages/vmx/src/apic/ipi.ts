@@ -1,8 +1,8 @@
 import type { Vcpu } from '@nestvm/cpu';
+import { sendPhysicalIpi } from '@nestvm/cpu/extension';
 import type { PhysicalMemory } from '@nestvm/memory';
 import { F } from '../fields/layout.js';
 import { addressAt } from '../state.js';
-import { sendPhysicalIpi } from './physical.js';
 
 const f = { table: F.PID_POINTER_TABLE, last: F.LAST_PID_POINTER_INDEX } as const;
 

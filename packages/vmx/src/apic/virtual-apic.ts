@@ -1,5 +1,13 @@
 import type { Vcpu } from '@nestvm/cpu';
-import { ACTIVITY, Activity, deliverInterrupt, EventKind } from '@nestvm/cpu/extension';
+import {
+  ACTIVITY,
+  Activity,
+  deliverInterrupt,
+  EventKind,
+  endPhysicalInterrupt,
+  isUserNotification,
+  processUserNotification,
+} from '@nestvm/cpu/extension';
 import { ApicRegister } from '@nestvm/isa';
 import type { PhysicalMemory } from '@nestvm/memory';
 import { Pin, Proc1, Proc2, Proc3 } from '../controls/controls.js';
@@ -9,7 +17,6 @@ import { addressAt } from '../state.js';
 import type { ExitRecord } from '../transitions/exit-record.js';
 import { ExitReason } from '../transitions/reasons.js';
 import { isUnicast, postIpi } from './ipi.js';
-import { endPhysicalInterrupt } from './physical.js';
 
 const f = {
   page: F.VIRTUAL_APIC_ADDRESS,
@@ -190,6 +197,12 @@ export class VirtualApic {
     this.setBit(ApicRegister.IRR, vector, false);
     this.write(ApicRegister.PPR, vector & 0xf0);
     this.status = (vector << 8) | this.highest(ApicRegister.IRR);
+    if (isUserNotification(cpu, vector)) {
+      // The virtual interrupt ends here, as a physical one would.
+      this.endOfInterrupt();
+      processUserNotification(cpu);
+      return true;
+    }
     cpu.w[ACTIVITY] = Activity.ACTIVE;
     deliverInterrupt(cpu, vector, EventKind.INTERRUPT);
     return true;

@@ -33,7 +33,6 @@ export type ControlRow = readonly [key: string, bit: number, title: string, fact
 export const absentFeatures: Readonly<Record<string, string>> = {
   fred: 'FRED',
   mpx: 'MPX',
-  uintr: 'user interrupts',
 };
 
 const NOT_IN_SCOPE = 'out of scope: needs a processor feature that this machine does not have';

@@ -22,6 +22,7 @@ import {
   SEG_SELECTOR,
   Shadow,
   syncBreakpoints,
+  UINTR_MISC,
   word,
 } from '@nestvm/cpu/extension';
 import { Cr0, Efer, Rflags, Segment } from '@nestvm/isa';
@@ -73,6 +74,7 @@ const f = {
   efer: F.GUEST_IA32_EFER,
   specCtrl: F.GUEST_IA32_SPEC_CTRL,
   pkrs: F.GUEST_IA32_PKRS,
+  uinv: F.GUEST_UINV,
   counters: F.GUEST_IA32_PERF_GLOBAL_CTRL,
   interruptibility: F.GUEST_INTERRUPTIBILITY,
   activity: F.GUEST_ACTIVITY,
@@ -144,6 +146,7 @@ function loadMsrs(vmx: Vmx): void {
   const { w } = vmx.cpu;
   if (controls.hasEntry(Entry.LOAD_PAT)) copyQuad(w, PAT, i32, region + f.pat);
   if (controls.hasEntry(Entry.LOAD_PERF_GLOBAL_CTRL)) loadCounterControl(vmx, region + f.counters);
+  if (controls.hasEntry(Entry.LOAD_UINV)) w[UINTR_MISC + 1] = i32[region + f.uinv]! & 0xff;
   if (controls.hasEntry(Entry.LOAD_PKRS)) copyQuad(w, PKRS, i32, region + f.pkrs);
   if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(w, SPEC_CTRL, i32, region + f.specCtrl);
   loadGuestCet(vmx);
@@ -258,6 +261,7 @@ function saveMsrs(vmx: Vmx): void {
   if (controls.hasExit(Exit.SAVE_PAT)) copyQuad(i32, region + f.pat, w, PAT);
   if (controls.hasExit(Exit.SAVE_PERF_GLOBAL_CTRL)) copyQuad(i32, region + f.counters, w, COUNTER_CONTROL);
   if (controls.hasExit(Exit.SAVE_EFER)) copyQuad(i32, region + f.efer, w, EFER);
+  if ((loadable & Entry.LOAD_UINV) !== 0) i32[region + f.uinv] = w[UINTR_MISC + 1]!;
   if ((loadable & Entry.LOAD_PKRS) !== 0) copyQuad(i32, region + f.pkrs, w, PKRS);
   if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(i32, region + f.specCtrl, w, SPEC_CTRL);
   saveGuestCet(vmx);

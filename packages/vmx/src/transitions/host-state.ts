@@ -20,6 +20,7 @@ import {
   SEG_LIMIT,
   SEG_SELECTOR,
   Shadow,
+  UINTR_MISC,
   word,
 } from '@nestvm/cpu/extension';
 import { Cr4, Efer, Segment } from '@nestvm/isa';
@@ -114,6 +115,7 @@ function loadMsrs(vmx: Vmx): void {
   w[DEBUG_CTL + 1] = 0;
   if (controls.hasExit(Exit.LOAD_PAT)) copyQuad(w, PAT, i32, region + f.pat);
   if (controls.hasExit(Exit.LOAD_PERF_GLOBAL_CTRL)) loadCounterControl(vmx, region + f.counters);
+  if (controls.hasExit(Exit.CLEAR_UINV)) w[UINTR_MISC + 1] = 0;
   if (controls.hasExit(Exit.LOAD_PKRS)) copyQuad(w, PKRS, i32, region + f.pkrs);
   if ((controls.exit2 & Exit2.LOAD_SPEC_CTRL) !== 0) copyQuad(w, SPEC_CTRL, i32, region + f.spec);
   loadHostCet(vmx);

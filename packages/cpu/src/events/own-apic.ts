@@ -1,4 +1,4 @@
-import type { Vcpu } from '@nestvm/cpu';
+import type { Vcpu } from '../vcpu.js';
 
 const APIC_BASE = 0x1b;
 const X2APIC = 1 << 10;
