@@ -1,3 +1,4 @@
+import { createNullInterruptSource } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import { F } from '../src/fields/layout.js';
@@ -192,5 +193,98 @@ describe('enable MSR-list instructions', () => {
     expect(qualification(level)).toBe(1);
     expect(run(level, 'wrmsr')).toBe(R.WRMSR);
     expect(qualification(level)).toBe(0);
+  });
+});
+
+describe('user interrupts', () => {
+  const CR4_UINTR = 1 << 25;
+  const NOTIFICATION = 0xec;
+  const DESCRIPTOR = Place.DATA + 0x1000;
+  const TARGETS = Place.DATA;
+  const [MISC, PD, TT, RR] = [0x988, 0x989, 0x98a, 0x985];
+  const uinv = ({ cpu }: Level): number => (cpu.msrs.read(MISC), cpu.hi);
+  const requests = ({ cpu }: Level): number => (cpu.msrs.read(RR), cpu.lo);
+
+  /** Both levels with CR4.UINTR; a descriptor with one request, and a target table that leads to it. */
+  function arranged(...controls: readonly string[]): Level {
+    const level = arrange(...controls);
+    const { c, memory, cpu } = level;
+    for (const field of [F.GUEST_CR4, F.HOST_CR4]) c.set(field, c.lo(field) | CR4_UINTR);
+    cpu.msrs.write(MISC, 0, NOTIFICATION);
+    cpu.msrs.write(PD, DESCRIPTOR, 0);
+    cpu.msrs.write(TT, TARGETS | 1, 0);
+    memory.write32(TARGETS, 0x501);
+    memory.write32(TARGETS + 8, DESCRIPTOR);
+    memory.write32(DESCRIPTOR, NOTIFICATION << 16);
+    memory.write32(DESCRIPTOR + 4, 7 << 8);
+    memory.write32(DESCRIPTOR + 8, 0x40);
+    return level;
+  }
+  /** One external interrupt with a vector. */
+  function interrupt({ cpu }: Level, vector: number): { pending: boolean; ended: number } {
+    const line = { pending: true, ended: 0 };
+    cpu.connectInterrupts({
+      ...createNullInterruptSource(),
+      intr: () => line.pending,
+      acknowledge: () => ((line.pending = false), vector),
+      readMsr: () => (line.ended++, false),
+    });
+    return line;
+  }
+
+  it('UINV is loaded for L2, saved, and cleared for L1', () => {
+    const level = arranged('entry.LOAD_UINV', 'exit.CLEAR_UINV');
+    level.c.set(F.GUEST_UINV, 0x77);
+    expect(run(level, `mov ecx, ${MISC}\nrdmsr`)).toBe(R.RDMSR);
+    switchOn(level, 'proc1.USE_MSR_BITMAPS');
+    expect(run(level, `mov ecx, ${MISC}\nrdmsr`)).toBe(R.VMCALL);
+    expect(level.w[4], 'EDX').toBe(0x77);
+    expect(run(level, `mov ecx, ${MISC}\nxor eax, eax\nmov edx, 0x55\nwrmsr`)).toBe(R.VMCALL);
+    expect([level.c.lo(F.GUEST_UINV), uinv(level)]).toEqual([0x55, 0]);
+    const without = arranged();
+    expect(run(without, 'nop')).toBe(R.VMCALL);
+    expect([without.c.lo(F.GUEST_UINV), uinv(without)], 'saved all the same').toEqual([NOTIFICATION, NOTIFICATION]);
+  });
+
+  it('the notification is processed in L2, unless external interrupts exit', () => {
+    const level = arranged();
+    const line = interrupt(level, NOTIFICATION);
+    expect(run(level, 'nop\nnop', 0x202)).toBe(R.VMCALL);
+    expect([requests(level), line.pending]).toEqual([0x40, false]);
+    expect(line.ended).toBeGreaterThan(0);
+    const exits = arranged('pin.EXTERNAL_INTERRUPT_EXITING');
+    interrupt(exits, NOTIFICATION);
+    expect(run(exits, 'nop', 0x202)).toBe(R.EXTERNAL_INTERRUPT);
+    expect(requests(exits)).toBe(0);
+  });
+
+  it('a fault of its processing exits with the interrupt as the event it came from', () => {
+    const level = arranged();
+    interrupt(level, NOTIFICATION);
+    level.cpu.msrs.write(PD, 0x100_0000, 0);
+    expect(run(level, 'nop', 0x202)).toBe(R.EXCEPTION_OR_NMI);
+    expect(exception(level)).toBe(0x8000_0b0e);
+    expect(level.c.lo(F.IDT_VECTORING_INFORMATION) >>> 0).toBe(0x8000_0000 + NOTIFICATION);
+  });
+
+  it('SENDUIPI under a virtual local APIC exits behind the instruction, with the command in its page', () => {
+    for (const control of ['proc2.VIRTUALIZE_X2APIC_MODE', 'proc2.VIRTUALIZE_APIC_ACCESSES']) {
+      const level = arranged('proc1.USE_TPR_SHADOW', control);
+      const page = level.c.lo(F.VIRTUAL_APIC_ADDRESS);
+      const x2apic = control.includes('X2APIC');
+      expect(run(level, 'xor ebx, ebx\nsenduipi rbx')).toBe(R.APIC_WRITE);
+      expect([level.c.lo(F.EXIT_QUALIFICATION), level.c.lo(F.GUEST_RIP)]).toEqual([0x300, Place.L2 + 6]);
+      expect(level.memory.read32(page + 0x300)).toBe(NOTIFICATION);
+      expect(level.memory.read32(page + (x2apic ? 0x304 : 0x310))).toBe(x2apic ? 7 << 8 : 7 << 24);
+      expect(level.memory.read32(DESCRIPTOR + 8)).toBe(0x60);
+    }
+  });
+
+  it('SENDUIPI without one sends through the physical APIC', () => {
+    const level = arranged();
+    const line = interrupt(level, 0);
+    line.pending = false;
+    expect(run(level, 'xor ebx, ebx\nsenduipi rbx')).toBe(R.VMCALL);
+    expect(line.ended, 'the APIC was looked at').toBeGreaterThan(0);
   });
 });
