@@ -86,6 +86,7 @@ const XCR0_BY_FEATURE: readonly (readonly [string, number])[] = [
 const XSS_BY_FEATURE: readonly (readonly [string, number])[] = [
   ['cet-ss', Xstate.CET_U | Xstate.CET_S],
   ['cet-ibt', Xstate.CET_U | Xstate.CET_S],
+  ['uintr', Xstate.UINTR],
 ];
 
 const maskOf = (model: CpuModel, table: readonly (readonly [string, number])[]): number =>

@@ -194,8 +194,8 @@ describe('delivery', () => {
   it('waits for level 3 in 64-bit mode, UIF, CR4.UINTR and the end of a shadow', () => {
     const closed: readonly ((board: Board) => void)[] = [
       (board) => board.execute(...CLUI),
-      (board) => void board.cpu.set64('cr4', board.cpu.get64('cr4') & ~BigInt(Cr4.UINTR)),
-      (board) => void board.cpu.set32('interruptibility', 2),
+      (board) => board.cpu.set64('cr4', board.cpu.get64('cr4') & ~BigInt(Cr4.UINTR)),
+      (board) => board.cpu.set32('interruptibility', 2),
     ];
     for (const close of closed) {
       const board = arrange();
@@ -298,4 +298,76 @@ it('the MSRs reject reserved bits and addresses that are not canonical', () => {
   ] as const)
     expect(cpu.msrs.write(msr, lo, hi), `${msr.toString(16)} ${lo} ${hi}`).toBe(false);
   expect(new Board('max,-uintr').cpu.msrs.has(RR)).toBe(false);
+});
+
+describe('the state component of user interrupts', () => {
+  const AREA = At.DATA + 0x2000;
+  const XSS = 0xda0;
+  const UINTR = 1n << 14n;
+  const XSAVES_RCX = [0x0f, 0xc7, 0x29];
+  const XRSTORS_RCX = [0x0f, 0xc7, 0x19];
+  /** Where the component is in a compacted area that has no other. */
+  const AT = AREA + 576;
+
+  function saving(): Board {
+    const board = arrange(0);
+    const { cpu } = board;
+    cpu.set64('cr4', cpu.get64('cr4') | BigInt(Cr4.OSXSAVE));
+    updateMode(cpu);
+    expect(cpu.msrs.write(XSS, Number(UINTR), 0)).toBe(true);
+    cpu.setGpr(0, UINTR);
+    cpu.setGpr(2, 0n);
+    cpu.setGpr(1, BigInt(AREA));
+    return board;
+  }
+
+  it('is saved and loaded, UIF with it; saving forgets UINV', () => {
+    const board = saving();
+    const { cpu } = board;
+    board.execute(...STUI);
+    request(board, 0x33n);
+    expect(board.execute(...XSAVES_RCX)).toBe(Outcome.NEXT);
+    expect(board.quads(AT, 6)).toEqual([
+      HANDLER,
+      128n,
+      (1n << 63n) | (BigInt(NOTIFICATION) << 32n) | 3n,
+      BigInt(DESCRIPTOR),
+      0x33n,
+      BigInt(TARGETS | 1),
+    ]);
+    expect(cpu.get64('uintrMisc')).toBe(3n);
+    board.execute(...CLUI);
+    for (const field of ['uintrHandler', 'uintrRequests', 'uintrTargets'] as const) cpu.set64(field, 0n);
+    expect(board.execute(...XRSTORS_RCX)).toBe(Outcome.NEXT);
+    expect([cpu.get64('uintrHandler'), cpu.get64('uintrRequests'), cpu.get32('uif')]).toEqual([HANDLER, 0x33n, 1]);
+    expect(cpu.get64('uintrMisc')).toBe((BigInt(NOTIFICATION) << 32n) | 3n);
+  });
+
+  it('is not loaded over a UINV that is there, nor with reserved bits; the initial state is all zeros', () => {
+    const board = saving();
+    const { cpu } = board;
+    board.execute(...XSAVES_RCX);
+    cpu.msrs.write(MISC, 0, 1);
+    expect(board.faults(...XRSTORS_RCX)).toBe('13:0');
+    cpu.msrs.write(MISC, 0, 0);
+    board.view.setUint8(AT + 24, 1);
+    expect(board.faults(...XRSTORS_RCX)).toBe('13:0');
+    board.view.setBigUint64(AREA + 512, 0n, true);
+    expect(board.execute(...XRSTORS_RCX)).toBe(Outcome.NEXT);
+    expect([cpu.get64('uintrHandler'), cpu.get64('uintrDescriptor'), cpu.get32('uif')]).toEqual([0n, 0n, 0]);
+  });
+
+  it('is announced', () => {
+    const state = { apicId: 0, apicEnabled: true, cr4: 0, xcr0: 1, xss: 0, limitMaximum: false };
+    const leaf = (n: number, sub: number) => board.cpu.model.cpuid(n, sub, state);
+    const board = saving();
+    expect([
+      leaf(13, 14).eax,
+      leaf(13, 14).ebx,
+      leaf(13, 14).ecx,
+      (leaf(13, 1).ecx >>> 14) & 1,
+      (leaf(7, 0).edx >>> 5) & 1,
+      (leaf(7, 1).edx >>> 17) & 1,
+    ]).toEqual([48, 0, 1, 1, 1, 1]);
+  });
 });

@@ -4,6 +4,7 @@ import { xsaveComponents } from '@nestvm/isa/models';
 import { dataAddress, operandAddress } from '../address.js';
 import { cetInUse, clearCet, isCetGood, putCet, takeCet } from '../cet/xstate.js';
 import { Outcome } from '../outcome.js';
+import { clearUintr, forgetNotification, isUintrGood, putUintr, takeUintr, UINTR_COMPONENT, uintrInUse } from '../user-interrupts/xstate.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, CR0, CR4, EFER, GPR, MODE, MXCSR, PKRU, word, XCR0, XSS } from '../words.js';
 
@@ -179,7 +180,7 @@ function inUse(cpu: Vcpu): number {
     if (!isZero(w, VEC + 16 * i + 4, 4)) used |= 4;
   }
   if (w[PKRU] !== 0) used |= Xstate.PKRU;
-  return used | cetInUse(w);
+  return used | cetInUse(w) | uintrInUse(w);
 }
 
 function isZero(w: Int32Array, from: number, length: number): boolean {
@@ -244,6 +245,7 @@ function putComponents(cpu: Vcpu, mask: number, places: ReadonlyMap<number, numb
     view.setInt32(places.get(9)! + 4, 0, true);
   }
   for (const component of CET_COMPONENTS) if ((mask & (1 << component)) !== 0) putCet(cpu.w, words, component, places.get(component)!);
+  if ((mask & Xstate.UINTR) !== 0) putUintr(cpu.w, words, places.get(UINTR_COMPONENT)!);
 }
 
 /** XSAVE, XSAVEOPT (`optimize`), XSAVEC (`compact`) and XSAVES (`compact` with supervisor state). */
@@ -273,7 +275,9 @@ function save(cpu: Vcpu, insn: Readonly<Instruction>, optimize: boolean, compact
     view.setUint32(524, 0x80000000, true);
     area.fill(0, 528, 576);
   } else view.setInt32(512, (view.getInt32(512, true) & ~mask) | (mask & used), true);
-  return cpu.linear.writeBytes(lo, hi, bytes, isUser(cpu)) ? Outcome.NEXT : Outcome.FAULT;
+  if (!cpu.linear.writeBytes(lo, hi, bytes, isUser(cpu))) return Outcome.FAULT;
+  if ((mask & Xstate.UINTR) !== 0) forgetNotification(w);
+  return Outcome.NEXT;
 }
 
 export const XSAVE = (cpu: Vcpu, insn: Readonly<Instruction>): Outcome => save(cpu, insn, false, false, false);
@@ -313,6 +317,8 @@ function restoreComponents(cpu: Vcpu, mask: number, present: number, places: Rea
     if ((taken & (1 << component)) !== 0) takeCet(w, words, component, places.get(component)!);
     if ((cleared & (1 << component)) !== 0) clearCet(w, component);
   }
+  if ((taken & Xstate.UINTR) !== 0) takeUintr(cpu, words, places.get(UINTR_COMPONENT)!);
+  if ((cleared & Xstate.UINTR) !== 0) clearUintr(w);
 }
 
 const CET_COMPONENTS = [11, 12] as const;
@@ -343,6 +349,7 @@ function restore(cpu: Vcpu, insn: Readonly<Instruction>, supervisor: boolean): O
   if (loadsMxcsr && (mxcsr & ~MXCSR_MASK) !== 0) return cpu.raise(Vector.GP, 0);
   for (const component of CET_COMPONENTS)
     if ((mask & xstate & (1 << component)) !== 0 && !isCetGood(cpu, words, component, layout.places.get(component)!)) return cpu.raise(Vector.GP, 0);
+  if ((mask & xstate & Xstate.UINTR) !== 0 && !isUintrGood(cpu, words, layout.places.get(UINTR_COMPONENT)!)) return cpu.raise(Vector.GP, 0);
   restoreComponents(cpu, mask, xstate, layout.places, insn.operandSize === 64);
   if (loadsMxcsr) w[MXCSR] = mxcsr;
   else if (compacted && (mask & 2) !== 0) w[MXCSR] = 0x1f80;

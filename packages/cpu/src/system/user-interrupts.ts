@@ -1,10 +1,10 @@
 import type { Instruction } from '@nestvm/decoder';
-import { Cr4, Vector } from '@nestvm/isa';
+import { ControlProtection, Cr4, Mode, Vector } from '@nestvm/isa';
 import { sendPhysicalIpi } from '../events/own-apic.js';
 import { isCanonical } from '../mode.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
-import { CR4, GPR, GUEST_MODE, RIP, UIF, UINTR_MISC, UINTR_TARGETS, word } from '../words.js';
+import { CPL, CR4, GPR, GUEST_MODE, MODE, RIP, UIF, UINTR_MISC, UINTR_TARGETS, word } from '../words.js';
 import { finishReturn } from './iret.js';
 
 const RSP = GPR + 8;
@@ -55,8 +55,16 @@ export function UIRET(cpu: Vcpu): Outcome {
   const flags = cpu.lo;
   if (!stack.pop(8)) return Outcome.FAULT;
   if (!isCanonical(cpu, hi)) return cpu.raise(Vector.GP, 0);
-  w[RSP] = cpu.lo;
-  w[RSP + 1] = cpu.hi;
+  const spLo = cpu.lo;
+  const spHi = cpu.hi;
+  if ((w[MODE]! & Mode.SHADOW_STACK) !== 0) {
+    cpu.shadowStack.open(w[CPL]!);
+    if (!cpu.shadowStack.pop(8)) return Outcome.FAULT;
+    if (cpu.lo !== lo || cpu.hi !== hi) return cpu.raise(Vector.CP, ControlProtection.FAR_RET);
+    cpu.shadowStack.commit();
+  }
+  w[RSP] = spLo;
+  w[RSP + 1] = spHi;
   w[RIP] = lo;
   w[RIP + 1] = hi;
   cpu.writeRflags((cpu.readRflags() & ~RETURNED_FLAGS) | (flags & RETURNED_FLAGS));

@@ -1,4 +1,5 @@
 import { Cr4, Mode, Rflags, Vector } from '@nestvm/isa';
+import { awaitEndbranch, hasShadowStack } from '../cet/state.js';
 import { deliverFault } from '../events/deliver.js';
 import { isCanonical, Shadow, updateMode } from '../mode.js';
 import type { Vcpu } from '../vcpu.js';
@@ -38,7 +39,13 @@ function enterHandler(cpu: Vcpu, vector: number): boolean {
   stack.openLong(cpu.lo, cpu.hi, true);
   if (!stack.push(8, w[RSP]!, w[RSP + 1]!) || !stack.push(8, cpu.readRflags(), 0)) return false;
   if (!stack.push(8, w[RIP]!, w[RIP + 1]!) || !stack.push(8, vector, 0)) return false;
+  if (hasShadowStack(cpu, 3)) {
+    cpu.shadowStack.open(3);
+    if (!cpu.shadowStack.push(8, w[RIP]!, w[RIP + 1]!)) return false;
+    cpu.shadowStack.commit();
+  }
   stack.commit();
+  awaitEndbranch(cpu, 3);
   w[RIP] = w[UINTR_HANDLER]!;
   w[RIP + 1] = w[UINTR_HANDLER + 1]!;
   w[RFLAGS] = w[RFLAGS]! & ~(Rflags.TF | Rflags.RF);

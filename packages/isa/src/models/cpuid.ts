@@ -23,6 +23,7 @@ export const xsaveComponents: readonly XsaveComponent[] = [
   { bit: 9, feature: 'pku', bytes: 8, offset: 2688 },
   { bit: 11, feature: 'cet-ss', or: 'cet-ibt', bytes: 16, offset: 0, supervisor: true },
   { bit: 12, feature: 'cet-ss', or: 'cet-ibt', bytes: 24, offset: 0, supervisor: true },
+  { bit: 14, feature: 'uintr', bytes: 48, offset: 0, supervisor: true },
 ];
 const XSAVE_LEGACY_BYTES = 576;
 

@@ -117,6 +117,7 @@ export const Xstate = {
   PKRU: 1 << 9,
   CET_U: 1 << 11,
   CET_S: 1 << 12,
+  UINTR: 1 << 14,
 } as const;
 
 /** Exception vectors (SDM Vol. 3, "Exception and Interrupt Vectors"). */
