@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { Activity } from '../src/events/deliver.js';
 import { serviceEvents } from '../src/events/service.js';
+import { Shadow } from '../src/mode.js';
 import { Outcome } from '../src/outcome.js';
 import { registerState } from '../src/saved-state.js';
-import { ACTIVITY } from '../src/words.js';
+import { ACTIVITY, INTERRUPTIBILITY } from '../src/words.js';
 import { At, Board } from './support/board.js';
 
 const UMONITOR_RCX = [0xf3, 0x0f, 0xae, 0xf1];
@@ -44,6 +45,16 @@ describe('TPAUSE', () => {
       expect(waits(board)).toBe(false);
       expect(board.cpu.readRflags() & 0x8d5).toBe(0);
     }
+  });
+
+  it('ends with GIF clear too, as KVM uses it before VMRUN', () => {
+    const board = arrange(0);
+    board.cpu.w[INTERRUPTIBILITY] = Shadow.GIF;
+    board.execute(...TPAUSE_EBX);
+    board.nowNs += 4999;
+    expect(waits(board)).toBe(true);
+    board.nowNs++;
+    expect(waits(board)).toBe(false);
   });
 
   it('does not wait for a time that is past', () => {

@@ -132,6 +132,9 @@ function serviceDebugTrap(cpu: Vcpu): boolean {
 
 /** Ends a wait whose line was written or whose time is over. */
 function serviceMonitor(cpu: Vcpu): void {
+  if (cpu.w[ACTIVITY] !== Activity.MWAIT) return;
+  // Nothing tells of stores to the monitored line, so every turn of this vCPU looks again.
+  cpu.attention = 1;
   const armed = cpu.w[MONITOR_ARMED]!;
   if ((armed & Monitor.ARMED) !== 0 && isMonitorTriggered(cpu)) wake(cpu);
   else if (cpu.timedWait.expire()) wake(cpu);
@@ -144,8 +147,12 @@ function serviceMonitor(cpu: Vcpu): void {
  */
 export function serviceEvents(cpu: Vcpu): boolean {
   cpu.attention = 0;
-  // STGI asks for attention again.
-  if ((cpu.w[INTERRUPTIBILITY]! & Shadow.GIF) !== 0) return serviceDebugTrap(cpu);
+  // STGI asks for attention again. What ends a wait is no event: KVM waits by TPAUSE before VMRUN, with GIF clear.
+  if ((cpu.w[INTERRUPTIBILITY]! & Shadow.GIF) !== 0) {
+    if (serviceDebugTrap(cpu)) return true;
+    serviceMonitor(cpu);
+    return false;
+  }
   const pending = collect(cpu);
   const done =
     (pending !== 0 && serviceSmiOrInit(cpu, pending)) ||
@@ -159,10 +166,6 @@ export function serviceEvents(cpu: Vcpu): boolean {
     serviceGuest(cpu) ||
     deliverUserInterrupt(cpu);
   if (done) cpu.attention = 1;
-  else if (cpu.w[ACTIVITY] === Activity.MWAIT) {
-    // Nothing tells of stores to the monitored line, so every turn of this vCPU looks again.
-    cpu.attention = 1;
-    serviceMonitor(cpu);
-  }
+  else serviceMonitor(cpu);
   return done;
 }
