@@ -12,24 +12,12 @@ function keyDenies(rights: number, key: number, write: boolean, enforceWrite: bo
 }
 
 /**
- * Accesses of a shadow stack are for pages of their kind alone, read or written: those whose leaf is dirty and not writable under writable entries
- * (SDM Vol. 3, "Shadow-Stack Access Rights").
- */
-function deniesShadowStack(context: number, rights: number, key: number, type: number, user: boolean, keys: number): number {
-  const keyed = (context & (user ? Context.PKE : Context.PKS)) !== 0;
-  const userPage = (rights & Rights.USER) !== 0;
-  if (userPage !== user || (rights & Rights.SHADOW_STACK) === 0) return Denied.YES;
-  return keyed && keyDenies(keys, key, type === Access.WRITE, true) ? Denied.BY_KEY : Denied.NO;
-}
-
-/**
  * Decides whether the rights of a completed walk allow an access (SDM Vol. 3, "Access Rights" and "Protection Keys").
  * `access` is an `Access` value, `user` says whether it is a user-mode access; the answer is a `Denied` value.
  */
 export function denies(context: number, rights: number, key: number, access: number, user: boolean, pkru: number, pkrs: number): number {
   const type = access & Access.TYPE;
   const userPage = (rights & Rights.USER) !== 0;
-  if ((access & Access.SHADOW_STACK) !== 0) return deniesShadowStack(context, rights, key, type, user, userPage ? pkru : pkrs);
   if (type === Access.EXECUTE) {
     if ((rights & Rights.NO_EXECUTE) !== 0) return Denied.YES;
     if (user) return userPage ? Denied.NO : Denied.YES;
@@ -38,6 +26,8 @@ export function denies(context: number, rights: number, key: number, access: num
   const write = type === Access.WRITE;
   const enforceWrite = user || (context & Context.WP) !== 0;
   if ((context & (userPage ? Context.PKE : Context.PKS)) !== 0 && keyDenies(userPage ? pkru : pkrs, key, write, enforceWrite)) return Denied.BY_KEY;
+  // Accesses of a shadow stack are for pages of their kind alone (SDM Vol. 3, "Shadow-Stack Access Rights"). CET comes with CR0.WP.
+  if ((access & Access.SHADOW_STACK) !== 0) return userPage === user && (rights & Rights.SHADOW_STACK) !== 0 ? Denied.NO : Denied.YES;
   if (write && enforceWrite && (rights & Rights.WRITE) === 0) return Denied.YES;
   if (user) return userPage ? Denied.NO : Denied.YES;
   if (!userPage || (context & Context.SMAP) === 0) return Denied.NO;

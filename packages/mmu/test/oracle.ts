@@ -37,6 +37,8 @@ export interface OracleAccess {
   readonly kind: 'read' | 'write' | 'fetch';
   readonly userMode: boolean;
   readonly implicit: boolean;
+  /** An access of a shadow stack: a read or a write. */
+  readonly shadowStack?: boolean;
 }
 
 /** What the manual says happens. */
@@ -169,9 +171,24 @@ function rightsForbid(mode: OracleMode, access: OracleAccess, userAddress: boole
   return access.kind === 'write' && mode.wp && !writable;
 }
 
+/** A shadow-stack address: the leaf is not writable and dirty, all other entries are writable. */
+function isShadowStack(steps: readonly Step[]): boolean {
+  const leaf = steps.at(-1)!.value;
+  return !bit(leaf, 1) && bit(leaf, 6) && steps.slice(0, -1).every(({ value }) => bit(value, 1));
+}
+
 function errorCode(mode: OracleMode, access: OracleAccess, bits: { p: boolean; rsvd: boolean; pk: boolean }): number {
   const i = access.kind === 'fetch' && (mode.smep || (mode.pae && mode.nxe));
-  return (bits.p ? 1 : 0) | (access.kind === 'write' ? 2 : 0) | (access.userMode ? 4 : 0) | (bits.rsvd ? 8 : 0) | (i ? 16 : 0) | (bits.pk ? 32 : 0);
+  const shadow = access.shadowStack === true ? 64 : 0;
+  return (
+    (bits.p ? 1 : 0) |
+    (access.kind === 'write' ? 2 : 0) |
+    (access.userMode ? 4 : 0) |
+    (bits.rsvd ? 8 : 0) |
+    (i ? 16 : 0) |
+    (bits.pk ? 32 : 0) |
+    shadow
+  );
 }
 
 function flagUpdates(steps: readonly Step[], write: boolean): Update[] {
@@ -197,7 +214,11 @@ export function oracle(mode: OracleMode, access: OracleAccess): OracleResult {
   const writable = leaf.steps.every(({ value }) => bit(value, 1));
   const noExecute = mode.nxe && leaf.steps.some(({ value }) => bit(value, 63));
   const pk = keyForbids(mode, access, userAddress, leaf.steps.at(-1)!.value);
-  if (pk || rightsForbid(mode, access, userAddress, writable, noExecute)) {
+  const forbidden =
+    access.shadowStack === true
+      ? access.userMode !== userAddress || !isShadowStack(leaf.steps)
+      : rightsForbid(mode, access, userAddress, writable, noExecute);
+  if (pk || forbidden) {
     return { ok: false, errorCode: errorCode(mode, access, { p: true, rsvd: false, pk }) };
   }
   const rights = { user: userAddress, writable, noExecute };

@@ -99,13 +99,15 @@ interface Tally {
   updates: number;
   large: number;
   cached: number;
+  shadow: number;
 }
 
-function count(tally: Tally, result: OracleResult): void {
+function count(tally: Tally, access: OracleAccess, result: OracleResult): void {
   if (result.ok) {
     tally.mapped++;
     if (result.updates.length > 0) tally.updates++;
     if (result.pageBytes > 4096n) tally.large++;
+    if (access.shadowStack === true) tally.shadow++;
   } else if ((result.errorCode & 1) === 0) tally.notPresent++;
   else if ((result.errorCode & 8) !== 0) tally.reserved++;
   else if ((result.errorCode & 32) !== 0) tally.key++;
@@ -133,7 +135,7 @@ function checkAccess(farm: TableFarm, access: OracleAccess, mode: OracleMode, ta
   const { world } = farm;
   const before = farm.snapshot();
   const expected = oracle(mode, access);
-  count(tally, expected);
+  count(tally, access, expected);
   const ok = world.translate(access);
   const got = ok ? { ok, physical: BigInt(world.mmu.physical) } : { ok, errorCode: world.mmu.errorCode };
   const want = expected.ok ? { ok: true, physical: expected.physical } : expected;
@@ -159,7 +161,7 @@ describe('random tables against the naive walker', () => {
         return new TableFarm(new World(arena, memory, { maxPhysicalAddress, pages1g: i !== 0, banks: 2 }), narrow);
       }),
     );
-    const tally: Tally = { mapped: 0, notPresent: 0, reserved: 0, key: 0, denied: 0, updates: 0, large: 0, cached: 0 };
+    const tally: Tally = { mapped: 0, notPresent: 0, reserved: 0, key: 0, denied: 0, updates: 0, large: 0, cached: 0, shadow: 0 };
     for (const farm of farms) farm.edit(random, 200);
     for (let i = 0; i < CASES; i++) {
       const farm = random.pick(farms);
@@ -172,12 +174,16 @@ describe('random tables against the naive walker', () => {
       const mode = world.mode();
       const linear = randomLinear(random, mode);
       const userMode = random.chance(85) ? world.registers.cpl === 3 : random.chance(50);
-      checkAccess(farm, { linear, kind: random.pick(KINDS), userMode, implicit: !userMode && random.chance(15) }, mode, tally);
+      const kind = random.pick(KINDS);
+      // CR4.CET, without which there are none, needs CR0.WP.
+      const shadowStack = mode.pg && mode.wp && kind !== 'fetch' && random.chance(25);
+      checkAccess(farm, { linear, kind, userMode, implicit: !shadowStack && !userMode && random.chance(15), shadowStack }, mode, tally);
       tally.cached += checkCached(world, linear, mode);
     }
     console.log(`page walks: ${CASES} random configurations and accesses agree: ${JSON.stringify(tally)}`);
     expect(Math.min(tally.mapped, tally.notPresent, tally.reserved, tally.denied)).toBeGreaterThan(CASES / 50);
     expect(Math.min(tally.key, tally.updates, tally.large, tally.cached)).toBeGreaterThan(CASES / 200);
+    expect(tally.shadow).toBeGreaterThan(CASES / 5000);
   });
 });
 

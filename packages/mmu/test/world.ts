@@ -115,7 +115,8 @@ export class World {
     const type = access.kind === 'read' ? Access.READ : access.kind === 'write' ? Access.WRITE : Access.EXECUTE;
     const lo = Number(access.linear & 0xffff_ffffn) | 0;
     const hi = Number((access.linear >> 32n) & 0xffff_ffffn) | 0;
-    return this.mmu.translate(lo, hi, access.implicit ? type | Access.IMPLICIT : type, access.userMode);
+    const kind = (access.implicit ? Access.IMPLICIT : 0) | (access.shadowStack === true ? Access.SHADOW_STACK : 0);
+    return this.mmu.translate(lo, hi, type | kind, access.userMode);
   }
 
   /** What generated code would find in the TLB for an aligned access: an arena offset, or -1. */
