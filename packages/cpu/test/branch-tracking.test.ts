@@ -55,6 +55,14 @@ describe('indirect branch tracking', () => {
     }
   });
 
+  it('raises it at bytes on two pages that are no instruction, too', () => {
+    const board = turnOn(new Board().long(0), 0, TRACKING);
+    const end = (TARGET | 0xfff) + 1;
+    board.cpu.setGpr(0, BigInt(end - 1));
+    board.memory.write(end - 1, Uint8Array.of(0x0f, 0x04));
+    expect(taken(run(board, JMP_RAX))).toBe('21:3');
+  });
+
   it('lets INT3 through, which is what debuggers put over an ENDBR64', () => {
     expect(taken(branches(JMP_RAX, [INT3]))).toBe('3');
   });

@@ -2,12 +2,14 @@ import { DecodeStatus, decodeInto, Instruction } from '@nestvm/decoder';
 import { Mode, Segment } from '@nestvm/isa';
 import { PAGE_BYTES } from '@nestvm/memory';
 import { underCet } from '../cet/governed.js';
+import { atBranchTarget } from '../cet/tracker.js';
 import { handlerForm } from '../interpreter/facts.js';
 import type { Handlers } from '../interpreter/handlers.js';
 import { Link, Record, Slot } from '../interpreter/record.js';
 import { RecordWriter } from '../interpreter/record-writer.js';
 import { SECOND_STAGE_VECTOR } from '../linear.js';
 import { nextPageHigh } from '../mode.js';
+import { Outcome } from '../outcome.js';
 import { Access, SECOND_STAGE_FAULT } from '../ports/translation.js';
 import { SYSTEM_INSTRUCTIONS, type SystemInstruction } from '../system/index.js';
 import type { Vcpu } from '../vcpu.js';
@@ -23,6 +25,8 @@ const STAGING = 32;
 const UD = 6;
 const GP = 13;
 const PF = 14;
+/** Bytes that are none, as the tracker of branches sees them. */
+const NO_INSTRUCTION = new Instruction();
 
 /** An instruction that TypeScript carries out: what was decoded, and why it does not run by itself. */
 export interface SystemRecord {
@@ -215,7 +219,7 @@ export class BlockBuilder {
     this.staging.set(this.arena.u8.subarray(arenaOffset, arenaOffset + Math.min(first, MAX_LENGTH)));
     if (!this.stageSecondPage(cpu, first, lo, hi, mode)) return 0;
     const second = cpu.mmu.arenaOffset;
-    const length = this.decodeStaged(cpu, MAX_LENGTH + 1, bits);
+    const length = this.decodeStaged(cpu, MAX_LENGTH + 1, bits, mode);
     if (length === 0) return 0;
     const start = this.reserve(5);
     // Where a device answers for the second page there is nothing to compare with: the block is good once.
@@ -242,7 +246,7 @@ export class BlockBuilder {
     for (let i = 0; i < Math.min(first, MAX_LENGTH); i++) staging[i] = cpu.memory.read8(physical + i);
     let length = decodeInto(this.insn, staging, 0, Math.min(first, MAX_LENGTH + 1), bits);
     if (length === DecodeStatus.NEED_MORE && !this.stageSecondPage(cpu, first, lo, hi, mode)) return 0;
-    length = this.decodeStaged(cpu, MAX_LENGTH + 1, bits);
+    length = this.decodeStaged(cpu, MAX_LENGTH + 1, bits, mode);
     if (length === 0) return 0;
     const start = this.reserve(5);
     this.loneInstruction(cpu, start, inPage, length, mode, null);
@@ -270,10 +274,11 @@ export class BlockBuilder {
   }
 
   /** Decodes what was staged: gives the length, or 0 with a fault recorded. */
-  private decodeStaged(cpu: Vcpu, bytes: number, bits: 16 | 32 | 64): number {
+  private decodeStaged(cpu: Vcpu, bytes: number, bits: 16 | 32 | 64, mode: number): number {
     const length = decodeInto(this.insn, this.staging, 0, bytes, bits);
-    if (length > this.roomInSegment(cpu, bits === 64 ? Mode.LONG : 0)) cpu.raise(GP, 0);
+    if (length > this.roomInSegment(cpu, mode)) cpu.raise(GP, 0);
     else if (length > 0) return length;
+    else if ((mode & Mode.ENDBRANCH) !== 0 && atBranchTarget(cpu, NO_INSTRUCTION) === Outcome.FAULT) return 0;
     else if (length === DecodeStatus.TOO_LONG) cpu.raise(GP, 0);
     else cpu.raise(UD);
     return 0;
