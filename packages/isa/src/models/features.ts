@@ -228,5 +228,14 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'rfds-no',
 ]);
 
-/** Of those, what no AMD processor has and SVM has no intercepts for: `max` and `host` of that vendor are without them. */
-export const intelOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(['waitpkg', 'pks', 'wrmsrns', 'msrlist', 'uintr', 'uiret-uif']);
+/** Of those, what no AMD processor has, nor SVM intercepts for: `max` and `host` of that vendor are without them. */
+export const intelOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
+  'waitpkg',
+  'pks',
+  'wrmsrns',
+  'msrlist',
+  'uintr',
+  'uiret-uif',
+  'cet-ibt',
+  'cet-sss',
+]);
