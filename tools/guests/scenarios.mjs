@@ -170,9 +170,15 @@ function handed(name, tier, machine, uefi, firmware) {
   const { input, expect, append } = boot(name, tier, machine, 'max');
   const says = uefi ? [] : ['SeaBIOS', 'Booting from ROM'];
   return {
-    ...{ name, tier, uefi, input, append, initramfs: 'initrd.cpio', timeoutMinutes: 10 },
-    arguments: ['-M', machine, '-m', '512M', '-vga', 'none'],
+    name,
+    tier,
+    uefi,
+    input,
+    append,
     firmware,
+    initramfs: 'initrd.cpio',
+    timeoutMinutes: 10,
+    arguments: ['-M', machine, '-m', '512M', '-vga', 'none'],
     expect: [...says, ...expect],
   };
 }

@@ -43,7 +43,7 @@ function requestOf({ write, keys }: KernelPart): number[] {
  * An option ROM that a BIOS offers as something to start: it has the parts of a kernel copied to their places and enters the real-mode part, at `setup`
  * ("The Linux/x86 Boot Protocol", Running the Kernel).
  */
-export function buildLinuxRom(parts: readonly KernelPart[], setup: number): Uint8Array {
+function buildLinuxRom(parts: readonly KernelPart[], setup: number): Uint8Array {
   const segment = setup >> 4;
   const { bytes } = asm16((a) => {
     a.dw(0xaa55);
