@@ -50,9 +50,9 @@ const TESTED_EVENTS = new Set([
 /** … and those of the other test. */
 const MORE_EVENTS = new Set(['SIDT', 'LGDT', 'STR', 'LLDT', 'MONITOR', 'XSETBV', 'TASK_SWITCH', 'RSM', 'INVPCID']);
 const ABSENT_EVENTS: Readonly<Record<string, string>> = {
-  INVLPGB: 'the instruction is not offered',
-  TLBSYNC: 'the instruction is not offered',
-  SKINIT: 'the instruction is not offered',
+  INVLPGB: 'no CPU model here has the instruction: it is #UD',
+  TLBSYNC: 'no CPU model here has the instruction: it is #UD',
+  SKINIT: 'no CPU model here has the instruction, which needs a TPM: it is #UD',
 };
 
 const simpleIntercepts: readonly Row[] = sensitiveEvents
@@ -73,13 +73,13 @@ export const svmFeatures: readonly NestedFeature[] = [
     ['STGI, CLGI and GIF', 'Y', TEST.exits],
     ['INVLPGA', 'Y', TEST.more],
     ['VMMCALL', 'Y', TEST.exits],
-    ['SKINIT', 'N', 'undefined, as on processors without it'],
+    ['SKINIT', 'N', 'needs a TPM to measure into, which this machine does not have: #UD, as on processors without it'],
     ['EFER.SVME, VM_CR (SVMDIS, LOCK)', 'Y', TEST.exits],
     ['VM_CR.R_INIT: INIT becomes #SX', 'Y', TEST.exits],
     ['VM_HSAVE_PA', 'Y', TEST.checks],
     ['DEBUGCTL and the last-branch registers', 'Y', TEST.branches],
     ['TSC_RATIO', 'Y', TEST.exits],
-    ['SVM_KEY', 'N', 'the lock without a key is VM_CR.LOCK'],
+    ['SVM_KEY', 'N', 'no CPU model here has svm-lock; the lock without a key is VM_CR.LOCK'],
     ['SMM: SMI in guest mode', 'Y', TEST.more],
   ]),
   ...rows('Intercepts', [
@@ -115,9 +115,13 @@ export const svmFeatures: readonly NestedFeature[] = [
     ['LBR virtualization', 'Y', TEST.branches],
     ['AVIC: registers, virtual interrupts, IPIs, doorbells', 'Y', TEST.avic],
     ['x2AVIC', 'Y', TEST.avic],
-    ['SEV, SEV-ES, SEV-SNP', 'N', 'out of scope'],
+    ['SEV, SEV-ES, SEV-SNP', 'N', 'need memory encryption and a secure processor, which this machine does not have'],
     ['CET state in the VMCB', 'Y', TEST.cet],
-    ['bus-lock threshold, idle HLT, IBS, PMC and SPEC_CTRL virtualization', 'N', 'no CPU model here has them'],
+    [
+      'bus-lock threshold, idle HLT, IBS, PMC and SPEC_CTRL virtualization',
+      'N',
+      'no CPU model here has these bits of CPUID 8000_000AH, nor bus-lock detection and IBS',
+    ],
   ]),
   ...rows('Nested paging', [
     ['4 and 5 levels, PAE and 32-bit hosts; 2 MiB, 4 MiB, 1 GiB', 'Y', TEST.mmu],
@@ -125,6 +129,6 @@ export const svmFeatures: readonly NestedFeature[] = [
     ['NPF error codes, final and table', 'Y', TEST.exits],
     ['guest PAT (memory types have no effect)', 'Y', TEST.more],
     ['legacy (shadow) paging, np = 0', 'Y', TEST.more],
-    ['GMET', 'N', 'no CPU model here has it'],
+    ['GMET', 'N', 'not written: no CPU model here has guest mode execute trap'],
   ]),
 ];

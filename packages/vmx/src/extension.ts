@@ -13,7 +13,7 @@ import { secondStageFault } from './intercepts/pages.js';
 import { serviceOwnEvents } from './intercepts/windows.js';
 import { resumeGuest } from './transitions/entry.js';
 import { enterSmm, leaveSmm } from './transitions/smm.js';
-import { scaleTsc, unscaleTicks } from './transitions/time.js';
+import { scaleTsc } from './transitions/time.js';
 import { Vmx } from './vmx.js';
 
 /** Intel VMX behind the port of the vCPU: each question of the port goes to the file that answers it. */
@@ -91,10 +91,6 @@ export class VmxExtension extends Vmx implements Virtualization {
 
   sendIpi(_cpu: Vcpu, length: number, vector: number, destination: number): boolean {
     return sendUserIpi(this, length, vector, destination);
-  }
-
-  unscaleTicks(ticks: number): number {
-    return unscaleTicks(this, ticks);
   }
 
   get enabled(): boolean {

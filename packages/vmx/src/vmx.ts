@@ -3,6 +3,7 @@ import { NestedLedger } from '@nestvm/cpu';
 import { Shadow } from '@nestvm/cpu/extension';
 import { PageFlag, type PhysicalMemory } from '@nestvm/memory';
 import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
+import { GuestDeadline } from './apic/deadline.js';
 import { VirtualApic } from './apic/virtual-apic.js';
 import type { VmxCapabilities } from './capabilities/capabilities.js';
 import { createCapabilities, generationOf } from './capabilities/capabilities.js';
@@ -14,6 +15,7 @@ import { addressAt, VmxWord } from './state.js';
 import { ExitRecord } from './transitions/exit-record.js';
 import { PreemptionTimer, type VmxClock } from './transitions/preemption-timer.js';
 import { EXIT_REASONS } from './transitions/reasons.js';
+import { unscaleTicks } from './transitions/time.js';
 
 /** What {@link attachVmx} needs beside the vCPU. */
 export interface VmxOptions {
@@ -61,6 +63,7 @@ export class Vmx {
   /** What the entry checks look at. */
   readonly entryContext: EntryContext;
   readonly timer: PreemptionTimer;
+  readonly deadline: GuestDeadline;
   readonly apic: VirtualApic;
   readonly counters: TransitionCounters = { entries: 0, failedEntries: 0, exits: new Float64Array(EXIT_REASONS) };
   readonly ledger = new NestedLedger('vmcs');
@@ -105,7 +108,13 @@ export class Vmx {
     this.lent = new LentVmcs(options.memory, cpu.w, `vmcs fields ${cpu.index}`, this.capabilities);
     this.timer = new PreemptionTimer(cpu, options.clock);
     this.apic = new VirtualApic(this);
+    this.deadline = new GuestDeadline(this, options.clock);
     options.memory.observe({ mapChanged: () => this.locateRegion(), writeAccessRevoked: (page) => this.lent.revoke(page) });
+  }
+
+  /** See `Virtualization.unscaleTicks`. */
+  unscaleTicks(ticks: number): number {
+    return unscaleTicks(this, ticks);
   }
 
   /** True in VMX operation, root or not. */
@@ -159,6 +168,7 @@ export class Vmx {
 
   restored(): void {
     this.timer.stop();
+    this.deadline.leave();
     this.singleStep = false;
     this.trapPending = false;
     this.ledger.forget();

@@ -44,7 +44,7 @@ describe('the table of VM-entry checks', () => {
     expect(counts).toEqual({
       pre: 9,
       smm: 4,
-      execution: 74,
+      execution: 77,
       exit: 10,
       entry: 22,
       hostRegisters: 34,

@@ -3,7 +3,7 @@ import { vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import { F } from '../src/fields/layout.js';
 import { ExitReason as R } from '../src/transitions/reasons.js';
-import { run, switchOn } from './guest-code.js';
+import { arrangeGates, HANDLER, run, switchOn } from './guest-code.js';
 import { createLevel, type Level, Place } from './level.js';
 
 const ACTIVITY = vcpuState.offset.activity / 4;
@@ -286,5 +286,76 @@ describe('user interrupts', () => {
     line.pending = false;
     expect(run(level, 'xor ebx, ebx\nsenduipi rbx')).toBe(R.VMCALL);
     expect(line.ended, 'the APIC was looked at').toBeGreaterThan(0);
+  });
+});
+
+describe('APIC-timer virtualization', () => {
+  const TSC_DEADLINE = 0x6e0;
+  const VECTOR = 0x50;
+  const write = (value: number): string => `mov ecx, ${TSC_DEADLINE}\nmov eax, ${value}\nxor edx, edx\nwrmsr`;
+  const pair = ({ c }: Level, field: number): number[] => [c.lo(field), c.hi(field)];
+
+  /** L2 whose accesses of IA32_TSC_DEADLINE do not exit; the virtual interrupt leads to a handler that ends in VMCALL. */
+  function timed(...controls: readonly string[]): Level {
+    const level = arrange('proc3.APIC_TIMER_VIRTUALIZATION', 'proc1.USE_MSR_BITMAPS', ...controls);
+    arrangeGates(level, [VECTOR]);
+    level.c.set(F.GUEST_IDTR_LIMIT, 0xfff);
+    level.c.set(F.GUEST_GDTR_LIMIT, 0xff);
+    level.c.set(F.EXCEPTION_BITMAP, 0);
+    level.c.set(F.VIRTUAL_TIMER_VECTOR, VECTOR);
+    return level;
+  }
+
+  it('a deadline that is past requests the vector at once, and both fields become 0', () => {
+    const level = timed();
+    expect(run(level, `${write(1)}\nnop\nnop\nmov ebx, 1`, 0x202)).toBe(R.VMCALL);
+    expect(level.c.lo(F.GUEST_RIP)).toBe(HANDLER);
+    expect([pair(level, F.GUEST_DEADLINE), pair(level, F.GUEST_DEADLINE_SHADOW)]).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
+    expect(level.c.lo(F.GUEST_INTERRUPT_STATUS) >>> 8, 'in service').toBe(VECTOR);
+  });
+
+  it('waits while interrupts are off', () => {
+    const level = timed();
+    expect(run(level, `${write(1)}\nnop`)).toBe(R.VMCALL);
+    expect(level.c.lo(F.GUEST_RIP)).not.toBe(HANDLER);
+    expect(level.c.lo(F.GUEST_INTERRUPT_STATUS) & 0xff, 'requested').toBe(VECTOR);
+  });
+
+  it('the guest reads what it has written; the deadline is in the time of the processor', () => {
+    const level = timed('proc1.USE_TSC_OFFSETTING', 'proc2.USE_TSC_SCALING');
+    // L2's TSC counts twice for each tick, and starts at a million.
+    level.c.set(F.TSC_MULTIPLIER, 0, 1 << 17);
+    level.c.set(F.TSC_OFFSET, 1_000_000);
+    expect(run(level, `${write(101_000_000)}\nrdmsr`, 0x202)).toBe(R.VMCALL);
+    expect([level.w[0], level.w[4]]).toEqual([101_000_000, 0]);
+    expect(pair(level, F.GUEST_DEADLINE_SHADOW)).toEqual([101_000_000, 0]);
+    expect(Math.abs(level.c.lo(F.GUEST_DEADLINE) - 50_000_000)).toBeLessThan(5_000);
+    expect(run(level, write(0), 0x202)).toBe(R.VMCALL);
+    expect(pair(level, F.GUEST_DEADLINE), '0 disarms').toEqual([0, 0]);
+  });
+
+  it('a deadline that is there at VM entry counts: past, far, none', () => {
+    for (const [deadline, fires] of [
+      [[1, 0], true],
+      [[-1, -1], false],
+      [[0, 0], false],
+    ] as const) {
+      const level = timed();
+      level.c.set(F.GUEST_DEADLINE, deadline[0], deadline[1]);
+      level.c.set(F.GUEST_DEADLINE_SHADOW, 1);
+      expect(run(level, 'nop\nnop', 0x202)).toBe(R.VMCALL);
+      expect(level.c.lo(F.GUEST_RIP) === HANDLER).toBe(fires);
+      expect(level.c.lo(F.GUEST_DEADLINE_SHADOW)).toBe(fires ? 0 : 1);
+    }
+  });
+
+  it('accesses exit by the bitmaps', () => {
+    const level = timed();
+    level.memory.write8(0x8800 + (TSC_DEADLINE >> 3), 1 << (TSC_DEADLINE & 7));
+    expect(run(level, write(1), 0x202)).toBe(R.WRMSR);
+    expect(pair(level, F.GUEST_DEADLINE)).toEqual([0, 0]);
   });
 });

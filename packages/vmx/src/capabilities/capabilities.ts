@@ -137,6 +137,7 @@ function dropOrphans(masks: Masks, ept: boolean): void {
     drop('proc2', Proc2.VIRTUALIZE_X2APIC_MODE | Proc2.APIC_REGISTER_VIRTUALIZATION | Proc2.VIRTUAL_INTERRUPT_DELIVERY);
     drop('proc3', Proc3.IPI_VIRTUALIZATION);
   }
+  if (lacks('proc2', Proc2.VIRTUAL_INTERRUPT_DELIVERY)) drop('proc3', Proc3.APIC_TIMER_VIRTUALIZATION);
   if (lacks('proc2', Proc2.VIRTUAL_INTERRUPT_DELIVERY) || lacks('exit', Exit.ACKNOWLEDGE_INTERRUPT)) drop('pin', Pin.PROCESS_POSTED_INTERRUPTS);
   if (lacks('pin', Pin.ACTIVATE_PREEMPTION_TIMER)) drop('exit', Exit.SAVE_PREEMPTION_TIMER);
   if (lacks('entry', Entry.LOAD_FRED)) drop('exit2', Exit2.LOAD_FRED | Exit2.SAVE_FRED);

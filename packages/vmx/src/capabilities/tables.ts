@@ -28,7 +28,7 @@ export const miscRows = [
   ['ACTIVITY_HLT', 6, 'activity state HLT'],
   ['ACTIVITY_SHUTDOWN', 7, 'activity state shutdown'],
   ['ACTIVITY_WAIT_FOR_SIPI', 8, 'activity state wait-for-SIPI'],
-  ['INTEL_PT', 14, 'Intel PT in VMX operation', { refused: 'out of scope: Intel PT' }],
+  ['INTEL_PT', 14, 'Intel PT in VMX operation', { refused: 'needs Intel PT, which this machine does not have' }],
   ['SMBASE_MSR', 15, 'RDMSR of IA32_SMBASE in SMM', { refused: 'out of scope: dual-monitor treatment of SMM' }],
   ['VMXOFF_BLOCK_SMI', 28, 'VMXOFF blocking SMIs', { refused: 'out of scope: dual-monitor treatment of SMM' }],
   ['VMWRITE_READ_ONLY', 29, 'VMWRITE to every field, read-only ones too', { since: 'Haswell' }],

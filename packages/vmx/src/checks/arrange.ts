@@ -92,6 +92,10 @@ const NEEDS: Readonly<Record<string, readonly (readonly [ControlGroupKey, string
     ['proc1', 'USE_TPR_SHADOW'],
     [F.PID_POINTER_TABLE, PAGE.PID],
   ],
+  'proc3.APIC_TIMER_VIRTUALIZATION': [
+    ['proc2', 'VIRTUAL_INTERRUPT_DELIVERY'],
+    [F.VIRTUAL_TIMER_VECTOR, 0x50],
+  ],
   'vmfunc.EPTP_SWITCHING': [
     ['proc2', 'ENABLE_EPT'],
     [F.EPTP_LIST_ADDRESS, PAGE.EPTP_LIST],

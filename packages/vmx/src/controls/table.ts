@@ -35,7 +35,9 @@ export const absentFeatures: Readonly<Record<string, string>> = {
   mpx: 'MPX',
 };
 
-const NOT_IN_SCOPE = 'out of scope: needs a processor feature that this machine does not have';
+const NEEDS_PT = 'needs Intel PT, which this machine does not have';
+const NEEDS_SGX = 'needs SGX, which this machine does not have';
+const NEEDS_ARCH_LBR = 'needs architectural last-branch records, which this machine does not have';
 
 /** Pin-based VM-execution controls (SDM Vol. 3, "Pin-Based VM-Execution Controls"). */
 export const pinRows = [
@@ -89,34 +91,44 @@ export const secondaryRows = [
   ['ENABLE_INVPCID', 12, 'enable INVPCID', { since: 'Haswell', feature: 'invpcid' }],
   ['ENABLE_VM_FUNCTIONS', 13, 'enable VM functions', { since: 'Haswell' }],
   ['VMCS_SHADOWING', 14, 'VMCS shadowing', { since: 'Haswell' }],
-  ['ENCLS_EXITING', 15, 'enable ENCLS exiting', { since: 'Skylake', feature: 'sgx', refused: NOT_IN_SCOPE }],
+  ['ENCLS_EXITING', 15, 'enable ENCLS exiting', { since: 'Skylake', feature: 'sgx', refused: NEEDS_SGX }],
   ['RDSEED_EXITING', 16, 'RDSEED exiting', { since: 'Broadwell', feature: 'rdseed' }],
   ['ENABLE_PML', 17, 'enable PML', { since: 'Broadwell' }],
   ['EPT_VIOLATION_VE', 18, 'EPT-violation #VE', { since: 'Broadwell' }],
-  ['CONCEAL_VMX_FROM_PT', 19, 'conceal VMX from PT', { since: 'Skylake', feature: 'intel-pt', refused: NOT_IN_SCOPE }],
+  ['CONCEAL_VMX_FROM_PT', 19, 'conceal VMX from PT', { since: 'Skylake', feature: 'intel-pt', refused: NEEDS_PT }],
   ['ENABLE_XSAVES', 20, 'enable XSAVES/XRSTORS', { since: 'Skylake', feature: 'xsaves' }],
-  ['PASID_TRANSLATION', 21, 'PASID translation', { since: 'SapphireRapids', refused: NOT_IN_SCOPE }],
+  ['PASID_TRANSLATION', 21, 'PASID translation', { since: 'SapphireRapids', refused: 'needs ENQCMD and PASIDs, which this machine does not have' }],
   ['MODE_BASED_EXECUTE_CONTROL', 22, 'mode-based execute control for EPT', { since: 'Skylake' }],
   ['SUB_PAGE_WRITE_PERMISSIONS', 23, 'sub-page write permissions for EPT', { since: 'Icelake' }],
-  ['PT_USES_GUEST_PHYSICAL', 24, 'Intel PT uses guest physical addresses', { since: 'Icelake', feature: 'intel-pt', refused: NOT_IN_SCOPE }],
+  ['PT_USES_GUEST_PHYSICAL', 24, 'Intel PT uses guest physical addresses', { since: 'Icelake', feature: 'intel-pt', refused: NEEDS_PT }],
   ['USE_TSC_SCALING', 25, 'use TSC scaling', { since: 'Skylake' }],
   ['ENABLE_USER_WAIT', 26, 'enable user wait and pause', { since: 'Icelake', feature: 'waitpkg' }],
-  ['ENABLE_PCONFIG', 27, 'enable PCONFIG', { since: 'Icelake', refused: NOT_IN_SCOPE }],
-  ['ENCLV_EXITING', 28, 'enable ENCLV exiting', { since: 'Icelake', refused: NOT_IN_SCOPE }],
-  ['BUS_LOCK_DETECTION', 30, 'VMM bus-lock detection', { since: 'SapphireRapids', refused: NOT_IN_SCOPE }],
-  ['INSTRUCTION_TIMEOUT', 31, 'instruction timeout', { since: 'SapphireRapids', refused: NOT_IN_SCOPE }],
+  ['ENABLE_PCONFIG', 27, 'enable PCONFIG', { since: 'Icelake', refused: 'needs PCONFIG (memory encryption), which this machine does not have' }],
+  ['ENCLV_EXITING', 28, 'enable ENCLV exiting', { since: 'Icelake', refused: NEEDS_SGX }],
+  [
+    'BUS_LOCK_DETECTION',
+    30,
+    'VMM bus-lock detection',
+    { since: 'SapphireRapids', refused: 'needs the detection of bus locks: locked accesses across cache lines cost nothing special here' },
+  ],
+  [
+    'INSTRUCTION_TIMEOUT',
+    31,
+    'instruction timeout',
+    { since: 'SapphireRapids', refused: 'needs instruction windows that end after a time; nothing holds an instruction up here' },
+  ],
 ] as const satisfies readonly ControlRow[];
 
 /** Tertiary processor-based VM-execution controls; all known bits are in the low half. */
 export const tertiaryRows = [
-  ['LOADIWKEY_EXITING', 0, 'LOADIWKEY exiting', { since: 'SapphireRapids', refused: NOT_IN_SCOPE }],
+  ['LOADIWKEY_EXITING', 0, 'LOADIWKEY exiting', { since: 'SapphireRapids', refused: 'needs Key Locker, which this machine does not have' }],
   ['ENABLE_HLAT', 1, 'enable HLAT', { since: 'SapphireRapids' }],
   ['EPT_PAGING_WRITE_CONTROL', 2, 'EPT paging-write control', { since: 'SapphireRapids' }],
   ['GUEST_PAGING_VERIFICATION', 3, 'guest-paging verification', { since: 'SapphireRapids' }],
   ['IPI_VIRTUALIZATION', 4, 'IPI virtualization', { since: 'SapphireRapids' }],
   ['ENABLE_MSRLIST', 6, 'enable MSR-list instructions', { since: 'newest', feature: 'msrlist' }],
   ['VIRTUALIZE_SPEC_CTRL', 7, 'virtualize IA32_SPEC_CTRL', { since: 'SapphireRapids', feature: 'spec-ctrl' }],
-  ['APIC_TIMER_VIRTUALIZATION', 8, 'APIC-timer virtualization', { since: 'newest', refused: 'not written: the manual leaves too much open' }],
+  ['APIC_TIMER_VIRTUALIZATION', 8, 'APIC-timer virtualization', { since: 'newest', feature: 'tsc-deadline' }],
 ] as const satisfies readonly ControlRow[];
 
 /** Primary VM-exit controls (SDM Vol. 3, "VM-Exit Controls"). */
@@ -131,9 +143,9 @@ export const exitRows = [
   ['LOAD_EFER', 21, 'load IA32_EFER', { since: 'Nehalem' }],
   ['SAVE_PREEMPTION_TIMER', 22, 'save VMX-preemption timer value', { since: 'Nehalem' }],
   ['CLEAR_BNDCFGS', 23, 'clear IA32_BNDCFGS', { since: 'Skylake', feature: 'mpx' }],
-  ['CONCEAL_VMX_FROM_PT', 24, 'conceal VMX from PT', { since: 'Skylake', feature: 'intel-pt', refused: NOT_IN_SCOPE }],
-  ['CLEAR_RTIT_CTL', 25, 'clear IA32_RTIT_CTL', { since: 'Icelake', feature: 'intel-pt', refused: NOT_IN_SCOPE }],
-  ['CLEAR_LBR_CTL', 26, 'clear IA32_LBR_CTL', { since: 'SapphireRapids', feature: 'arch-lbr', refused: NOT_IN_SCOPE }],
+  ['CONCEAL_VMX_FROM_PT', 24, 'conceal VMX from PT', { since: 'Skylake', feature: 'intel-pt', refused: NEEDS_PT }],
+  ['CLEAR_RTIT_CTL', 25, 'clear IA32_RTIT_CTL', { since: 'Icelake', feature: 'intel-pt', refused: NEEDS_PT }],
+  ['CLEAR_LBR_CTL', 26, 'clear IA32_LBR_CTL', { since: 'SapphireRapids', feature: 'arch-lbr', refused: NEEDS_ARCH_LBR }],
   ['CLEAR_UINV', 27, 'clear UINV', { since: 'SapphireRapids', feature: 'uintr' }],
   ['LOAD_CET', 28, 'load CET state', { since: 'Icelake', feature: 'cet-ss|cet-ibt' }],
   ['LOAD_PKRS', 29, 'load PKRS', { since: 'SapphireRapids', feature: 'pks' }],
@@ -159,11 +171,11 @@ export const entryRows = [
   ['LOAD_PAT', 14, 'load IA32_PAT', { since: 'Nehalem' }],
   ['LOAD_EFER', 15, 'load IA32_EFER', { since: 'Nehalem' }],
   ['LOAD_BNDCFGS', 16, 'load IA32_BNDCFGS', { since: 'Skylake', feature: 'mpx' }],
-  ['CONCEAL_VMX_FROM_PT', 17, 'conceal VMX from PT', { since: 'Skylake', feature: 'intel-pt', refused: NOT_IN_SCOPE }],
-  ['LOAD_RTIT_CTL', 18, 'load IA32_RTIT_CTL', { since: 'Icelake', feature: 'intel-pt', refused: NOT_IN_SCOPE }],
+  ['CONCEAL_VMX_FROM_PT', 17, 'conceal VMX from PT', { since: 'Skylake', feature: 'intel-pt', refused: NEEDS_PT }],
+  ['LOAD_RTIT_CTL', 18, 'load IA32_RTIT_CTL', { since: 'Icelake', feature: 'intel-pt', refused: NEEDS_PT }],
   ['LOAD_UINV', 19, 'load UINV', { since: 'SapphireRapids', feature: 'uintr' }],
   ['LOAD_CET', 20, 'load CET state', { since: 'Icelake', feature: 'cet-ss|cet-ibt' }],
-  ['LOAD_LBR_CTL', 21, 'load guest IA32_LBR_CTL', { since: 'SapphireRapids', feature: 'arch-lbr', refused: NOT_IN_SCOPE }],
+  ['LOAD_LBR_CTL', 21, 'load guest IA32_LBR_CTL', { since: 'SapphireRapids', feature: 'arch-lbr', refused: NEEDS_ARCH_LBR }],
   ['LOAD_PKRS', 22, 'load PKRS', { since: 'SapphireRapids', feature: 'pks' }],
   ['LOAD_FRED', 23, 'load IA32_FRED', { since: 'newest', feature: 'fred' }],
   ['LOAD_SPEC_CTRL', 24, 'load IA32_SPEC_CTRL', { since: 'SapphireRapids', feature: 'spec-ctrl' }],

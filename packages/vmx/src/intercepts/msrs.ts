@@ -1,9 +1,11 @@
+import { TSC_DEADLINE } from '../apic/deadline.js';
 import { readApicMsr, writeApicMsr } from '../apic/msrs.js';
 import { Proc1, Proc2, Proc3 } from '../controls/controls.js';
 import { F } from '../fields/layout.js';
 import { exitForInstruction, exitQualified } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
+import { skip } from './control-registers.js';
 import { readSpecCtrl, SPEC_CTRL, writeSpecCtrl } from './spec-ctrl.js';
 
 /** Whether the access exits: the bitmaps cover 0-1FFFH and C0000000H-C0001FFFH, a KiB each for reading and then for writing. */
@@ -16,9 +18,20 @@ function exits(vmx: Vmx, index: number, write: boolean): boolean {
   return ((memory.read8(at) >>> (index & 7)) & 1) !== 0;
 }
 
+/** The instruction was carried out here. */
+function done(vmx: Vmx, length: number): true {
+  skip(vmx, length);
+  vmx.cpu.attention = 1;
+  return true;
+}
+
 export function msrRead(vmx: Vmx, length: number, index: number): boolean {
   if (exits(vmx, index, false)) return exitForInstruction(vmx, ExitReason.RDMSR, length);
   if (index === SPEC_CTRL && vmx.controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return readSpecCtrl(vmx, length);
+  if (index === TSC_DEADLINE && vmx.controls.hasProc3(Proc3.APIC_TIMER_VIRTUALIZATION)) {
+    vmx.deadline.read();
+    return done(vmx, length);
+  }
   return readApicMsr(vmx, index, length);
 }
 
@@ -26,16 +39,21 @@ export function msrWrite(vmx: Vmx, length: number, index: number): boolean {
   // The qualification tells WRMSRNS apart.
   if (exits(vmx, index, true)) return exitQualified(vmx, ExitReason.WRMSR, length, vmx.cpu.instruction?.row.mnemonic === 'WRMSRNS' ? 1 : 0);
   if (index === SPEC_CTRL && vmx.controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return writeSpecCtrl(vmx, length);
+  if (index === TSC_DEADLINE && vmx.controls.hasProc3(Proc3.APIC_TIMER_VIRTUALIZATION)) {
+    vmx.deadline.write();
+    return done(vmx, length);
+  }
   return writeApicMsr(vmx, index, length);
 }
 
 /**
- * Whether a register of an MSR list exits. Registers that VMX virtualizes without an exit (IA32_SPEC_CTRL, those of x2APIC mode) do so here as if the bitmaps said it:
+ * Whether a register of an MSR list exits. Registers that VMX virtualizes without an exit (IA32_SPEC_CTRL, IA32_TSC_DEADLINE, those of x2APIC mode) do so here as if the bitmaps said it:
  * their virtualization is of single reads and writes.
  */
 function exitsInList(vmx: Vmx, index: number, write: boolean): boolean {
   const { controls } = vmx;
   if (index === SPEC_CTRL && controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return true;
+  if (index === TSC_DEADLINE && controls.hasProc3(Proc3.APIC_TIMER_VIRTUALIZATION)) return true;
   if (index >= 0x800 && index <= 0x8ff && controls.hasProc2(Proc2.VIRTUALIZE_X2APIC_MODE)) return true;
   return exits(vmx, index, write);
 }

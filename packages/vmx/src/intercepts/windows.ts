@@ -31,6 +31,7 @@ function beforeInterrupt(vmx: Vmx): boolean {
   const { w } = vmx.cpu;
   const activity = w[ACTIVITY];
   if (activity === Activity.SHUTDOWN || activity === Activity.WAIT_FOR_SIPI) return false;
+  vmx.deadline.service();
   if ((w[RFLAGS]! & Rflags.IF) === 0 || (w[INTERRUPTIBILITY]! & (Shadow.MOV_SS | Shadow.STI)) !== 0) return false;
   if (vmx.controls.hasProc1(Proc1.INTERRUPT_WINDOW_EXITING)) return leave(vmx, ExitReason.INTERRUPT_WINDOW);
   return vmx.apic.deliver();

@@ -102,6 +102,7 @@ export function resumeGuest(vmx: Vmx): void {
   note(vmx);
   if (controls.hasPin(Pin.ACTIVATE_PREEMPTION_TIMER)) timer.resume();
   vmx.apic.enter();
+  vmx.deadline.enter();
 }
 
 /** VM entry after its checks have passed (SDM Vol. 3, "VM Entries"). Afterwards the vCPU is in non-root operation, or in the host's state after a failure. */
@@ -116,6 +117,7 @@ export function enterGuest(vmx: Vmx): void {
   note(vmx);
   if (controls.hasPin(Pin.ACTIVATE_PREEMPTION_TIMER)) vmx.timer.start(i32[region + f.timer]!);
   vmx.apic.enter();
+  vmx.deadline.enter();
   const information = i32[region + f.injection]!;
   if ((information & VALID) !== 0) inject(vmx, information);
 }

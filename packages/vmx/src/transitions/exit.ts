@@ -99,6 +99,7 @@ export function exitGuest(vmx: Vmx, cause: number): void {
   i32[region + f.injection] = i32[region + f.injection]! & ~VALID;
   exitRecord.clear();
   vmx.timer.stop();
+  vmx.deadline.leave();
   vmx.apic.leave();
   vmx.refusedOffset = -1;
   vmx.singleStep = false;
@@ -134,6 +135,7 @@ export function failEntry(vmx: Vmx, reason: number, qualification: number, enter
   counters.failedEntries++;
   counters.exits[reason]!++;
   vmx.timer.stop();
+  vmx.deadline.leave();
   cpu.w[GUEST_MODE] = 0;
   vmx.singleStep = false;
   vmx.trapPending = false;

@@ -165,6 +165,9 @@ const others: readonly VmxCheck[] = [
   requires('execution', 'hlat.verification', on('proc3', 'GUEST_PAGING_VERIFICATION'), 'proc2', 'ENABLE_EPT'),
   zeroBits('execution', 'hlatp.rsvd', 'HLAT_POINTER', [0xfe7, 0], 'bits 2:0 and 11:5 are 0', hlat),
   withinWidth('execution', 'hlatp.width', 'HLAT_POINTER', hlat),
+  requires('execution', 'timer.vid', on('proc3', 'APIC_TIMER_VIRTUALIZATION'), 'proc2', 'VIRTUAL_INTERRUPT_DELIVERY'),
+  requires('execution', 'timer.rdtsc', on('proc3', 'APIC_TIMER_VIRTUALIZATION'), 'proc1', 'RDTSC_EXITING', false),
+  zeroBits('execution', 'timer.vector', 'VIRTUAL_TIMER_VECTOR', [0xff00, 0], 'bits 15:8 are 0', on('proc3', 'APIC_TIMER_VIRTUALIZATION')),
   aligned('execution', 'pidtab.align', 'PID_POINTER_TABLE', 3, on('proc3', 'IPI_VIRTUALIZATION')),
   withinWidth('execution', 'pidtab.width', 'PID_POINTER_TABLE', on('proc3', 'IPI_VIRTUALIZATION')),
   lastWithinWidth(
