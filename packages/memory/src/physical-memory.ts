@@ -37,6 +37,8 @@ export class PhysicalMemory implements GuestMemory {
   readonly mmio: MmioSpace;
   /** `PageFlag` bits by arena page (arena offset >>> 12). Set them with `setFlag`, so that the TLBs hear of it. */
   readonly pageFlags: Uint8Array;
+  /** Arena offset of `pageFlags`, for generated code. */
+  readonly pageFlagsOffset: number;
   readonly dirtyLog: DirtyLog;
   /** Called before `length` bytes at an arena offset inside a `CODE` page are written. */
   onCodeWrite: (arenaOffset: number, length: number) => void = () => undefined;
@@ -51,7 +53,9 @@ export class PhysicalMemory implements GuestMemory {
   constructor(options: PhysicalMemoryOptions) {
     this.arena = options.arena;
     this.mmio = options.mmio ?? new MmioSpace();
-    this.pageFlags = new Uint8Array(Math.ceil(this.arena.bytes / PAGE_BYTES));
+    const pages = Math.ceil(this.arena.bytes / PAGE_BYTES);
+    this.pageFlagsOffset = this.arena.allocate('page flags', pages);
+    this.pageFlags = this.arena.u8.subarray(this.pageFlagsOffset, this.pageFlagsOffset + pages);
     this.dirtyLog = new DirtyLog(this);
   }
 

@@ -8,7 +8,7 @@ export { TranslationFault } from './options.js';
 export type { MmuOptions } from './options.js';
 export { Access } from './access.js';
 export { PageFault } from './faults.js';
-export { Paging, pagingMode } from './context.js';
+export { Context, Paging, pagingMode } from './context.js';
 export {
   SECOND_TLB_ENTRIES,
   secondTlbOffset,
@@ -19,6 +19,10 @@ export {
   TlbEntry,
   TlbTable,
 } from './tlb/layout.js';
+export { JOURNAL_FILLS, JOURNAL_REGION_WORDS, Journal } from './tlb/journal.js';
+export { RegionHash } from './tlb/large-pages.js';
+export { plainWalk } from './plain-walk.js';
+export { Entry, Rights } from './guest/walk.js';
 export { StageRights } from './second-stage.js';
 export type { SecondStage } from './second-stage.js';
 export { combine, formatShadow } from './combine.js';

@@ -6,8 +6,11 @@ export class LinearWatches {
   private readonly high = new Int32Array(SLOTS);
   private armed = 0;
 
-  /** `forget` drops the page of a linear address from the TLB. */
-  constructor(private readonly forget: (lo: number, hi: number) => void) {}
+  /** `forget` drops the page of a linear address from the TLB; `changed` hears of every change. */
+  constructor(
+    private readonly forget: (lo: number, hi: number) => void,
+    private readonly changed: () => void = () => undefined,
+  ) {}
 
   /** Watches the page of a linear address (int32 halves) in a slot, 0 to 3. */
   arm(slot: number, lo: number, hi: number): void {
@@ -15,11 +18,19 @@ export class LinearWatches {
     this.high[slot] = hi;
     this.armed |= 1 << slot;
     this.forget(lo, hi);
+    this.changed();
   }
 
   /** Empties a slot. */
   disarm(slot: number): void {
+    if (((this.armed >>> slot) & 1) === 0) return;
     this.armed &= ~(1 << slot);
+    this.changed();
+  }
+
+  /** True when no slot is armed. */
+  get areDisarmed(): boolean {
+    return this.armed === 0;
   }
 
   /** True when the page of this linear address is watched. */

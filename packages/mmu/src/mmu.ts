@@ -20,7 +20,8 @@ import type { MmuOptions } from './options.js';
 import { assertOptions, TranslationFault } from './options.js';
 import { memoryTypeAt } from './page-memory-type.js';
 import { Denied, denies } from './permission.js';
-import { A20_MASK, CPL, CR0, CR3, CR4, EFER, PKRS, PKRU, RFLAGS, TLB_EXEC, TLB_READ, TLB_WRITE } from './registers.js';
+import { PlainWalk } from './plain-walk.js';
+import { A20_MASK, CPL, CR0, CR3, CR4, EFER, PKRS, PKRU, RFLAGS, TLB_EXEC, TLB_READ, TLB_WRITE, WALK } from './registers.js';
 import { Sanitizer } from './sanitizer.js';
 import type { SecondStage } from './second-stage.js';
 import { StageRights } from './second-stage.js';
@@ -71,6 +72,7 @@ export class Mmu extends TranslationCaches {
   private cr4 = 0;
   /** Walks may begin at cached tables. */
   private cachesTables = true;
+  private readonly plain: PlainWalk;
   private apicAccessPage = -1;
   private apicGuestPage = -1;
 
@@ -84,7 +86,10 @@ export class Mmu extends TranslationCaches {
     this.words = vcpuBase / 4;
     this.stateBase = arena.allocate('mmu state', mmuState.size);
     this.state = structState(mmuState, arena.memory.buffer, this.stateBase, () => this.reset());
-    this.watches = new LinearWatches((lo, hi) => this.pool.invalidatePage(-1, lo, hi, 0, 0, false));
+    this.watches = new LinearWatches(
+      (lo, hi) => this.pool.invalidatePage(-1, lo, hi, 0, 0, false),
+      () => this.placeWalk(),
+    );
     const pdptes = (this.stateBase + mmuState.offset.pdpte) / 4;
     this.walker = new GuestWalker({ memory, registers: arena.i32, cr3: vcpuBase / 4 + CR3, pdptes, maxPhysicalAddress, pages1g });
     this.cr3Reserved = maxPhysicalAddress >= 52 ? 0x7ff0_0000 : 0x7fff_ffff & ~((1 << (maxPhysicalAddress - 32)) - 1);
@@ -93,7 +98,8 @@ export class Mmu extends TranslationCaches {
     this.sanitizer = options.sanitize === undefined ? null : new Sanitizer(memory, options.sanitize);
     this.pool.onForget = this.sanitizer === null ? null : () => this.sanitizer?.recall();
     this.cachesTables = this.sanitizer === null;
-    memory.observe({ mapChanged: () => this.forgetEverything(), writeAccessRevoked: (page) => this.pool.dropWrites(page) });
+    this.plain = new PlainWalk(arena, memory, pages1g && this.sanitizer === null && this.random === undefined);
+    memory.observe({ mapChanged: () => this.mapChanged(), writeAccessRevoked: (page) => this.pool.dropWrites(page) });
     this.setContext();
   }
 
@@ -104,6 +110,7 @@ export class Mmu extends TranslationCaches {
 
   set secondStage(stage: SecondStage | null) {
     this.walker.tables.secondStage = stage;
+    this.placeWalk();
   }
 
   /** True between `enterGuest` and `leaveGuest`. */
@@ -220,6 +227,20 @@ export class Mmu extends TranslationCaches {
     i32[words + TLB_READ] = tables + TlbTable.READ * TLB_TABLE_BYTES;
     i32[words + TLB_WRITE] = tables + TlbTable.WRITE * TLB_TABLE_BYTES;
     i32[words + TLB_EXEC] = tables + TlbTable.EXEC * TLB_TABLE_BYTES;
+    this.placeWalk();
+  }
+
+  /** Says whether generated code may walk by itself, and what it needs for that. */
+  private placeWalk(): void {
+    const { context, pool, walker } = this;
+    const isPlain = walker.tables.secondStage === null && this.watches.areDisarmed;
+    const reserved = walker.reservedLong | ((context & Context.NXE) === 0 ? 0x8000_0000 : 0);
+    this.i32[this.words + WALK] = isPlain ? this.plain.place(context, reserved, pool.journal(pool.current), this.pkru, this.pkrs) : 0;
+  }
+
+  private mapChanged(): void {
+    this.plain.mapChanged();
+    this.forgetEverything();
   }
 
   /**

@@ -15,3 +15,4 @@ export const A20_MASK = word('a20Mask');
 export const TLB_READ = word('tlbRead');
 export const TLB_WRITE = word('tlbWrite');
 export const TLB_EXEC = word('tlbExec');
+export const WALK = word('walk');

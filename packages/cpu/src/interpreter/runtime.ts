@@ -1,6 +1,7 @@
 import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, importedFunction, type Val } from '@nestvm/emit';
 import { Mode, Segment, vcpuState } from '@nestvm/isa';
-import { SECOND_TLB_ENTRIES, secondTlbOffset, TLB_ENTRIES, TlbEntry, TlbTable } from '@nestvm/mmu';
+import { TLB_ENTRIES, TlbEntry, TlbTable } from '@nestvm/mmu';
+import { secondEntry, walks } from './page-walk.js';
 import { ExitReason, Record, Slot } from './record.js';
 
 const I = 'i32' as const;
@@ -28,33 +29,29 @@ const hostSystem: FunctionRef = importedFunction('hostSystem', { params: [I, I],
 const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
 const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
 
-/** Entry of an address in the second level of the table at `first`. */
-function secondEntry(c: Code, table: number, first: Val<32>, low: Val<32>): Val<32> {
-  const index = low
-    .shrU(12)
-    .xor(low.shrU(22))
-    .and(SECOND_TLB_ENTRIES - 1);
-  return first.add(secondTlbOffset(table)).add(index.shl(4));
-}
-
 /** Copies a second-level entry into the first level. */
 function promote(c: Code, first: Val<32>, low: Val<32>, second: Val<32>): void {
   c.store('v128.store', first.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4)), c.load('v128.load', 128, second, 0));
 }
 
 /**
- * What the second level of a TLB table knows: when it has the page, it goes into the first level too, and `found` gets its host address. Not while alignment
+ * What the second level of a TLB table, or a walk, knows: when it has the page, it goes into the first level too, and `found` gets its host address. Not while alignment
  * is checked, since an access may be here for that alone.
  */
 function askSecondLevel(c: Code, table: 'READ' | 'WRITE', found: (host: Val<32>) => void): void {
   const [cpu, linear, bytes] = [c.param(1, 32), c.param(2, 64), c.param(3, 32)];
   const first = c.load('i32.load', 32, cpu, table === 'READ' ? at.tlbRead : at.tlbWrite);
   const last = linear.add(bytes.sub(1).zext(64)).and(~0xfffn);
-  const second = secondEntry(c, TlbTable[table], first, linear.trunc(32));
-  const hit = c.load('i64.load', 64, second, TlbEntry.TAG).eq(last);
-  c.if(hit.and(c.load('i32.load', 32, cpu, at.mode).and(Mode.ALIGN).isZero()), () => {
-    promote(c, first, linear.trunc(32), second);
-    found(linear.trunc(32).add(c.load('i32.load', 32, second, TlbEntry.ADDEND)));
+  const second = secondEntry(TlbTable[table], first, linear.trunc(32));
+  c.if(c.load('i32.load', 32, cpu, at.mode).and(Mode.ALIGN).isZero(), () => {
+    c.if(c.load('i64.load', 64, second, TlbEntry.TAG).eq(last), () => {
+      promote(c, first, linear.trunc(32), second);
+      found(linear.trunc(32).add(c.load('i32.load', 32, second, TlbEntry.ADDEND)));
+    });
+    c.if(linear.and(~0xfffn).eq(last), () => {
+      const walked = c.call(walks[table], 32, cpu, linear);
+      c.if(walked, () => found(walked));
+    });
   });
 }
 
@@ -176,11 +173,12 @@ const dispatchFunction = (name: string, blockCache: number, isFar: boolean): Fun
     });
     c.if(code.hit.isZero(), () => {
       const first = c.load('i32.load', 32, cpu, at.tlbExec);
-      const second = secondEntry(c, TlbTable.EXEC, first, linear.trunc(32));
+      const second = secondEntry(TlbTable.EXEC, first, linear.trunc(32));
       c.if(c.load('i64.load', 64, second, TlbEntry.TAG).eq(linear.and(~0xfffn)), () => {
         promote(c, first, linear.trunc(32), second);
         c.tailCall(dispatchRef, record, cpu);
       });
+      c.if(c.call(walks.EXEC, 32, cpu, linear), () => c.tailCall(dispatchRef, record, cpu));
     });
     const found = c.call(hostMiss, 32, cpu);
     c.if(found, () => goTo(c, found, cpu));

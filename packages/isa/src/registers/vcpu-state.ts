@@ -54,6 +54,8 @@ export const vcpuState = struct('vcpu', 2, {
   tlbRead: derived(u32),
   tlbWrite: derived(u32),
   tlbExec: derived(u32),
+  /** Where generated code finds what it must know to walk page tables by itself (`plainWalk` in @nestvm/mmu); 0 while it must not. */
+  walk: derived(u32),
   /** Instructions left before the engine must return to its caller; negative means: leave at the next block end. */
   budget: derived(u32),
   /** Why the engine returned: see `ExitReason` in @nestvm/cpu. */

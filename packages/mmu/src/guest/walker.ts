@@ -43,7 +43,7 @@ export class GuestWalker {
   private readonly cr3: number;
   private readonly pdptes: number;
   /** Reserved bits: high half of long-mode entries, of PAE entries, low half of 4 MiB entries. */
-  private readonly reservedLong: number;
+  readonly reservedLong: number;
   private readonly reservedPae: number;
   private readonly reserved4m: number;
   private readonly pages1g: boolean;

@@ -1,4 +1,5 @@
 import type { Arena } from '@nestvm/memory';
+import { JOURNAL_FILLS, Journal } from './journal.js';
 import { LargePages } from './large-pages.js';
 import {
   SECOND_TLB_ENTRIES,
@@ -19,8 +20,9 @@ const HINTS = 64;
 const SECOND = [0, 1, 2].map((table) => table * TABLE_WORDS + secondTlbOffset(table) / 4);
 const SECOND_WRITES = SECOND[TlbTable.WRITE]!;
 const SECOND_WORDS = SECOND_TLB_ENTRIES * ENTRY_WORDS;
-/** Fills of a bank that are remembered one by one, so that a bank with few entries is cleared without touching all of it. */
-const LOG = 256;
+const JOURNAL_WORDS = Journal.BYTES / 4;
+const FILLS = Journal.FILLS / 4;
+const LOG = Journal.LOG / 4;
 
 /**
  * The TLB banks of one vCPU. A bank belongs to one context: a `Context` word, PKRU, PKRS and the number of a space. Switching contexts picks a bank and flushes
@@ -49,9 +51,7 @@ export class TlbPool {
   /** 1: belongs to a context. A free bank is clean. */
   private readonly bound: Uint8Array;
   private readonly stale: Uint8Array;
-  /** How often a bank was filled since it was cleared, and where, for the first `LOG` times. */
-  private readonly fills: Int32Array;
-  private readonly log: Int32Array;
+  private readonly journals: number;
   private readonly lastUse: Float64Array;
   private readonly hints = new Int32Array(HINTS);
   private readonly large: LargePages;
@@ -73,10 +73,9 @@ export class TlbPool {
     this.roots = new Float64Array(banks);
     this.bound = new Uint8Array(banks);
     this.stale = new Uint8Array(banks);
-    this.fills = new Int32Array(banks);
-    this.log = new Int32Array(2 * banks * LOG);
+    this.journals = arena.allocate(`${name} journals`, banks * Journal.BYTES);
     this.lastUse = new Float64Array(banks);
-    this.large = new LargePages(banks);
+    this.large = new LargePages(arena.i32, this.journals / 4);
     this.structures = new StructureCache(banks);
     this.u8.fill(0xff, this.base, this.base + banks * TLB_BANK_BYTES);
   }
@@ -84,6 +83,20 @@ export class TlbPool {
   /** Arena offset of a bank's first table. */
   offset(bank: number): number {
     return this.base + bank * TLB_BANK_BYTES;
+  }
+
+  /** Arena offset of a bank's `Journal`. */
+  journal(bank: number): number {
+    return this.journals + bank * Journal.BYTES;
+  }
+
+  /** Word of a bank's journal. */
+  private ledger(bank: number): number {
+    return this.journals / 4 + bank * JOURNAL_WORDS;
+  }
+
+  private fills(bank: number): number {
+    return this.i32[this.ledger(bank) + FILLS]!;
   }
 
   /** Makes the bank of a context in the space in force current, clean of everything that was invalidated, and returns its number. */
@@ -108,11 +121,12 @@ export class TlbPool {
     const second = this.offset(bank) / 4 + SECOND[table]! + secondTlbIndex(lo) * ENTRY_WORDS;
     this.put(at, lo, hi, addend, page);
     this.put(second, lo, hi, addend, page);
-    const fills = this.fills[bank]!;
-    this.fills[bank] = fills + 1;
-    if (fills < LOG) {
-      this.log[2 * (bank * LOG + fills)] = at;
-      this.log[2 * (bank * LOG + fills) + 1] = second;
+    const journal = this.ledger(bank);
+    const fills = this.i32[journal + FILLS]!;
+    if (fills <= JOURNAL_FILLS) this.i32[journal + FILLS] = fills + 1;
+    if (fills < JOURNAL_FILLS) {
+      this.i32[journal + LOG + 2 * fills] = at;
+      this.i32[journal + LOG + 2 * fills + 1] = second;
     }
     if (sizeShift > 12) this.large.note(bank, lo, hi, sizeShift);
   }
@@ -136,7 +150,7 @@ export class TlbPool {
       if ((tag >= 0 && this.tags[bank] !== tag) || (this.key[bank]! & mask) !== match || this.stale[bank] === 1) continue;
       if (structures) this.structures.clear(bank);
       else this.structures.drop(bank, lo, hi);
-      if (this.fills[bank] === 0) continue;
+      if (this.fills(bank) === 0) continue;
       this.dropSlot(bank, lo, hi);
       if (this.large.mayHold(bank, lo, hi)) this.dropLarge(bank, lo, hi);
     }
@@ -170,7 +184,7 @@ export class TlbPool {
   dropWrites(arenaPage: number): void {
     this.onForget?.();
     for (let bank = 0; bank < this.banks; bank++) {
-      if (this.fills[bank] === 0 || this.stale[bank] === 1) continue;
+      if (this.fills(bank) === 0 || this.stale[bank] === 1) continue;
       this.dropArenaPage(bank, arenaPage);
     }
   }
@@ -226,15 +240,16 @@ export class TlbPool {
   private clear(bank: number): void {
     this.stale[bank] = 0;
     this.structures.clear(bank);
-    const fills = this.fills[bank]!;
+    const fills = this.fills(bank);
     if (fills === 0) return;
-    if (fills <= LOG) {
-      for (let i = 2 * bank * LOG; i < 2 * (bank * LOG + fills); i++) this.drop(this.log[i]!);
+    if (fills <= JOURNAL_FILLS) {
+      const log = this.ledger(bank) + LOG;
+      for (let i = log; i < log + 2 * fills; i++) this.drop(this.i32[i]!);
     } else {
       const start = this.offset(bank);
       this.u8.fill(0xff, start, start + TLB_BANK_BYTES);
     }
-    this.fills[bank] = 0;
+    this.i32[this.ledger(bank) + FILLS] = 0;
     this.large.clear(bank);
   }
 
@@ -260,9 +275,10 @@ export class TlbPool {
   /** Drops the pieces of whatever large page holds an address: 4 MiB (which a 2 MiB page lies in), or 1 GiB. */
   private dropLarge(bank: number, lo: number, hi: number): void {
     const mask = this.large.mayHoldHuge(bank, lo, hi) ? -1 << 30 : -1 << 22;
-    const fills = this.fills[bank]!;
-    if (fills <= LOG) {
-      for (let i = 2 * bank * LOG; i < 2 * (bank * LOG + fills); i++) this.dropWithin(this.log[i]!, lo, hi, mask);
+    const fills = this.fills(bank);
+    if (fills <= JOURNAL_FILLS) {
+      const log = this.ledger(bank) + LOG;
+      for (let i = log; i < log + 2 * fills; i++) this.dropWithin(this.i32[i]!, lo, hi, mask);
       return;
     }
     const start = this.offset(bank) / 4;
@@ -279,10 +295,11 @@ export class TlbPool {
   private dropArenaPage(bank: number, arenaPage: number): void {
     const start = this.offset(bank) / 4;
     const [first, second] = [start + TABLE_WORDS, start + SECOND_WRITES];
-    const fills = this.fills[bank]!;
-    if (fills <= LOG) {
-      for (let i = 2 * bank * LOG; i < 2 * (bank * LOG + fills); i++) {
-        const at = this.log[i]!;
+    const fills = this.fills(bank);
+    if (fills <= JOURNAL_FILLS) {
+      const log = this.ledger(bank) + LOG;
+      for (let i = log; i < log + 2 * fills; i++) {
+        const at = this.i32[i]!;
         if ((at >= first && at < first + TABLE_WORDS) || (at >= second && at < second + SECOND_WORDS)) this.dropPage(at, arenaPage);
       }
       return;

@@ -1,0 +1,161 @@
+import { buildModule, type FunctionDefinition } from '@nestvm/emit';
+import { Cr0, Cr4, Efer, Rflags, vcpuState } from '@nestvm/isa';
+import { createArena, PageFlag, PhysicalMemory, WRITE_TRAP } from '@nestvm/memory';
+import { Access, Journal, Mmu, plainWalk, TLB_BANK_BYTES } from '@nestvm/mmu';
+import { describe, expect, it } from 'vitest';
+import { walks } from '../src/interpreter/page-walk.js';
+
+const CASES = 20_000;
+const RAM_BYTES = 0x1_0000;
+const HIGH_RAM = 0x1_0000_0000;
+const TABLES = 8;
+const SLOTS = [0, 1, 0x155, 0x1ff];
+const KINDS = ['READ', 'WRITE', 'EXEC'] as const;
+const at = vcpuState.offset;
+
+/** A generator of our own, so that a failure can be repeated. */
+class Random {
+  constructor(private state: number) {}
+
+  below(count: number): number {
+    this.state ^= this.state << 13;
+    this.state ^= this.state >>> 17;
+    this.state ^= this.state << 5;
+    return (this.state >>> 0) % count;
+  }
+
+  chance(percent: number): boolean {
+    return this.below(100) < percent;
+  }
+}
+
+/** One vCPU state with its MMU. */
+class Side {
+  readonly base: number;
+  readonly mmu: Mmu;
+
+  constructor(private readonly memory: PhysicalMemory) {
+    this.base = memory.arena.allocate('vcpu', vcpuState.size);
+    this.mmu = new Mmu({ memory, vcpuBase: this.base, banks: 2 });
+  }
+
+  set(field: keyof typeof at, value: number): void {
+    this.memory.arena.i32[(this.base + at[field]) / 4] = value;
+  }
+
+  get(field: keyof typeof at): number {
+    return this.memory.arena.i32[(this.base + at[field]) / 4]!;
+  }
+
+  /** The bank in force, and its journal with places relative to the bank. */
+  contents(): number[] {
+    const { u8, i32 } = this.memory.arena;
+    const bank = this.get('tlbRead');
+    const walk = this.get('walk');
+    if (walk === 0) return [];
+    const journal = i32[(walk + plainWalk.offset.journal) / 4]!;
+    const fills = i32[(journal + Journal.FILLS) / 4]!;
+    const log = Array.from({ length: 2 * Math.min(fills, 256) }, (_, i) => i32[(journal + Journal.LOG) / 4 + i]! - bank / 4);
+    const entries = new BigInt64Array(u8.slice(bank, bank + TLB_BANK_BYTES).buffer);
+    const valid = [...entries.keys()].filter((i) => i % 2 === 0 && entries[i] !== -1n);
+    const filter = i32.slice((journal + Journal.LARGE) / 4, (journal + Journal.LOG) / 4);
+    return [fills, ...log, ...valid, ...valid.flatMap((i) => [Number(entries[i]), Number(entries[i + 1])]), ...filter];
+  }
+}
+
+const arena = createArena({ bytes: 8 << 20 });
+const memory = new PhysicalMemory({ arena });
+memory.mapRam(0, RAM_BYTES, arena.allocate('ram', RAM_BYTES, 4096));
+memory.mapRam(HIGH_RAM, RAM_BYTES / 2, arena.allocate('high ram', RAM_BYTES / 2, 4096));
+memory.mapRom(0xf_0000, 4096, arena.allocate('rom', 4096, 4096));
+const sides = [new Side(memory), new Side(memory)] as const;
+const pages = arena.bytes / 65536;
+const bytes = buildModule({ frame: { memoryPages: pages, memoryMaximum: pages }, functions: Object.values(walks) as FunctionDefinition[] });
+const walker = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: arena.memory } }).exports as Record<
+  string,
+  (cpu: number, linear: bigint) => number
+>;
+
+function edit(random: Random): void {
+  const entry = memory.arenaOffsetOf(random.below(TABLES) * 4096 + SLOTS[random.below(4)]! * 8) / 4;
+  let low = (random.below(TABLES + 4) << 12) | 0x27 | (random.chance(70) ? 0x40 : 0);
+  if (random.chance(15)) low = (low & 0xfff) | 0x80 | (random.below(2) << 12);
+  if (random.chance(15)) low &= ~(1 << random.below(8));
+  let high = random.chance(10) ? 1 : 0;
+  if (random.chance(8)) high |= 1 << 31;
+  if (random.chance(2)) high |= 1 << random.below(20);
+  if (random.chance(8)) high |= random.below(16) << 27;
+  if (random.chance(3)) low = (low & 0xfff) | 0xf_0000;
+  arena.i32[entry] = low;
+  arena.i32[entry + 1] = high;
+}
+
+function randomMode(random: Random): void {
+  const pick = (percent: number, bit: number): number => (random.chance(percent) ? bit : 0);
+  const cr4 = Cr4.PAE | pick(50, Cr4.LA57) | pick(40, Cr4.SMEP) | pick(40, Cr4.SMAP) | pick(30, Cr4.PKE) | pick(20, Cr4.PKS);
+  const cr0 = Cr0.PE | Cr0.PG | pick(70, Cr0.WP);
+  const efer = Efer.LMA | Efer.LME | pick(80, Efer.NXE);
+  const cpl = random.chance(50) ? 3 : 0;
+  const rflags = Rflags.ONE | pick(30, Rflags.AC);
+  const pkru = random.chance(80) ? 0x5555_5554 : random.below(16);
+  const pkrs = random.chance(80) ? 0xcc : random.below(16);
+  const cr3 = random.below(TABLES) << 12;
+  for (const side of sides) {
+    for (const [field, value] of Object.entries({ cr0, cr3, cr4, efer, cpl, rflags, pkru, pkrs })) side.set(field as keyof typeof at, value);
+    side.mmu.forgetEverything();
+    side.mmu.setContext();
+  }
+}
+
+function randomAddress(random: Random): bigint {
+  let linear = BigInt(random.below(4096));
+  for (const shift of [12n, 21n, 30n, 39n, 48n]) linear |= BigInt(SLOTS[random.below(4)]!) << shift;
+  const bits = (sides[0].get('cr4') & Cr4.LA57) !== 0 ? 57 : 48;
+  return random.chance(2) ? linear : BigInt.asUintN(64, BigInt.asIntN(bits, linear));
+}
+
+const tables = (): string => Buffer.from(arena.u8.slice(memory.arenaOffsetOf(0), memory.arenaOffsetOf(0) + TABLES * 4096)).toString('latin1');
+
+describe('walks in generated code', () => {
+  it('find and fill what the MMU does, and give up on everything else without a trace', () => {
+    const random = new Random(20240611);
+    const seen = { walked: 0, owed: 0 };
+    for (let i = 0; i < 400; i++) edit(random);
+    for (let n = 0; n < CASES; n++) {
+      if (n % 4 === 0) edit(random);
+      if (n % 8 === 0) randomMode(random);
+      if (n % 16 === 0) {
+        const page = memory.arenaOffsetOf(random.below(16) * 4096) / 4096;
+        if (random.chance(50)) memory.setFlag(page, random.chance(50) ? PageFlag.CODE : PageFlag.WATCHED);
+        else memory.clearFlag(page, PageFlag.CODE | PageFlag.WATCHED);
+      }
+      const linear = randomAddress(random);
+      const kind = random.below(3);
+      const [one, two] = sides;
+      for (const { mmu } of sides) mmu.forgetEverything();
+      const before = tables();
+      const isPlain = one.get('walk') !== 0 && (one.get('cr4') & (Cr4.PKE | Cr4.PKS)) === 0;
+      const host = walker[`walk${KINDS[kind]!}`]!(one.base, BigInt.asIntN(64, linear)) >>> 0;
+      expect(tables() === before, `case ${n}: tables are as they were`).toBe(true);
+      const isCanonical = BigInt.asIntN((one.get('cr4') & Cr4.LA57) !== 0 ? 57 : 48, linear) === BigInt.asIntN(64, linear);
+      const [lo, hi] = [Number(linear & 0xffff_ffffn) | 0, Number(linear >> 32n) | 0];
+      const done = isCanonical && two.mmu.translate(lo, hi, [Access.READ, Access.WRITE, Access.EXECUTE][kind]!, two.get('cpl') === 3);
+      const owed = tables() !== before;
+      if (host !== 0) {
+        expect([done, owed, two.mmu.arenaOffset], `case ${n}: ${KINDS[kind]} of ${linear.toString(16)}`).toEqual([true, false, host]);
+        expect(one.contents(), `case ${n}: the TLB`).toEqual(two.contents());
+        seen.walked++;
+      } else if (done && isPlain) {
+        const { arenaOffset } = two.mmu;
+        const isRom = memory.arenaOffsetOf(0xf_0000) === arenaOffset - (arenaOffset % 4096);
+        const isTrapped = kind === 1 && arenaOffset >= 0 && (memory.pageFlags[Math.floor(arenaOffset / 4096)]! & WRITE_TRAP) !== 0;
+        expect(owed || arenaOffset < 0 || isRom || isTrapped, `case ${n}: ${KINDS[kind]} of ${linear.toString(16)} was given up for nothing`).toBe(
+          true,
+        );
+        seen.owed++;
+      }
+    }
+    expect(seen.walked).toBeGreaterThan(CASES / 40);
+    expect(seen.owed).toBeGreaterThan(100);
+  });
+});
