@@ -140,7 +140,7 @@ export const oneByte = table('legacy', '', [
   ['8F /0', 'POP', 'Ev:w', 'd64'],
   ['90+', 'XCHG', 'Zv:rw rAX:rw'],
   ['90', 'NOP'],
-  ['F3 90', 'PAUSE', '', 'end !PAUSE'],
+  ['F3 90', 'PAUSE', '', '!PAUSE'],
   ['98', 'CBW'],
   ['99', 'CWD'],
   ['9A', 'CALLF', 'Ap', 'i64 end'],

@@ -59,5 +59,8 @@ const SWAPGS: Emitter = (x) => {
   x.set64('kernelGsBase', base);
 };
 
+/** A hint in a spin loop: nothing to do, unless a hypervisor may want to know. */
+const PAUSE: Emitter = (x) => leaveIf(x, x.get32('guestMode'));
+
 /** System instructions that run often and mostly need little. Whatever is unusual leaves to their full implementation in `@nestvm/cpu`. */
-export const systemMeanings: Meanings = { CLI, STI, PUSHF, MOV_SREG, SWAPGS, VMREAD, VMWRITE };
+export const systemMeanings: Meanings = { CLI, STI, PUSHF, MOV_SREG, SWAPGS, PAUSE, VMREAD, VMWRITE };
