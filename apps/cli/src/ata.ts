@@ -1,4 +1,5 @@
 import { AtaDisk, type AtaDrive, CdDrive } from '@nestvm/devices/ata';
+import type { BlockBackend } from '@nestvm/devices/virtio';
 import type { Disk, RemoteDisk } from '@nestvm/disks';
 import type { AtaConfig, AtaPlace } from '@nestvm/machine';
 import { openDrive } from './disk.js';
@@ -82,13 +83,14 @@ export class AtaParts {
     const drive = this.options.drives.find(({ id }) => id === spec.drive);
     if (spec.drive !== undefined && drive === undefined)
       throw new UsageError(`-device ${spec.device},drive=${spec.drive}: no such drive; add -drive file=F,if=none,id=${spec.drive}`);
-    const disk = drive && openDrive(spec.cd ? { ...drive, readOnly: true } : drive);
-    if (disk) this.disks.push(disk);
+    const opened = drive && openDrive(spec.cd ? { ...drive, readOnly: true } : drive);
+    if (opened) this.disks.push(opened);
+    const disk = opened && this.media.guard(drive, opened, spec.errors);
     const name = spec.id ?? spec.drive ?? `cd${this.drives.length}`;
     const serial = spec.serial ?? drive?.serial;
     const common = { name, ...(serial === undefined ? {} : { serial }) };
     const made = spec.cd
-      ? this.createCd(common, disk, drive?.path)
+      ? this.createCd(common, disk, drive)
       : new AtaDisk({ ...common, disk: disk!, ...(spec.model === undefined ? {} : { model: spec.model }) });
     this.drives.push(made);
     return made;
@@ -96,12 +98,12 @@ export class AtaParts {
 
   private createCd(
     common: { readonly name: string; readonly serial?: string },
-    disk: Disk | RemoteDisk | undefined,
-    path: string | undefined,
+    disk: BlockBackend | undefined,
+    medium: DriveSpec | undefined,
   ): CdDrive {
     const { media } = this;
     const cd = new CdDrive({ ...common, ...(disk ? { medium: disk } : {}), onTray: (open) => media.onTray(common.name, open) });
-    media.addCd(cd, path);
+    media.addCd(cd, medium);
     return cd;
   }
 }

@@ -28,7 +28,7 @@ const load = (option: string, path: string): BootFile => ({ name: path, bytes: r
 export function firmwareConfig(options: RunOptions): Pick<MachineConfig, 'firmware' | 'vga' | 'boot'> {
   const { bios, flash, wanted, folders: given, boot, vga, serialConsole } = options.firmware;
   const places = folders(given);
-  const runs = bios !== undefined || flash || (options.kernel === undefined && wanted);
+  const runs = bios !== undefined || flash || (options.kernel === undefined && wanted && !options.devices.images.some(({ entry }) => entry));
   const card = (vga ?? (runs || options.firmware.display === 'curses' ? 'std' : 'none')) === 'std';
   const isa = options.board === 'isapc';
   if (card && options.board === 'microvm') {

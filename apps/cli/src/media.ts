@@ -1,8 +1,13 @@
 import { CdDrive } from '@nestvm/devices/ata';
-import type { Disk, RemoteDisk } from '@nestvm/disks';
+import type { BlockBackend } from '@nestvm/devices/virtio';
+import type { Disk, ImageFormat, RemoteDisk } from '@nestvm/disks';
+import { type FailureListener, GuardedDisk } from './blocks/guarded-disk.js';
+import { type AddedNode, AddedNodes } from './blocks/nodes.js';
 import { openDrive } from './disk.js';
 import { UsageError } from './errors.js';
+import { DEFAULT_ERRORS, type ErrorPolicy } from './options/block-errors.js';
 import type { RunOptions } from './options/config.js';
+import type { DriveSpec } from './options/drives.js';
 
 /** A drive as monitors show it. */
 export interface MediaEntry {
@@ -16,34 +21,49 @@ export interface MediaEntry {
   readonly locked: boolean;
 }
 
+/** A CD drive and what is in it. */
+interface CdEntry {
+  readonly drive: CdDrive;
+  path?: string;
+  format?: string;
+  /** What `change` has opened. */
+  disk?: Disk | RemoteDisk;
+  /** What was put in by its name. */
+  node?: AddedNode;
+}
+
 /** The drives of a run and what is in them: CDs can be changed. */
 export class Media {
-  private readonly cds = new Map<string, { drive: CdDrive; path?: string; disk?: Disk | RemoteDisk }>();
+  private readonly cds = new Map<string, CdEntry>();
+  private readonly nodes: AddedNodes;
+  /** Drives of options that are CDs, whatever the option says. */
+  private readonly cdDrives = new Set<string>();
   /** Told when a tray opens or closes. */
   onTray: (name: string, open: boolean) => void = () => {};
+  /** Told of what the host could not do; see `FailureListener`. */
+  onFailure: FailureListener = () => {};
 
-  constructor(private readonly options: RunOptions) {}
+  constructor(private readonly options: RunOptions) {
+    this.nodes = new AddedNodes(options.drives);
+  }
+
+  /** A drive's disk as a device is to have it. */
+  guard({ id, errors }: DriveSpec, disk: BlockBackend, own?: ErrorPolicy): BlockBackend {
+    return new GuardedDisk(id, disk, own ?? errors ?? DEFAULT_ERRORS, (failure) => this.onFailure(failure));
+  }
 
   /** Notes a CD drive and what is in it at first. */
-  addCd(drive: CdDrive, path: string | undefined): void {
-    this.cds.set(drive.name, { drive, ...(path === undefined ? {} : { path }) });
+  addCd(drive: CdDrive, medium: DriveSpec | undefined): void {
+    if (medium) this.cdDrives.add(medium.id);
+    this.cds.set(drive.name, { drive, ...(medium ? { path: medium.path, ...(medium.format ? { format: medium.format } : {}) } : {}) });
   }
 
   list(): MediaEntry[] {
-    const fixed = this.options.drives
-      .filter(({ cd }) => !cd)
-      .map(({ id, path, format, readOnly }) => ({
-        name: id,
-        path,
-        ...(format === undefined ? {} : { format }),
-        readOnly,
-        removable: false,
-        trayOpen: false,
-        locked: false,
-      }));
-    const cds = [...this.cds.values()].map(({ drive, path }) => ({
+    const fixed = this.options.drives.filter(({ id, cd }) => !cd && !this.cdDrives.has(id)).map(fixedEntry);
+    const cds = [...this.cds.values()].map(({ drive, path, format }) => ({
       name: drive.name,
       ...(path === undefined ? {} : { path }),
+      ...(format === undefined ? {} : { format }),
       readOnly: true,
       removable: true,
       trayOpen: drive.open,
@@ -52,37 +72,75 @@ export class Media {
     return [...fixed, ...cds];
   }
 
+  /** What can be named: the drives of the command line, and nodes that were added. */
+  named(): MediaEntry[] {
+    return [...this.options.drives, ...this.nodes.list().map(({ drive }) => drive)].map(fixedEntry);
+  }
+
+  /** Adds a node (`blockdev-add`); throws `UsageError`. */
+  addNode(description: unknown): void {
+    this.nodes.add(description);
+  }
+
+  /** Deletes a node (`blockdev-del`); throws `UsageError`. */
+  removeNode(name: string): void {
+    this.nodes.remove(name);
+  }
+
   /** Takes a CD out; throws `UsageError` when the guest has locked the door, unless `force`. */
   eject(name: string, force: boolean): void {
-    const cd = this.find(name);
-    if (cd.drive.locked && !force) {
-      cd.drive.requestEject();
-      throw new UsageError(`the guest has locked '${name}' and was asked to release it; try again, or eject -f ${name}`);
-    }
-    cd.drive.change(undefined);
-    cd.disk?.close();
-    delete cd.disk;
-    delete cd.path;
+    this.empty(this.unlocked(name, force));
     this.onTray(name, true);
   }
 
   /** Puts another image into a CD drive; throws `UsageError`. */
-  change(name: string, path: string, force = false): void {
+  change(name: string, path: string, { force = false, format }: { readonly force?: boolean; readonly format?: ImageFormat } = {}): void {
     const cd = this.find(name);
     if (cd.drive.locked && cd.path !== undefined) this.eject(name, force);
-    const disk = openDrive({ id: name, option: `change ${name}`, path, plugged: false, cd: true, readOnly: true, snapshot: false, writeCache: true });
-    cd.disk?.close();
-    cd.drive.change(disk);
-    cd.disk = disk;
-    cd.path = path;
+    const common = { id: name, option: `change ${name}`, path, plugged: false, cd: true, readOnly: true, snapshot: false, writeCache: true };
+    const drive: DriveSpec = { ...common, ...(format ? { format } : {}) };
+    const disk = openDrive(drive);
+    this.empty(cd);
+    cd.drive.change(this.guard(drive, disk));
+    Object.assign(cd, { disk, path, ...(format ? { format } : {}) });
     this.onTray(name, false);
+  }
+
+  /** Puts a node into an empty CD drive (`blockdev-insert-medium`); throws `UsageError`. */
+  insert(name: string, node: string): void {
+    const cd = this.find(name);
+    if (cd.path !== undefined) throw new UsageError(`'${name}' holds ${cd.path}; take it out first`);
+    const added = this.nodes.take(node, name);
+    cd.drive.change(this.guard(added.drive, added.disk));
+    Object.assign(cd, { node: added, path: added.drive.path, format: added.drive.format });
+    this.onTray(name, false);
+  }
+
+  /** Throws `UsageError` unless a CD drive has this name. Its tray closes when something is put in. */
+  assertCd(name: string): void {
+    this.find(name);
+  }
+
+  private empty(cd: CdEntry): void {
+    cd.drive.change(undefined);
+    cd.disk?.close();
+    if (cd.node) delete cd.node.user;
+    for (const key of ['disk', 'node', 'path', 'format'] as const) delete cd[key];
+  }
+
+  private unlocked(name: string, force: boolean): CdEntry {
+    const cd = this.find(name);
+    if (!cd.drive.locked || force) return cd;
+    cd.drive.requestEject();
+    throw new UsageError(`the guest has locked '${name}' and was asked to release it; try again, or eject -f ${name}`);
   }
 
   close(): void {
     for (const { disk } of this.cds.values()) disk?.close();
+    this.nodes.close();
   }
 
-  private find(name: string): { drive: CdDrive; path?: string; disk?: Disk | RemoteDisk } {
+  private find(name: string): CdEntry {
     const cd = this.cds.get(name);
     if (cd) return cd;
     const fixed = this.options.drives.some(({ id, cd: removable }) => id === name && !removable);
@@ -96,3 +154,13 @@ export class Media {
     );
   }
 }
+
+const fixedEntry = ({ id, path, format, readOnly, cd }: DriveSpec): MediaEntry => ({
+  name: id,
+  path,
+  ...(format === undefined ? {} : { format }),
+  readOnly,
+  removable: cd,
+  trayOpen: false,
+  locked: false,
+});

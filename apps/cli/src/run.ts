@@ -40,7 +40,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const flash = new FlashParts();
   let screen: TextDisplay | undefined;
   try {
-    virtio.create(options, characters);
+    virtio.create(options, characters, session.media);
     await virtio.open();
     const machine = createFrom(options, characters, virtio, { ata: ata.create(options, session.media), flash: flash.create(options) });
     options.serial.forEach((spec, port) => characters.connect(spec, (bytes) => machine.receiveSerial(port, bytes)));

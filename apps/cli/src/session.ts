@@ -1,5 +1,7 @@
 import type { Machine, MachineOutcome } from '@nestvm/machine';
 import { type Arrival, MigrationError } from '@nestvm/migration';
+import type { BlockFailure } from './blocks/guarded-disk.js';
+import { describeCharacters } from './characters/describe.js';
 import { Media } from './media.js';
 import { MigrationController } from './migration/controller.js';
 import type { SessionControl } from './migration/departure.js';
@@ -34,6 +36,8 @@ export class Session {
   private readonly listeners = new Set<(event: SessionEvent) => void>();
   /** What `query-status` says while the CPUs stand still. */
   private rest: RunState = 'paused';
+  /** Requests to disks that are to be tried again. */
+  private readonly retries: (() => void)[] = [];
   /** Ends what `watch` has begun. */
   private unwatch: () => void = () => {};
   /** The next reset was asked for from outside. */
@@ -47,6 +51,7 @@ export class Session {
     const monitor = options.terminal?.monitor === true;
     this.media = new Media(options);
     this.media.onTray = (device, open) => this.tell({ event: 'DEVICE_TRAY_MOVED', data: { device, id: device, 'tray-open': open } });
+    this.media.onFailure = (failure) => this.diskFailed(failure);
     this.terminal = new Terminal(
       { monitor, escape: options.escape },
       {
@@ -71,6 +76,7 @@ export class Session {
       name: this.options.name,
       migration: this.migration,
       media: this.media,
+      characters: describeCharacters(this.options),
       machine: () => this.machine,
       state: () => (this.migration.moved ? 'postmigrate' : this.stopped ? this.rest : 'running'),
       stop: () => this.stop(),
@@ -93,6 +99,15 @@ export class Session {
 
   private tell(event: SessionEvent): void {
     for (const listener of this.listeners) listener(event);
+  }
+
+  /** The host could not do what a guest asks of a disk: `cont` has it tried again where the machine stops for it. */
+  private diskFailed({ device, operation, action, noSpace, reason }: BlockFailure): Promise<void> | undefined {
+    this.tell({ event: 'BLOCK_IO_ERROR', data: { device, 'node-name': device, operation, action, nospace: noSpace, reason } });
+    if (action !== 'stop') return undefined;
+    if (!this.stopped) this.say(`${device}: ${operation}: ${reason}; the machine is stopped, 'cont' in the monitor tries again`);
+    this.stop('io-error');
+    return new Promise((resolve) => this.retries.push(resolve));
   }
 
   private control(): SessionControl {
@@ -255,6 +270,7 @@ export class Session {
       return;
     }
     this.stopped = false;
+    for (const retry of this.retries.splice(0)) retry();
     this.resumed?.();
     this.tell({ event: 'RESUME' });
   }

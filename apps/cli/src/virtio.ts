@@ -1,6 +1,7 @@
 import type { VirtioDevice } from '@nestvm/devices/virtio';
 import type { VirtioConfig } from '@nestvm/machine';
 import type { Characters } from './characters/parts.js';
+import type { Media } from './media.js';
 import type { RunOptions } from './options/config.js';
 import type { VirtioSpec } from './options/virtio.js';
 import { createBalloon } from './virtio/balloon.js';
@@ -43,10 +44,11 @@ export class VirtioParts {
   private readonly closers: (() => void)[] = [];
 
   /** Makes what the options name; throws `UsageError`. What is open by then stays so until `close`. */
-  create(options: RunOptions, characters: Characters): void {
+  create(options: RunOptions, characters: Characters, media: Media): void {
     const context: VirtioContext = {
       options,
       characters,
+      media,
       onOpen: (open) => void this.openers.push(open),
       onClose: (close) => void this.closers.push(close),
     };

@@ -188,6 +188,9 @@ describe('every option', () => {
     ['-nic user -object filter-dump,id=f,netdev=nic0,file=x.pcap', { networks: { dumps: [{ netdev: 'nic0', path: 'x.pcap', mostBytes: 65_536 }] } }],
     ['-loadvm f', { loadSnapshot: 'f' }],
     ['-drive file=d,,1,if=virtio,serial=S,snapshot=on', { drives: [{ path: 'd,1', plugged: true, serial: 'S', snapshot: true, readOnly: false }] }],
+    ['-blockdev raw,node-name=n,file.driver=file,file.filename=f', { drives: [{ id: 'n', plugged: false, path: 'f', format: 'raw' }] }],
+    ['-drive file=v,if=pflash,unit=1,readonly=on', { drives: [{ flash: 1, readOnly: true }], firmware: { flash: true } }],
+    ['-drive file=d,werror=stop,rerror=ignore', { drives: [{ errors: { write: 'stop', read: 'ignore' } }] }],
     ['-drive file=d,if=none,id=x,readonly=on,cache=writethrough', { drives: [{ id: 'x', plugged: false, readOnly: true, writeCache: false }] }],
     [
       '-hda a -hdb b -snapshot',
@@ -351,6 +354,7 @@ describe('what cannot be followed', () => {
     ['-device vhost-vsock-pci,guest-cid=2 -kernel k', /between 3 and 4294967294/],
     ['-device virtio-balloon-pci,deflate-on-oom=maybe -kernel k', /neither on nor off/],
     ['-drive if=virtio -kernel k', /a file is missing/],
+    ['-drive file=a,werror=panic -kernel k', /werror=panic: there are report, ignore, stop, enospc/],
     ['-drive file=a,format=vdi -kernel k', /format vdi/],
     ['-drive file=a,if=floppy -kernel k', /there are virtio, ide, sata, pflash, none/],
     ['-drive file=a,id=x -drive file=b,id=x -kernel k', /two disks have this name/],

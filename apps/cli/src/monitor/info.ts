@@ -21,6 +21,7 @@ const STATES: Readonly<Record<RunState, string>> = {
   paused: 'paused',
   prelaunch: 'paused (prelaunch)',
   inmigrate: 'paused (inmigrate)',
+  'io-error': 'paused (io-error)',
   postmigrate: 'paused (postmigrate)',
   shutdown: 'paused (shutdown)',
 };

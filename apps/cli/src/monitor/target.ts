@@ -9,16 +9,29 @@ export type SessionEvent =
   | { readonly event: 'RESET' | 'SHUTDOWN'; readonly data: { readonly guest: boolean; readonly reason: string } }
   | { readonly event: 'BALLOON_CHANGE'; readonly data: { readonly actual: number } }
   | { readonly event: 'DEVICE_TRAY_MOVED'; readonly data: { readonly device: string; readonly id: string; readonly 'tray-open': boolean } }
+  | {
+      readonly event: 'BLOCK_IO_ERROR';
+      readonly data: {
+        readonly device: string;
+        readonly 'node-name': string;
+        readonly operation: 'read' | 'write';
+        readonly action: 'report' | 'ignore' | 'stop';
+        readonly nospace: boolean;
+        readonly reason: string;
+      };
+    }
   | { readonly event: 'MIGRATION'; readonly data: { readonly status: string } };
 
 /** States of a machine under QMP's names. */
-export type RunState = 'running' | 'paused' | 'prelaunch' | 'inmigrate' | 'postmigrate' | 'shutdown';
+export type RunState = 'running' | 'paused' | 'prelaunch' | 'inmigrate' | 'postmigrate' | 'shutdown' | 'io-error';
 
 /** What monitors, QMP included, may do to a session's machine. */
 export interface MonitorTarget {
   readonly name: string;
   readonly migration: MigrationController;
   readonly media: Media;
+  /** Character devices, as QEMU names them. */
+  readonly characters: readonly { readonly label: string; readonly filename: string }[];
   machine(): Machine;
   state(): RunState;
   stop(): void;

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js';
+import { ERROR_KEYS, type ErrorPolicy, ownErrorPolicy } from './block-errors.js';
 import { parseInteger } from './text.js';
 
 /** An ATA drive of `-device`. */
@@ -14,10 +15,11 @@ export interface AtaSpec {
   readonly serial?: string;
   readonly model?: string;
   readonly bootIndex?: number;
+  readonly errors?: ErrorPolicy;
 }
 
 /** Properties of ATA drives. */
-export const ATA_KEYS: readonly string[] = ['drive', 'bus', 'unit', 'id', 'serial', 'model', 'bootindex'];
+export const ATA_KEYS: readonly string[] = ['drive', 'bus', 'unit', 'id', 'serial', 'model', 'bootindex', ...ERROR_KEYS];
 
 /** Parses `-device ide-hd,…` and `ide-cd,…`; throws `UsageError`. */
 export function parseAta(device: string, cd: boolean, values: ReadonlyMap<string, string>): AtaSpec {
@@ -30,6 +32,7 @@ export function parseAta(device: string, cd: boolean, values: ReadonlyMap<string
     device,
     cd,
     ...(drive === undefined ? {} : { drive }),
+    ...ownErrorPolicy(`-device ${device}`, values),
     ...text('bus'),
     ...text('id'),
     ...text('serial'),

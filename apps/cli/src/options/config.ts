@@ -36,6 +36,8 @@ export interface RunOptions {
   readonly modules: readonly ModuleSpec[];
   readonly commandLine?: string;
   readonly firmware: FirmwareSpec;
+  /** Those of `-chardev` by their id. */
+  readonly characters: ReadonlyMap<string, CharacterSpec>;
   readonly serial: readonly CharacterSpec[];
   /** What the guest has of the terminal, if anything of it reads there. */
   readonly terminal?: Extract<CharacterSpec, { kind: 'stdio' }>;
@@ -112,6 +114,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     memoryBytes: parseMemory(last(raw, 'm')),
     ...parseBoot(raw, devices, firmware),
     firmware,
+    characters,
     serial,
     ...(terminal ? { terminal } : {}),
     ...(debugConsole ? { debugConsole } : {}),

@@ -1,5 +1,7 @@
 import type { RemoteDisk } from '@nestvm/disks';
 import { UsageError } from '../errors.js';
+import { ERROR_KEYS, type ErrorPolicy, parseErrorPolicy } from './block-errors.js';
+import { type BlockNode, filePathOf, parseBlockdev } from './blockdev.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch } from './text.js';
 
@@ -24,6 +26,10 @@ export interface DriveSpec {
   readonly serial?: string;
   /** False: writes reach the disk before they complete. */
   readonly writeCache: boolean;
+  /** What happens when the host fails (default: QEMU's, report and enospc). */
+  readonly errors?: ErrorPolicy;
+  /** A node of `-blockdev`. */
+  readonly node?: BlockNode;
   /** The disk, where opening it takes its time: `path` is on a web server. */
   readonly opened?: RemoteDisk;
 }
@@ -48,8 +54,7 @@ const KEYS = [
   'aio',
   'discard',
   'detect-zeroes',
-  'werror',
-  'rerror',
+  ...ERROR_KEYS,
 ];
 const BUSES = ['virtio', 'ide', 'sata', 'pflash', 'none'];
 const CACHES: Readonly<Record<string, boolean>> = { writeback: true, none: true, unsafe: true, writethrough: false, directsync: false };
@@ -101,8 +106,42 @@ function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec 
     readOnly: cd || isOn('readonly') || isOn('read-only'),
     snapshot: snapshot || isOn('snapshot'),
     writeCache: cache,
+    errors: parseErrorPolicy(option, values),
     ...(serial === undefined ? {} : { serial }),
   };
+}
+
+/** The drive that a node is for devices that name it. */
+export function nodeDrive(node: BlockNode & { readonly name: string }): DriveSpec {
+  return {
+    id: node.name,
+    option: node.option,
+    path: filePathOf(node) ?? node.driver,
+    format: node.driver === 'qcow2' ? 'qcow2' : 'raw',
+    plugged: false,
+    cd: false,
+    readOnly: node.readOnly,
+    snapshot: false,
+    writeCache: true,
+    node,
+  };
+}
+
+/** Parses `-blockdev`: those with a name that nothing else is built upon are drives. */
+function parseNodes(texts: readonly string[]): DriveSpec[] {
+  const named = new Map<string, BlockNode>();
+  const add = (node: BlockNode): void => {
+    if (node.name !== undefined) named.set(node.name, node);
+    for (const below of [node.below, node.backing]) if (below) add(below);
+  };
+  const tops = texts.map((text) => {
+    const node = parseBlockdev(text, named);
+    if (node.name === undefined) throw new UsageError(`${node.option}: node-name= is missing, by which a -device finds it`);
+    add(node);
+    return { ...node, name: node.name };
+  });
+  const under = new Set(tops.flatMap(({ below, backing }) => [below?.name, backing?.name]));
+  return tops.filter(({ name }) => !under.has(name)).map(nodeDrive);
 }
 
 /** The short options, and what they stand for on boards with ATA; on others disks are virtio disks. */
@@ -120,6 +159,7 @@ export function parseDrives(raw: RawOptions, ata: boolean): DriveSpec[] {
     (raw.get(name) ?? []).slice(-1).map((path) => `file=${path.replaceAll(',', ',,')},${ata || name === 'cdrom' ? place : 'if=virtio'}`),
   );
   const drives = [...short, ...(raw.get('drive') ?? [])].map((text, number) => parseDrive(text, number, raw.has('snapshot')));
+  drives.push(...parseNodes(raw.get('blockdev') ?? []));
   drives.forEach(({ id }, i) => {
     if (drives.findIndex((drive) => drive.id === id) !== i) throw new UsageError(`-drive id=${id}: two disks have this name; give one another id`);
   });

@@ -57,6 +57,13 @@ export const optionRows: readonly OptionRow[] = [
     help: 'a disk or CD image, a file or an http:// or https:// address that is read by ranges (also file.driver=http,file.url=…), whose changes stay in memory; if=none leaves it to -device virtio-blk-pci,drive=ID; if=pflash is flash: unit=0 with the firmware, unit=1 with its variables',
   },
   {
+    name: 'blockdev',
+    argument: 'driver=file|raw|qcow2|null-co|blkdebug,node-name=N[,…] | JSON',
+    repeat: true,
+    group: 'Machine',
+    help: 'a node for -device …,drive=N: file,filename=F; raw and qcow2 with file=NODE or file.driver=…, qcow2 also backing=NODE; blkdebug injects errors',
+  },
+  {
     name: 'netdev',
     argument: 'user|socket|websocket|hubport,id=ID[,…]',
     repeat: true,

@@ -13,6 +13,8 @@ import { activeBalloon, type QmpQuery, queries } from './queries.js';
 /** A command: the arguments that it takes, and what it returns (nothing: an empty object). */
 export interface QmpCommand {
   readonly arguments?: readonly string[];
+  /** Checks its arguments by itself. */
+  readonly open?: boolean;
   readonly run: (target: MonitorTarget, given: QmpArguments) => unknown;
 }
 
@@ -95,6 +97,15 @@ function screenDump(target: MonitorTarget, given: QmpArguments): void {
   });
 }
 
+function changeMedium(target: MonitorTarget, given: QmpArguments): void {
+  const format = given['format'];
+  if (format !== undefined && format !== 'raw' && format !== 'qcow2')
+    throw new QmpError('GenericError', `Unknown driver '${JSON.stringify(format)}'`);
+  const mode = given['read-only-mode'] ?? 'retain';
+  if (mode !== 'retain' && mode !== 'read-only') throw new QmpError('GenericError', `read-only-mode: '${JSON.stringify(mode)}': a CD is read-only`);
+  target.media.change(driveOf(given), textOf(given, 'filename'), { force: given['force'] === true, ...(format ? { format } : {}) });
+}
+
 /** The drive that `id` or `device` names. */
 const driveOf = (given: QmpArguments): string => textOf(given, given['id'] === undefined ? 'device' : 'id');
 
@@ -126,8 +137,16 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   'blockdev-open-tray': { arguments: ['device', 'id', 'force'], run: (target, given) => target.media.eject(driveOf(given), given['force'] === true) },
   'blockdev-change-medium': {
     arguments: ['device', 'id', 'filename', 'format', 'force', 'read-only-mode'],
-    run: (target, given) => target.media.change(driveOf(given), textOf(given, 'filename'), given['force'] === true),
+    run: changeMedium,
   },
+  'blockdev-close-tray': { arguments: ['device', 'id'], run: (target, given) => target.media.assertCd(driveOf(given)) },
+  'blockdev-remove-medium': { arguments: ['id'], run: (target, given) => target.media.eject(driveOf(given), true) },
+  'blockdev-insert-medium': {
+    arguments: ['id', 'node-name'],
+    run: (target, given) => target.media.insert(driveOf(given), textOf(given, 'node-name')),
+  },
+  'blockdev-add': { open: true, run: (target, given) => target.media.addNode(given) },
+  'blockdev-del': { arguments: ['node-name'], run: (target, given) => target.media.removeNode(textOf(given, 'node-name')) },
   device_add: { arguments: ['driver', 'id', 'bus', 'drive', 'netdev', 'chardev'], run: refuse(NO_HOTPLUG) },
   device_del: { arguments: ['id'], run: refuse(NO_HOTPLUG) },
   migrate: { arguments: ['uri', 'blk', 'inc', 'detach', 'resume', 'x-wait-for-l2'], run: migrate },

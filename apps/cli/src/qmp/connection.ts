@@ -74,7 +74,7 @@ export class QmpConnection {
     if (!this.negotiated) throw new QmpError('CommandNotFound', "Expecting capabilities negotiation with 'qmp_capabilities'");
     const row = Object.hasOwn(qmpCommands, name) ? qmpCommands[name] : undefined;
     if (row === undefined) throw new QmpError('CommandNotFound', `The command ${name} has not been found`);
-    const unknown = Object.keys(given).find((key) => !(row.arguments ?? []).includes(key));
+    const unknown = Object.keys(given).find((key) => !row.open && !(row.arguments ?? []).includes(key));
     if (unknown !== undefined) throw new QmpError('GenericError', `Parameter '${unknown}' is unexpected`);
     return row.run(this.target, given);
   }

@@ -13,7 +13,7 @@ export type QmpQuery = (target: MonitorTarget) => unknown;
 
 const HALTED = 1;
 const PAGE_BYTES = 4096;
-const EVENTS = ['STOP', 'RESUME', 'RESET', 'SHUTDOWN', 'POWERDOWN', 'MIGRATION', 'BALLOON_CHANGE', 'DEVICE_TRAY_MOVED'];
+const EVENTS = ['STOP', 'RESUME', 'RESET', 'SHUTDOWN', 'POWERDOWN', 'MIGRATION', 'BALLOON_CHANGE', 'BLOCK_IO_ERROR', 'DEVICE_TRAY_MOVED'];
 
 function cpus(target: MonitorTarget): unknown {
   const { topology } = target.machine().config.cpu;
@@ -83,6 +83,18 @@ const block = ({ media }: MonitorTarget): unknown =>
       : { inserted: { file: path, drv: format ?? 'raw', ro: readOnly, encrypted: false, image: { filename: path, format: format ?? 'raw' } } }),
   }));
 
+/** `query-named-block-nodes`: the drives of the command line, and what was added. */
+const blockNodes = ({ media }: MonitorTarget): unknown =>
+  media.named().map(({ name, path = '', format = 'raw', readOnly }) => ({
+    'node-name': name,
+    file: path,
+    drv: format,
+    ro: readOnly,
+    encrypted: false,
+    cache: { writeback: true, direct: false, 'no-flush': false },
+    image: { filename: path, format },
+  }));
+
 function pci(target: MonitorTarget): unknown {
   const functions = target.machine().platform.pci?.functions ?? [];
   const devices = functions.flatMap((pciFunction, devfn) =>
@@ -141,6 +153,8 @@ export const queries: Readonly<Record<string, QmpQuery>> = {
   'query-cpus-fast': cpus,
   'query-memory-size-summary': (target) => ({ 'base-memory': target.machine().config.memoryBytes }),
   'query-block': block,
+  'query-named-block-nodes': blockNodes,
+  'query-chardev': ({ characters }) => characters.map(({ label, filename }) => ({ label, filename, 'frontend-open': true })),
   'query-migrate': migration,
   'query-balloon': (target) => ({ actual: guestBytes(activeBalloon(target)) }),
   'query-migrate-parameters': ({ migration: { parameters } }) =>

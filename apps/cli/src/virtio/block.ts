@@ -5,7 +5,7 @@ import { openDrive } from './drives.js';
 
 /** A disk on the drive that its options name. */
 export function createBlock(spec: Extract<VirtioSpec, { kind: 'block' }>, name: string, context: VirtioContext): VirtioBlock {
-  const { drive, disk } = openDrive('-device virtio-blk', spec.drive, context);
+  const { drive, disk } = openDrive('-device virtio-blk', spec.drive, context, spec);
   const serial = spec.serial ?? drive.serial;
   return new VirtioBlock({
     name,

@@ -7,9 +7,9 @@ import { openDrive } from './drives.js';
 
 /** A SCSI controller with its disks and CD drives. */
 export function createScsi(spec: Extract<VirtioSpec, { kind: 'scsi' }>, name: string, context: VirtioContext): VirtioScsi {
-  const units = spec.units.map(({ kind, drive, target, unit, serial: own, product }): ScsiPlace => {
+  const units = spec.units.map(({ kind, drive, target, unit, serial: own, product, errors }): ScsiPlace => {
     const option = `-device scsi-${kind === 'disk' ? 'hd' : 'cd'}`;
-    const opened = drive === undefined ? undefined : openDrive(option, drive, context, kind === 'cd');
+    const opened = drive === undefined ? undefined : openDrive(option, drive, context, { readOnly: kind === 'cd', ...(errors ? { errors } : {}) });
     const serial = own ?? opened?.drive.serial;
     const device = new ScsiUnit({
       kind,

@@ -1,4 +1,5 @@
 import { UsageError } from '../../errors.js';
+import { ERROR_KEYS, type ErrorPolicy, ownErrorPolicy } from '../block-errors.js';
 import { parseInteger, parseSwitch } from '../text.js';
 import type { VirtioRow } from './row.js';
 
@@ -10,12 +11,13 @@ export interface BlockSpec {
   readonly queues: number;
   readonly queueSize: number;
   readonly writeCache?: boolean;
+  readonly errors?: ErrorPolicy;
 }
 
 /** `virtio-blk`. */
 export const blockRow: VirtioRow<BlockSpec> = {
   stem: 'virtio-blk',
-  keys: ['drive', 'serial', 'num-queues', 'queue-size', 'write-cache', 'logical_block_size', 'physical_block_size'],
+  keys: ['drive', 'serial', 'num-queues', 'queue-size', 'write-cache', ...ERROR_KEYS, 'logical_block_size', 'physical_block_size'],
   help: 'a disk on a -drive',
   parse: (option, values) => {
     const drive = values.get('drive');
@@ -27,6 +29,7 @@ export const blockRow: VirtioRow<BlockSpec> = {
       drive,
       queues: parseInteger(`${option},num-queues`, values.get('num-queues') ?? '1', 1, 64),
       queueSize: parseInteger(`${option},queue-size`, values.get('queue-size') ?? '256', 4, 1024),
+      ...ownErrorPolicy(option, values),
       ...(serial === undefined ? {} : { serial }),
       ...(writeCache === undefined || writeCache === 'auto' ? {} : { writeCache: parseSwitch(`${option},write-cache`, writeCache) }),
     };

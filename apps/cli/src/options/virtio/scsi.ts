@@ -1,4 +1,5 @@
 import { UsageError } from '../../errors.js';
+import { ERROR_KEYS, type ErrorPolicy, ownErrorPolicy } from '../block-errors.js';
 import { parseInteger } from '../text.js';
 import { type ChildRow, parentOf } from './children.js';
 import type { VirtioRow } from './row.js';
@@ -13,6 +14,7 @@ interface UnitSpec {
   readonly serial?: string;
   readonly product?: string;
   readonly bootIndex?: number;
+  readonly errors?: ErrorPolicy;
 }
 
 /** What a SCSI controller is told; the units add themselves. */
@@ -34,7 +36,7 @@ type Specs = ScsiSpec & { readonly id?: string };
 type Parent = { readonly kind: string; readonly id?: string };
 
 const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
-  properties: ['id', 'bus', 'drive', 'channel', 'scsi-id', 'lun', 'serial', 'product', 'bootindex'],
+  properties: ['id', 'bus', 'drive', 'channel', 'scsi-id', 'lun', 'serial', 'product', 'bootindex', ...ERROR_KEYS],
   help,
   attach: (devices, option, values) => {
     const { units } = parentOf<Specs, 'scsi'>(
@@ -57,6 +59,7 @@ const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
       kind,
       target,
       unit,
+      ...ownErrorPolicy(option, values),
       ...(drive === undefined ? {} : { drive }),
       ...(serial === undefined ? {} : { serial }),
       ...(product === undefined ? {} : { product }),

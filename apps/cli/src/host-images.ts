@@ -1,0 +1,84 @@
+import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { inflateRawSync } from 'node:zlib';
+import { type Decompress, DiskError, type DiskFile, type ImageHost } from '@nestvm/disks';
+import { UsageError } from './errors.js';
+import { reasonOf } from './files.js';
+
+/** Unpacks a compressed cluster of a qcow2 image; throws `DiskError` for what cannot be unpacked here. */
+export const unpackCluster: Decompress = (kind, data, lengthBytes) => {
+  if (kind === 'zstd')
+    throw new DiskError('unsupported', "qcow2: clusters compressed by zstd; convert the image with 'qemu-img convert -o compression_type=zlib'");
+  return inflateRawSync(data, { maxOutputLength: lengthBytes });
+};
+
+/** The host's files, for images and what they are built upon; `option` names them in messages. */
+export const imageHost = (option: string): ImageHost => ({
+  open: (file, only) => new HostFile(option, file, only),
+  resolve: (from, name) => resolve(dirname(from), name),
+  identity: identify,
+  decompress: unpackCluster,
+});
+
+/** Device and number of a file, or its path where it cannot be asked. */
+function identify(path: string): string {
+  try {
+    const { dev, ino } = statSync(path);
+    return `${dev}:${ino}`;
+  } catch {
+    return resolve(path);
+  }
+}
+
+/** A file with an image in it; `option` names it in messages. */
+export class HostFile implements DiskFile {
+  private readonly descriptor: number;
+  private size: number;
+
+  constructor(option: string, path: string, readOnly: boolean) {
+    try {
+      this.descriptor = openSync(path, readOnly ? 'r' : 'r+');
+    } catch (error) {
+      throw new UsageError(`${option}: ${path}: ${reasonOf(error)}; check the path (and readonly=on, snapshot=on)`);
+    }
+    const stat = fstatSync(this.descriptor);
+    if (!stat.isFile()) {
+      closeSync(this.descriptor);
+      throw new UsageError(`${option}: ${path}: not a file; a disk image is one`);
+    }
+    this.size = stat.size;
+  }
+
+  get sizeBytes(): number {
+    return this.size;
+  }
+
+  read(offset: number, target: Uint8Array): void {
+    for (let done = 0; done < target.length; ) {
+      const count = readSync(this.descriptor, target, done, target.length - done, offset + done);
+      if (count === 0) {
+        target.fill(0, done);
+        return;
+      }
+      done += count;
+    }
+  }
+
+  write(offset: number, source: Uint8Array): void {
+    for (let done = 0; done < source.length; ) done += writeSync(this.descriptor, source, done, source.length - done, offset + done);
+    this.size = Math.max(this.size, offset + source.length);
+  }
+
+  flush(): void {
+    fdatasyncSync(this.descriptor);
+  }
+
+  truncate(sizeBytes: number): void {
+    ftruncateSync(this.descriptor, sizeBytes);
+    this.size = sizeBytes;
+  }
+
+  close(): void {
+    closeSync(this.descriptor);
+  }
+}
