@@ -24,8 +24,9 @@ export class RemoteFile implements DiskFile {
   readonly #blocks = new Map<number, Uint8Array>();
   readonly #underway = new Map<number, Promise<void>>();
   readonly #mostBlocks: number;
-  /** Where a reader that goes on from where it was would read next, and how far ahead of it to fetch. */
-  #expected = -1;
+  /** What was fetched last, and how far ahead of a reader that goes on in there to fetch. */
+  #from = -1;
+  #to = -1;
   #ahead = 0;
 
   constructor(
@@ -90,9 +91,11 @@ export class RemoteFile implements DiskFile {
 
   /** Brings the blocks that are missing from `first` to `last`, and some more for one who reads on and on. */
   async #fetch(first: number, last: number): Promise<void> {
-    this.#ahead = first === this.#expected ? Math.min(MOST_BLOCKS, Math.max(1, 2 * this.#ahead)) : 0;
+    const goesOn = first >= this.#from && first <= this.#to;
+    this.#ahead = goesOn ? Math.min(MOST_BLOCKS, Math.max(1, 2 * this.#ahead)) : 0;
     const end = Math.min(last + this.#ahead, Math.ceil(this.sizeBytes / BLOCK) - 1);
-    this.#expected = end + 1;
+    this.#from = first;
+    this.#to = end + 1;
     const waits: Promise<void>[] = [];
     for (let block = first; block <= end; ) {
       let count = 0;
