@@ -1,6 +1,7 @@
 import { createEventLoopHost, createMachine, type Machine, type MachineOptions, type MachineOutcome } from '@nestvm/machine';
 import { createMemorySink, createMemorySource, loadSnapshot, saveSnapshot } from '@nestvm/migration';
 import type { MachineOrder, Phase, Reply, Request } from './protocol.js';
+import { openSurroundings, type Surroundings } from './surroundings.js';
 
 const MEBIBYTE = 2 ** 20;
 const STATUS_MS = 100;
@@ -31,6 +32,7 @@ function describe(outcome: MachineOutcome): string {
 /** The machine that a page has in its Worker: takes requests, sends replies. */
 export class MachineHost {
   private machine: Machine | undefined;
+  private surroundings: Surroundings | undefined;
   private phase: Phase = 'ended';
   /** Set while the CPUs stand still at an instruction boundary because somebody asked for that. */
   private whenStill: (() => void) | undefined;
@@ -66,8 +68,11 @@ export class MachineHost {
   private async start(order: MachineOrder): Promise<void> {
     await this.pause();
     this.machine = undefined;
+    this.surroundings?.close();
+    this.surroundings = undefined;
     try {
-      const machine = createMachine(this.options(order));
+      this.surroundings = await openSurroundings(order);
+      const machine = createMachine(this.options(order, this.surroundings));
       const { snapshot } = order;
       if (snapshot) await loadSnapshot(machine.migratable, () => createMemorySource(snapshot));
       this.machine = machine;
@@ -78,7 +83,7 @@ export class MachineHost {
     this.resume();
   }
 
-  private options(order: MachineOrder): MachineOptions {
+  private options(order: MachineOrder, { devices }: Surroundings): MachineOptions {
     return {
       board: order.board,
       cpu: order.cpu,
@@ -89,6 +94,7 @@ export class MachineHost {
       ...(order.commandLine === undefined ? {} : { commandLine: order.commandLine }),
       serial: [{ write: (byte) => this.write(byte) }],
       debugExit: { iobase: 0xf4, iosize: 4 },
+      virtio: devices.map((device) => ({ device })),
       clock: { kind: 'host' },
       rtcSeconds: Math.floor(Date.now() / 1000),
       host: createEventLoopHost(globalThis),

@@ -87,6 +87,7 @@ async function boot(): Promise<void> {
   const kernel = await file(find('kernel'));
   if (!kernel) return say('Choose a kernel file first.', true);
   const initrd = await file(find('initrd'));
+  const [disk, relay] = ['disk', 'relay'].map((id) => find<HTMLInputElement>(id).value.trim());
   start({
     board: find<HTMLSelectElement>('board').value as MachineOrder['board'],
     cpu: find<HTMLInputElement>('cpu').value,
@@ -95,6 +96,8 @@ async function boot(): Promise<void> {
     kernel,
     ...(initrd ? { initrd } : {}),
     commandLine: find<HTMLInputElement>('append').value,
+    ...(disk ? { disk } : {}),
+    ...(relay ? { relay } : {}),
   });
 }
 

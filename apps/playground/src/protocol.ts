@@ -10,6 +10,9 @@ export interface MachineOrder {
   readonly kernel: { readonly name: string; readonly bytes: Uint8Array };
   readonly initrd?: { readonly name: string; readonly bytes: Uint8Array };
   readonly commandLine?: string;
+  /** Address of a disk image, and of a WebSocket relay: a virtio disk and a virtio network card. */
+  readonly disk?: string;
+  readonly relay?: string;
   /** State to begin with, in place of the kernel's start. */
   readonly snapshot?: Uint8Array;
 }

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import type { Server } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { createMachine } from '@nestvm/machine';
 import { createMemorySink, saveSnapshot } from '@nestvm/migration';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { buildPage } from '../build.mjs';
 import { createPageServer } from '../serve.mjs';
 import { demos } from '../src/demos.js';
@@ -124,4 +125,64 @@ describe.skipIf(!browserPath)('the playground in headless Chromium', () => {
     },
     TIMEOUT_MS,
   );
+
+  describe('with a disk on a web server and a relay', () => {
+    const closers: (() => void)[] = [];
+    afterAll(() => {
+      for (const close of closers) close();
+    });
+
+    /** A server of another origin, as one would be; with `ranges`, it says which it was asked for. */
+    const serve = async (ranges: string[] | undefined): Promise<string> => {
+      const image = new Uint8Array(1_000_000);
+      const disks = createServer((request, response) => {
+        response.setHeader('access-control-allow-origin', '*');
+        const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
+        if (first === undefined || ranges === undefined)
+          return void response.writeHead(200, { 'content-length': image.length }).end(request.method === 'HEAD' ? undefined : image);
+        ranges.push(`${first}-${last}`);
+        response.writeHead(206, { 'content-range': `bytes ${first}-${last}/${image.length}` }).end(image.subarray(Number(first), Number(last) + 1));
+      });
+      await new Promise<void>((resolve) => disks.listen(0, '127.0.0.1', resolve));
+      closers.push(() => void disks.close());
+      return `http://127.0.0.1:${(disks.address() as AddressInfo).port}/disk.raw`;
+    };
+
+    const boot = async (disk: string, relay = ''): Promise<void> => {
+      const { kernel } = demos.find(({ id }) => id === 'count')!.order();
+      await page.evaluate(() => document.querySelector('#own')!.setAttribute('open', ''));
+      await page.setInputFiles('#kernel', { name: kernel.name, mimeType: 'application/octet-stream', buffer: Buffer.from(kernel.bytes) });
+      await page.fill('#disk', disk);
+      await page.fill('#relay', relay);
+      await page.check('#nested');
+      await page.click('#boot');
+    };
+
+    it(
+      'starts a machine that has both',
+      async () => {
+        const ranges: string[] = [];
+        const relay = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+        closers.push(() => relay.close());
+        const connected = new Promise<void>((resolve) => relay.once('connection', () => resolve()));
+        await boot(await serve(ranges), `ws://127.0.0.1:${(relay.address() as AddressInfo).port}/`);
+        await consoleHas('[L2] counts 1');
+        await connected;
+        expect(ranges).toEqual(['0-65535']);
+      },
+      TIMEOUT_MS,
+    );
+
+    it(
+      'says why a server will not do',
+      async () => {
+        await boot(await serve(undefined));
+        await page.waitForFunction(() => document.querySelector('#message')?.textContent?.includes('The machine cannot be made'));
+        expect(await text('#message')).toMatch(/sends whole files only/);
+        await boot('http://127.0.0.1:1/nothing');
+        await page.waitForFunction(() => document.querySelector('#message')?.textContent?.includes('check the address'));
+      },
+      TIMEOUT_MS,
+    );
+  });
 });
