@@ -3,11 +3,12 @@
  * Builds the guests that the tests, the demo and the benchmarks boot: the kernel of Debian's cloud package as it is, and an initramfs of
  * our own with Debian's static busybox. Outputs go to build/guests; the packages are cached there by checksum.
  *
- * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--qemu-l3] [--xen] [--virtio] [--full]
+ * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--qemu-l3] [--xen] [--virtio] [--full] [--cet]
  *   --qemu   also makes nested-qemu.cpio, in which Debian's QEMU starts the levels (some 90 packages)
  *   --qemu-l3 also makes nested-qemu-l3.cpio, the same with a QEMU in L2 as well
  *   --virtio also makes virtio.cpio, with the drivers of virtio devices and Debian's mkfs.ext4 (run it with nestvm.run=disks)
  *   --full   also makes vmlinuz-full and full.cpio: Debian's full kernel, with drivers for 9P, input and graphics
+ *   --cet    also makes vmlinuz-cet: a kernel of Debian that uses indirect-branch tracking, and shadow stacks for programs
  *   --xen    also makes xen, vmlinuz-dom0 and xen.cpio: Debian's Xen, a dom0 and in it a guest
  */
 import { execFileSync } from 'node:child_process';
@@ -15,6 +16,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFi
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { buildCet } from './cet.mjs';
 import { CpioArchive } from './cpio.mjs';
 import { emulatorFiles } from './emulator.mjs';
 import { fileSystemFiles } from './filesystem.mjs';
@@ -87,6 +89,7 @@ export function buildGuests({
   xen = false,
   virtio = false,
   full = false,
+  cet = false,
   l2Network = false,
   log = () => {},
 } = {}) {
@@ -105,6 +108,7 @@ export function buildGuests({
     writeFileSync(join(output, 'virtio.cpio'), buildInitramfs({ busybox, programs, modules: drivers, files: fileSystemFiles(output, log) }));
   }
   if (full) buildFull(output, (drivers) => buildInitramfs({ busybox, programs, modules: drivers }), log);
+  if (cet) buildCet(output, log);
   const nested = join(output, 'nested.cpio');
   const kvm = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd']);
   const levels = { kernel, busybox, programs, modules: kvm };
@@ -133,6 +137,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       xen: { type: 'boolean' },
       virtio: { type: 'boolean' },
       full: { type: 'boolean' },
+      cet: { type: 'boolean' },
     },
   });
   const options = {
@@ -143,6 +148,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     xen: values.xen ?? false,
     virtio: values.virtio ?? false,
     full: values.full ?? false,
+    cet: values.cet ?? false,
     log: (line) => console.log(line),
   };
   if (values.kernel) options.kernelPackage = values.kernel;

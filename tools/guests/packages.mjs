@@ -84,7 +84,7 @@ export function withLibraries(root, name, log) {
 
 /** The versioned kernel package that a meta package such as linux-image-cloud-amd64 depends on. */
 function resolveMeta(apt, name) {
-  if (!/^linux-image-(cloud-)?amd64$/.test(name)) return name;
+  if (!/^linux-image-(\d+\.\d+-)?(cloud-)?amd64$/.test(name)) return name;
   const text = apt.ask(() => apt.run('apt-cache', ['depends', name]));
   const found = text.match(/Depends: (linux-image-\S+)/);
   if (!found) throw new Error(`${name} depends on no kernel package; see \`apt-cache depends ${name}\`.`);

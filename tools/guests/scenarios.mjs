@@ -33,6 +33,28 @@ function boot(name, tier, machine, cpu, { smp = 1, halt = 'poweroff -f' } = {}) 
   };
 }
 
+/** A kernel with shadow stacks for its programs and, where the CPU has it, indirect-branch tracking for itself: both say at boot or at each step what is wrong. */
+function cet(name, tier, cpu, { smp = 1, tracking = 'enabled' } = {}) {
+  return {
+    ...boot(name, tier, 'pc', cpu, { smp }),
+    kernel: 'vmlinuz-cet',
+    input: { at: shell.at, type: 'echo tracking-$(dmesg | grep -o "Branch Tracking enabled" | cut -d" " -f3); cet; echo status-$?; poweroff -f\n' },
+    expect: [
+      `tracking-${tracking}`,
+      'cet: calls 6765',
+      'cet: signals 100',
+      'cet: changed return address 2',
+      'cet: ordinary write -11',
+      'cet: WRSS 0',
+      'cet: another stack 0',
+      'cet: processes 100',
+      'status-0',
+    ],
+    refuse: ['Missing ENDBR'],
+    timeoutMinutes: 10,
+  };
+}
+
 /** Debian's KVM in L1 (and in L2 …), `levels` in all. */
 function levels(
   name,
@@ -220,6 +242,8 @@ export const scenarios = [
   boot('boot-q35-epyc', 'ci', 'q35', 'EPYC'),
   boot('boot-microvm-nehalem', 'ci', 'microvm', 'Nehalem', { halt: 'reboot -f' }),
   boot('boot-isapc-qemu64', 'ci', 'isapc', 'qemu64', { halt: 'reboot -f' }),
+  cet('cet-intel', 'ci', 'max', { smp: 2 }),
+  cet('cet-amd', 'nightly', 'EPYC-Milan,cet-ss=on', { tracking: '' }),
   boot('boot-pc-smp2-haswell', 'ci', 'pc', 'Haswell', { smp: 2 }),
   firmware('seabios-pc-virtio', 'ci', 'pc', (path) => ['-drive', `file=${path('boot-virtio.img')},format=raw,if=virtio`]),
   firmware('seabios-q35-virtio', 'nightly', 'q35', (path) => ['-drive', `file=${path('boot-virtio.img')},format=raw,if=virtio`]),
