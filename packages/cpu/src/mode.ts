@@ -27,8 +27,8 @@ const UNUSABLE = 1 << 16;
 /** Blocked by STI, by MOV SS/POP SS, by an NMI, by SMM, by a clear GIF (SVM: everything from outside waits), or by a virtual NMI: bits of `interruptibility`. */
 export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8, GIF: 16, VIRTUAL_NMI: 32 } as const;
 
-/** Bits of IA32_DEBUGCTL: record branches, and single-step on branches. */
-export const DebugCtl = { LBR: 1, BTF: 2 } as const;
+/** Bits of IA32_DEBUGCTL: record branches, single-step on branches; stop recording, and counting, when a performance counter interrupts. */
+export const DebugCtl = { LBR: 1, BTF: 2, FREEZE_LBRS: 1 << 11, FREEZE_COUNTERS: 1 << 12 } as const;
 
 /** Unusable, code, expand-down, writable: of these a flat data segment has the last alone. */
 const DATA_TYPE = UNUSABLE | 0xe;

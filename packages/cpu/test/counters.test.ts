@@ -164,6 +164,20 @@ describe('performance counters', () => {
     expect(read(board, PMC0)).toBe(2200 + 1 - 1000);
   });
 
+  it('stop, and stop the recording of branches, at an interrupt, if IA32_DEBUGCTL says so', () => {
+    const { board, run, interrupts } = arrange();
+    const debugControl = 0x1d9;
+    write(board, PMC0, -10);
+    write(board, SELECT0, INSTRUCTIONS | BOTH | INTERRUPT);
+    write(board, SELECT0 + 1, INSTRUCTIONS | BOTH);
+    write(board, debugControl, (1 << 12) | (1 << 11) | 1);
+    run(...new Array<number>(200).fill(NOP));
+    expect(interrupts).toEqual([true]);
+    expect([read(board, GLOBAL), read(board, debugControl)]).toEqual([0, 0x1800]);
+    expect(read(board, PMC0 + 1)).toBeLessThan(50);
+    expect(new Board('max,pmu=off').long(0).cpu.msrs.write(debugControl, 1 << 12, 0)).toBe(false);
+  });
+
   it('have a timer for the overflow of cycles while the vCPU runs', () => {
     const { board, run, interrupts } = arrange();
     const timer = keepTime(board);

@@ -1,6 +1,7 @@
+import { DebugCtl, updateModeBits } from '../mode.js';
 import type { CpuTimer } from '../ports/clock.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, GUEST_MODE, word } from '../words.js';
+import { CPL, DEBUG_CTL, GUEST_MODE, word } from '../words.js';
 import { Select, Source, States, sourceOf, statesOf } from './events.js';
 
 /** Counters by number: general ones, then the fixed ones of Intel. */
@@ -98,7 +99,24 @@ export class PerformanceCounters {
       const overflows = this.add(i, this.source[i] === Source.INSTRUCTIONS ? instructions : cycles);
       if (overflows && this.interrupts[i] === 1) interrupt = true;
     }
-    if (interrupt) this.cpu.interrupts.performanceInterrupt?.(this.cpu.features.intel);
+    if (interrupt) this.interrupt();
+  }
+
+  /** Interrupts, and stops what IA32_DEBUGCTL says (SDM Vol. 3, "Freezing LBR and Performance Counters on PMI"). */
+  private interrupt(): void {
+    const { cpu } = this;
+    const { w } = cpu;
+    const { intel } = cpu.features;
+    cpu.interrupts.performanceInterrupt?.(intel);
+    if (!intel) return;
+    if ((w[DEBUG_CTL]! & DebugCtl.FREEZE_LBRS) !== 0) {
+      w[DEBUG_CTL] = w[DEBUG_CTL]! & ~DebugCtl.LBR;
+      updateModeBits(cpu);
+    }
+    if ((w[DEBUG_CTL]! & DebugCtl.FREEZE_COUNTERS) === 0) return;
+    w[GLOBAL_CONTROL] = 0;
+    w[GLOBAL_CONTROL + 1] = 0;
+    this.configure();
   }
 
   /** True: the counter overflowed. */

@@ -1,6 +1,6 @@
 import { Cr0, Efer } from '@nestvm/isa';
 import { counterMsrs } from '../counters/msrs.js';
-import { updateMode, updateModeBits } from '../mode.js';
+import { DebugCtl, updateMode, updateModeBits } from '../mode.js';
 import { userInterruptMsrs } from '../user-interrupts/msrs.js';
 import type { Vcpu } from '../vcpu.js';
 import { CR0, DEBUG_CTL, EFER, PKRS } from '../words.js';
@@ -34,7 +34,8 @@ function writeEfer(cpu: Vcpu, lo: number, hi: number): boolean {
 
 /** LBR and BTF; AMD's registers also keep the bits of the performance-monitoring pins. */
 function writeDebugCtl(cpu: Vcpu, lo: number, hi: number): boolean {
-  if (hi !== 0 || (lo & ~(cpu.features.intel ? 3 : 0x3f)) !== 0) return false;
+  const freezes = cpu.features.has('pmu') ? DebugCtl.FREEZE_LBRS | DebugCtl.FREEZE_COUNTERS : 0;
+  if (hi !== 0 || (lo & ~(cpu.features.intel ? 3 | freezes : 0x3f)) !== 0) return false;
   cpu.w[DEBUG_CTL] = lo;
   updateModeBits(cpu);
   return true;
