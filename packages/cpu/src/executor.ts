@@ -94,6 +94,7 @@ export class Engine {
   attach(hotCode: HotCode): void {
     this.hotCode = hotCode;
     this.builder.turns = (arenaPage) => hotCode.turns(arenaPage);
+    this.builder.countedModes = hotCode.modes;
     this.cache.flush();
     this.cache.onDropped = (page) => hotCode.dropped(page);
   }

@@ -55,8 +55,16 @@ const MOST_DOUBLINGS = 8;
 /** Turns, in thresholds, until a block that is in a region, but no entry of it, becomes one. */
 const ENTRY_FACTOR = 4;
 
+/**
+ * Modes whose blocks are compiled. Left out: single steps, virtual-8086 mode, alignment checks, and where an ENDBRANCH is due. A mode that comes to be later is not among
+ * them until somebody has looked.
+ */
+const { LONG, CODE32, STACK32, PROTECTED, USER, IA32E, FLAT, LA57, X87, SSE, AVX, IBT, SUPPRESSED, SHADOW_STACK } = Mode;
+const MODES = LONG | CODE32 | STACK32 | PROTECTED | USER | IA32E | FLAT | LA57 | X87 | SSE | AVX | IBT | SUPPRESSED | SHADOW_STACK;
+
 /** Compiles hot blocks of an engine. */
 export class Jit implements HotCode {
+  readonly modes = MODES;
   readonly threshold: number;
   readonly counters: JitCounters = { modules: 0, regions: 0, instructions: 0, bytes: 0, flushes: 0 };
   private readonly codeBytes: number;

@@ -13,6 +13,7 @@ const COMPARED: readonly (readonly [string, number, number])[] = [
   ['flags', offset.flagResult, 16],
   ['budget', offset.budget, 4],
   ['vectors', offset.vec, 8 * 64],
+  ['x87', offset.fpr, offset.vec - offset.fpr],
 ];
 
 function differences(a: Board, b: Board): string[] {

@@ -53,6 +53,8 @@ export class BlockBuilder {
   private looseRecord = -1;
   /** Turns after which a new block of an arena page is reported as hot; null for never: then blocks have no heads. */
   turns: ((arenaPage: number) => number) | null = null;
+  /** Bits of `Mode` that blocks may have to be counted. */
+  countedModes = 0;
   /** Blocks made so far. */
   built = 0;
   /** For logs: told of each block, by the arena offset and the length of its bytes (those on its first page). */
@@ -142,7 +144,7 @@ export class BlockBuilder {
   /** Gives a block whose turns are to be counted its head; gives the place of its first instruction. */
   private head(start: number, arenaOffset: number, mode: number): number {
     const isPlain = (mode & Mode.LONG) !== 0 || (mode & (Mode.FLAT | Mode.PROTECTED)) === (Mode.FLAT | Mode.PROTECTED);
-    if (this.turns === null || this.loose || !isPlain || (mode & (Mode.SINGLE | Mode.ALIGN | Mode.ENDBRANCH)) !== 0) return start;
+    if (this.turns === null || this.loose || !isPlain || (mode & ~this.countedModes) !== 0) return start;
     this.writer.head(start, Slot.HEAD, 0, 0, 0);
     this.arena.i32[(start + Record.COUNTDOWN) >>> 2] = this.turns(arenaOffset >>> 12);
     this.arena.i32[(start + Record.HOST) >>> 2] = arenaOffset;

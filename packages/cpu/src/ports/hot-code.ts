@@ -2,6 +2,8 @@ import type { Vcpu } from '../vcpu.js';
 
 /** Who is told of hot blocks, and may put something faster in their place: the JIT. */
 export interface HotCode {
+  /** Bits of `Mode` that compiled code knows of: blocks of modes with others are not counted, and never reported. */
+  readonly modes: number;
   /** Turns after which a block that is decoded now, from an arena page, is reported. */
   turns(arenaPage: number): number;
   /**

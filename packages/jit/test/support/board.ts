@@ -47,6 +47,8 @@ export function createBoard(code: ArrayLike<number>) {
     }
     cpu.setGpr(Gpr.RSP, BigInt(At.STACK));
     cpu.rip = BigInt(At.CODE);
+    // As after FNINIT.
+    cpu.set32('fcw', 0x37f);
     updateMode(cpu);
   };
   restart();

@@ -74,6 +74,19 @@ const MAKERS: readonly Maker[] = [
   // PADDD, PXOR, PAND, MOVDQU
   (n) => [0x66, 0x0f, pick(n, [0xfe, 0xef, 0xdb, 0xd4]), 0xc0 | n(64)],
   (n) => [0xf3, 0x0f, pick(n, [0x6f, 0x7f]), 0x85 | (n(8) << 3), n(256), n(60), 0, 0],
+  // FLD1, FLDZ, FXCH, FADD, FMUL, FSUB, FDIV, FCOMI; FLD, FST, FSTP of 32 and 64 bits; FILD, FISTP; FNSTSW AX; FSQRT
+  (n) =>
+    pick(n, [
+      [0xd9, 0xe8],
+      [0xd9, 0xee],
+      [0xd9, 0xc8 | n(8)],
+      [0xd8, 0xc0 | n(4) | (n(8) << 3)],
+      [0xdb, 0xf0 | n(8)],
+      [0xdf, 0xe0],
+      [0xd9, 0xfa],
+    ]),
+  (n) => [pick(n, [0xd9, 0xdd]), 0x85 | (pick(n, [0, 2, 3]) << 3), n(256), n(60), 0, 0],
+  (n) => [pick(n, [0xdb, 0xdf]), 0x85 | (pick(n, [0, 3]) << 3), n(256), n(60), 0, 0],
   // LEA
   (n) => [0x48, 0x8d, 0x44 | (pick(n, [0, 1, 2, 3, 6, 7]) << 3), pick(n, [0x08, 0x4a, 0x93]), n(256)],
 ];
