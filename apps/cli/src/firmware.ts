@@ -38,6 +38,7 @@ export function firmwareConfig(options: RunOptions): Pick<MachineConfig, 'firmwa
   const rom = romPath === undefined ? undefined : load('-vga', romPath);
   const order = {
     ...(boot.order === undefined ? {} : { devices: boot.order }),
+    ...(boot.strict === undefined ? {} : { strict: boot.strict }),
     ...(boot.once === undefined ? {} : { once: boot.once }),
     ...(boot.menuWaitMs === undefined ? {} : { menuWaitMs: boot.menuWaitMs }),
     ...(boot.failWaitMs === undefined ? {} : { failWaitMs: boot.failWaitMs }),

@@ -103,6 +103,15 @@ function createFrom(options: RunOptions, characters: Characters, virtio: VirtioP
 
 const file = (option: string, path: string): BootFile => ({ name: path, bytes: readInput(option, path) });
 
+/** A file with one SMBIOS structure and its texts; throws `UsageError`. */
+function smbiosStructure(path: string): Uint8Array {
+  const bytes = readInput('-smbios file', path);
+  const length = bytes[1] ?? 0;
+  if (bytes.length < 6 || length < 4 || length + 2 > bytes.length || bytes.at(-1) !== 0 || bytes.at(-2) !== 0)
+    throw new UsageError(`-smbios file ${path}: not a structure with its texts, which ends in two zeros`);
+  return bytes;
+}
+
 function machineConfig(options: RunOptions, characters: Characters): MachineConfig {
   const { devices } = options;
   const images: ImageConfig[] = devices.images.map((image) => ({
@@ -124,6 +133,7 @@ function machineConfig(options: RunOptions, characters: Characters): MachineConf
     })),
     ...(options.commandLine === undefined ? {} : { commandLine: options.commandLine }),
     ...firmwareConfig(options),
+    smbios: { ...options.smbios.facts, structures: options.smbios.files.map((path) => smbiosStructure(path)) },
     images,
     serial: options.serial.map((spec) => characters.sink('-serial', spec)),
     ...(options.debugConsole && debugSink ? { debugConsole: { ...options.debugConsole, sink: debugSink } } : {}),

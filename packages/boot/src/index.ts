@@ -28,4 +28,4 @@ export { buildAcpiFiles } from './acpi/table-loader.js';
 export type { AcpiFiles } from './acpi/table-loader.js';
 export type { AcpiConfig, PmConfig } from './acpi/config.js';
 export { buildSmbios } from './smbios.js';
-export type { SmbiosConfig, SmbiosTables } from './smbios.js';
+export type { SmbiosConfig, SmbiosTables, SmbiosTexts } from './smbios.js';

@@ -17,7 +17,24 @@ export interface SmbiosConfig {
   readonly serial?: string;
   /** 16 bytes in the order of the text form. */
   readonly uuid?: Uint8Array;
+  /** Other texts for fields: by type of structure and QEMU's name of the field, as `1` and `manufacturer`. */
+  readonly texts?: SmbiosTexts;
+  /** Release of the BIOS: major, minor. */
+  readonly biosRelease?: readonly [number, number];
+  /** The BIOS says that it is UEFI. */
+  readonly uefi?: boolean;
+  /** MHz. */
+  readonly maxSpeed?: number;
+  readonly currentSpeed?: number;
+  readonly memorySpeed?: number;
+  /** Texts of a structure of type 11. */
+  readonly oemStrings?: readonly string[];
+  /** Whole structures with their texts, in place of those of the same type. */
+  readonly structures?: readonly Uint8Array[];
 }
+
+/** Texts by type of structure and QEMU's name of the field. */
+export type SmbiosTexts = { readonly [type: number]: { readonly [field: string]: string } };
 
 /** The tables and the entry point that names their address. */
 export interface SmbiosTables {
@@ -27,16 +44,19 @@ export interface SmbiosTables {
 }
 
 const VENDOR = 'Nestvm';
+const SPEED_MHZ = 1000;
 const NO_HANDLE = 0xffff;
 const NO_ERRORS = 0xfffe;
 const Handle = {
   BIOS: 0x000,
   SYSTEM: 0x100,
+  BASEBOARD: 0x200,
   CHASSIS: 0x300,
   PROCESSOR: 0x400,
   ARRAY: 0x1000,
   DEVICE: 0x1100,
   MAPPED: 0x1300,
+  OEM: 0xe00,
   BOOT: 0x2000,
   END: 0x7f00,
 } as const;
@@ -78,34 +98,61 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 const uuidBytes = (uuid: Uint8Array = new Uint8Array(16)): Uint8Array =>
   Uint8Array.from([3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15], (from) => uuid[from]!);
 
+/** The text of a field. */
+const textFor = ({ texts }: SmbiosConfig, type: number, field: string, otherwise = ''): string => texts?.[type]?.[field] ?? otherwise;
+
 // biome-ignore-start format: one field a line or group, as the specification's tables have them
-const bios = (): Uint8Array =>
+const bios = (config: SmbiosConfig): Uint8Array =>
   structure(0, Handle.BIOS, [
-    VENDOR,
-    '1',
+    textFor(config, 0, 'vendor', VENDOR),
+    textFor(config, 0, 'version', '1'),
     [2, 0xe800],
-    '01/01/2026',
+    textFor(config, 0, 'date', '01/01/2026'),
     [1, 0],
     // Characteristics are not supported; the extension: ACPI is not said here, targeted content distribution and virtual machine are.
     [8, 0x08],
     [1, 0],
-    [1, 0x14],
-    [1, 0],
-    [1, 0],
+    [1, config.uefi ? 0x1c : 0x14],
+    [1, config.biosRelease?.[0] ?? 0],
+    [1, config.biosRelease?.[1] ?? 0],
     [1, 0xff],
     [1, 0xff],
   ]);
 
-const system = ({ board, serial = '', uuid }: SmbiosConfig): Uint8Array =>
-  structure(1, Handle.SYSTEM, [VENDOR, `Nestvm ${board}`, board, serial, uuidBytes(uuid), [1, 6], '', '']);
+const system = (config: SmbiosConfig): Uint8Array =>
+  structure(1, Handle.SYSTEM, [
+    textFor(config, 1, 'manufacturer', VENDOR),
+    textFor(config, 1, 'product', `Nestvm ${config.board}`),
+    textFor(config, 1, 'version', config.board),
+    textFor(config, 1, 'serial', config.serial),
+    uuidBytes(config.uuid),
+    [1, 6],
+    textFor(config, 1, 'sku'),
+    textFor(config, 1, 'family'),
+  ]);
 
-const chassis = ({ board }: SmbiosConfig): Uint8Array =>
-  structure(3, Handle.CHASSIS, [
-    VENDOR,
+const baseboard = (config: SmbiosConfig): Uint8Array =>
+  structure(2, Handle.BASEBOARD, [
+    textFor(config, 2, 'manufacturer', VENDOR),
+    textFor(config, 2, 'product'),
+    textFor(config, 2, 'version'),
+    textFor(config, 2, 'serial'),
+    textFor(config, 2, 'asset'),
+    // A hosting board; a motherboard.
     [1, 1],
-    board,
-    '',
-    '',
+    textFor(config, 2, 'location'),
+    [2, Handle.CHASSIS],
+    [1, 0x0a],
+    [1, 0],
+  ]);
+
+const chassis = (config: SmbiosConfig): Uint8Array =>
+  structure(3, Handle.CHASSIS, [
+    textFor(config, 3, 'manufacturer', VENDOR),
+    [1, 1],
+    textFor(config, 3, 'version', config.board),
+    textFor(config, 3, 'serial'),
+    textFor(config, 3, 'asset'),
     // States are safe, security unknown; no height, cords or contained elements.
     [1, 3],
     [1, 3],
@@ -116,30 +163,30 @@ const chassis = ({ board }: SmbiosConfig): Uint8Array =>
     [1, 0],
     [1, 0],
     [1, 0],
-    '',
+    textFor(config, 3, 'sku'),
   ]);
 
 const processor = (config: SmbiosConfig, socket: number): Uint8Array =>
   structure(4, Handle.PROCESSOR + socket, [
-    `CPU ${socket}`,
+    `${textFor(config, 4, 'sock_pfx', 'CPU')} ${socket}`,
     [1, 3],
     [1, 1],
-    config.cpuVendor,
+    textFor(config, 4, 'manufacturer', config.cpuVendor),
     [4, config.cpuSignature],
     [4, config.cpuFeatures],
-    config.cpuName,
+    textFor(config, 4, 'version', config.cpuName),
     [1, 0],
     [2, 0],
-    [2, 1000],
-    [2, 1000],
+    [2, config.maxSpeed ?? SPEED_MHZ],
+    [2, config.currentSpeed ?? SPEED_MHZ],
     [1, 0x41],
     [1, 1],
     [2, NO_HANDLE],
     [2, NO_HANDLE],
     [2, NO_HANDLE],
-    '',
-    '',
-    '',
+    textFor(config, 4, 'serial'),
+    textFor(config, 4, 'asset'),
+    textFor(config, 4, 'part'),
     [1, Math.min(255, config.coresPerSocket)],
     [1, Math.min(255, config.coresPerSocket)],
     [1, Math.min(255, config.threadsPerSocket)],
@@ -160,7 +207,7 @@ const memoryArray = (bytes: number, devices: number): Uint8Array => {
   ]);
 };
 
-const memoryDevice = (bytes: number, index: number): Uint8Array => {
+const memoryDevice = (config: SmbiosConfig, bytes: number, index: number): Uint8Array => {
   const mib = Math.ceil(bytes / KIB / KIB);
   return structure(17, Handle.DEVICE + index, [
     [2, Handle.ARRAY],
@@ -170,18 +217,18 @@ const memoryDevice = (bytes: number, index: number): Uint8Array => {
     [2, Math.min(mib, LARGE_MIB)],
     [1, 9],
     [1, 0],
-    `DIMM ${index}`,
-    '',
+    `${textFor(config, 17, 'loc_pfx', 'DIMM')} ${index}`,
+    textFor(config, 17, 'bank'),
     [1, 7],
     [2, 2],
-    [2, 0],
-    VENDOR,
-    '',
-    '',
-    '',
+    [2, config.memorySpeed ?? 0],
+    textFor(config, 17, 'manufacturer', VENDOR),
+    textFor(config, 17, 'serial'),
+    textFor(config, 17, 'asset'),
+    textFor(config, 17, 'part'),
     [1, 0],
     [4, mib < LARGE_MIB ? 0 : mib],
-    [2, 0],
+    [2, config.memorySpeed ?? 0],
     [2, 0],
     [2, 0],
     [2, 0],
@@ -213,23 +260,33 @@ const mappedRange = (base: number, bytes: number, index: number): Uint8Array =>
   ]);
 // biome-ignore-end format: one field a line or group, as the specification's tables have them
 
-/** Builds structures of types 0, 1, 3, 4, 16, 17, 19, 32 and 127 of SMBIOS 2.8 for a machine. */
+/** Texts of the maker: a count, then the texts. */
+const oem = (strings: readonly string[]): Uint8Array => {
+  const bytes = structure(11, Handle.OEM, strings);
+  // Not a field for each text, but how many there are.
+  return joined([Uint8Array.of(11, 5, bytes[2]!, bytes[3]!, strings.length), bytes.subarray(4 + strings.length)]);
+};
+
+/** Builds structures of types 0, 1, 3, 4, 16, 17, 19, 32 and 127 of SMBIOS 2.8 for a machine, 2 and 11 where something is said of them. */
 export function buildSmbios(config: SmbiosConfig): SmbiosTables {
-  const { below4G, above4G, sockets } = config;
+  const { below4G, above4G, sockets, structures: given = [], oemStrings = [] } = config;
   const bytes = below4G + above4G;
   const devices = Math.ceil(bytes / DEVICE_BYTES);
-  const structures = [
-    bios(),
+  const own = [
+    bios(config),
     system(config),
+    ...(config.texts?.[2] ? [baseboard(config)] : []),
     chassis(config),
     ...Array.from({ length: sockets }, (_, socket) => processor(config, socket)),
     memoryArray(bytes, devices),
-    ...Array.from({ length: devices }, (_, i) => memoryDevice(Math.min(DEVICE_BYTES, bytes - i * DEVICE_BYTES), i)),
+    ...Array.from({ length: devices }, (_, i) => memoryDevice(config, Math.min(DEVICE_BYTES, bytes - i * DEVICE_BYTES), i)),
     mappedRange(0, below4G, 0),
     ...(above4G > 0 ? [mappedRange(2 ** 32, above4G, 1)] : []),
     structure(32, Handle.BOOT, [new Uint8Array(6), [1, 0]]),
-    structure(127, Handle.END, []),
+    ...(oemStrings.length > 0 ? [oem(oemStrings)] : []),
   ];
+  const replaced = new Set(given.map(([type]) => type));
+  const structures = [...own.filter(([type]) => !replaced.has(type)), ...given, structure(127, Handle.END, [])];
   const tables = joined(structures);
   const largest = Math.max(...structures.map(({ length }) => length));
   return { tables, anchor: (address) => entryPoint(address, tables.length, structures.length, largest) };

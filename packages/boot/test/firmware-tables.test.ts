@@ -91,3 +91,38 @@ it('SMBIOS structures follow each other to the end that the entry point says', (
   expect([view.getUint16(22, true), view.getUint32(24, true), view.getUint16(28, true)]).toEqual([tables.length, 0xf5020, types.length]);
   expect([entry, entry.subarray(16)].map((bytes) => bytes.reduce((sum, byte) => sum + byte, 0) & 0xff)).toEqual([0, 0]);
 });
+
+it('SMBIOS structures say what they are told to, and whole ones take the place of their type', () => {
+  const base = {
+    below4G: 3 * 2 ** 30,
+    above4G: 30 * 2 ** 30,
+    sockets: 2,
+    coresPerSocket: 4,
+    threadsPerSocket: 8,
+    cpuVendor: 'GenuineIntel',
+    cpuName: 'Haswell',
+    cpuSignature: 0x306c4,
+    cpuFeatures: 0xfabfbff,
+    board: 'pc',
+  };
+  const text = (tables: Uint8Array): string => String.fromCharCode(...tables);
+  const { tables } = buildSmbios({
+    ...base,
+    texts: { 0: { vendor: 'BiosCo' }, 1: { serial: 'S-1', family: 'F' }, 2: { product: 'Board' }, 17: { loc_pfx: 'SLOT' } },
+    biosRelease: [3, 4],
+    oemStrings: ['one', 'two'],
+    structures: [Uint8Array.of(3, 5, 9, 9, 7, 0, 0)],
+  });
+  const said = text(tables);
+  for (const each of ['BiosCo', 'S-1', 'Board', 'SLOT 0', 'one\0two\0']) expect(said).toContain(each);
+  const types: number[] = [];
+  for (let at = 0; at < tables.length; ) {
+    types.push(tables[at]!);
+    if (tables[at] === 11) expect([...tables.subarray(at + 1, at + 5)]).toEqual([5, 0, 0x0e, 2]);
+    at += tables[at + 1]!;
+    while (tables[at] !== 0 || tables[at + 1] !== 0) at++;
+    at += 2;
+  }
+  expect([types.filter((type) => type === 3).length, types.includes(2), types.at(-1)]).toEqual([1, true, 127]);
+  expect(text(buildSmbios(base).tables)).not.toContain('Board');
+});

@@ -1,4 +1,4 @@
-import type { BootFile, BootModule } from '@nestvm/boot';
+import type { BootFile, BootModule, SmbiosConfig } from '@nestvm/boot';
 import type { CpuModel } from '@nestvm/isa/models';
 import type { AtaConfig } from './ata.js';
 import type { BoardName, BoardPart } from './boards.js';
@@ -63,6 +63,8 @@ export interface BootConfig {
   readonly devices?: string;
   /** The same for the first start only. */
   readonly once?: string;
+  /** Nothing is tried but what has a boot index. */
+  readonly strict?: boolean;
   /** Offers the boot menu. */
   readonly menu?: boolean;
   /** How long it waits for the menu's key. */
@@ -74,6 +76,12 @@ export interface BootConfig {
   /** Further files for the firmware configuration device. */
   readonly files?: readonly BootFile[];
 }
+
+/** What can be said of a machine in its SMBIOS tables. */
+export type SmbiosFacts = Pick<
+  SmbiosConfig,
+  'texts' | 'uuid' | 'biosRelease' | 'uefi' | 'maxSpeed' | 'currentSpeed' | 'memorySpeed' | 'oemStrings' | 'structures'
+>;
 
 /** Everything that a machine is made from. Sizes in bytes. */
 export interface MachineConfig {
@@ -93,6 +101,8 @@ export interface MachineConfig {
   readonly firmware?: BootFile;
   /** Flash instead of `firmware`: the first ends at 4 GiB and holds what the CPU starts with, each further one lies below. */
   readonly flash?: readonly FlashConfig[];
+  /** What the SMBIOS tables say beside what they say by themselves. */
+  readonly smbios?: SmbiosFacts;
   readonly boot?: BootConfig;
   readonly vga?: VgaConfig;
   readonly images?: readonly ImageConfig[];

@@ -32,7 +32,7 @@ function ramMap({ below4G, above4G }: RamLayout): Uint8Array {
 }
 
 /** The SMBIOS tables of a machine. */
-function machineSmbios({ cpu }: MachineConfig, board: Board, ram: RamLayout): SmbiosTables {
+function machineSmbios({ cpu, smbios }: MachineConfig, board: Board, ram: RamLayout): SmbiosTables {
   const { sockets, cores, threads } = cpu.topology;
   const { eax, edx } = cpu.cpuid(1, 0, { apicId: 0, apicEnabled: true, cr4: 0, xcr0: 1, xss: 0, limitMaximum: false });
   return buildSmbios({
@@ -45,6 +45,7 @@ function machineSmbios({ cpu }: MachineConfig, board: Board, ram: RamLayout): Sm
     cpuSignature: eax >>> 0,
     cpuFeatures: edx >>> 0,
     board: board.name,
+    ...smbios,
   });
 }
 

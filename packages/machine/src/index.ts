@@ -17,6 +17,7 @@ export type {
   MachineConfig,
   MachineOptions,
   MachineOutcome,
+  SmbiosFacts,
   VgaConfig,
 } from './config.js';
 export { createEventLoopHost, createMemoryHost } from './host.js';

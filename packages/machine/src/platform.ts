@@ -164,7 +164,7 @@ export class Platform {
     if (options.startup.kernel) order(-1, handLinux(fwCfg, options.startup.kernel));
     if (config.ata) addAta(config.ata, { board, host: this.pci, add, wake: lines.wake, order });
     addVirtio(config.virtio ?? [], { host: this.pci, parts, add, show: (display) => this.displays.push(display), wake: lines.wake, order });
-    if (paths.length > 0) fwCfg.setFile('bootorder', bootOrder(paths));
+    if (paths.length > 0) fwCfg.setFile('bootorder', bootOrder(paths, config.boot?.strict ?? false));
   }
 
   private addLocalApics(present: boolean): void {
@@ -198,6 +198,7 @@ export class Platform {
     const { menu, serialConsole } = config.boot ?? {};
     const fwCfg = new FwCfg({ ramBytes: config.memoryBytes, cpus: cpuCount(config) });
     fwCfg.setNumber(FwCfgKey.NO_GRAPHIC, serialConsole === false ? 0 : 1, 2);
+    if (config.smbios?.uuid) fwCfg.set(FwCfgKey.UUID, config.smbios.uuid);
     fwCfg.setNumber(FwCfgKey.BOOT_MENU, menu ? 1 : 0, 2);
     for (const [name, bytes] of startup.firmware ?? []) fwCfg.setFile(name, bytes);
     const { pm } = this;
@@ -287,7 +288,9 @@ function rtcSource({ config, host }: PlatformOptions): { sourceNs?: () => number
 }
 
 /** The paths of devices in the order of their indexes, a line each. */
-const bootOrder = (paths: readonly { index: number; path: string }[]): Uint8Array => {
+const bootOrder = (paths: readonly { index: number; path: string }[], strict: boolean): Uint8Array => {
   const lines = paths.toSorted((a, b) => a.index - b.index).map(({ path }) => path);
+  // What firmware takes as the end of what may be tried.
+  if (strict) lines.push('HALT');
   return new TextEncoder().encode(`${lines.join('\n')}\0`);
 };

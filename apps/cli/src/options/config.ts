@@ -14,6 +14,7 @@ import { type MonitorSpec, parseMonitors } from './monitors.js';
 import { parseNesting } from './nesting.js';
 import { type NetworkSpecs, parseNetworks } from './networks.js';
 import { last, type RawOptions } from './parse.js';
+import { parseSmbios, type SmbiosSpec } from './smbios.js';
 import { parseInteger, parseProperties, splitCommas } from './text.js';
 import { type ClockSpec, parseIcount, parseRtc, type RtcSpec } from './time.js';
 import { parseTlb, type TlbSpec } from './tlb.js';
@@ -36,6 +37,7 @@ export interface RunOptions {
   readonly modules: readonly ModuleSpec[];
   readonly commandLine?: string;
   readonly firmware: FirmwareSpec;
+  readonly smbios: SmbiosSpec;
   /** Those of `-chardev` by their id. */
   readonly characters: ReadonlyMap<string, CharacterSpec>;
   readonly serial: readonly CharacterSpec[];
@@ -114,6 +116,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     memoryBytes: parseMemory(last(raw, 'm')),
     ...parseBoot(raw, devices, firmware),
     firmware,
+    smbios: parseSmbios(raw),
     characters,
     serial,
     ...(terminal ? { terminal } : {}),

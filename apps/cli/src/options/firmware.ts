@@ -9,6 +9,8 @@ export interface BootSpec {
   /** For the first start only. */
   readonly once?: string;
   readonly menu: boolean;
+  /** Nothing is tried but what has a `bootindex=`. */
+  readonly strict?: boolean;
   readonly menuWaitMs?: number;
   readonly failWaitMs?: number;
 }
@@ -48,6 +50,7 @@ function parseBootOptions(text: string | undefined): BootSpec {
   const retry = values.get('reboot-timeout');
   return {
     menu: values.has('menu') && parseSwitch('-boot menu', values.get('menu')!),
+    ...(values.has('strict') ? { strict: parseSwitch('-boot strict', values.get('strict')!) } : {}),
     ...(order === undefined ? {} : { order: parseLetters('-boot order', order) }),
     ...(once === undefined ? {} : { once: parseLetters('-boot once', once) }),
     ...(wait === undefined ? {} : { menuWaitMs: parseInteger('-boot splash-time', wait, 0, 0xffff) }),

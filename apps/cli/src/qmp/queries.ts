@@ -83,6 +83,16 @@ const block = ({ media }: MonitorTarget): unknown =>
       : { inserted: { file: path, drv: format ?? 'raw', ro: readOnly, encrypted: false, image: { filename: path, format: format ?? 'raw' } } }),
   }));
 
+/** `query-uuid`. */
+function uuid(target: MonitorTarget): unknown {
+  const bytes = target.machine().config.smbios?.uuid ?? new Uint8Array(16);
+  return {
+    UUID: Buffer.from(bytes)
+      .toString('hex')
+      .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'),
+  };
+}
+
 /** `query-named-block-nodes`: the drives of the command line, and what was added. */
 const blockNodes = ({ media }: MonitorTarget): unknown =>
   media.named().map(({ name, path = '', format = 'raw', readOnly }) => ({
@@ -145,7 +155,7 @@ export const queries: Readonly<Record<string, QmpQuery>> = {
   'query-name': ({ name }) => ({ name }),
   'query-target': () => ({ arch: 'x86_64' }),
   'query-kvm': () => ({ enabled: false, present: false }),
-  'query-uuid': () => ({ UUID: '00000000-0000-0000-0000-000000000000' }),
+  'query-uuid': uuid,
   'query-events': () => EVENTS.map((name) => ({ name })),
   'query-machines': () =>
     boardNames.map((name) => ({ name, 'cpu-max': 255, 'hotpluggable-cpus': false, ...(name === 'pc' ? { 'is-default': true } : {}) })),
