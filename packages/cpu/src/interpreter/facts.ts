@@ -31,6 +31,10 @@ function traitsOf(row: OpcodeRow): number {
 /** A handler's key is its row's id times this, and the form. */
 export const KEY_FORMS = 1 << 19;
 
+const LONG_FORM = 1 << 7;
+/** Whether a form is of 64-bit code. */
+export const isLongForm = (form: number): boolean => (form & LONG_FORM) !== 0;
+
 /** Codes of the sizes 16, 32, 64 in a handler's key. */
 const sizeCode = (size: number): number => size >>> 5;
 

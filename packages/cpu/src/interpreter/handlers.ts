@@ -2,7 +2,7 @@ import { buildModule, Code, defineFunction, type FunctionDefinition } from '@nes
 import type { OpcodeRow } from '@nestvm/isa';
 import { Context, type Facts, type Meanings } from '@nestvm/semantics';
 import { InterpreterEngine, recordFields } from './engine.js';
-import { factsOf, KEY_FORMS } from './facts.js';
+import { factsOf, isLongForm, KEY_FORMS } from './facts.js';
 import { ExitReason, Slot } from './record.js';
 import { crossing, HANDLER, head, leaving, limit, pass, runtimeFunctions, system } from './runtime.js';
 import { seedKeys } from './seed.js';
@@ -68,6 +68,7 @@ export class Handlers {
   private readonly released: number[] = [];
   private pending: number[] = [];
   private next: number = Slot.FIRST_FREE;
+  private seeded = false;
   private readonly environment: WebAssembly.ModuleImports;
   private readonly exports: WebAssembly.Exports;
   /** Modules compiled so far. */
@@ -80,8 +81,6 @@ export class Handlers {
     Object.assign(this.environment, this.exports);
     this.instantiate([leaving('leaveStale', ExitReason.STALE), system, fallThrough(options.rows), crossing, head, pass], Slot.STALE);
     this.instantiate([limit], Slot.LIMIT);
-    for (const key of seedKeys(options.rows)) this.slotFor(Math.floor(key / KEY_FORMS), key % KEY_FORMS);
-    this.flush();
   }
 
   /** Starts the engine at RIP; returns when it leaves. */
@@ -105,6 +104,7 @@ export class Handlers {
 
   /** Table slot of the handler for a form (see `handlerForm`) of the row with an id; it exists after the next `flush`. */
   slotFor(id: number, form: number): number {
+    if (!this.seeded && isLongForm(form)) this.seed();
     const forms = (this.slots[id] ??= new Map());
     const known = forms.get(form);
     if (known !== undefined) return known;
@@ -113,6 +113,12 @@ export class Handlers {
     this.keys[slot] = id * KEY_FORMS + form;
     this.pending.push(slot);
     return slot;
+  }
+
+  /** Asks for what 64-bit code needs most, when the first of it comes: a guest that stays below does not pay for it. */
+  private seed(): void {
+    this.seeded = true;
+    for (const key of seedKeys(this.options.rows)) this.slotFor(Math.floor(key / KEY_FORMS), key % KEY_FORMS);
   }
 
   private newSlot(): number {

@@ -2,6 +2,8 @@ import type { OpcodeRow } from '@nestvm/isa';
 import { checksTarget, packKey } from './facts.js';
 
 const CONDITIONS = ['O', 'NO', 'B', 'AE', 'E', 'NE', 'BE', 'A', 'S', 'NS', 'P', 'NP', 'L', 'GE', 'LE', 'G'];
+/** Conditions that values are selected by; jumps know all of them. */
+const SELECTING = CONDITIONS.filter((c) => !/O|P/.test(c));
 /** What compiled code consists of, by how often kernels and programs run it. */
 const COMMON = new Set([
   'MOV',
@@ -64,9 +66,32 @@ const COMMON = new Set([
   'SWAPGS',
   'IDIV',
   ...CONDITIONS.map((c) => `J${c}`),
-  ...CONDITIONS.map((c) => `CMOV${c}`),
-  ...CONDITIONS.map((c) => `SET${c}`),
+  ...SELECTING.map((c) => `CMOV${c}`),
+  ...SELECTING.map((c) => `SET${c}`),
 ]);
+/** Of those, what compilers also write with an index; and what they hardly ever do to memory. */
+const INDEXED = new Set([
+  'MOV',
+  'MOVZX',
+  'MOVSX',
+  'MOVSXD',
+  'LEA',
+  'ADD',
+  'SUB',
+  'AND',
+  'OR',
+  'XOR',
+  'CMP',
+  'TEST',
+  'INC',
+  'DEC',
+  'CALL',
+  'JMP',
+  'NOP',
+]);
+const IN_REGISTERS = new Set(['SHL', 'SHR', 'SAR', 'ROL', 'ROR', 'SHLD', 'SHRD', ...SELECTING.map((c) => `CMOV${c}`)]);
+/** Opcodes of NOP that assemblers pad with; the others are hints to come. */
+const PADDING = new Set([0x90, 0x1f]);
 /** Of those, what kernels do to per-CPU data (through FS and GS), and in 16 bits. */
 const PLAIN = new Set(['MOV', 'ADD', 'SUB', 'AND', 'OR', 'XOR', 'CMP', 'TEST', 'INC', 'DEC', 'MOVZX', 'PUSH', 'XADD', 'CMPXCHG']);
 /** Rows that kernels repeat with REP. */
@@ -85,13 +110,14 @@ function formsOf(row: OpcodeRow): number[] {
   if (REPEATED.has(row.mnemonic)) return sizesOf(row).flatMap((operandSize) => [0, 1].map((rep) => packKey({ id, operandSize, memory: true, rep })));
   const either = row.operands.some((o) => o.method === 'E');
   const always = row.operands.some((o) => o.method === 'M' || o.method === 'O');
-  const inMemory = always || either;
+  const inMemory = always || (either && !IN_REGISTERS.has(row.mnemonic));
+  const indices = INDEXED.has(row.mnemonic) ? [false, true] : [false];
   const keys: number[] = [];
   const widths = checksTarget(row) ? [false, true] : [false];
   for (const operandSize of sizesOf(row)) {
     for (const la57 of widths) {
       if (!always) keys.push(packKey({ id, operandSize, memory: false, la57 }));
-      if (inMemory) keys.push(...[false, true].map((indexed) => packKey({ id, operandSize, memory: true, indexed, la57 })));
+      if (inMemory) keys.push(...indices.map((indexed) => packKey({ id, operandSize, memory: true, indexed, la57 })));
     }
     if (inMemory && PLAIN.has(row.mnemonic)) keys.push(packKey({ id, operandSize, memory: true, based: true }));
   }
@@ -108,7 +134,11 @@ function formsOf(row: OpcodeRow): number[] {
  */
 export function seedKeys(rows: readonly OpcodeRow[]): number[] {
   const wanted = rows.filter(
-    (row) => row.encoding === 'legacy' && row.mode64 !== 'invalid' && (COMMON.has(row.mnemonic) || REPEATED.has(row.mnemonic)),
+    (row) =>
+      row.encoding === 'legacy' &&
+      row.mode64 !== 'invalid' &&
+      (COMMON.has(row.mnemonic) || REPEATED.has(row.mnemonic)) &&
+      (row.mnemonic !== 'NOP' || PADDING.has(row.code.opcode)),
   );
   return [...new Set(wanted.flatMap(formsOf))];
 }
