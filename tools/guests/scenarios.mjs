@@ -114,7 +114,7 @@ function network(name, tier, machine, device, port, { smp = 1 } = {}) {
 }
 
 /** Debian's Xen as L1: its dom0, then by xl a PVH guest with the cloud kernel as L2. */
-function xen(name, tier, cpu) {
+function xen(name, tier, cpu, somewhere = []) {
   return {
     name,
     tier,
@@ -126,6 +126,7 @@ function xen(name, tier, cpu) {
     // the multiboot entry: hence no-real-mode.
     append: 'console=com1 com1=115200,8n1 dom0_mem=512M noreboot no-real-mode',
     expect: ['Dom0 kernel: 64-bit', 'hello from dom0', 'hello from L2', 'dom0: L2 ended'],
+    somewhere,
     timeoutMinutes: 60,
   };
 }
@@ -344,6 +345,8 @@ export const scenarios = [
 
   xen('xen-amd', 'nightly', 'EPYC,svm=on'),
   xen('xen-intel', 'nightly', 'Skylake-Server,vmx=on'),
+  xen('xen-cet-amd', 'nightly', 'EPYC-Milan,svm=on,cet-ss=on', ['Enabling Supervisor Shadow Stacks']),
+  xen('xen-cet-intel', 'nightly', 'max', ['Enabling Supervisor Shadow Stacks', 'Enabling Indirect Branch Tracking']),
 
   played('migrate-under-load', 'ci', (name, report) => moves(name, ['-m', '256M'], { hops: 10, report })),
   played('migrate-under-load-100', 'nightly', (name, report) => moves(name, ['-M', 'q35', '-m', '256M'], { hops: 100, report })),
