@@ -152,6 +152,7 @@ export class Session {
     };
     this.unwatch = watchBalloon(machine, (actual) => this.tell({ event: 'BALLOON_CHANGE', data: { actual } }));
     this.migration.onPhase = (phase) => this.tell({ event: 'MIGRATION', data: { status: qmpPhase(phase) } });
+    this.migration.onPass = (pass) => this.tell({ event: 'MIGRATION_PASS', data: { pass } });
     this.migration.onNews = (text) => this.say(text);
   }
 

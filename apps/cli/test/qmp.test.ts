@@ -152,16 +152,44 @@ describe('QMP', () => {
         break;
       }
       const target = pathFor('target');
-      const other = start('run', ...guest(...IDLE), '-serial', 'null', '-incoming', `unix:${target}`, '-qmp', `unix:${target}-qmp`);
+      const other = start('run', ...guest(...IDLE), '-serial', 'null', '-incoming', 'defer', '-qmp', `unix:${target}-qmp`);
       const far = await client(other, `${target}-qmp`);
       await far.next();
       await far.call('qmp_capabilities');
       expect((await far.call('query-status')).return).toMatchObject({ status: 'inmigrate' });
+      expect((await far.call('migrate-incoming', { uri: 'nonsense' })).error?.desc).toMatch(/write tcp:HOST:PORT/);
+      expect((await far.call('migrate-incoming', { uri: `unix:${target}` })).return).toEqual({});
+      expect((await far.call('migrate-incoming', { uri: `unix:${target}` })).error?.desc).toContain('-incoming defer');
+      await qmp.call('migrate-set-parameters', { 'cpu-throttle-initial': 30, 'max-cpu-throttle': 95, 'downtime-limit': 250, 'max-bandwidth': 1e9 });
+      expect((await qmp.call('migrate-set-parameters', { 'max-cpu-throttle': 100 })).error?.desc).toMatch(/per cent, 1 to 99/);
+      expect((await qmp.call('query-migrate-parameters')).return).toMatchObject({
+        'cpu-throttle-initial': 30,
+        'cpu-throttle-increment': 10,
+        'max-cpu-throttle': 95,
+        'downtime-limit': 250,
+        'max-bandwidth': 1e9,
+      });
+      await qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'auto-converge', state: true }] });
+      expect((await qmp.call('migrate-set-capabilities', { capabilities: [{ capability: 'xbzrle', state: true }] })).error?.desc).toContain(
+        'no such',
+      );
+      expect((await qmp.call('query-migrate-capabilities')).return).toEqual([
+        { capability: 'auto-converge', state: true },
+        { capability: 'events', state: true },
+      ]);
       await qmp.call('migrate', { uri: `unix:${target}` });
       while (!qmp.events.some(({ event, data }) => event === 'MIGRATION' && (data as { status: string }).status === 'completed'))
         await new Promise((resolve) => setTimeout(resolve, 20));
       expect((await qmp.call('query-status')).return).toMatchObject({ status: 'postmigrate' });
-      expect((await qmp.call('query-migrate')).return).toMatchObject({ status: 'completed', ram: { total: expect.any(Number) as number } });
+      expect((await qmp.call('query-migrate')).return).toMatchObject({
+        status: 'completed',
+        downtime: expect.any(Number) as number,
+        ram: { total: 4 << 20, normal: expect.any(Number) as number, duplicate: expect.any(Number) as number, 'page-size': 4096 },
+      });
+      const told = qmp.events.flatMap(({ event, data }) => (event === 'MIGRATION' ? [(data as { status: string }).status] : event));
+      expect(
+        told.filter((word, i) => ['setup', 'active', 'device', 'completed', 'STOP', 'MIGRATION_PASS'].includes(word) && told.indexOf(word) === i),
+      ).toEqual(['active', 'MIGRATION_PASS', 'STOP', 'completed']);
       while (!((await far.call('query-status')).return as { running: boolean }).running) await new Promise((resolve) => setTimeout(resolve, 20));
       await qmp.call('quit');
       await far.call('quit');

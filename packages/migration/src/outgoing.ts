@@ -20,6 +20,11 @@ export interface MigrationStatus {
   readonly transferredBytes: number;
   readonly remainingBytes: number;
   readonly totalBytes: number;
+  /** Pages sent so far, each as often as it was; and pages that needed no content, since they are clear. */
+  readonly sentPages: number;
+  readonly clearPages: number;
+  /** Share of its time that the guest is held back at present, 0 to 0.99. */
+  readonly throttle: number;
   readonly elapsedMs: number;
   /** Bytes a second, over the whole time. */
   readonly throughput: number;
@@ -42,6 +47,8 @@ export interface MigrateOptions {
   readonly maxPasses?: number;
   /** Slows the guest down, 0 (not) to 0.99 of its time; used when it dirties memory faster than the line takes it. */
   readonly throttle?: (share: number) => void;
+  /** By how much: the first share, what is added with each pass that does not help, and the most (default 0.2, 0.1, 0.99). */
+  readonly throttleSteps?: { readonly initial: number; readonly increment: number; readonly most: number };
   readonly onStatus?: (status: MigrationStatus) => void;
   /** Whether the target's process lives, should the line break behind the hand-over. Default: nobody knows. */
   readonly witness?: Witness;
@@ -71,6 +78,9 @@ class Outgoing {
   private readonly startMs: number;
   private passes = 0;
   private dirtyRate = 0;
+  private sentPages = 0;
+  private clearPages = 0;
+  private share = 0;
   private phase: MigrationStatus['phase'] = 'setup';
   private downtimeMs: number | null = null;
   private target = '';
@@ -98,6 +108,9 @@ class Outgoing {
       transferredBytes: this.out.bytes,
       remainingBytes,
       totalBytes: this.blocks.reduce((sum, { bytes }) => sum + bytes.length, 0),
+      sentPages: this.sentPages,
+      clearPages: this.clearPages,
+      throttle: this.share,
       elapsedMs,
       throughput,
       dirtyRate: this.dirtyRate,
@@ -223,8 +236,16 @@ class Outgoing {
       const { throughput } = this.status();
       const fits = throughput > 0 && (left / throughput) * 1000 <= (options.downtimeLimitMs ?? 100);
       if (fits || this.passes >= (options.maxPasses ?? 30)) return pending;
-      if (this.dirtyRate > throughput * 0.8) options.throttle?.(Math.min(0.99, 0.2 + 0.1 * (this.passes - 1)));
+      if (this.dirtyRate > throughput * 0.8) this.holdBack();
     }
+  }
+
+  /** A guest that dirties about as fast as the line takes gets less of its time, with each pass in which it does. */
+  private holdBack(): void {
+    const { throttle, throttleSteps: { initial, increment, most } = { initial: 0.2, increment: 0.1, most: 0.99 } } = this.options;
+    if (!throttle) return;
+    this.share = Math.min(most, this.share === 0 ? initial : this.share + increment);
+    throttle(this.share);
   }
 
   /** With the machine stopped: nobody may have started an L2 in the meantime. */
@@ -241,6 +262,8 @@ class Outgoing {
   private async sendPages(pending: readonly Uint32Array[], first: boolean): Promise<void> {
     for (const [block, bitmap] of pending.entries()) {
       for (const { firstPage, pages, zero } of pageSpans(this.blocks[block]!.bytes, bitmap)) {
+        if (zero) this.clearPages += pages;
+        else this.sentPages += pages;
         if (!zero) await this.sendRun(block, firstPage, pages);
         else if (!first) await this.out.section('PAGE', ...encodeRun({ block, firstPage, pages, encoding: 'zero', data: NOTHING }));
       }

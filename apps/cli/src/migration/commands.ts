@@ -43,6 +43,9 @@ export async function runMigrationCommand(
       return migration.load(oneArgument(command, args, 'FILE'));
     case 'migrate_cancel':
       return migration.cancelMigration();
+    case 'migrate_incoming':
+      migration.receiveFrom(oneArgument(command, args, 'URI'));
+      return '';
     case 'migrate_set_speed':
       migration.parameters.maxBandwidth = parseSize(command, oneArgument(command, args, 'BYTES'), 1);
       return '';

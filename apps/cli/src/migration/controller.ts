@@ -35,8 +35,9 @@ export class MigrationController {
   moved = false;
   /** Why the last migration failed; undefined when it has not. */
   lastError: string | undefined;
-  /** Told of each new phase. */
+  /** Told of each new phase, and of each pass over the memory, unless events are off. */
   onPhase: (phase: MigrationStatus['phase']) => void = () => {};
+  onPass: (pass: number) => void = () => {};
   /** Told what nobody waits for any more: a line for people. */
   onNews: (text: string) => void = () => {};
   /** Set while a broken line leaves it open who has the machine; called when somebody decides that it goes on here. */
@@ -44,6 +45,8 @@ export class MigrationController {
   readonly parameters: MigrationParameters = createParameters();
   private readonly witness = createProcessWitness();
   private closeDoor: () => void = () => {};
+  /** Takes the address, while `-incoming defer` waits for it. */
+  private deferred: ((uri: string) => void) | undefined;
   /** Ends when what was asked for so far is done. */
   private queue: Promise<unknown> = Promise.resolve();
 
@@ -129,9 +132,18 @@ export class MigrationController {
     return 'cancelling\n';
   }
 
+  /** `migrate_incoming URI`, after `-incoming defer`. */
+  receiveFrom(uri: string): void {
+    if (!this.deferred) throw new UsageError("migrate_incoming: this process does not wait for an address; start it with '-incoming defer'");
+    if (!uri.startsWith('file:')) this.splitUri('migrate_incoming', uri);
+    this.deferred(uri);
+    this.deferred = undefined;
+  }
+
   /** `-incoming URI`: waits for a machine, and resolves when it is to run here. */
-  async receive(uri: string): Promise<Arrival> {
+  async receive(given: string): Promise<Arrival> {
     const machine = this.session.machine();
+    const uri = given === 'defer' ? await new Promise<string>((resolve) => (this.deferred = resolve)) : given;
     const file = /^file:(.+)$/.exec(uri);
     if (file) {
       await loadSnapshot(machine.migratable, () => openSource('-incoming', file[1]!));
@@ -203,9 +215,11 @@ export class MigrationController {
   }
 
   private note(status: MigrationStatus): void {
-    const news = this.status?.phase !== status.phase;
+    const [phase, pass] = [this.status?.phase, this.status?.passes ?? 0];
     this.status = status;
-    if (news) this.onPhase(status.phase);
+    if (!this.parameters.events) return;
+    if (phase !== status.phase) this.onPhase(status.phase);
+    if (status.passes > pass) this.onPass(status.passes);
   }
 
   /** The end of a migration that was reported as undecided. */

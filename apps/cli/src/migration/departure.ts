@@ -92,7 +92,7 @@ async function settle(moving: Promise<unknown>, machine: Machine, checkpoint: st
 /** Begins to move the machine; throws `UsageError` when nobody listens there. */
 export async function depart(options: DepartureOptions): Promise<Departure> {
   const { session, parameters, place, witness, onStatus, signal, onConflict } = options;
-  const { maxBandwidth, downtimeLimitMs, checkpoint, autoConverge } = parameters;
+  const { maxBandwidth, downtimeLimitMs, checkpoint, autoConverge, throttleInitial, throttleIncrement, throttleMost } = parameters;
   const machine = session.machine();
   const open = (): Promise<Link> => openLine('migrate', place, options.line);
   const link = await openSafely(options, open);
@@ -118,6 +118,7 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
     ...(recovery ? { recovery } : {}),
     ...(maxBandwidth === 0 ? {} : { bandwidth: maxBandwidth }),
     ...(checkpoint === '' ? {} : { onStopped: () => keepCheckpoint(machine, checkpoint) }),
+    throttleSteps: { initial: throttleInitial / 100, increment: throttleIncrement / 100, most: throttleMost / 100 },
     ...(autoConverge ? { throttle: (share: number) => machine.throttle(share) } : {}),
   });
   return { ended: settle(moving, machine, checkpoint), open: told };

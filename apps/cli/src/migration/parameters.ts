@@ -16,6 +16,12 @@ export interface MigrationParameters {
   tlsHostname: string;
   /** The capability: the guest is slowed down when it dirties memory faster than the line takes it. */
   autoConverge: boolean;
+  /** The capability: events tell of phases and passes. */
+  events: boolean;
+  /** Per cent of its time that the guest is held back at first, more with each pass, and at most. */
+  throttleInitial: number;
+  throttleIncrement: number;
+  throttleMost: number;
 }
 
 export const createParameters = (): MigrationParameters => ({
@@ -26,6 +32,10 @@ export const createParameters = (): MigrationParameters => ({
   tlsCreds: '',
   tlsHostname: '',
   autoConverge: false,
+  events: true,
+  throttleInitial: 20,
+  throttleIncrement: 10,
+  throttleMost: 99,
 });
 
 interface ParameterRow {
@@ -40,6 +50,12 @@ function parseTime(text: string, most: number): number {
   return value;
 }
 
+function parsePercent(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 99) throw new UsageError(`'${text}' is no share; write per cent, 1 to 99`);
+  return value;
+}
+
 /** The parameters, by QEMU's names; names with `x-` are ours. */
 export const parameterRows: Readonly<Record<string, ParameterRow>> = {
   'max-bandwidth': {
@@ -51,6 +67,21 @@ export const parameterRows: Readonly<Record<string, ParameterRow>> = {
     help: 'milliseconds that the machine may stand still',
     set: (parameters, text) => void (parameters.downtimeLimitMs = parseTime(text, 2_000_000)),
     show: ({ downtimeLimitMs }) => downtimeLimitMs,
+  },
+  'cpu-throttle-initial': {
+    help: 'per cent of its time that auto-converge takes from the guest at first',
+    set: (parameters, text) => void (parameters.throttleInitial = parsePercent(text)),
+    show: ({ throttleInitial }) => throttleInitial,
+  },
+  'cpu-throttle-increment': {
+    help: 'per cent more with each pass that did not help',
+    set: (parameters, text) => void (parameters.throttleIncrement = parsePercent(text)),
+    show: ({ throttleIncrement }) => throttleIncrement,
+  },
+  'max-cpu-throttle': {
+    help: 'per cent at most',
+    set: (parameters, text) => void (parameters.throttleMost = parsePercent(text)),
+    show: ({ throttleMost }) => throttleMost,
   },
   'tls-creds': {
     help: 'ID of the -object tls-creds-x509 that the line is encrypted with',
@@ -81,9 +112,30 @@ export function setParameter(parameters: MigrationParameters, name: string, text
   row.set(parameters, text);
 }
 
+interface CapabilityRow {
+  readonly help: string;
+  readonly set: (parameters: MigrationParameters, on: boolean) => void;
+  readonly show: (parameters: MigrationParameters) => boolean;
+}
+
+/** The capabilities, by QEMU's names. */
+export const capabilityRows: Readonly<Record<string, CapabilityRow>> = {
+  'auto-converge': {
+    help: 'a guest that dirties memory faster than the line takes it is held back',
+    set: (parameters, on) => void (parameters.autoConverge = on),
+    show: ({ autoConverge }) => autoConverge,
+  },
+  events: {
+    help: 'QMP tells of phases and passes (MIGRATION, MIGRATION_PASS)',
+    set: (parameters, on) => void (parameters.events = on),
+    show: ({ events }) => events,
+  },
+};
+
 /** Sets a capability; throws `UsageError`. */
 export function setCapability(parameters: MigrationParameters, name: string, text: string): void {
-  if (name !== 'auto-converge') throw new UsageError(`${name}: no such capability; there is auto-converge`);
+  const row = Object.hasOwn(capabilityRows, name) ? capabilityRows[name] : undefined;
+  if (!row) throw new UsageError(`${name}: no such capability; there are ${Object.keys(capabilityRows).join(', ')}`);
   if (text !== 'on' && text !== 'off') throw new UsageError(`write migrate_set_capability ${name} on|off`);
-  parameters.autoConverge = text === 'on';
+  row.set(parameters, text === 'on');
 }

@@ -173,12 +173,10 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
     'migrate',
     'migrate [-d] [-w] tcp:HOST:PORT|unix:PATH|fd:N|exec:COMMAND|ws://HOST:PORT|file:F: move the machine (-w: wait until no L2 is active)',
   ),
+  migrate_incoming: migration('migrate_incoming', "migrate_incoming URI: where the machine comes from, after '-incoming defer'"),
   migrate_cancel: migration('migrate_cancel', 'end the migration that is under way; the machine stays here'),
   migrate_set_parameter: migration('migrate_set_parameter', "migrate_set_parameter NAME VALUE; 'info migrate_parameters' lists them"),
-  migrate_set_capability: migration(
-    'migrate_set_capability',
-    'migrate_set_capability auto-converge on|off: slow a guest down that is faster than the line',
-  ),
+  migrate_set_capability: migration('migrate_set_capability', "migrate_set_capability NAME on|off; 'info migrate_capabilities' lists them"),
   migrate_set_speed: migration('migrate_set_speed', 'migrate_set_speed BYTES: limit of the line per second (K, M, G; 0: none)'),
   migrate_set_downtime: migration('migrate_set_downtime', 'migrate_set_downtime SECONDS: how long the machine may stand still'),
 };

@@ -1,7 +1,7 @@
 import type { Machine } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
 import { describe } from '../info.js';
-import { parameterRows } from '../migration/parameters.js';
+import { capabilityRows, parameterRows } from '../migration/parameters.js';
 import { describeBalloon } from './balloon.js';
 import { blockLines, networkLines } from './block.js';
 import { evaluate } from './expression.js';
@@ -70,7 +70,8 @@ export const infoRows: Readonly<Record<string, InfoRow>> = {
   },
   migrate_capabilities: {
     help: 'what migrate_set_capability sets',
-    show: ({ migration: { parameters } }) => [`auto-converge: ${parameters.autoConverge ? 'on' : 'off'}`],
+    show: ({ migration: { parameters } }) =>
+      Object.entries(capabilityRows).map(([name, { help, show }]) => `${name}: ${show(parameters) ? 'on' : 'off'}  (${help})`),
   },
   memory: { help: 'what the arena holds', show: of('memory') },
   timers: { help: 'armed timers', show: of('timers') },

@@ -20,7 +20,8 @@ export type SessionEvent =
         readonly reason: string;
       };
     }
-  | { readonly event: 'MIGRATION'; readonly data: { readonly status: string } };
+  | { readonly event: 'MIGRATION'; readonly data: { readonly status: string } }
+  | { readonly event: 'MIGRATION_PASS'; readonly data: { readonly pass: number } };
 
 /** States of a machine under QMP's names. */
 export type RunState = 'running' | 'paused' | 'prelaunch' | 'inmigrate' | 'postmigrate' | 'shutdown' | 'io-error';

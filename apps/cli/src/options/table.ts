@@ -129,9 +129,9 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'loadvm', argument: 'FILE', group: 'Guest', help: 'start from a snapshot that savevm made; give the options that the machine had' },
   {
     name: 'incoming',
-    argument: 'tcp:HOST:PORT|unix:PATH|fd:N|exec:COMMAND|ws://HOST:PORT|file:F[,tls-creds=ID]',
+    argument: 'tcp:HOST:PORT|unix:PATH|fd:N|exec:COMMAND|ws://HOST:PORT|file:F[,tls-creds=ID]|defer',
     group: 'Guest',
-    help: 'wait for a machine that migrates here',
+    help: 'wait for a machine that migrates here (defer: until migrate_incoming says where it comes from)',
   },
   { name: 'no-reboot', group: 'Guest', help: 'end instead of rebooting' },
   { name: 'no-shutdown', group: 'Guest', help: 'stop instead of ending when the guest powers off' },

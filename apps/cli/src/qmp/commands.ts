@@ -150,6 +150,7 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   device_add: { arguments: ['driver', 'id', 'bus', 'drive', 'netdev', 'chardev'], run: refuse(NO_HOTPLUG) },
   device_del: { arguments: ['id'], run: refuse(NO_HOTPLUG) },
   migrate: { arguments: ['uri', 'blk', 'inc', 'detach', 'resume', 'x-wait-for-l2'], run: migrate },
+  'migrate-incoming': { arguments: ['uri'], run: (target, given) => target.migration.receiveFrom(textOf(given, 'uri')) },
   migrate_cancel: { run: (target) => void target.migration.cancelMigration() },
   'migrate-set-parameters': { arguments: Object.keys(parameterRows), run: setParameters },
   'migrate-set-capabilities': { arguments: ['capabilities'], run: setCapabilities },

@@ -1,7 +1,7 @@
 import { cpuModelNames, parseCpu } from '@nestvm/isa/models';
 import { boardNames, type Machine } from '@nestvm/machine';
 import { isActive, strongestClass } from '@nestvm/migration';
-import { parameterRows } from '../migration/parameters.js';
+import { capabilityRows, parameterRows } from '../migration/parameters.js';
 import { findBalloon, guestBytes } from '../monitor/balloon.js';
 import type { MonitorTarget } from '../monitor/target.js';
 import { QmpError } from './errors.js';
@@ -13,7 +13,18 @@ export type QmpQuery = (target: MonitorTarget) => unknown;
 
 const HALTED = 1;
 const PAGE_BYTES = 4096;
-const EVENTS = ['STOP', 'RESUME', 'RESET', 'SHUTDOWN', 'POWERDOWN', 'MIGRATION', 'BALLOON_CHANGE', 'BLOCK_IO_ERROR', 'DEVICE_TRAY_MOVED'];
+const EVENTS = [
+  'STOP',
+  'RESUME',
+  'RESET',
+  'SHUTDOWN',
+  'POWERDOWN',
+  'MIGRATION',
+  'MIGRATION_PASS',
+  'BALLOON_CHANGE',
+  'BLOCK_IO_ERROR',
+  'DEVICE_TRAY_MOVED',
+];
 
 function cpus(target: MonitorTarget): unknown {
   const { topology } = target.machine().config.cpu;
@@ -38,6 +49,7 @@ function migration({ migration }: MonitorTarget): unknown {
   const failed = lastError === undefined ? {} : { status: 'failed', 'error-desc': lastError };
   if (progress === undefined) return failed;
   const { phase, elapsedMs, transferredBytes, remainingBytes, totalBytes, throughput, dirtyRate, passes, downtimeMs, expectedDowntimeMs } = progress;
+  const { sentPages, clearPages, throttle } = progress;
   return {
     status: qmpPhase(phase),
     'total-time': Math.round(elapsedMs),
@@ -46,11 +58,16 @@ function migration({ migration }: MonitorTarget): unknown {
       transferred: transferredBytes,
       remaining: remainingBytes,
       total: totalBytes,
+      normal: sentPages,
+      'normal-bytes': sentPages * PAGE_BYTES,
+      duplicate: clearPages,
+      skipped: 0,
       mbps: (throughput * 8) / 1e6,
       'dirty-sync-count': passes,
       'dirty-pages-rate': Math.round(dirtyRate / PAGE_BYTES),
       'page-size': PAGE_BYTES,
     },
+    ...(throttle > 0 ? { 'cpu-throttle-percentage': Math.round(throttle * 100) } : {}),
     ...failed,
   };
 }
@@ -169,7 +186,8 @@ export const queries: Readonly<Record<string, QmpQuery>> = {
   'query-balloon': (target) => ({ actual: guestBytes(activeBalloon(target)) }),
   'query-migrate-parameters': ({ migration: { parameters } }) =>
     Object.fromEntries(Object.entries(parameterRows).map(([name, { show }]) => [name, show(parameters)])),
-  'query-migrate-capabilities': ({ migration: { parameters } }) => [{ capability: 'auto-converge', state: parameters.autoConverge }],
+  'query-migrate-capabilities': ({ migration: { parameters } }) =>
+    Object.entries(capabilityRows).map(([capability, { show }]) => ({ capability, state: show(parameters) })),
   'query-pci': pci,
   'x-query-nested': nested,
 };
