@@ -26,6 +26,10 @@ export class Session {
   /** What is typed before the machine has its state, which a snapshot that is loaded would wipe out. */
   private early: Uint8Array[] | undefined = [];
   private status: number | undefined;
+  private tellEnded: () => void = () => {};
+  private readonly ended = new Promise<void>((resolve) => {
+    this.tellEnded = resolve;
+  });
   private stopped = false;
   private resumed: (() => void) | undefined;
   /** True while vCPUs run; and who waits for them to stop. */
@@ -131,7 +135,8 @@ export class Session {
     if (this.inMonitor) this.monitor.enter();
     try {
       await this.servers.open(this.options.monitors);
-      await this.receiveState();
+      // Who waits for a machine that never comes can still be ended.
+      await Promise.race([this.receiveState(), this.ended]);
       this.deliverEarly();
       return await this.loop();
     } finally {
@@ -279,6 +284,7 @@ export class Session {
   private end(status: number, reason: string): void {
     if (this.status === undefined) this.tell({ event: 'SHUTDOWN', data: { guest: false, reason } });
     this.status ??= status;
+    this.tellEnded();
     this.machine?.stop();
     this.resumed?.();
   }

@@ -186,7 +186,7 @@ describe('QMP', () => {
         downtime: expect.any(Number) as number,
         ram: { total: 4 << 20, normal: expect.any(Number) as number, duplicate: expect.any(Number) as number, 'page-size': 4096 },
       });
-      const told = qmp.events.flatMap(({ event, data }) => (event === 'MIGRATION' ? [(data as { status: string }).status] : event));
+      const told = qmp.events.flatMap(({ event, data }) => (event === 'MIGRATION' ? [(data as { status: string }).status] : (event ?? [])));
       expect(
         told.filter((word, i) => ['setup', 'active', 'device', 'completed', 'STOP', 'MIGRATION_PASS'].includes(word) && told.indexOf(word) === i),
       ).toEqual(['active', 'MIGRATION_PASS', 'STOP', 'completed']);

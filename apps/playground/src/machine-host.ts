@@ -178,7 +178,7 @@ export class MachineHost {
     if (machine === undefined) return;
     const { entries, failedEntries, exits } = machine.levels();
     // A judgement reads guest memory; it is made between the slices of the run loop, where CPUs stand still.
-    const contexts = machine.migratable.nested.inspect().map(({ kind, pa, entries: own, class: judged }) => ({
+    const contexts = machine.judgeNested().map(({ kind, pa, entries: own, class: judged }) => ({
       kind,
       address: `0x${pa.toString(16)}`,
       entries: own,

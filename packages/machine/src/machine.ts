@@ -1,5 +1,5 @@
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
-import { createDeterministicRandom, type DeterministicRandom, Engine, Interpreter, reset, Vcpu } from '@nestvm/cpu';
+import { createDeterministicRandom, type DeterministicRandom, Engine, Interpreter, inspectNested, type NestedReport, reset, Vcpu } from '@nestvm/cpu';
 import type { InputEvent } from '@nestvm/devices/virtio';
 import { vcpuState } from '@nestvm/isa';
 import { attachJit, type Jit } from '@nestvm/jit';
@@ -195,6 +195,11 @@ export class Machine {
   /** What nested guests have done so far. */
   levels(): LevelCounts {
     return levelCounts(this.cpus);
+  }
+
+  /** Every VMCS or VMCB that was entered, and whether its guest counts as active: what `migratable.nested` says, without what a snapshot takes. */
+  judgeNested(): readonly NestedReport[] {
+    return inspectNested(this.cpus);
   }
 
   /** What is wrong, or looks wrong, with the VMCS or VMCB that a vCPU would enter now: a line or more for each thing, at any time. */

@@ -61,7 +61,7 @@ function generator(seed: number): (limit: number) => number {
   };
 }
 
-test(`truncated and ${MUTATIONS} mutated streams end in a typed error, and a machine never runs by them`, { timeout: 600_000 }, async () => {
+test(`truncated and ${MUTATIONS} mutated streams end in a typed error, and a machine never runs by them`, { timeout: 3_600_000 }, async () => {
   const whole = await recordedStream();
   expect(await outcomeOf(whole)).toBe('runs');
   const codes = new Map<string, number>();
@@ -92,7 +92,7 @@ test(`truncated and ${MUTATIONS} mutated streams end in a typed error, and a mac
   console.log(`stream mutations: ${MUTATIONS} (${late} behind the hand-over), ${[...codes].map(([code, n]) => `${code} ${n}`).join(', ')}`);
 });
 
-test('mutated streams with right checksums end in a typed error, or in a machine that is whole', { timeout: 300_000 }, async () => {
+test('mutated streams with right checksums end in a typed error, or in a machine that is whole', { timeout: 3_600_000 }, async () => {
   const whole = await recordedStream();
   const codes = new Map<string, number>();
   const random = generator(5);

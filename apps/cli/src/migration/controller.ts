@@ -143,7 +143,7 @@ export class MigrationController {
   /** `-incoming URI`: waits for a machine, and resolves when it is to run here. */
   async receive(given: string): Promise<Arrival> {
     const machine = this.session.machine();
-    const uri = given === 'defer' ? await new Promise<string>((resolve) => (this.deferred = resolve)) : given;
+    const uri = given === 'defer' ? await this.toldLater() : given;
     const file = /^file:(.+)$/.exec(uri);
     if (file) {
       await loadSnapshot(machine.migratable, () => openSource('-incoming', file[1]!));
@@ -162,6 +162,19 @@ export class MigrationController {
       return await migrateIn(machine.migratable, await door.next(), { witness: this.witness, recovery });
     } finally {
       this.decision = undefined;
+    }
+  }
+
+  /** Waits for `migrate_incoming`; nothing else keeps the process alive meanwhile. */
+  private async toldLater(): Promise<string> {
+    const alive = setInterval(() => {}, 1 << 30);
+    try {
+      return await new Promise<string>((resolve) => {
+        this.deferred = resolve;
+        this.closeDoor = () => clearInterval(alive);
+      });
+    } finally {
+      clearInterval(alive);
     }
   }
 
