@@ -198,6 +198,10 @@ describe('every option', () => {
       { smbios: { facts: { uuid: Uint8Array.of(0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff) } } },
     ],
     ['-hda d -boot order=dc,strict=on', { firmware: { boot: { order: 'dc', strict: true } } }],
+    [
+      '-blockdev file,node-name=n,filename=f,read-only=on -M q35,pflash0=n',
+      { drives: [{ id: 'n', flash: 0, readOnly: true }], firmware: { flash: true } },
+    ],
     ['-blockdev raw,node-name=n,file.driver=file,file.filename=f', { drives: [{ id: 'n', plugged: false, path: 'f', format: 'raw' }] }],
     ['-drive file=v,if=pflash,unit=1,readonly=on', { drives: [{ flash: 1, readOnly: true }], firmware: { flash: true } }],
     ['-drive file=d,werror=stop,rerror=ignore', { drives: [{ errors: { write: 'stop', read: 'ignore' } }] }],
@@ -364,6 +368,7 @@ describe('what cannot be followed', () => {
     ['-device vhost-vsock-pci,guest-cid=2 -kernel k', /between 3 and 4294967294/],
     ['-device virtio-balloon-pci,deflate-on-oom=maybe -kernel k', /neither on nor off/],
     ['-drive if=virtio -kernel k', /a file is missing/],
+    ['-M q35,pflash0=n -kernel k', /no such drive/],
     ['-smbios type=5 -kernel k', /one of 0, 1, 2, 3, 4, 11, 17/],
     ['-smbios type=1,prodct=x -kernel k', /nearest is 'product'/],
     ['-uuid 1 -kernel k', /no UUID/],

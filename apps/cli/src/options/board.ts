@@ -5,8 +5,14 @@ import { boardOnly, takeOnly } from './only.js';
 import { last, type RawOptions } from './parse.js';
 import { assertKeys, parseProperties, parseSwitch } from './text.js';
 
-/** Parses `-M`; throws `UsageError`. */
-export function parseMachine(raw: RawOptions, warnings: string[]): { board: BoardName; properties: Record<string, boolean> } {
+/** Properties that name the nodes in the flash, by unit. */
+const FLASH_KEYS = ['pflash0', 'pflash1'];
+
+/** Parses `-M`; `flash`: ids of drives by unit. Throws `UsageError`. */
+export function parseMachine(
+  raw: RawOptions,
+  warnings: string[],
+): { board: BoardName; properties: Record<string, boolean>; flash: (string | undefined)[] } {
   const { head, values } = parseProperties(last(raw, 'M') ?? 'pc');
   const rest = new Map(values);
   const type = head || (rest.get('type') ?? 'pc');
@@ -20,13 +26,15 @@ export function parseMachine(raw: RawOptions, warnings: string[]): { board: Boar
   const accel = rest.get('accel');
   if (accel !== undefined) acceptAccelerator(`-M accel=${accel}`, accel, warnings);
   rest.delete('accel');
+  const flash = FLASH_KEYS.map((key) => rest.get(key));
+  for (const key of FLASH_KEYS) rest.delete(key);
   takeOnly(`-M ${board}`, rest, boardOnly);
   const known = boardProperties(board);
   assertKeys(`-M ${board}`, rest, known);
   for (const [key, value] of rest) properties[key] = value === 'auto' ? true : parseSwitch(`-M ${board},${key}`, value);
   if (raw.has('no-acpi')) properties['acpi'] = false;
   if (raw.has('no-hpet')) properties['hpet'] = false;
-  return { board, properties };
+  return { board, properties, flash };
 }
 
 /** Takes any accelerator's name, with a warning unless it is QEMU's own; says whether hot code is to be compiled, if that is given. */

@@ -6,7 +6,7 @@ import { acceptAccelerator, parseMachine } from './board.js';
 import { type CharacterSpec, parseCharacterDevice, parseChardev } from './character.js';
 import { parseMemory, parseModel, parseSmp } from './cpu.js';
 import { type DeviceSpecs, parseDevices } from './devices.js';
-import { type DriveSpec, parseDrives } from './drives.js';
+import { type DriveSpec, parseDrives, placeFlash } from './drives.js';
 import { type FirmwareSpec, parseFirmware } from './firmware.js';
 import { type FolderSpec, parseFolders } from './folders.js';
 import { type LogItem, parseLog } from './log.js';
@@ -75,14 +75,14 @@ export interface RunOptions {
 /** Checks what `parseOptions` found; `readText` opens the files that say options (`--modprobe`). Throws `UsageError`. */
 export function configure(raw: RawOptions, readText: (option: string, path: string) => string): RunOptions {
   const warnings: string[] = [];
-  const { board, properties } = parseMachine(raw, warnings);
+  const { board, properties, flash } = parseMachine(raw, warnings);
   const topology = parseSmp(last(raw, 'smp'));
   const files = (raw.get('modprobe') ?? []).map((path) => ({ path, text: readText('--modprobe', path) }));
   const nesting = parseNesting(raw.has('nested'), files, warnings);
   const cpu = parseModel(last(raw, 'cpu') ?? 'max', topology, nesting, warnings);
   const characters = new Map((raw.get('chardev') ?? []).map((text) => parseChardev(text)));
   const devices = parseDevices(raw.get('device') ?? [], characters);
-  const drives = parseDrives(raw, board !== 'microvm');
+  const drives = placeFlash(parseDrives(raw, board !== 'microvm'), flash);
   const firmware = parseFirmware(
     raw,
     drives.length > 0,

@@ -144,6 +144,15 @@ function parseNodes(texts: readonly string[]): DriveSpec[] {
   return tops.filter(({ name }) => !under.has(name)).map(nodeDrive);
 }
 
+/** Puts what `-M …,pflash0=ID,pflash1=ID` names into the flash; throws `UsageError`. */
+export function placeFlash(drives: readonly DriveSpec[], ids: readonly (string | undefined)[]): DriveSpec[] {
+  ids.forEach((id, unit) => {
+    if (id !== undefined && !drives.some((drive) => drive.id === id))
+      throw new UsageError(`-M …,pflash${unit}=${id}: no such drive; add -blockdev driver=file,filename=FILE,node-name=${id}`);
+  });
+  return drives.map((drive) => (ids.includes(drive.id) ? { ...drive, plugged: false, flash: ids.indexOf(drive.id) } : drive));
+}
+
 /** The short options, and what they stand for on boards with ATA; on others disks are virtio disks. */
 const SHORT: Readonly<Record<string, string>> = {
   hda: 'if=ide,index=0',

@@ -19,7 +19,7 @@ export const optionRows: readonly OptionRow[] = [
     alias: 'machine',
     argument: 'BOARD[,prop=value]',
     group: 'Machine',
-    help: "pc (default), q35, microvm or isapc; properties acpi=, hpet=, pit=, pic=, rtc=; 'nestvm machines' lists them",
+    help: "pc (default), q35, microvm or isapc; properties acpi=, hpet=, pit=, pic=, rtc=, pflash0=ID and pflash1=ID (drives in the flash); 'nestvm machines' lists them",
   },
   {
     name: 'cpu',
