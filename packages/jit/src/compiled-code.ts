@@ -7,14 +7,23 @@ interface Installed {
   readonly slot: number;
   readonly page: number;
   readonly bytes: number;
-  /** Heads that lead to it. */
-  readonly heads: Set<number>;
+  /** Heads that lead to it, and as which entry. */
+  readonly heads: Map<number, number>;
+  /** Its heads count again: if none of them turns often before room is wanted the next time, it goes. */
+  isParked: boolean;
 }
+
+/** Turns after which a parked region is back. */
+const REVIVAL_TURNS = 16;
+/** Part of the room that is left taken when room was made. */
+const KEPT = 3 / 4;
 
 /** The compiled code in force: which head leads to which, and which arena page it comes from. */
 export class CompiledCode {
   /** Memory that it takes, about. */
   bytes = 0;
+  /** All of it, what was compiled or revived last at the end. */
+  private readonly order = new Set<Installed>();
   private readonly owners = new Map<number, Installed>();
   private readonly pages = new Map<number, Set<Installed>>();
   /** How often compiled code of a page was lost because the page was written to. */
@@ -32,16 +41,15 @@ export class CompiledCode {
 
   /** Puts the code of a region in the place of its entries' heads. Its other blocks are reported after `turns` more turns. */
   install(region: Region, page: number, code: WebAssembly.ExportValue, bytes: number, turns: number): void {
-    const { i32 } = this.views;
-    const installed: Installed = { slot: this.handlers.place(code), page, bytes, heads: new Set() };
+    const installed: Installed = { slot: this.handlers.place(code), page, bytes, heads: new Map(), isParked: false };
+    this.order.add(installed);
     for (const [place, { head }] of region.blocks.entries()) {
       const entry = region.entries.indexOf(place);
       if (entry >= 0) {
         this.disown(head);
         this.owners.set(head, installed);
-        installed.heads.add(head);
-        i32[head >>> 2] = installed.slot;
-        i32[(head + Record.ENTRY) >>> 2] = entry;
+        installed.heads.set(head, entry);
+        this.lead(head, installed.slot, entry);
       } else if (!this.owners.has(head)) this.count(head, turns);
     }
     this.bytes += bytes;
@@ -64,7 +72,7 @@ export class CompiledCode {
     if (those === undefined) return;
     this.rewrites.set(page, this.losses(page) + 1);
     for (const installed of those) {
-      for (const head of installed.heads) this.owners.delete(head);
+      for (const head of installed.heads.keys()) this.owners.delete(head);
       this.release(installed);
     }
     this.pages.delete(page);
@@ -75,12 +83,69 @@ export class CompiledCode {
     if (turns === null) this.rewrites.clear();
     for (const those of this.pages.values()) {
       for (const installed of those) {
-        if (turns !== null) for (const head of installed.heads) this.count(head, turns);
+        if (turns !== null) for (const head of installed.heads.keys()) this.count(head, turns);
         this.release(installed);
       }
     }
     this.pages.clear();
     this.owners.clear();
+  }
+
+  /**
+   * Sees to it that no more than `most` bytes are taken, and parks what was not compiled or revived lately when it is getting tight: parked code that is still used comes
+   * back at once, the rest goes the next time. `turns` are those until heads that have lost their code are reported. Gives the number of regions that went.
+   */
+  makeRoom(most: number, turns: number): number {
+    const low = most * KEPT;
+    if (this.bytes <= low) return 0;
+    let dropped = 0;
+    const drop = (installed: Installed): void => {
+      this.drop(installed, turns);
+      dropped++;
+    };
+    if (this.bytes > most) for (const installed of this.order) if (installed.isParked) drop(installed);
+    for (const installed of this.order) {
+      if (this.bytes <= most) break;
+      drop(installed);
+    }
+    let active = this.bytes;
+    for (const installed of this.order) {
+      if (active <= low / 2) break;
+      active -= installed.bytes;
+      this.park(installed);
+    }
+    return dropped;
+  }
+
+  /** Brings the parked code of a head back that turns often; false when it has none. */
+  revive(head: number): boolean {
+    const installed = this.owners.get(head);
+    if (installed?.isParked !== true) return false;
+    installed.isParked = false;
+    for (const [each, entry] of installed.heads) this.lead(each, installed.slot, entry);
+    this.order.delete(installed);
+    this.order.add(installed);
+    return true;
+  }
+
+  private park(installed: Installed): void {
+    if (installed.isParked) return;
+    installed.isParked = true;
+    for (const head of installed.heads.keys()) this.count(head, REVIVAL_TURNS);
+  }
+
+  private drop(installed: Installed, turns: number): void {
+    for (const head of installed.heads.keys()) {
+      this.owners.delete(head);
+      this.count(head, turns);
+    }
+    this.pages.get(installed.page)?.delete(installed);
+    this.release(installed);
+  }
+
+  private lead(head: number, slot: number, entry: number): void {
+    this.views.i32[head >>> 2] = slot;
+    this.views.i32[(head + Record.ENTRY) >>> 2] = entry;
   }
 
   private count(head: number, turns: number): void {
@@ -100,6 +165,7 @@ export class CompiledCode {
 
   private release(installed: Installed): void {
     this.handlers.release(installed.slot);
+    this.order.delete(installed);
     this.bytes -= installed.bytes;
   }
 }

@@ -34,7 +34,9 @@ export interface JitCounters {
   regions: number;
   instructions: number;
   bytes: number;
-  /** Times that all code was dropped for want of room. */
+  /** Regions dropped for want of room, which were not used lately. */
+  evicted: number;
+  /** Times that all code was dropped on demand. */
   flushes: number;
 }
 
@@ -66,7 +68,7 @@ const MODES = LONG | CODE32 | STACK32 | PROTECTED | USER | IA32E | FLAT | LA57 |
 export class Jit implements HotCode {
   readonly modes = MODES;
   readonly threshold: number;
-  readonly counters: JitCounters = { modules: 0, regions: 0, instructions: 0, bytes: 0, flushes: 0 };
+  readonly counters: JitCounters = { modules: 0, regions: 0, instructions: 0, bytes: 0, evicted: 0, flushes: 0 };
   private readonly codeBytes: number;
   private readonly compiled: CompiledCode;
   private readonly excluded = new Set<number>();
@@ -94,6 +96,7 @@ export class Jit implements HotCode {
   /** See {@link HotCode}. */
   hot(cpu: Vcpu, head: number): void {
     const { i32 } = this.engine.arena;
+    if (this.compiled.revive(head)) return;
     if (this.queue.has(head)) this.reports++;
     else this.queue.set(head, cpu.get32('mode'));
     i32[(head + Record.COUNTDOWN) >>> 2] = Math.min(PATIENCE_TURNS, this.threshold);
@@ -122,7 +125,7 @@ export class Jit implements HotCode {
   }
 
   private compileQueue(): void {
-    if (this.compiled.bytes > this.codeBytes) this.flush();
+    this.counters.evicted += this.compiled.makeRoom(this.codeBytes, this.threshold);
     const { i32 } = this.engine.arena;
     const batch: Translated[] = [];
     const taken = new Set<number>();

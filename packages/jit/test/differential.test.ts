@@ -40,11 +40,17 @@ function scramble(boards: readonly Board[], next: (below: number) => number): vo
 const PROGRAMS = Number(process.env['NESTVM_JIT_PROGRAMS'] ?? 60);
 
 describe('random programs leave the same state at every stop', { timeout: 600_000 }, () => {
-  it.each([1, 3, 20])('compiled after %i turns', (threshold) => {
+  it.each([
+    [1, 128 << 20],
+    [3, 128 << 20],
+    [20, 128 << 20],
+    // Little room: code is parked, comes back, and goes.
+    [1, 40_000],
+  ])('compiled after %i turns, in %i bytes', (threshold, codeBytes) => {
     let stops = 0;
     let halts = 0;
     const [plain, compiled] = [createBoard([]), createBoard([])];
-    const jit = attachJit(compiled.engine, { threshold });
+    const jit = attachJit(compiled.engine, { threshold, codeBytes });
     for (let seed = 1; seed <= PROGRAMS; seed++) {
       const next = random(seed * 97 + threshold);
       const program = randomProgram(next, 40 + next(200));
@@ -63,8 +69,11 @@ describe('random programs leave the same state at every stop', { timeout: 600_00
         if (stop !== 'budget') break;
       }
     }
-    const { regions } = jit.counters;
-    console.log(`threshold ${threshold}: ${stops} stops of ${PROGRAMS} programs, ${regions} regions compiled, ${halts} programs came to their end`);
+    const { regions, evicted } = jit.counters;
+    expect(evicted > 0).toBe(codeBytes < 1 << 20);
+    console.log(
+      `threshold ${threshold}: ${stops} stops of ${PROGRAMS} programs, ${regions} regions compiled, ${evicted} evicted, ${halts} programs came to their end`,
+    );
     expect(halts).toBeGreaterThan(PROGRAMS / 2);
     expect(regions).toBeGreaterThan(PROGRAMS);
   });
