@@ -1,9 +1,9 @@
-import { discInformation } from '../scsi/cd.js';
 import { Opcode, SENSE, type Sense, senseData } from '../scsi/codes.js';
+import { asksForMedia, configurationData, discInformation, eventData, MmcInterface, tocData } from '../scsi/mmc.js';
 import type { BlockBackend } from '../virtio/block/backend.js';
 import { type AtaDrive, type AtaFailure, type AtaTransfer, giving, type SavedDrive, type TaskFile, withoutData } from './drive.js';
 import { identifyCd } from './identify.js';
-import { capacityData, configurationData, eventData, inquiryData, mechanismData, modeData, tocData } from './packet.js';
+import { capacityData, inquiryData, mechanismData, modeData } from './packet.js';
 import { AtaCommand, AtaError, AtaFeature, CD_SECTOR_BYTES } from './registers.js';
 
 /** How a CD drive is made. */
@@ -156,7 +156,7 @@ export class CdDrive implements AtaDrive {
       case Opcode.MODE_SENSE_10:
         return this.#modeSense(packet[2]!, u16(packet, 7), false);
       case Opcode.GET_CONFIGURATION:
-        return cut(configurationData(this.#sectors), u16(packet, 7));
+        return cut(configurationData(viewOf(packet), this.#sectors, MmcInterface.ATAPI), u16(packet, 7));
       case Opcode.GET_EVENT_STATUS:
         return this.#eventStatus(packet);
       case Opcode.MECHANISM_STATUS:
@@ -188,8 +188,7 @@ export class CdDrive implements AtaDrive {
       case Opcode.READ_CD:
         return this.#readCd(packet);
       case Opcode.READ_TOC: {
-        const format = packet[2]! & 15 || packet[9]! >> 6;
-        const data = tocData(sectors, format, packet[6]!, (packet[1]! & 2) !== 0);
+        const data = tocData(viewOf(packet), sectors);
         return data ? cut(data, u16(packet, 7)) : this.#fail(SENSE.INVALID_FIELD_IN_CDB);
       }
       case Opcode.READ_DISC_INFORMATION:
@@ -228,11 +227,10 @@ export class CdDrive implements AtaDrive {
   }
 
   #eventStatus(packet: Uint8Array): AtaTransfer | AtaFailure {
-    if ((packet[1]! & 1) === 0) return this.#fail(SENSE.INVALID_FIELD_IN_CDB);
-    if ((packet[4]! & 0x10) === 0) return cut(Uint8Array.of(0, 2, 0x80, 0x10), u16(packet, 7));
-    const event = this.#event;
-    this.#event = MediaEvent.NONE;
-    return cut(eventData(event, this.#medium !== undefined, this.#open), u16(packet, 7));
+    const cdb = viewOf(packet);
+    const data = eventData(cdb, { event: this.#event, present: this.#medium !== undefined, open: this.#open });
+    if (data && asksForMedia(cdb)) this.#event = MediaEvent.NONE;
+    return data ? cut(data, u16(packet, 7)) : this.#fail(SENSE.INVALID_FIELD_IN_CDB);
   }
 
   #startStop(what: number): AtaTransfer | AtaFailure {
@@ -259,6 +257,8 @@ const MEDIUM_COMMANDS: ReadonlySet<number> = new Set<number>([
 ]);
 
 /** As much of an answer as the host has room for. */
+const viewOf = (packet: Uint8Array): DataView => new DataView(packet.buffer, packet.byteOffset, packet.length);
+
 const cut = (data: Uint8Array, limit: number): AtaTransfer => {
   const part = data.subarray(0, limit);
   return part.length === 0 ? withoutData() : giving(part);
