@@ -45,6 +45,8 @@ export async function downloads(name, { machine, suffix, more, report }) {
 /** A relay in a process of its own, with a user network on it. */
 async function startRelay() {
   const child = spawn(process.execPath, [Guest.program, 'relay', '-listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  // Whatever ends the script ends the relay, too.
+  process.on('exit', () => child.kill('SIGKILL'));
   const url = await new Promise((done, fail) => {
     let text = '';
     child.stdout.on('data', (data) => {
