@@ -28,7 +28,7 @@ function openNetwork(url: string): { device: VirtioNetwork; close: () => void } 
   const network = new WebSocketNetwork({
     connect: () => new WebSocket(url) as unknown as FrameSocket,
     after: (milliseconds, call) => {
-      const timer = setTimeout(call, milliseconds);
+      const timer = setTimeout(() => call(), milliseconds);
       return () => clearTimeout(timer);
     },
   });
