@@ -18,6 +18,7 @@ const FULL = {
   VMX_FUZZ: '1000000',
   SVM_FUZZ: '1000000',
   NESTVM_MIGRATION_FUZZ: '100000',
+  NESTVM_JIT_PROGRAMS: '2000',
 };
 
 /** Node scripts and their arguments, by the label of their summary in build/reports. */

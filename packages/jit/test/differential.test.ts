@@ -39,7 +39,7 @@ function scramble(boards: readonly Board[], next: (below: number) => number): vo
 
 const PROGRAMS = Number(process.env['NESTVM_JIT_PROGRAMS'] ?? 60);
 
-describe('random programs leave the same state at every stop', { timeout: 600_000 }, () => {
+describe('random programs leave the same state at every stop', { timeout: Math.max(600_000, PROGRAMS * 2000) }, () => {
   it.each([
     [1, 128 << 20],
     [3, 128 << 20],
