@@ -19,7 +19,7 @@ export interface WebSocketNetworkOptions {
   readonly connect: () => FrameSocket;
   /** Calls back after so many milliseconds; the result cancels that. */
   readonly after: (milliseconds: number, call: () => void) => () => void;
-  /** Told when the relay can be reached, and when no longer. */
+  /** Told when the relay can be reached, and when it is lost. */
   readonly onState?: (open: boolean) => void;
 }
 
@@ -67,7 +67,8 @@ export class WebSocketNetwork implements Network {
     this.#isClosed = true;
     this.#cancel?.();
     this.#socket?.close();
-    this.#lost();
+    this.#socket = undefined;
+    this.#isOpen = false;
   }
 
   #connect(): void {

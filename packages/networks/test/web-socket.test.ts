@@ -94,4 +94,12 @@ describe('a network behind a WebSocket', () => {
     expect(waits).toEqual([]);
     expect(states).toEqual([true, false]);
   });
+
+  it('does not call it a loss when it is closed', () => {
+    const { network, sockets, states } = create();
+    sockets[0]!.open();
+    network.close();
+    sockets[0]!.lose();
+    expect([sockets[0]!.closed, network.isOpen, states]).toEqual([true, false, [true]]);
+  });
 });
