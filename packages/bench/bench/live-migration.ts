@@ -1,0 +1,203 @@
+/** `pnpm bench --migration`: the same idle and busy guest saved, loaded and moved by both emulators, over their monitors. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BenchError } from '../src/index.js';
+import { tableLines } from '../src/markdown.js';
+import { cpuMsOf, type Emulator } from './emulator.js';
+
+const MEBIBYTE = 2 ** 20;
+const PATIENCE_MS = 300_000;
+const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
+
+/** 50 MB of new bytes a second in a file in memory. */
+const DIRTY = '(while :; do dd if=/dev/zero bs=1M count=5 2>/dev/null | tr "\\000" $((i=1-i)) >/tmp/dirty; sleep 0.1; done) & true';
+
+async function until(what: string, met: () => Promise<boolean> | boolean): Promise<void> {
+  for (const end = performance.now() + PATIENCE_MS; !(await met()); await pause(20))
+    if (performance.now() > end) throw new BenchError('no-guest', `${what}: not in ${PATIENCE_MS / 1000} s`);
+}
+
+/** One process of an emulator with its console and its monitor. */
+class Process {
+  output = '';
+  private said = '';
+  private socket: Socket | undefined;
+  private readonly child: ChildProcess;
+  private readonly startMs = performance.now();
+
+  constructor(
+    readonly emulator: Emulator,
+    private readonly path: string,
+    args: readonly string[],
+  ) {
+    const monitor = emulator.command.includes('qemu') ? `unix:${path},server=on,wait=off` : `unix:${path}`;
+    const all = [...emulator.arguments, ...args, '-display', 'none', '-serial', 'stdio', '-monitor', monitor];
+    this.child = spawn(emulator.command, all, { stdio: ['pipe', 'pipe', 'ignore'] });
+    this.child.stdout?.on('data', (data) => (this.output += String(data)));
+    this.child.stdin?.on('error', () => {});
+  }
+
+  type(line: string): void {
+    this.child.stdin?.write(`${line}\n`);
+  }
+
+  /** CPU and wall time so far. */
+  get used(): { readonly cpuMs: number; readonly wallMs: number } {
+    return { cpuMs: cpuMsOf(this.child.pid ?? 0), wallMs: performance.now() - this.startMs };
+  }
+
+  /** A monitor command and what is printed up to the next prompt. */
+  async ask(line: string): Promise<string> {
+    await until('the monitor', () => this.open());
+    this.said = '';
+    this.socket!.write(`${line}\n`);
+    await until(line, () => /\((qemu|nestvm)\) $/.test(this.said));
+    return this.said;
+  }
+
+  kill(): void {
+    this.child.kill('SIGKILL');
+  }
+
+  private async open(): Promise<boolean> {
+    if (this.socket) return true;
+    const socket = connect(this.path);
+    const opened = await new Promise<boolean>((done) => socket.once('connect', () => done(true)).once('error', () => done(false)));
+    if (!opened) return false;
+    socket.on('data', (data) => (this.said += String(data))).on('error', () => {});
+    this.socket = socket;
+    await until('the prompt', () => this.said.endsWith(') '));
+    return true;
+  }
+}
+
+/** What moving took: of both processes together. */
+interface Move {
+  readonly totalMs: number;
+  readonly downtimeMs: number;
+  readonly cpuMs: number;
+  readonly mebibytes: number;
+}
+
+class Bench {
+  readonly processes: Process[] = [];
+  private readonly isPeer: boolean;
+
+  constructor(
+    private readonly emulator: Emulator,
+    private readonly machine: readonly string[],
+    private readonly folder: string,
+  ) {
+    this.isPeer = emulator.command.includes('qemu');
+  }
+
+  start(...more: string[]): Process {
+    const one = new Process(this.emulator, join(this.folder, `${this.isPeer ? 'q' : 'n'}${this.processes.length}`), [...this.machine, ...more]);
+    this.processes.push(one);
+    return one;
+  }
+
+  async save(guest: Process, file: string): Promise<{ wallMs: number; cpuMs: number }> {
+    await guest.ask('stop');
+    const before = guest.used;
+    if (this.isPeer) {
+      await guest.ask('migrate_set_parameter max-bandwidth 64G');
+      await guest.ask(`migrate "exec:cat > ${file}"`);
+    } else await guest.ask(`savevm ${file}`);
+    const after = guest.used;
+    await guest.ask('cont');
+    return { wallMs: after.wallMs - before.wallMs, cpuMs: after.cpuMs - before.cpuMs };
+  }
+
+  async load(file: string): Promise<{ wallMs: number; cpuMs: number }> {
+    const bare = this.start('-S');
+    await bare.ask('info status');
+    const idle = bare.used;
+    bare.kill();
+    const guest = this.isPeer ? this.start('-incoming', `exec:cat ${file}`) : this.start('-loadvm', file);
+    await until('the load', async () => !/inmigrate/.test(await guest.ask('info status')));
+    const { wallMs, cpuMs } = guest.used;
+    guest.kill();
+    return { wallMs: Math.max(1, wallMs - idle.wallMs), cpuMs: Math.max(1, cpuMs - idle.cpuMs) };
+  }
+
+  async move(from: Process): Promise<[Move, Process]> {
+    const address = `unix:${join(this.folder, `line${this.processes.length}${this.isPeer ? 'q' : 'n'}`)}`;
+    const to = this.start('-incoming', address);
+    await to.ask('info status');
+    await from.ask('migrate_set_parameter downtime-limit 100');
+    if (this.isPeer) await from.ask('migrate_set_parameter max-bandwidth 64G');
+    const [here, there] = [from.used, to.used];
+    await from.ask(`migrate -d ${address}`);
+    let told = '';
+    await until('the migration', async () => /completed|failed/.test((told = await from.ask('info migrate'))));
+    const number = (pattern: RegExp): number => Number(pattern.exec(told)?.[1] ?? Number.NaN);
+    const cpuMs = from.used.cpuMs - here.cpuMs + to.used.cpuMs - there.cpuMs;
+    const mebibytes = this.isPeer ? number(/transferred ram: (\d+) kbytes/) / 1024 : number(/transferred ram: ([\d.]+) MiB/);
+    from.kill();
+    return [{ totalMs: number(/total time: (\d+) ms/), downtimeMs: number(/\ndowntime: (\d+) ms/), cpuMs, mebibytes }, to];
+  }
+}
+
+const f = (value: number, digits = 0): string => value.toFixed(digits);
+
+/** All of it for one emulator: one column of the table. */
+async function column(emulator: Emulator, machine: readonly string[], folder: string): Promise<string[]> {
+  const bench = new Bench(emulator, machine, folder);
+  const file = join(folder, 'saved');
+  try {
+    const guest = bench.start();
+    await until(`${emulator.name}: the boot`, () => guest.output.includes('nestvm# '));
+    const saved = await bench.save(guest, file);
+    const size = existsSync(file) ? statSync(file).size / MEBIBYTE : Number.NaN;
+    const loaded = await bench.load(file);
+    // QEMU stays stopped behind a migration into a file: a fresh one moves.
+    const [idle, second] = await bench.move(guest);
+    second.type(DIRTY);
+    await pause(2000);
+    const [busy, third] = await bench.move(second);
+    third.kill();
+    return [
+      f(size, 1),
+      f(saved.wallMs),
+      f((size / saved.cpuMs) * 1000),
+      f(loaded.wallMs),
+      f((size / loaded.cpuMs) * 1000),
+      ...[idle, busy].flatMap((move) => [f(move.totalMs), f(move.downtimeMs), f(move.mebibytes, 1), f((move.mebibytes / move.cpuMs) * 1000)]),
+    ];
+  } finally {
+    for (const one of bench.processes) one.kill();
+  }
+}
+
+const ROWS = [
+  'file, MiB',
+  'save, ms',
+  'save, MiB per CPU s',
+  'load, ms',
+  'load, MiB per CPU s',
+  'idle: total, ms',
+  'idle: downtime, ms',
+  'idle: sent, MiB',
+  'idle: MiB per CPU s (both sides, guest included)',
+  '50 MB/s: total, ms',
+  '50 MB/s: downtime, ms',
+  '50 MB/s: sent, MiB',
+  '50 MB/s: MiB per CPU s (both sides, guest included)',
+];
+
+/** The table of what migrating takes. */
+export async function migrationTable(emulators: readonly Emulator[], machine: readonly string[]): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'nestvm-bench-'));
+  try {
+    const columns: string[][] = [];
+    for (const emulator of emulators) columns.push(await column(emulator, machine, folder));
+    const rows = ROWS.map((row, i) => [row, ...columns.map((values) => values[i] ?? '–')]);
+    return `${tableLines(['1 GiB guest', ...emulators.map(({ name }) => name)], rows).join('\n')}\n`;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
