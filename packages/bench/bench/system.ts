@@ -181,7 +181,7 @@ async function migration(): Promise<void> {
   const guests = join(root, 'build/guests');
   const boot = ['-kernel', join(guests, 'vmlinuz'), '-initrd', join(guests, 'initrd.cpio'), '-append', 'console=ttyS0 quiet cryptomgr.notests'];
   const emulators = !options['no-peer'] && has('qemu-system-x86_64') ? [nestvm, qemu] : [nestvm];
-  const text = `${migrationExplanation}\n${hostLine()}\n\n${await migrationTable(emulators, ['-M', options.machine, '-m', '1024M', ...boot])}`;
+  const text = `${migrationExplanation}\n${hostLine().replace(/, \d+ runs each.*/, '.')}\n\n${await migrationTable(emulators, ['-M', options.machine, '-m', '1024M', ...boot])}`;
   console.log(text);
   if (options.write) replaceSection(text);
 }
