@@ -11,7 +11,7 @@ export interface Emulator {
 }
 
 /** CPU time of all threads in milliseconds: by the scheduler's nanoseconds where the kernel keeps them, else by ticks of 10 ms. */
-export function cpuMsOf(pid: number): number {
+function cpuMsOf(pid: number): number {
   try {
     const tasks = readdirSync(`/proc/${pid}/task`);
     return tasks.reduce((sum, task) => sum + Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]), 0) / 1e6;
