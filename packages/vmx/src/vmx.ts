@@ -13,9 +13,9 @@ import { exitReasonName } from './exits/qualification.js';
 import { LentVmcs } from './fields/lent-vmcs.js';
 import { addressAt, VmxWord } from './state.js';
 import { ExitRecord } from './transitions/exit-record.js';
+import { unscaleTicks } from './transitions/physical-delay.js';
 import { PreemptionTimer, type VmxClock } from './transitions/preemption-timer.js';
 import { EXIT_REASONS } from './transitions/reasons.js';
-import { unscaleTicks } from './transitions/time.js';
 
 /** What {@link attachVmx} needs beside the vCPU. */
 export interface VmxOptions {

@@ -15,12 +15,6 @@ export function loadTsc(vmx: Vmx): void {
   vmx.multiplierHi = scaling ? i32[region + f.multiplier + 1]! : 1 << 16;
 }
 
-/** Nanoseconds of so many ticks of the guest's TSC (SDM Vol. 3, "Changes to Instruction Behavior in VMX Non-Root Operation": the physical delay). */
-export function unscaleTicks({ multiplierLo, multiplierHi }: Vmx, ticks: number): number {
-  const multiplier = (multiplierHi >>> 0) * 4294967296 + (multiplierLo >>> 0);
-  return multiplier === 0 ? Number.MAX_SAFE_INTEGER : (ticks * 2 ** 48) / multiplier;
-}
-
 const LIMB = 0xffff;
 
 /** Limb `i` (16 bits) of a 64-bit value in halves. */
