@@ -233,7 +233,8 @@ export class Mmu extends TranslationCaches {
   /** Says whether generated code may walk by itself, and what it needs for that. */
   private placeWalk(): void {
     const { context, pool, walker } = this;
-    const isPlain = walker.tables.secondStage === null && this.watches.areDisarmed;
+    const hasApicPage = this.apicAccessPage >= 0 || this.apicGuestPage >= 0;
+    const isPlain = walker.tables.secondStage === null && this.watches.areDisarmed && !hasApicPage;
     const reserved = walker.reservedLong | ((context & Context.NXE) === 0 ? 0x8000_0000 : 0);
     this.i32[this.words + WALK] = isPlain ? this.plain.place(context, reserved, pool.journal(pool.current), this.pkru, this.pkrs) : 0;
   }

@@ -61,7 +61,7 @@ export class PlainWalk {
     this.i32[word + 2] = (range?.arenaOffset ?? 0) / PAGE_BYTES;
   }
 
-  /** What `walk` of the vCPU state is in this context: no second stage, and protection keys that let key 0 do everything. */
+  /** What `walk` of the vCPU state is in this context: no second stage, no APIC-access page, and protection keys that let key 0 do everything. */
   place(context: number, reserved: number, journal: number, pkru: number, pkrs: number): number {
     const isLong = (context & Context.PAGING) >= Paging.LEVEL4 && (context & Context.A20_CLOSED) === 0;
     if (!this.isPossible || !isLong || ((pkru | pkrs) & KEY_0) !== 0) return 0;
