@@ -48,6 +48,13 @@ it.each([
   expect(() => make(text)).toThrow(message);
 });
 
+/** A packet command as drives get it: 12 bytes. */
+function packet(command: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(12);
+  bytes.set(command);
+  return bytes;
+}
+
 it('changes and ejects CDs, but not disks, and asks a guest that has locked the door', () => {
   const { media, trays, parts, path, close } = make('-hda @disk -cdrom @one');
   expect(media.list().map((entry) => [entry.name, entry.path === undefined, entry.removable])).toEqual([
@@ -57,9 +64,7 @@ it('changes and ejects CDs, but not disks, and asks a guest that has locked the 
   const cd = parts.drives.find((drive) => drive instanceof CdDrive)!;
   media.change('drive1', path('two'));
   expect([cd.medium?.sizeBytes, media.list()[1]?.path]).toEqual([8192, path('two')]);
-  cd.startPacket(Uint8Array.of(0x4a, 1));
-  cd.startPacket(Uint8Array.of(0, 0));
-  cd.startPacket(Uint8Array.of(0x1e, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0));
+  for (const command of [[0x4a, 1], [0], [0x1e, 0, 0, 0, 1]]) cd.startPacket(packet(command));
   expect(() => media.eject('drive1', false)).toThrow(/locked/);
   media.eject('drive1', true);
   expect([cd.medium, media.list()[1]?.path, trays]).toEqual([undefined, undefined, ['drive1 closed', 'drive1 open']]);

@@ -39,7 +39,7 @@ export interface AtaDrive {
   readonly packet: boolean;
   /** Begins a command. May change the task file: what the guest reads afterwards. */
   start(task: TaskFile): AtaTransfer | AtaFailure;
-  /** Begins a packet command that the drive was given after PACKET. */
+  /** Begins a packet command (`PACKET_BYTES` of it) that the drive was given after PACKET. */
   startPacket(packet: Uint8Array): AtaTransfer | AtaFailure;
   /** A transfer went wrong below: what the error register says then. */
   readonly failure: number;
