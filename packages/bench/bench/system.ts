@@ -84,6 +84,7 @@ const nestvm: Emulator = {
   command: process.execPath,
   arguments: [join(root, 'tools/workspace/nestvm.mjs'), ...(options.accel ? ['-accel', options.accel] : [])],
 };
+const compiling: Emulator = { name: 'Nestvm with its JIT', command: nestvm.command, arguments: [...nestvm.arguments, '-accel', 'tcg,jit=on'] };
 const qemu: Emulator = { name: 'QEMU TCG', command: 'qemu-system-x86_64', arguments: ['-accel', 'tcg'] };
 const counting: Emulator = { ...qemu, arguments: ['-accel', 'tcg', '-icount', 'shift=0,sleep=off'] };
 
@@ -117,9 +118,9 @@ async function countInstructions(machine: readonly string[]): Promise<Map<string
 /** Output of one benchmark of a package: a script that prints, or a file of vitest's. */
 function runMicro(file: string): string {
   const isVitest = readFileSync(join(root, file), 'utf8').includes("from 'vitest'");
-  const command = isVitest ? ['vitest', 'bench', '--run', file] : ['tsx', '--conditions=@nestvm/source', file];
+  const [tool, ...words] = isVitest ? ['vitest', 'bench', '--run', file] : ['tsx', '--conditions=@nestvm/source', file];
   const env = { ...process.env, NO_COLOR: '1', CI: '1' };
-  const { stdout, stderr, status } = spawnSync('pnpm', ['exec', ...command], { cwd: root, encoding: 'utf8', timeout: 180_000, env });
+  const { stdout, stderr, status } = spawnSync(join(root, 'node_modules/.bin', tool), words, { cwd: root, encoding: 'utf8', timeout: 180_000, env });
   if (status !== 0) return `failed${status === null ? ' (180 s were not enough)' : ''}:\n${stderr.trim()}`;
   // Neither paths of this machine nor its name belong in a document.
   return stdout.trim().replaceAll(root, '').replaceAll(root.replace(/\/$/, ''), '.');
@@ -186,6 +187,15 @@ async function migration(): Promise<void> {
   if (options.write) replaceSection(text);
 }
 
+/** Renews what stands before the first section, and these sections; the others stay as they were measured. */
+function writeDocument(head: string, sections: readonly string[]): void {
+  const path = join(root, 'docs/reference/bench.md');
+  const old = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  const start = old.search(/^## /m);
+  writeFileSync(path, `${head.trim()}\n\n${start < 0 ? '' : old.slice(start)}`);
+  for (const section of sections) replaceSection(section);
+}
+
 /** Puts a section into the document, in the place of the old one or at its end. */
 function replaceSection(text: string): void {
   const heading = text.slice(0, text.indexOf('\n'));
@@ -202,6 +212,11 @@ const explanation = `# Benchmarks
 The same Debian kernel and initramfs boot on both emulators in turns and run the same programs (\`tools/guests/programs/nbench.c\`), whose results must be equal. CPU time is
 that of the emulator's whole process, wall time is the host's; each is the best of the runs. The M instructions are those that the guest executes in a test, its kernel included, counted by QEMU.
 Printed by \`pnpm bench --write\`.
+`;
+
+const compilerExplanation = `## With the JIT
+
+The same list in the same run with \`-accel tcg,jit=on\`, which is off by default: hot code as WebAssembly.
 `;
 
 const browserExplanation = `# Benchmarks in a browser
@@ -257,20 +272,27 @@ async function main(): Promise<void> {
     if (options.write) replaceSection(text);
     return;
   }
+  await everything();
+}
+
+/** Without `--accel`, the compiler of hot code runs beside the interpreter, and has a section of its own. */
+async function everything(): Promise<void> {
   const before = calibrate();
   const machine = machineArguments();
-  const peer = !options['no-peer'] && has('qemu-system-x86_64');
-  const emulators = peer ? [nestvm, qemu] : [nestvm];
-  const subjects = await runInTurns(emulators, () => machine);
-  const instructions = peer && !options['no-count'] ? await countInstructions(machine) : new Map<string, number>();
-  const table = formatMarkdown(compare(subjects, instructions));
-  const levels = options['no-nested'] ? '' : await nested();
-  const micro = options['no-micro'] ? '' : microBenchmarks();
-  const after = calibrate();
-  const calibration = `Calibration: ${before.toFixed(0)} before and ${after.toFixed(0)} after, in millions of turns of a xorshift loop in a second of CPU time.`;
-  const text = `${hostLine()}\n${calibration}\n${startUpLine(emulators)}\n\n${table}${levels && `\n${levels}`}${micro ? `\n## Packages\n\n${micro}` : ''}`;
-  console.log(text);
-  if (options.write) writeFileSync(join(root, 'docs/reference/bench.md'), `${explanation}\n${text}`);
+  const peers = !options['no-peer'] && has('qemu-system-x86_64') ? [qemu] : [];
+  const compilers = options.accel ? [] : [compiling];
+  const subjects = await runInTurns([nestvm, ...compilers, ...peers], () => machine);
+  const [first, ...rest] = subjects;
+  const peer = peers.length > 0 ? rest.slice(-1) : [];
+  const instructions = peers.length > 0 && !options['no-count'] ? await countInstructions(machine) : new Map<string, number>();
+  const table = formatMarkdown(compare([first, ...peer], instructions));
+  const sections = compilers.length > 0 ? [`${compilerExplanation}\n${formatMarkdown(compare([rest[0], ...peer], instructions))}`] : [];
+  if (!options['no-nested']) sections.push(await nested());
+  if (!options['no-micro']) sections.push(`## Packages\n\n${microBenchmarks()}`);
+  const calibration = `Calibration: ${before.toFixed(0)} before and ${calibrate().toFixed(0)} after, in millions of turns of a xorshift loop in a second of CPU time.`;
+  const head = `${hostLine()}\n${calibration}\n${startUpLine([nestvm, ...peers])}\n\n${table}`;
+  console.log([head, ...sections].join('\n'));
+  if (options.write) writeDocument(`${explanation}\n${head}`, sections);
   if (subjects[0].runs.some((run) => !run.complete)) process.exitCode = 1;
 }
 
