@@ -64,19 +64,22 @@ it('ACPI tables find each other wherever firmware puts them, with right checksum
   expect([signature(view.getUint32(facp + 40, true)), signature(view.getUint32(facp + 36, true))]).toEqual(['DSDT', 'FACS']);
 });
 
+/** What every machine says of itself in SMBIOS. */
+const machine = {
+  below4G: 3 * 2 ** 30,
+  above4G: 30 * 2 ** 30,
+  sockets: 2,
+  coresPerSocket: 4,
+  threadsPerSocket: 8,
+  cpuVendor: 'GenuineIntel',
+  cpuName: 'Haswell',
+  cpuSignature: 0x306c4,
+  cpuFeatures: 0xfabfbff,
+  board: 'pc',
+};
+
 it('SMBIOS structures follow each other to the end that the entry point says', () => {
-  const { tables, anchor } = buildSmbios({
-    below4G: 3 * 2 ** 30,
-    above4G: 30 * 2 ** 30,
-    sockets: 2,
-    coresPerSocket: 4,
-    threadsPerSocket: 8,
-    cpuVendor: 'GenuineIntel',
-    cpuName: 'Haswell',
-    cpuSignature: 0x306c4,
-    cpuFeatures: 0xfabfbff,
-    board: 'pc',
-  });
+  const { tables, anchor } = buildSmbios(machine);
   const types: number[] = [];
   let at = 0;
   while (at < tables.length) {
@@ -93,21 +96,9 @@ it('SMBIOS structures follow each other to the end that the entry point says', (
 });
 
 it('SMBIOS structures say what they are told to, and whole ones take the place of their type', () => {
-  const base = {
-    below4G: 3 * 2 ** 30,
-    above4G: 30 * 2 ** 30,
-    sockets: 2,
-    coresPerSocket: 4,
-    threadsPerSocket: 8,
-    cpuVendor: 'GenuineIntel',
-    cpuName: 'Haswell',
-    cpuSignature: 0x306c4,
-    cpuFeatures: 0xfabfbff,
-    board: 'pc',
-  };
   const text = (tables: Uint8Array): string => String.fromCharCode(...tables);
   const { tables } = buildSmbios({
-    ...base,
+    ...machine,
     texts: { 0: { vendor: 'BiosCo' }, 1: { serial: 'S-1', family: 'F' }, 2: { product: 'Board' }, 17: { loc_pfx: 'SLOT' } },
     biosRelease: [3, 4],
     oemStrings: ['one', 'two'],
@@ -124,5 +115,5 @@ it('SMBIOS structures say what they are told to, and whole ones take the place o
     at += 2;
   }
   expect([types.filter((type) => type === 3).length, types.includes(2), types.at(-1)]).toEqual([1, true, 127]);
-  expect(text(buildSmbios(base).tables)).not.toContain('Board');
+  expect(text(buildSmbios(machine).tables)).not.toContain('Board');
 });

@@ -60,6 +60,13 @@ rounds:
   jmp compare_counts
 `;
 
+/** Where a program goes whose checks fail. */
+export const broken = (texts: Texts): string => `broken:
+  ${texts.say('it went wrong')}
+  call newline
+  mov al, 3
+  jmp power_off`;
+
 /** Whether what the guests counted in memory is what they counted in registers; and the guests. */
 const counting = (texts: Texts): string => `
 compare_counts:
@@ -82,11 +89,7 @@ compare_counts:
   jb .check
   xor eax, eax
   jmp power_off
-broken:
-  ${texts.say('it went wrong')}
-  call newline
-  mov al, 3
-  jmp power_off
+${broken(texts)}
 guest_code:                       ; r9: what it counts in memory, r12: the same in a register
   inc r12
   inc qword ptr [r9]

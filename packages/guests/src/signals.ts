@@ -1,7 +1,7 @@
 import type { GuestImage } from './image.js';
 import { buildImage, Texts } from './image.js';
 import { ramBytes } from './layout.js';
-import { CONTROLS, HOST_AREAS, svmSetUp, vmxSetUp } from './pair.js';
+import { broken, CONTROLS, HOST_AREAS, svmSetUp, vmxSetUp } from './pair.js';
 import { processorsText, START_UP } from './processors.js';
 import { Vmcb } from './svm-vmcb.js';
 import { Field } from './vmx-fields.js';
@@ -36,11 +36,7 @@ main:
   ${first}
   xor eax, eax
   jmp power_off
-broken:
-  ${texts.say('it went wrong')}
-  call newline
-  mov al, 3
-  jmp power_off
+${broken(texts)}
 first_registers:
   ret
 guest_code:

@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type BoardName, createMachine, type MachineOutcome } from '@nestvm/machine';
+import { parseCpu } from '@nestvm/isa/models';
+import { type BoardName, createMachine, type Machine, type MachineOptions, type MachineOutcome } from '@nestvm/machine';
 import type { GuestImage } from '../src/index.js';
 
 /** What a guest printed, and how it ended. */
@@ -15,24 +16,39 @@ export interface GuestRun {
   readonly exits: Readonly<Record<string, number>>;
 }
 
-/** Runs a guest on Nestvm, where each instruction takes 2^shift ns. */
-export async function runGuest(
+/** A machine for a guest, on the virtual clock; `options` are laid over what guests have in common. */
+export function guestMachine(
   image: GuestImage,
-  cpu: string,
-  { board = 'pc', shift = 0 }: { board?: BoardName; shift?: number } = {},
-): Promise<GuestRun> {
+  options: Pick<MachineOptions, 'board' | 'clock' | 'cpu'>,
+): { machine: Machine; lines: () => string[] } {
   let text = '';
   const machine = createMachine({
-    board,
-    clock: { kind: 'virtual', shift, sleep: false },
-    cpu,
     nested: true,
     memoryBytes: Math.max(image.memoryBytes, 16 << 20),
     kernel: { name: image.name, bytes: image.bytes },
     serial: [{ write: (byte) => void (text += String.fromCharCode(byte)) }],
     debugExit: { iobase: 0xf4, iosize: 4 },
     reboot: false,
+    ...options,
   });
+  return { machine, lines: () => text.split('\r\n').filter((line) => line !== '') };
+}
+
+/** A machine of two processors, for guests that use both. */
+export const pairMachine = (image: GuestImage, cpu: string): ReturnType<typeof guestMachine> =>
+  guestMachine(image, {
+    board: 'q35',
+    clock: { kind: 'virtual', shift: 3, sleep: false },
+    cpu: parseCpu(cpu, { sockets: 1, cores: 2, threads: 1 }, { nested: true }),
+  });
+
+/** Runs a guest on Nestvm, where each instruction takes 2^shift ns. */
+export async function runGuest(
+  image: GuestImage,
+  cpu: string,
+  { board = 'pc', shift = 0 }: { board?: BoardName; shift?: number } = {},
+): Promise<GuestRun> {
+  const { machine, lines } = guestMachine(image, { board, cpu, clock: { kind: 'virtual', shift, sleep: false } });
   const outcome = await machine.run();
   const exits: Record<string, number> = {};
   const { virtualization } = machine.cpus[0]!;
@@ -41,7 +57,7 @@ export async function runGuest(
   });
   return {
     outcome,
-    lines: text.split('\r\n').filter((line) => line !== ''),
+    lines: lines(),
     entries: virtualization?.counters.entries ?? 0,
     failedEntries: virtualization?.counters.failedEntries ?? 0,
     exits,
