@@ -2,6 +2,7 @@ import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { getServers } from 'node:dns';
 import { connect, createServer, type Socket } from 'node:net';
 import type { NetworkHost, TcpEvents, TcpSocket, UdpSocket } from '@nestvm/networks';
+import { wrapStreams } from './streams.js';
 
 /** The sockets of this process, as a user network wants them. */
 export function createNetworkHost(): NetworkHost {
@@ -54,22 +55,8 @@ function createLateEvents(): TcpEvents & { target?: TcpEvents } {
 function wrap(socket: Socket, events: TcpEvents): TcpSocket {
   // A half that was closed stays so alone: the guest closes the other.
   socket.allowHalfOpen = true;
-  socket.on('data', (bytes) => events.data(bytes));
-  socket.on('end', () => events.ended());
-  socket.on('drain', () => events.drained());
-  // What went wrong does not matter to the guest; 'close' follows.
-  socket.on('error', () => {});
   socket.on('close', () => events.closed());
-  return {
-    write: (bytes) => void (socket.writable && socket.write(bytes)),
-    get waitingBytes() {
-      return socket.writableLength;
-    },
-    end: () => void socket.end(),
-    destroy: () => void socket.destroy(),
-    pause: () => void socket.pause(),
-    resume: () => void socket.resume(),
-  };
+  return wrapStreams(socket, socket, events, () => socket.destroy());
 }
 
 function wrapDatagrams(socket: DatagramSocket, received: (bytes: Uint8Array, address: string, port: number) => void): UdpSocket {
