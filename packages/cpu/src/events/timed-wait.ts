@@ -19,7 +19,6 @@ export class TimedWait {
   begin(deadlineNs: number, armed: number): void {
     const { w } = this.cpu;
     w[DEADLINE] = deadlineNs;
-    if (deadlineNs >= TWO_32) w[DEADLINE] = deadlineNs % TWO_32;
     w[DEADLINE + 1] = deadlineNs / TWO_32;
     w[MONITOR_ARMED] = armed | Monitor.TIMED | Monitor.BREAK_ON_INTERRUPT;
     w[ACTIVITY] = Activity.MWAIT;
