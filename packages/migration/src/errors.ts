@@ -31,9 +31,9 @@ export type MigrationErrorCode =
 /** Where in a stream something was found. */
 export interface Place {
   /** Byte offset in the stream. */
-  readonly offset?: number;
+  readonly offset?: number | undefined;
   /** Path name of the unit. */
-  readonly unit?: string;
+  readonly unit?: string | undefined;
 }
 
 /** The error of `@nestvm/migration`; its message says what, where and what to do. */

@@ -1,0 +1,90 @@
+import type { ContainerWriter } from './container.js';
+import { MigrationError } from './errors.js';
+import type { LiveMachine, RamBlock } from './machine-port.js';
+import type { MigrateOptions } from './migrate-options.js';
+import type { Progress } from './progress.js';
+import { encodeRun, PAGE_BYTES, pageSpans } from './ram-codec.js';
+import { saveUnits, writeRun } from './save.js';
+
+const NOTHING = new Uint8Array(0);
+
+/** The memory of a machine on its way: while it runs, and what is left when it has been stopped. */
+export class PreCopy {
+  constructor(
+    private readonly machine: LiveMachine,
+    private readonly blocks: readonly RamBlock[],
+    private readonly out: ContainerWriter,
+    private readonly options: MigrateOptions,
+    private readonly progress: Progress,
+  ) {}
+
+  /** Sends memory until what is left fits the downtime; returns the pages that are left, as bitmaps. */
+  async run(): Promise<readonly Uint32Array[]> {
+    const { machine, options, progress } = this;
+    progress.phase = 'pre-copy';
+    let pending: readonly Uint32Array[] = this.blocks.map(({ bytes }) => new Uint32Array((bytes.length / PAGE_BYTES + 31) >>> 5).fill(0xffff_ffff));
+    for (;;) {
+      const startMs = options.clock.nowMs();
+      await this.sendPages(pending, progress.passes === 0);
+      progress.passes++;
+      const passMs = Math.max(1, options.clock.nowMs() - startMs);
+      pending = machine.dirty.take();
+      const left = countPages(pending) * PAGE_BYTES;
+      progress.dirtyRate = (left / passMs) * 1000;
+      options.onStatus?.(progress.status(left));
+      const { throughput } = progress.status();
+      const fits = throughput > 0 && (left / throughput) * 1000 <= (options.downtimeLimitMs ?? 100);
+      if (fits || progress.passes >= (options.maxPasses ?? 30)) return pending;
+      if (progress.dirtyRate > throughput * 0.8) this.holdBack();
+    }
+  }
+
+  /** With the machine stopped: `before`, what was written since, and every unit. */
+  async sendRest(before: readonly Uint32Array[]): Promise<void> {
+    const last = this.machine.dirty.take();
+    const all = before.map((bitmap, block) => bitmap.map((word, i) => word | (last[block]![i] ?? 0)));
+    await this.sendPages(all, false);
+    for (const unit of saveUnits(this.machine)) await this.out.value('UNIT', unit);
+  }
+
+  /** A guest that dirties about as fast as the line takes gets less of its time, with each pass in which it does. */
+  private holdBack(): void {
+    const { throttle, throttleSteps: { initial, increment, most } = { initial: 0.2, increment: 0.1, most: 0.99 } } = this.options;
+    if (!throttle) return;
+    const { progress } = this;
+    progress.share = Math.min(most, progress.share === 0 ? initial : progress.share + increment);
+    throttle(progress.share);
+  }
+
+  /** Sends the pages of bitmaps; on the first pass pages of zeros are left out, since the target starts with zeros. */
+  private async sendPages(pending: readonly Uint32Array[], first: boolean): Promise<void> {
+    for (const [block, bitmap] of pending.entries()) {
+      for (const { firstPage, pages, zero } of pageSpans(this.blocks[block]!.bytes, bitmap)) {
+        if (zero) this.progress.clearPages += pages;
+        else this.progress.sentPages += pages;
+        if (!zero) await this.sendRun(block, firstPage, pages);
+        else if (!first) await this.out.section('PAGE', ...encodeRun({ block, firstPage, pages, encoding: 'zero', data: NOTHING }));
+      }
+    }
+  }
+
+  private async sendRun(block: number, page: number, pages: number): Promise<void> {
+    const { signal, compression } = this.options;
+    if (signal?.aborted) throw new MigrationError('cancelled', 'the migration was cancelled');
+    await writeRun(this.out, this.blocks, block, page, pages, compression === 'deflate');
+    await this.keepToBandwidth();
+  }
+
+  private async keepToBandwidth(): Promise<void> {
+    const { bandwidth, clock } = this.options;
+    if (bandwidth === undefined) return;
+    const aheadMs = (this.out.bytes / bandwidth) * 1000 - (clock.nowMs() - this.progress.startMs);
+    if (aheadMs > 1) await clock.sleep(aheadMs);
+  }
+}
+
+function countPages(bitmaps: readonly Uint32Array[]): number {
+  let count = 0;
+  for (const bitmap of bitmaps) for (const word of bitmap) for (let bits = word; bits !== 0; bits &= bits - 1) count++;
+  return count;
+}
