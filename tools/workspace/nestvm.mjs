@@ -9,8 +9,10 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const bundle = join(root, 'build', 'nestvm.mjs');
-const inputsFile = join(root, 'build', 'nestvm.inputs.json');
+// In the folder of the command line, so that what is not bundled (binaries of optional libraries) is found as from its own sources.
+const folder = join(root, 'apps', 'cli', 'build');
+const bundle = join(folder, 'nestvm.mjs');
+const inputsFile = join(folder, 'nestvm.inputs.json');
 
 /** Size and time of a file, or undefined when it is gone. @param {string} file */
 function fingerprint(file) {
@@ -42,8 +44,8 @@ function bundleOnce() {
   const settledFingerprint = (/** @type {string} */ file) =>
     statSync(join(root, file)).mtimeMs < startMs ? fingerprint(file) : 'saved while bundling';
   const suffix = `${process.pid}.tmp`;
-  const [outfile, metafile] = [join(root, 'build', `nestvm.${suffix}.mjs`), join(root, 'build', `nestvm.${suffix}.json`)];
-  mkdirSync(join(root, 'build'), { recursive: true });
+  const [outfile, metafile] = [join(folder, `nestvm.${suffix}.mjs`), join(folder, `nestvm.${suffix}.json`)];
+  mkdirSync(folder, { recursive: true });
   const args = [
     'apps/cli/src/main.ts',
     '--bundle',
@@ -51,7 +53,7 @@ function bundleOnce() {
     '--format=esm',
     '--target=node20',
     // Libraries in CommonJS ask for Node's own modules by `require`.
-    "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+    "--banner:js=import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
     '--conditions=@nestvm/source',
     '--sourcemap=linked',
   ];

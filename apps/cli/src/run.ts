@@ -13,6 +13,7 @@ import {
 } from '@nestvm/machine';
 import { AtaParts } from './ata.js';
 import { Characters } from './characters/parts.js';
+import { Ptys } from './characters/ptys.js';
 import { UsageError } from './errors.js';
 import { readInput } from './files.js';
 import { firmwareConfig } from './firmware.js';
@@ -33,8 +34,9 @@ export async function run(args: readonly string[]): Promise<number> {
   const configured = configure(parseOptions(args), (option, path) => Buffer.from(readInput(option, path)).toString('utf8'));
   for (const warning of configured.warnings) process.stderr.write(`nestvm: warning: ${warning}\n`);
   const options = { ...configured, drives: await openRemoteDrives(configured.drives) };
-  const session = new Session(options);
-  const characters = new Characters(session.terminal);
+  const ptys = new Ptys(options, (line) => void process.stdout.write(line));
+  const session = new Session(options, ptys);
+  const characters = new Characters(session.terminal, ptys);
   const virtio = new VirtioParts();
   const ata = new AtaParts();
   const flash = new FlashParts();
@@ -59,6 +61,7 @@ export async function run(args: readonly string[]): Promise<number> {
   } finally {
     screen?.close();
     characters.close();
+    ptys.close();
     virtio.close();
     ata.close();
     flash.close();

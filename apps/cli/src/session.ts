@@ -2,6 +2,7 @@ import type { Machine, MachineOutcome } from '@nestvm/machine';
 import { type Arrival, MigrationError } from '@nestvm/migration';
 import type { BlockFailure } from './blocks/guarded-disk.js';
 import { describeCharacters } from './characters/describe.js';
+import type { Ptys } from './characters/ptys.js';
 import { Media } from './media.js';
 import { MigrationController } from './migration/controller.js';
 import type { SessionControl } from './migration/departure.js';
@@ -51,7 +52,10 @@ export class Session {
   /** Takes what is typed for the guest. */
   onInput: (bytes: Uint8Array) => void = () => {};
 
-  constructor(private readonly options: RunOptions) {
+  constructor(
+    private readonly options: RunOptions,
+    private readonly ptys: Ptys,
+  ) {
     const monitor = options.terminal?.monitor === true;
     this.media = new Media(options);
     this.media.onTray = (device, open) => this.tell({ event: 'DEVICE_TRAY_MOVED', data: { device, id: device, 'tray-open': open } });
@@ -71,7 +75,7 @@ export class Session {
     this.inMonitor = own !== undefined;
     const target = this.target();
     this.monitor = createConsole(own ?? ofKeys, target, (text) => this.terminal.print(text));
-    this.servers = new MonitorServers(target);
+    this.servers = new MonitorServers(target, ptys);
   }
 
   /** What monitors may do. */
@@ -80,7 +84,7 @@ export class Session {
       name: this.options.name,
       migration: this.migration,
       media: this.media,
-      characters: describeCharacters(this.options),
+      characters: describeCharacters(this.options, (spec) => this.ptys.pathOf(spec)),
       machine: () => this.machine,
       state: () => (this.migration.moved ? 'postmigrate' : this.stopped ? this.rest : 'running'),
       stop: () => this.stop(),

@@ -1,6 +1,9 @@
-import type { CharacterSpec } from '../options/character.js';
+import type { CharacterSpec, PtySpec } from '../options/character.js';
 import type { RunOptions } from '../options/config.js';
 import type { MonitorPlace } from '../options/monitors.js';
+
+type Place = CharacterSpec | MonitorPlace;
+type PtyPath = (spec: PtySpec) => string;
 
 /** A character device as monitors show it. */
 interface CharacterEntry {
@@ -8,21 +11,27 @@ interface CharacterEntry {
   readonly filename: string;
 }
 
-function filenameOf(spec: CharacterSpec | MonitorPlace): string {
+function filenameOf(spec: Place, ptyPath: PtyPath): string {
   if (spec.kind === 'stdio' || spec.kind === 'file') return spec.kind;
+  if (spec.kind === 'pty') return `pty:${ptyPath(spec)}`;
   if (spec.kind !== 'socket') return 'null';
   const { address, server } = spec;
   const where = 'path' in address ? `unix:${address.path}` : `tcp:${address.host || '0.0.0.0'}:${address.port}`;
   return `${where}${server ? ',server=on' : ''}`;
 }
 
-/** The character devices of a run: those with an id, serial ports without, monitors. */
-export function describeCharacters({ characters, serial, monitors }: RunOptions): CharacterEntry[] {
-  const entry = (label: string, spec: CharacterSpec | MonitorPlace): CharacterEntry => ({ label, filename: filenameOf(spec) });
-  const named = new Set<CharacterSpec>(characters.values());
+/** The character devices of a run with their labels: those with an id, serial ports, debug console and monitors without. */
+export function labelCharacters({ characters, serial, debugConsole, monitors }: RunOptions): (readonly [label: string, spec: Place])[] {
+  const named = new Set<Place>(characters.values());
+  const unnamed = (label: string, spec: Place): (readonly [string, Place])[] => (named.has(spec) || spec.kind === 'none' ? [] : [[label, spec]]);
   return [
-    ...[...characters].map(([id, spec]) => entry(id, spec)),
-    ...serial.flatMap((spec, i) => (named.has(spec) || spec.kind === 'none' ? [] : [entry(`serial${i}`, spec)])),
-    ...monitors.map(({ place }, i) => entry(`compat_monitor${i}`, place)),
+    ...characters,
+    ...serial.flatMap((spec, i) => unnamed(`serial${i}`, spec)),
+    ...(debugConsole ? unnamed('debugcon', debugConsole.to) : []),
+    ...monitors.flatMap(({ place }, i) => unnamed(`compat_monitor${i}`, place)),
   ];
 }
+
+/** The character devices of a run, for monitors. */
+export const describeCharacters = (options: RunOptions, ptyPath: PtyPath): CharacterEntry[] =>
+  labelCharacters(options).map(([label, spec]) => ({ label, filename: filenameOf(spec, ptyPath) }));

@@ -4,6 +4,7 @@ import { OutputFile } from '../files.js';
 import type { CharacterSpec } from '../options/character.js';
 import type { Terminal } from '../terminal.js';
 import { byteSinkOf, type CharacterLine } from './line.js';
+import type { Ptys } from './ptys.js';
 import { SocketLine } from './socket-line.js';
 
 /** Lines of a run by what they were asked for with; a named one has one object for all who name it. */
@@ -15,7 +16,10 @@ export class Characters {
   private readonly files: OutputFile[] = [];
   private readonly sockets: SocketLine[] = [];
 
-  constructor(private readonly terminal: Terminal) {
+  constructor(
+    private readonly terminal: Terminal,
+    private readonly ptys: Ptys,
+  ) {
     this.terminalLine = {
       write: (bytes) => {
         for (let i = 0; i < bytes.length; i++) terminal.write(bytes[i]!);
@@ -36,7 +40,7 @@ export class Characters {
 
   /** The line of a device; null for none. Throws `UsageError`. */
   line(option: string, spec: CharacterSpec): CharacterLine | null {
-    const known = this.lines.get(spec);
+    const known = spec.kind === 'pty' ? undefined : this.lines.get(spec);
     if (known && spec.kind === 'socket') throw new UsageError(`${option}: another device has this socket; give each a -chardev of its own`);
     const line = known ?? this.create(option, spec);
     if (line) this.lines.set(spec, line);
@@ -88,6 +92,8 @@ export class Characters {
         const file = this.file(option, spec.path, spec.append);
         return { write: (bytes) => (file.append(bytes), true), onInput: undefined, onRoom: undefined };
       }
+      case 'pty':
+        return this.ptys.take(option, spec);
       case 'socket': {
         const socket = new SocketLine(option, spec);
         this.sockets.push(socket);

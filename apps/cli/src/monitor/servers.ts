@@ -1,4 +1,6 @@
 import type { Server, Socket } from 'node:net';
+import type { PtyLine } from '../characters/pty-line.js';
+import type { Ptys } from '../characters/ptys.js';
 import { connect, listen } from '../migration/socket.js';
 import { Monitor } from '../monitor.js';
 import type { MonitorSpec } from '../options/monitors.js';
@@ -21,18 +23,22 @@ export const createConsole = (spec: MonitorSpec, target: MonitorTarget, write: (
 /** How long the last words of a monitor may take to their client when the machine ends. */
 const FAREWELL_MS = 500;
 
-/** The monitors on sockets: each connection is one of its own. */
+/** The monitors on sockets and pseudo-terminals: each connection is one of its own. */
 export class MonitorServers {
   private readonly servers: Server[] = [];
   private readonly sockets = new Set<Socket>();
 
-  constructor(private readonly target: MonitorTarget) {}
+  constructor(
+    private readonly target: MonitorTarget,
+    private readonly ptys: Ptys,
+  ) {}
 
   /** Starts to listen, or connects; resolves when those that are to be waited for have a client. Throws `UsageError`. */
   async open(specs: readonly MonitorSpec[]): Promise<void> {
     const waits: Promise<void>[] = [];
     for (const spec of specs) {
       const { place, option } = spec;
+      if (place.kind === 'pty') this.servePty(spec, this.ptys.take(option, place));
       if (place.kind !== 'socket') continue;
       if (!place.server) {
         this.serve(spec, await connect(option, place.address));
@@ -64,6 +70,20 @@ export class MonitorServers {
       console.close?.();
     });
     console.enter();
+  }
+
+  /** A monitor for whoever has the terminal open. */
+  private servePty(spec: MonitorSpec, line: PtyLine): void {
+    let console: MonitorConsole | undefined;
+    line.onPresence = (present) => {
+      console?.close?.();
+      console = present ? createConsole(spec, this.target, (text) => void line.write(Buffer.from(text))) : undefined;
+      console?.enter();
+    };
+    line.onInput = (bytes) => {
+      console?.receive(bytes);
+      return bytes.length;
+    };
   }
 
   /** Says good-bye: what has been written reaches its client, unless that does not read. */

@@ -8,6 +8,7 @@ export type CharacterSpec =
   | { readonly kind: 'stdio'; readonly monitor: boolean }
   | { readonly kind: 'file'; readonly path: string; readonly append?: boolean }
   | SocketSpec
+  | PtySpec
   | { readonly kind: 'null' }
   | { readonly kind: 'none' };
 
@@ -19,6 +20,12 @@ export interface SocketSpec {
   readonly wait: boolean;
 }
 
+/** A pseudo-terminal that is made at the start; `option` asked for it. */
+export interface PtySpec {
+  readonly kind: 'pty';
+  readonly option: string;
+}
+
 /** Character devices by their id. */
 export type NamedCharacters = ReadonlyMap<string, CharacterSpec>;
 
@@ -27,12 +34,13 @@ export function parseCharacterDevice(option: string, text: string, named: NamedC
   if (text === 'stdio') return { kind: 'stdio', monitor: false };
   if (text === 'mon:stdio') return { kind: 'stdio', monitor: true };
   if (text === 'null' || text === 'none') return { kind: text };
+  if (text === 'pty') return { kind: 'pty', option };
   const file = /^file:(.+)$/.exec(text);
   if (file) return { kind: 'file', path: file[1]! };
   const chardev = /^chardev:(.+)$/.exec(text);
   if (chardev) return namedCharacterDevice(option, chardev[1]!, named);
   if (!/^(tcp|unix):/.test(text))
-    throw new UsageError(`${option} ${text}: not one of stdio, mon:stdio, file:FILE, tcp:HOST:PORT, unix:PATH, null, none, chardev:ID`);
+    throw new UsageError(`${option} ${text}: not one of stdio, mon:stdio, pty, file:FILE, tcp:HOST:PORT, unix:PATH, null, none, chardev:ID`);
   const { head, values } = parseProperties(text);
   assertKeys(option, values, SOCKET_KEYS);
   return socketSpec(option, parseAddress(option, head), values, false);
@@ -62,6 +70,9 @@ export function parseChardev(text: string): readonly [string, CharacterSpec] {
     }
     case 'socket':
       return [id, parseSocket(text, values)];
+    case 'pty':
+      assertKeys('-chardev pty', values, ['id']);
+      return [id, { kind: 'pty', option: '-chardev' }];
     case 'null':
       assertKeys('-chardev null', values, ['id']);
       return [id, { kind: 'null' }];
@@ -71,7 +82,7 @@ export function parseChardev(text: string): readonly [string, CharacterSpec] {
 }
 
 function unknownCharacterDevice(name: string): UsageError {
-  const known = ['stdio', 'file', 'null', 'socket'];
+  const known = ['stdio', 'file', 'null', 'pty', 'socket'];
   const near = nearestName(name, known);
   return new UsageError(`-chardev ${name}: no such character device; ${near ? `the nearest is '${near}'` : `there are ${known.join(', ')}`}`);
 }

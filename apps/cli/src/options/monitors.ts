@@ -1,11 +1,11 @@
 import { UsageError } from '../errors.js';
 import { parseAddress } from '../migration/socket.js';
-import { type NamedCharacters, type SocketSpec, socketSpec } from './character.js';
+import { type NamedCharacters, type PtySpec, type SocketSpec, socketSpec } from './character.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseProperties } from './text.js';
 
-/** Where a monitor is: the terminal, or a socket that it listens on or connects to. */
-export type MonitorPlace = { readonly kind: 'stdio' } | SocketSpec;
+/** Where a monitor is: the terminal, a pseudo-terminal, or a socket that it listens on or connects to. */
+export type MonitorPlace = { readonly kind: 'stdio' } | PtySpec | SocketSpec;
 
 /** One monitor, for people or for programs (QMP). */
 export interface MonitorSpec {
@@ -19,18 +19,19 @@ export interface MonitorSpec {
 function parsePlace(option: string, text: string, chardevs: NamedCharacters): MonitorPlace | undefined {
   if (text === 'none' || text === 'null' || text === 'vc') return undefined;
   if (text === 'stdio') return { kind: 'stdio' };
+  if (text === 'pty') return { kind: 'pty', option };
   const chardev = /^chardev:(.+)$/.exec(text);
   if (chardev) return named(option, chardev[1]!, chardevs);
   const { head, values } = parseProperties(text.replace(/^telnet:/, 'tcp:'));
-  if (!/^(tcp|unix):/.test(head)) throw new UsageError(`${option} ${text}: not one of stdio, tcp:HOST:PORT, unix:PATH, chardev:ID, none`);
+  if (!/^(tcp|unix):/.test(head)) throw new UsageError(`${option} ${text}: not one of stdio, pty, tcp:HOST:PORT, unix:PATH, chardev:ID, none`);
   assertKeys(option, values, ['server', 'wait', 'nowait', 'nodelay']);
   return socketSpec(option, parseAddress(option, head), values, true);
 }
 
 function named(option: string, id: string, chardevs: NamedCharacters): MonitorPlace {
   const place = chardevs.get(id);
-  if (place?.kind === 'stdio' || place?.kind === 'socket') return place;
-  throw new UsageError(`${option}: no -chardev socket or stdio has the id '${id}'; add -chardev socket,id=${id},path=PATH,server=on,wait=off`);
+  if (place?.kind === 'stdio' || place?.kind === 'socket' || place?.kind === 'pty') return place;
+  throw new UsageError(`${option}: no -chardev socket, pty or stdio has the id '${id}'; add -chardev socket,id=${id},path=PATH,server=on,wait=off`);
 }
 
 /** Every monitor that `-monitor`, `-qmp` and `-mon` ask for; throws `UsageError`. */
