@@ -37,6 +37,10 @@ const SECTION_HEADER_BYTES_1 = 12;
 const ascii = new TextEncoder();
 /** A run of pages with all that goes before it fits. */
 const SCRATCH_BYTES = (1 << 20) + 4096;
+/** Sections are written together once they are this long: a line takes few long pieces faster than many short ones. */
+const BATCH_BYTES = 1 << 20;
+/** Whoever reads these is waited for. */
+const PROMPT: readonly SectionKind[] = ['CTRL', 'END '];
 
 /** A section as read. */
 export interface Section {
@@ -49,19 +53,21 @@ export interface Section {
 
 /** Writes the container. */
 export class ContainerWriter {
-  /** Bytes written so far. */
+  /** Bytes so far, with those that wait to be written together. */
   bytes = 0;
   private sections = 0;
   private crc = 0;
-  private scratch = new Uint8Array(0);
+  private batch = new Uint8Array(0);
+  private filled = 0;
 
   constructor(private readonly sink: ByteSink) {}
 
-  async begin(): Promise<void> {
-    const header = new Uint8Array(HEADER_BYTES);
+  begin(): Promise<void> {
+    const header = this.room(HEADER_BYTES);
+    header.fill(0);
     header.set(ascii.encode(MAGIC));
-    new DataView(header.buffer).setUint32(8, FORMAT_VERSION, true);
-    await this.put(header);
+    new DataView(header.buffer, header.byteOffset).setUint32(8, FORMAT_VERSION, true);
+    return this.flush();
   }
 
   /** Writes a section of some parts, which are copied before anything is awaited: guest memory may change while the line takes it. */
@@ -81,14 +87,27 @@ export class ContainerWriter {
     view.setUint32(12, crc32(all.subarray(0, 12)), true);
     this.sections++;
     this.crc = crc32(all.subarray(8, 12), this.crc);
-    await this.put(all);
+    if (this.filled >= BATCH_BYTES || PROMPT.includes(kind)) await this.flush();
   }
 
-  /** Room for a section: the same again and again, since a sink keeps nothing. */
+  /** Room behind what waits, in a buffer that is used again and again, since a sink keeps nothing. */
   private room(length: number): Uint8Array {
-    if (length > SCRATCH_BYTES) return new Uint8Array(length);
-    if (this.scratch.length < length) this.scratch = new Uint8Array(length);
-    return this.scratch.subarray(0, length);
+    const { filled } = this;
+    const end = filled + length;
+    if (this.batch.length < end) {
+      const larger = new Uint8Array(Math.max(end, Math.min(2 * end, BATCH_BYTES + SCRATCH_BYTES)));
+      larger.set(this.batch.subarray(0, filled));
+      this.batch = larger;
+    }
+    this.filled = end;
+    this.bytes += length;
+    return this.batch.subarray(filled, end);
+  }
+
+  private async flush(): Promise<void> {
+    const { batch, filled } = this;
+    this.filled = 0;
+    await this.sink.write(batch.subarray(0, filled));
   }
 
   value(kind: SectionKind, value: SavedValue): Promise<void> {
@@ -97,11 +116,6 @@ export class ContainerWriter {
 
   end(): Promise<void> {
     return this.value('END ', { sections: this.sections, crc: this.crc });
-  }
-
-  private async put(bytes: Uint8Array): Promise<void> {
-    this.bytes += bytes.length;
-    await this.sink.write(bytes);
   }
 }
 
