@@ -1,10 +1,11 @@
 #!/bin/sh
-# Measures the disk, the folder `bench` (where the kernel has 9P), and the networks eth0 (user) and eth1 (socket), against the server of `pnpm bench --devices`; nestvm.port= is its port.
+# Measures the disk, the folder `bench` (where the kernel has 9P), and the networks eth0 (user) and eth1 (socket), against the server of `pnpm bench --devices`; nestvm.port= is its port, nestvm.bench=a,b chooses tests.
 scale=1 port=0
 for word in $(cat /proc/cmdline); do
   case $word in
     nestvm.scale=*) scale=${word#*=} ;;
     nestvm.port=*) port=${word#*=} ;;
+    nestvm.bench=*) export BENCH_ONLY=${word#*=} ;;
   esac
 done
 for module in $(cat /lib/modules/order); do insmod /lib/modules/$module; done

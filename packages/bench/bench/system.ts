@@ -18,7 +18,7 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 
 --runs N      boots per emulator (3); the best of them counts
 --scale N     divides the work of every test (1)
---only a,b    only these tests
+--only a,b    only these tests (--devices: or all with one beginning: disk,files,user,socket)
 --accel A     Nestvm's -accel (tcg,jit=off: without its JIT)
 --machine M   QEMU's name of the machine (pc)
 --timeout S   seconds that one boot may take (300)
@@ -245,7 +245,8 @@ async function devices(): Promise<void> {
   const emulators = !options['no-peer'] && has('qemu-system-x86_64') ? [nestvm, qemu] : [nestvm];
   const surroundings = await DeviceBench.open(nestvm);
   try {
-    const words = ['console=ttyS0', 'quiet', 'cryptomgr.notests', `nestvm.scale=${options.scale}`, ...surroundings.words];
+    const only = options.only ? [`nestvm.bench=${options.only}`] : [];
+    const words = ['console=ttyS0', 'quiet', 'cryptomgr.notests', `nestvm.scale=${options.scale}`, ...only, ...surroundings.words];
     const rest = ['-kernel', kernel, '-initrd', initramfs, '-append', words.join(' '), '-nographic', '-no-reboot'];
     const machine = (): string[] => ['-M', options.machine, '-m', '256M', ...surroundings.machine(), ...rest];
     const subjects = await runInTurns(emulators, machine);

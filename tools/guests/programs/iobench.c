@@ -4,6 +4,7 @@
  * `iobench files FOLDER` looks at all that is in a folder, then reads it.
  *     BENCH-START name
  *     BENCH name seconds checksum
+ * BENCH_ONLY in the environment chooses some: names of tests, or what stands before their hyphen, with commas between.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -43,6 +44,19 @@ static uint64_t sum(uint64_t seed, const unsigned char *bytes, size_t length) {
   return seed;
 }
 
+/** Whether a test is to run; a name may be NULL for any of the prefix. */
+static int wanted(const char *prefix, const char *name) {
+  const char *only = getenv("BENCH_ONLY");
+  if (!only || !*only) return 1;
+  size_t length = strlen(prefix);
+  for (const char *at = only; at; at = strchr(at, ','), at = at ? at + 1 : at) {
+    size_t word = strcspn(at, ",");
+    if (word < length || strncmp(at, prefix, length)) continue;
+    if (word == length || (at[length] == '-' && (!name || (word == length + 1 + strlen(name) && !strncmp(at + length + 1, name, strlen(name)))))) return 1;
+  }
+  return 0;
+}
+
 static double start(const char *prefix, const char *name) {
   printf("BENCH-START %s-%s\n", prefix, name);
   fflush(stdout);
@@ -60,23 +74,29 @@ static void disk(const char *path, long scale) {
   if (file < 0) fail(path);
   long chunks = 1024 / scale, blocks = 8000 / scale;
   uint64_t total = 0;
-  double from = start("disk", "write");
-  for (long i = 0; i < chunks; i++) {
-    memset(buffer, (int)i + 1, CHUNK);
-    if (pwrite(file, buffer, CHUNK, i * CHUNK) != CHUNK) fail("write");
+  double from;
+  if (wanted("disk", "write")) {
+    from = start("disk", "write");
+    for (long i = 0; i < chunks; i++) {
+      memset(buffer, (int)i + 1, CHUNK);
+      if (pwrite(file, buffer, CHUNK, i * CHUNK) != CHUNK) fail("write");
+    }
+    if (fsync(file) < 0) fail("fsync");
+    end("disk", "write", from, chunks);
   }
-  if (fsync(file) < 0) fail("fsync");
-  end("disk", "write", from, chunks);
-  from = start("disk", "read");
-  for (long i = 0; i < chunks; i++) {
-    if (pread(file, buffer, CHUNK, i * CHUNK) != CHUNK) fail("read");
-    total = sum(total, buffer, CHUNK);
+  if (wanted("disk", "read")) {
+    from = start("disk", "read");
+    for (long i = 0; i < chunks; i++) {
+      if (pread(file, buffer, CHUNK, i * CHUNK) != CHUNK) fail("read");
+      total = sum(total, buffer, CHUNK);
+    }
+    end("disk", "read", from, total);
   }
-  end("disk", "read", from, total);
   uint32_t state = 1;
   long places = chunks * (CHUNK / BLOCK);
   for (int writing = 0; writing < 2; writing++) {
     const char *name = writing ? "random-write" : "random-read";
+    if (!wanted("disk", name)) continue;
     from = start("disk", name);
     for (long i = 0; i < blocks; i++) {
       state = state * 1664525 + 1013904223;
@@ -102,26 +122,32 @@ static int dial(const char *address, int port, char command, long bytes) {
   return line;
 }
 
-static void net(const char *prefix, const char *address, int port, long scale) {
-  long bytes = (16L << 20) / scale, messages = 4000 / scale, done = 0;
+static void get(const char *prefix, const char *address, int port, long bytes) {
+  long done = 0;
   double from = start(prefix, "get");
   int line = dial(address, port, 'G', bytes);
   for (ssize_t length; (length = read(line, buffer, CHUNK)) > 0;) done += length;
   close(line);
   if (done != bytes) fail("get");
   end(prefix, "get", from, done);
-  from = start(prefix, "put");
-  line = dial(address, port, 'P', bytes);
-  for (done = 0; done < bytes;) {
+}
+
+static void put(const char *prefix, const char *address, int port, long bytes) {
+  double from = start(prefix, "put");
+  int line = dial(address, port, 'P', bytes);
+  for (long done = 0; done < bytes;) {
     ssize_t length = write(line, buffer, bytes - done < CHUNK ? bytes - done : CHUNK);
     if (length < 0) fail("put");
     done += length;
   }
   if (read(line, buffer, 1) != 1) fail("put");
   close(line);
-  end(prefix, "put", from, done);
-  from = start(prefix, "requests");
-  line = dial(address, port, 'E', messages * MESSAGE);
+  end(prefix, "put", from, bytes);
+}
+
+static void requests(const char *prefix, const char *address, int port, long messages) {
+  double from = start(prefix, "requests");
+  int line = dial(address, port, 'E', messages * MESSAGE);
   for (long i = 0; i < messages; i++) {
     if (write(line, buffer, MESSAGE) != MESSAGE) fail("request");
     for (ssize_t got = 0, length; got < MESSAGE; got += length)
@@ -129,6 +155,12 @@ static void net(const char *prefix, const char *address, int port, long scale) {
   }
   close(line);
   end(prefix, "requests", from, messages);
+}
+
+static void net(const char *prefix, const char *address, int port, long scale) {
+  if (wanted(prefix, "get")) get(prefix, address, port, (16L << 20) / scale);
+  if (wanted(prefix, "put")) put(prefix, address, port, (16L << 20) / scale);
+  if (wanted(prefix, "requests")) requests(prefix, address, port, 4000 / scale);
 }
 
 static uint64_t seen;
@@ -155,15 +187,19 @@ static int take(const char *path, const struct stat *stat, int type, struct FTW 
 
 /** Every name and its attributes, then every byte. */
 static void files(const char *root) {
-  seen = 0;
-  double from = start("files", "walk");
-  for (int i = 0; i < 3; i++)
-    if (nftw(root, look, 32, FTW_PHYS) != 0) fail("walk");
-  end("files", "walk", from, seen);
-  seen = 0;
-  from = start("files", "read");
-  if (nftw(root, take, 32, FTW_PHYS) != 0) fail("read");
-  end("files", "read", from, seen);
+  if (wanted("files", "walk")) {
+    seen = 0;
+    double from = start("files", "walk");
+    for (int i = 0; i < 3; i++)
+      if (nftw(root, look, 32, FTW_PHYS) != 0) fail("walk");
+    end("files", "walk", from, seen);
+  }
+  if (wanted("files", "read")) {
+    seen = 0;
+    double from = start("files", "read");
+    if (nftw(root, take, 32, FTW_PHYS) != 0) fail("read");
+    end("files", "read", from, seen);
+  }
 }
 
 int main(int count, char **words) {
