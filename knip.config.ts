@@ -19,7 +19,7 @@ const config: KnipConfig = {
   // oxlint runs its type-aware part, and ./nestvm runs esbuild, by path.
   ignoreDependencies: ['oxlint-tsgolint', 'esbuild'],
   // Of the machine, where the guests are built and the peer of the benchmarks runs.
-  ignoreBinaries: ['gcc', 'as', 'objcopy', 'dpkg-deb', 'readelf', 'mkfifo', 'qemu-img', 'qemu-system-x86_64', 'tshark'],
+  ignoreBinaries: ['gcc', 'as', 'objcopy', 'ld', 'nm', 'dpkg-deb', 'readelf', 'mkfifo', 'qemu-img', 'qemu-system-x86_64', 'tshark'],
   // A type that only its own file names may still be exported: it is part of a signature that others call.
   ignoreExportsUsedInFile: { interface: true, type: true },
 };

