@@ -31,10 +31,14 @@ class Client {
     this.socket.write(text);
   }
 
+  /** Resolves to the match; throws when for so long nothing has come: a host that is busy makes a line slow, not silent. */
   async waitFor(pattern, seconds = 60) {
+    let seen = this.text.length;
     for (let i = 0; i < seconds * 20; i++) {
       const match = pattern.exec(this.text);
       if (match) return match;
+      if (this.text.length > seen) i = 0;
+      seen = this.text.length;
       await pause(50);
     }
     throw new Error(`no ${pattern} in: ${this.text.slice(-300)}`);
@@ -141,7 +145,7 @@ export async function balloon(name, { machine, suffix, more, report }) {
     check(left < kept / 4, `${left} of ${kept} patterns are still in RAM`);
     report(`${kept} patterns in RAM became ${reported} by free page reporting, and ${left} by the balloon`);
     await guest.ask('balloon 40');
-    await guest.shell('sleep 5; head -c 100m /dev/zero >/tmp/much; ls -l /tmp/much; rm /tmp/much', { minutes: 20 });
+    await guest.shell('sleep 5; dd if=/dev/zero of=/tmp/much bs=64k count=1600; ls -l /tmp/much; rm /tmp/much', { minutes: 20 });
     check(!/Kernel panic/.test(guest.output), 'the guest died for want of memory');
     report(`balloon 40 left enough: ${(await guest.ask('info balloon')).split('\n')[0]}`);
   });
@@ -187,7 +191,7 @@ export async function compactDisc(name, { machine, suffix, more, report }) {
     const drive = `file=${join(folder, 'disc.iso')},format=raw,if=none,id=disc`;
     return ['-drive', drive, '-device', `virtio-scsi-${suffix}${more}`, '-device', 'scsi-cd,drive=disc,scsi-id=2', '-device', 'scsi-cd,scsi-id=4'];
   };
-  await withGuest(name, machine, devices, async (guest) => {
+  await withGuest(name, machine, devices, async (guest, folder) => {
     const said = await guest.shell(
       'until [ -b /dev/sr1 ]; do sleep 0.1; done; cat /sys/block/sr0/size /sys/block/sr0/ro; md5sum </dev/sr0; cat /proc/sys/dev/cdrom/info',
     );
@@ -197,5 +201,19 @@ export async function compactDisc(name, { machine, suffix, more, report }) {
     const after = await guest.shell('dd if=/dev/zero of=/dev/sr0 bs=2048 count=1; dd if=/dev/sr1 of=/dev/null bs=2048 count=1');
     check(/sr0'?: Read-only file system/.test(after) && /sr1'?: No medium found/.test(after), `what cannot be: ${after}`);
     report('it cannot be written, and the empty drive says so');
+    const other = randomBytes(2048 * 900);
+    writeFileSync(join(folder, 'other.iso'), other);
+    for (const [drive, device] of /** @type {const} */ ([
+      ['disc', 'sr0'],
+      ['scsi-cd4-0', 'sr1'],
+    ])) {
+      await guest.ask(`change ${drive} ${join(folder, 'other.iso')}`);
+      const seen = await guest.shell(`md5sum </dev/${device}; cat /sys/block/${device}/size`);
+      check(seen.includes(createHash('md5').update(other).digest('hex')) && /^3600\s/m.test(seen), `another disc in ${device}: ${seen}`);
+    }
+    await guest.ask('eject disc');
+    const gone = await guest.shell('dd if=/dev/sr0 of=/dev/null bs=2048 count=1');
+    check(/sr0'?: No medium found/.test(gone), `an ejected disc: ${gone}`);
+    report('discs are changed and ejected while the guest runs');
   });
 }

@@ -103,7 +103,7 @@ export class AtaParts {
   ): CdDrive {
     const { media } = this;
     const cd = new CdDrive({ ...common, ...(disk ? { medium: disk } : {}), onTray: (open) => media.onTray(common.name, open) });
-    media.addCd(cd, medium);
+    media.addCd(cd.drive, medium);
     return cd;
   }
 }

@@ -1,5 +1,4 @@
-import { CdDrive } from '@nestvm/devices/ata';
-import type { BlockBackend } from '@nestvm/devices/virtio';
+import type { BlockBackend, MmcDrive } from '@nestvm/devices/virtio';
 import type { Disk, ImageFormat, RemoteDisk } from '@nestvm/disks';
 import { type FailureListener, GuardedDisk } from './blocks/guarded-disk.js';
 import { type AddedNode, AddedNodes } from './blocks/nodes.js';
@@ -23,7 +22,7 @@ export interface MediaEntry {
 
 /** A CD drive and what is in it. */
 interface CdEntry {
-  readonly drive: CdDrive;
+  readonly drive: MmcDrive;
   path?: string;
   format?: string;
   /** What `change` has opened. */
@@ -53,7 +52,7 @@ export class Media {
   }
 
   /** Notes a CD drive and what is in it at first. */
-  addCd(drive: CdDrive, medium: DriveSpec | undefined): void {
+  addCd(drive: MmcDrive, medium: DriveSpec | undefined): void {
     if (medium) this.cdDrives.add(medium.id);
     this.cds.set(drive.name, { drive, ...(medium ? { path: medium.path, ...(medium.format ? { format: medium.format } : {}) } : {}) });
   }

@@ -2,11 +2,13 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CdDrive } from '@nestvm/devices/ata';
+import { ScsiCd, type VirtioScsi } from '@nestvm/devices/virtio';
 import { expect, it } from 'vitest';
 import { AtaParts } from '../src/ata.js';
 import { Media } from '../src/media.js';
 import { configure } from '../src/options/config.js';
 import { parseOptions } from '../src/options/parse.js';
+import { VirtioParts } from '../src/virtio.js';
 
 function make(text: string) {
   const folder = mkdtempSync(join(tmpdir(), 'nestvm-media-'));
@@ -19,12 +21,16 @@ function make(text: string) {
   media.onTray = (name, open) => trays.push(`${name} ${open ? 'open' : 'closed'}`);
   const parts = new AtaParts();
   const config = parts.create(options, media);
+  const virtio = new VirtioParts();
+  // None of these has a character device.
+  virtio.create(options, undefined as never, media);
   const drives = (config.board ?? []).map((place) => place?.drive.name ?? '-');
   const close = (): void => {
     parts.close();
+    virtio.close();
     media.close();
   };
-  return { media, trays, parts, config, drives, path, close };
+  return { media, trays, parts, virtio, config, drives, path, close };
 }
 
 it('puts drives where their options say', () => {
@@ -63,12 +69,31 @@ it('changes and ejects CDs, but not disks, and asks a guest that has locked the 
   ]);
   const cd = parts.drives.find((drive) => drive instanceof CdDrive)!;
   media.change('drive1', path('two'));
-  expect([cd.medium?.sizeBytes, media.list()[1]?.path]).toEqual([8192, path('two')]);
+  expect([cd.drive.medium?.sizeBytes, media.list()[1]?.path]).toEqual([8192, path('two')]);
   for (const command of [[0x4a, 1], [0], [0x1e, 0, 0, 0, 1]]) cd.startPacket(packet(command));
   expect(() => media.eject('drive1', false)).toThrow(/locked/);
   media.eject('drive1', true);
-  expect([cd.medium, media.list()[1]?.path, trays]).toEqual([undefined, undefined, ['drive1 closed', 'drive1 open']]);
+  expect([cd.drive.medium, media.list()[1]?.path, trays]).toEqual([undefined, undefined, ['drive1 closed', 'drive1 open']]);
   expect(() => media.eject('drive0', true)).toThrow(/is a disk/);
   expect(() => media.eject('x', true)).toThrow(/there are drive0, drive1/);
+  close();
+});
+
+it('changes CDs of SCSI drives, too', () => {
+  const { media, trays, virtio, path, close } = make(
+    '-device virtio-scsi-pci -drive file=@one,if=none,id=first,media=cdrom -device scsi-cd,drive=first -device scsi-cd,id=empty -drive file=@disk,if=none,id=hd -device scsi-hd,drive=hd',
+  );
+  expect(media.list().map((entry) => [entry.name, entry.path === undefined, entry.removable])).toEqual([
+    ['hd', false, false],
+    ['first', false, true],
+    ['empty', true, true],
+  ]);
+  const { places } = virtio.configs[0]!.device as VirtioScsi;
+  const cds = places.map(({ device }) => device).filter((device) => device instanceof ScsiCd);
+  media.change('empty', path('two'));
+  media.eject('first', false);
+  expect(cds.map(({ drive }) => drive.medium?.sizeBytes)).toEqual([undefined, 8192]);
+  expect(trays).toEqual(['empty closed', 'first open']);
+  expect(() => media.eject('hd', true)).toThrow(/is a disk/);
   close();
 });

@@ -10,11 +10,13 @@ export class TestMemory implements GuestMemory {
   }
 
   read(address: number, target: Uint8Array): void {
-    for (let i = 0; i < target.length; i++) target[i] = this.bytes[address + i] ?? 0xff;
+    const there = this.bytes.subarray(address, address + target.length);
+    target.set(there);
+    target.fill(0xff, there.length);
   }
 
   write(address: number, source: Uint8Array): void {
-    for (let i = 0; i < source.length; i++) if (address + i < this.bytes.length) this.bytes[address + i] = source[i];
+    if (address < this.bytes.length) this.bytes.set(source.subarray(0, this.bytes.length - address), address);
   }
 }
 

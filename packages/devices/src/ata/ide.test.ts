@@ -24,7 +24,7 @@ function make() {
   ide.reset();
   ide.pci.writeConfig(0x20, 4, 0xc000);
   ide.pci.writeConfig(0x04, 2, 5);
-  return { board, store, medium, cd, ide, opened };
+  return { board, store, medium, cd: cd.drive, ide, opened };
 }
 
 let t: ReturnType<typeof make>;

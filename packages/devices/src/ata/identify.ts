@@ -1,4 +1,5 @@
-import { CD_SECTOR_BYTES, MOST_MULTIPLE, QUEUE_DEPTH } from './registers.js';
+import { CD_BLOCK_BYTES } from '../scsi/mmc-drive.js';
+import { MOST_MULTIPLE, QUEUE_DEPTH } from './registers.js';
 
 /** What a drive says of itself. */
 export interface DriveFacts {
@@ -76,6 +77,6 @@ export function identifyDisk(facts: DriveFacts, { sectors, geometry, multiple, w
 /** What IDENTIFY PACKET DEVICE gives: a CD drive with 12-byte packets that raises no interrupt before them. */
 export function identifyCd(facts: DriveFacts, transferMode: number): Uint8Array {
   const words = new Words().set({ 0: 0x85c0, 49: 0x0f00, 53: 0x0006, ...modes(transferMode), 64: 0x0003, 65: 180, 66: 180, 67: 180, 68: 180 });
-  words.set({ 76: 0x0006, 80: 0x01f0, 82: 0x4210, 83: 0x4000, 84: 0x4000, 85: 0x4210, 87: 0x4000, 93: 0x6001, 125: CD_SECTOR_BYTES });
+  words.set({ 76: 0x0006, 80: 0x01f0, 82: 0x4210, 83: 0x4000, 84: 0x4000, 85: 0x4210, 87: 0x4000, 93: 0x6001, 125: CD_BLOCK_BYTES });
   return strings(words, facts).bytes;
 }

@@ -62,9 +62,8 @@ export const AtaFeature = {
   LOOK_AHEAD_ON: 0xaa,
   DEFAULTS_ON: 0xcc,
 } as const;
-/** Bytes of a sector of disks, and of CDs. */
+/** Bytes of a sector of disks. */
 export const SECTOR_BYTES = 512;
-export const CD_SECTOR_BYTES = 2048;
 /** Most sectors that READ and WRITE MULTIPLE move at once. */
 export const MOST_MULTIPLE = 16;
 /** Depth of the queue of NCQ commands. */

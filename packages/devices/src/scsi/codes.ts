@@ -22,6 +22,7 @@ export const SENSE = {
   INVALID_FIELD_IN_CDB: sense(5, 0x24),
   LOGICAL_UNIT_NOT_SUPPORTED: sense(5, 0x25),
   INVALID_FIELD_IN_PARAMETER_LIST: sense(5, 0x26),
+  SAVING_NOT_SUPPORTED: sense(5, 0x39),
   MEDIUM_REMOVAL_PREVENTED: sense(5, 0x53, 2),
   MEDIUM_CHANGED: sense(6, 0x28),
   POWER_ON: sense(6, 0x29),

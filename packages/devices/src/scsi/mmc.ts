@@ -60,6 +60,9 @@ export function configurationData(cdb: DataView, blocks: number, connection: num
   return Uint8Array.of(0, 0, length >> 8, length & 255, 0, 0, current >> 8, current & 255, ...body);
 }
 
+/** What MECHANISM STATUS gives. */
+export const mechanismData = (open: boolean): Uint8Array => Uint8Array.of(0, open ? 0x10 : 0, 0, 0, 0, 1, 0, 0);
+
 const MEDIA = 4;
 
 /** What a drive tells of its medium. */

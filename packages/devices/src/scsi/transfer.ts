@@ -15,7 +15,7 @@ export interface Medium {
 type Answer = ScsiAnswer | Promise<ScsiAnswer>;
 
 /** Where in a command descriptor block the number of the first block and of the blocks is, by its length ("SCSI Primary Commands", Typical CDB formats). */
-function extent(cdb: DataView): { readonly first: number; readonly count: number } {
+export function extent(cdb: DataView): { readonly first: number; readonly count: number } {
   switch (cdb.getUint8(0) >> 5) {
     case 0:
       return { first: ((cdb.getUint8(1) & 0x1f) << 16) | cdb.getUint16(2), count: cdb.getUint8(4) || 256 };
@@ -58,12 +58,15 @@ export function transfer(medium: Medium, command: ScsiCommand, writing: boolean)
   if (wrong) return failed(wrong);
   const length = count * blockBytes;
   const offset = first * blockBytes;
-  if (length > (writing ? command.outBytes : command.inBytes)) return { kind: 'overrun' };
+  if (!writing) return readBytes(disk!, command, offset, length);
+  if (length > command.outBytes) return { kind: 'overrun' };
   const forced = cdb.getUint8(0) >= 0x20 && (cdb.getUint8(1) & 8) !== 0;
-  return writing
-    ? attempt(() => write(disk!, command, offset, length, forced || !medium.writeCache), SENSE.WRITE_ERROR, good(length))
-    : attempt(() => read(disk!, command, offset, length), SENSE.UNRECOVERED_READ_ERROR, good(length));
+  return attempt(() => write(disk!, command, offset, length, forced || !medium.writeCache), SENSE.WRITE_ERROR, good(length));
 }
+
+/** Answers with bytes of a disk. */
+export const readBytes = (disk: BlockBackend, command: ScsiCommand, offset: number, length: number): Answer =>
+  length > command.inBytes ? { kind: 'overrun' } : attempt(() => read(disk, command, offset, length), SENSE.UNRECOVERED_READ_ERROR, good(length));
 
 function write(disk: BlockBackend, command: ScsiCommand, offset: number, length: number, through: boolean): Pending {
   const pending: Promise<void>[] = [];

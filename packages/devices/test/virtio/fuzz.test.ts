@@ -3,7 +3,8 @@ import {
   type BlockBackend,
   MemoryDisk,
   type NetworkBackend,
-  ScsiUnit,
+  ScsiCd,
+  ScsiDisk,
   VirtioBalloon,
   VirtioBlock,
   VirtioConsole,
@@ -144,9 +145,9 @@ const sockets = (packed: boolean): Victim => {
 
 const scsi = (packed: boolean, disk: BlockBackend, host?: Victim['host']): Victim => {
   const units = [
-    { target: 0, unit: 0, device: new ScsiUnit({ kind: 'disk', disk }) },
-    { target: 1, unit: 1, device: new ScsiUnit({ kind: 'cd', disk: new MemoryDisk(1 << 20) }) },
-    { target: 2, unit: 0, device: new ScsiUnit({ kind: 'cd' }) },
+    { target: 0, unit: 0, device: new ScsiDisk({ disk }) },
+    { target: 1, unit: 1, device: new ScsiCd({ medium: new MemoryDisk(1 << 20) }) },
+    { target: 2, unit: 0, device: new ScsiCd() },
   ];
   const device = new VirtioScsi({ packed, units });
   return { device, honest: scsiRequest, host: host ?? (() => device.resized({ target: 0, unit: 0 })) };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Opcode, SENSE, type Sense } from '../../src/scsi/codes.js';
-import { type BlockBackend, MemoryDisk, ScsiUnit, VirtioScsi } from '../../src/virtio/index.js';
+import { type BlockBackend, MemoryDisk, ScsiCd, ScsiDisk, VirtioScsi } from '../../src/virtio/index.js';
 import { Bench, ways } from './bench.js';
 
 const BLOCK = 512;
@@ -39,15 +39,16 @@ class SlowDisk implements BlockBackend {
 
 describe.each(ways)('virtio-scsi over $transport, packed $packed', (way) => {
   const start = (disk: BlockBackend = new MemoryDisk(2 ** 20), attention = false) => {
+    const trays: boolean[] = [];
     const cdImage = new MemoryDisk(2048 * 100);
     cdImage.write(0, fill(4096, 3));
-    const hd = new ScsiUnit({ kind: 'disk', disk, serial: 'abc123' });
-    const cd = new ScsiUnit({ kind: 'cd', disk: cdImage });
+    const hd = new ScsiDisk({ disk, serial: 'abc123' });
+    const cd = new ScsiCd({ medium: cdImage, onTray: (open) => trays.push(open) });
     const device = new VirtioScsi({
       packed: way.packed,
       units: [
         { target: 0, unit: 0, device: hd },
-        { target: 0, unit: 3, device: new ScsiUnit({ kind: 'disk', disk: new MemoryDisk(BLOCK * 4, true) }) },
+        { target: 0, unit: 3, device: new ScsiDisk({ disk: new MemoryDisk(BLOCK * 4, true) }) },
         { target: 5, unit: 0, device: cd },
       ],
     });
@@ -79,7 +80,7 @@ describe.each(ways)('virtio-scsi over $transport, packed $packed', (way) => {
     const refuses = (sense: Sense, ...args: Parameters<typeof command>): void => {
       expect(command(...args)).toMatchObject({ response: 0, status: 2, sense });
     };
-    return { device, bench, driver, hd, cd, command, refuses, header, parse };
+    return { device, bench, driver, hd, cd, trays, command, refuses, header, parse };
   };
   const CD = { to: [5, 0] } as const;
 
@@ -237,6 +238,36 @@ describe.each(ways)('virtio-scsi over $transport, packed $packed', (way) => {
     command([Opcode.START_STOP_UNIT, 0, 0, 0, 3], CD);
     refuses(SENSE.MEDIUM_CHANGED, [Opcode.TEST_UNIT_READY], CD);
     expect(command([Opcode.TEST_UNIT_READY], CD).status).toBe(0);
+  });
+
+  it('changes the medium of a CD drive, asks for it, and tells of trays', () => {
+    const { command, refuses, cd, trays, bench } = start();
+    const event = () => [...command([Opcode.GET_EVENT_STATUS, 1, 0, 0, 0x10, 0, 0, 0, 8], { room: 8, ...CD }).data.subarray(4, 6)];
+    expect(event()).toEqual([0, 2]);
+    cd.drive.change(undefined);
+    expect([event(), event()]).toEqual([
+      [3, 0],
+      [0, 0],
+    ]);
+    refuses(SENSE.MEDIUM_NOT_PRESENT, [Opcode.READ_10, 0, 0, 0, 0, 0, 0, 0, 1], { room: 2048, ...CD });
+    expect(command([Opcode.MODE_SENSE_10, 0, 0x2a, 0, 0, 0, 0, 0, 99], { room: 99, ...CD }).data[2]).toBe(0x70);
+    const other = new MemoryDisk(2048 * 7);
+    other.write(0, fill(2048, 9));
+    cd.drive.change(other);
+    expect(event()).toEqual([2, 2]);
+    refuses(SENSE.MEDIUM_CHANGED, [Opcode.TEST_UNIT_READY], CD);
+    expect([...command([Opcode.READ_CAPACITY_10], { room: 8, ...CD }).data]).toEqual([...be(6, 4), ...be(2048, 4)]);
+    expect(command([Opcode.READ_CD, 0, ...be(0, 4), 0, 0, 1, 0x10], { room: 2048, ...CD }).data).toEqual(fill(2048, 9));
+    command([Opcode.PREVENT_ALLOW, 0, 0, 0, 1], CD);
+    expect(command([Opcode.MODE_SENSE_6, 0, 0x2a, 0, 99], { room: 99, ...CD }).data[10]).toBe(0x2b);
+    const saved = JSON.parse(JSON.stringify(bench.carrier.save())) as unknown;
+    cd.drive.requestEject();
+    expect(event()).toEqual([1, 2]);
+    command([Opcode.PREVENT_ALLOW], CD);
+    command([Opcode.START_STOP_UNIT, 0, 0, 0, 2], CD);
+    expect([event(), trays]).toEqual([[0, 3], [true]]);
+    bench.carrier.load(saved);
+    expect([cd.drive.open, cd.drive.locked]).toEqual([false, true]);
   });
 
   it('manages tasks: aborts what has not been answered, resets units', async () => {

@@ -5,8 +5,9 @@ import { type ChildRow, parentOf } from './children.js';
 import type { VirtioRow } from './row.js';
 
 /** A disk or CD drive of a SCSI controller. */
-interface UnitSpec {
+export interface ScsiUnitSpec {
   readonly kind: 'disk' | 'cd';
+  readonly id?: string;
   /** Id of its drive; a CD drive may be empty. */
   readonly drive?: string;
   readonly target: number;
@@ -21,7 +22,7 @@ interface UnitSpec {
 export interface ScsiSpec {
   readonly kind: 'scsi';
   readonly queues: number;
-  readonly units: UnitSpec[];
+  readonly units: ScsiUnitSpec[];
 }
 
 /** `virtio-scsi`. */
@@ -48,6 +49,7 @@ const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
     const drive = values.get('drive');
     if (drive === undefined && kind === 'disk')
       throw new UsageError(`${option}: drive= is missing; write -drive file=F,if=none,id=d0 ${option},drive=d0`);
+    const id = values.get('id');
     const serial = values.get('serial');
     const product = values.get('product');
     const bootIndex = values.get('bootindex');
@@ -59,6 +61,7 @@ const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
       kind,
       target,
       unit,
+      ...(id === undefined ? {} : { id }),
       ...ownErrorPolicy(option, values),
       ...(drive === undefined ? {} : { drive }),
       ...(serial === undefined ? {} : { serial }),
@@ -68,7 +71,7 @@ const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
   },
 });
 
-function firstFree(units: readonly UnitSpec[], unit: number): number {
+function firstFree(units: readonly ScsiUnitSpec[], unit: number): number {
   let target = 0;
   while (units.some((other) => other.target === target && other.unit === unit)) target++;
   return target;

@@ -5,7 +5,8 @@ import { byteRegion } from '../byte-region.js';
 import { DMA_SIGNATURE, FILE_NAME_BYTES, FW_CFG_FEATURES, FwCfgDma, FwCfgKey, FwCfgPort } from './registers.js';
 import { fwCfgSchema, type SavedFwCfg } from './state.js';
 
-const CHUNK = 0x1_0000;
+/** What comes behind the end of an item, piece by piece. */
+const ZEROS = new Uint8Array(0x10_0000);
 
 /** What a board tells its guest. */
 export interface FwCfgOptions {
@@ -170,12 +171,9 @@ export class FwCfg implements Device, SavableDevice<SavedFwCfg> {
     const data = this.#items.get(this.#key) ?? new Uint8Array(0);
     if (control & FwCfgDma.READ) {
       if (target + length > 2 ** 52) return false;
-      for (let done = 0; done < length; done += CHUNK) {
-        const part = new Uint8Array(Math.min(CHUNK, length - done));
-        const from = Math.min(this.#offset + done, data.length);
-        part.set(data.subarray(from, Math.min(from + part.length, data.length)));
-        this.#dma.write(target + done, part);
-      }
+      const there = data.subarray(this.#offset, this.#offset + length);
+      this.#dma.write(target, there);
+      for (let done = there.length; done < length; done += ZEROS.length) this.#dma.write(target + done, ZEROS.subarray(0, length - done));
     } else if (control & FwCfgDma.WRITE) return false;
     if (control & (FwCfgDma.READ | FwCfgDma.SKIP)) this.#offset = Math.min(this.#offset + length, data.length);
     return true;
