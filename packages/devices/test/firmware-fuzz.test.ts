@@ -71,7 +71,7 @@ it(`fw_cfg stands a hostile guest for ${OPERATIONS} operations, and its items st
       const at = next(32) === 0 ? bytes.length - 1 - next(20) : next(bytes.length - 16);
       if (at + 16 <= bytes.length) {
         view.setUint32(at, (next(0x30) << 16) | (next(4) === 0 ? next(2 ** 16) : [2, 4, 8, 10, 16][next(5)]!));
-        view.setUint32(at + 4, next(64) === 0 ? next(2 ** 18) : next(8000));
+        view.setUint32(at + 4, next(1024) === 0 ? next(2 ** 18) : next(8000));
         view.setUint32(at + 8, next(32) === 0 ? next(4) : 0);
         view.setUint32(at + 12, next(bytes.length));
       }

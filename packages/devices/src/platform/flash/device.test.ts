@@ -110,8 +110,19 @@ it('survives every write of every width, and its state goes to another one and b
 
 it('refuses saved state that is none, and sizes that no flash has', () => {
   const { flash } = make();
-  expect(() => flash.load({ ...flash.save(), start: 0x3fff, left: 2 })).toThrow(/does not fit/);
+  expect(() => flash.load({ ...flash.save(), start: 0x3fff, buffer: [1, 2] })).toThrow(/does not fit/);
   expect(() => flash.load({ mode: 9 })).toThrow(/bad|must be/);
   const none = { name: 'x', base: 0, show: () => {} };
   expect(() => new Flash({ ...none, memory: new Uint8Array(100) })).toThrow(/whole blocks/);
+});
+
+it('is restored in the middle of a buffer that would not fit behind where it begins', () => {
+  const { write, flash, memory } = make();
+  write(0x3fff, 0xe8);
+  write(0x3fff, 0xff);
+  flash.load(JSON.parse(JSON.stringify(flash.save())));
+  write(0x3fff, 1);
+  flash.load(JSON.parse(JSON.stringify(flash.save())));
+  write(0, 2);
+  expect(memory[0x3fff]).toBe(0x7f);
 });

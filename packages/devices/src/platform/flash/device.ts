@@ -85,11 +85,7 @@ export class Flash implements Device, SavableDevice<SavedFlash> {
   load(saved: unknown): void {
     const state = flashSchema.check(saved, this.name);
     const size = this.#options.memory.length;
-    if (
-      state.start + state.buffer.length + state.left > size ||
-      state.buffer.length + state.left > FLASH_BUFFER_BYTES ||
-      state.pending > Pending.CONFIRM
-    )
+    if (state.start + state.buffer.length > size || state.buffer.length + state.left > FLASH_BUFFER_BYTES || state.pending > Pending.CONFIRM)
       throw new DeviceError('bad-state', `saved state: ${this.name}: the write buffer does not fit; the snapshot is damaged or of another version`);
     this.#pending = state.pending;
     this.#status = state.status;
