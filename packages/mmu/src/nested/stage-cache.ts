@@ -2,6 +2,9 @@
 const ENTRIES = 1 << 16;
 const ENTRY_WORDS = 4;
 const MAX_GENERATION = 4095;
+/** log2 of the pages in 2 MiB and in 1 GiB. */
+const LARGE = 9;
+const HUGE = 18;
 /** Entries that one random eviction forgets. */
 const EVICTED = 256;
 /** Words of an entry: low half of the guest page; its high half (8 bits) and the generation; `Allowed` bits and the high half of the page; its low half. */
@@ -32,8 +35,10 @@ export class StageCache {
   /** Mask of word indices; 0 while nothing has been stored. */
   private mask = 0;
   private lastGeneration = 0;
-  /** log2 of the largest second-stage page that an entry was cut from since all was forgotten. */
-  private largestShift = 12;
+  /** By generation: log2 of the largest second-stage page that an entry was cut from. What one guest maps does not make the faults of another dear. */
+  private readonly largestShift = new Uint8Array(MAX_GENERATION + 1);
+  /** By generation: a bit for every GiB (modulo 32) that may have pieces of a 1 GiB page. */
+  private readonly huge = new Int32Array(MAX_GENERATION + 1);
 
   /** A generation that no entry has. When the numbers are used up, everything is forgotten and `onWrap` tells the owner to renumber all stages. */
   nextGeneration(onWrap: () => void): number {
@@ -42,7 +47,9 @@ export class StageCache {
       this.lastGeneration = 0;
       onWrap();
     }
-    return ++this.lastGeneration;
+    this.largestShift[++this.lastGeneration] = 0;
+    this.huge[this.lastGeneration] = 0;
+    return this.lastGeneration;
   }
 
   /** `Allowed` bits of a guest-physical page (0: not cached); `page` then tells where it is. */
@@ -63,7 +70,8 @@ export class StageCache {
   /** Stores a page; `sizeShift` is log2 of the page that the second stage maps. */
   put(generation: number, guestPage: number, page: number, allowed: number, sizeShift: number): void {
     if (this.mask === 0) this.grow();
-    if (sizeShift > this.largestShift) this.largestShift = sizeShift;
+    if (sizeShift > this.largestShift[generation]!) this.largestShift[generation] = sizeShift;
+    if (sizeShift > 21) this.huge[generation]! |= hugeBit(guestPage);
     const { words } = this;
     const at = this.place(generation, guestPage);
     words[at + GUEST_LOW] = guestPage | 0;
@@ -74,12 +82,15 @@ export class StageCache {
 
   /** Forgets a guest-physical page of a stage, and the pieces of whatever large page it lies in. */
   drop(generation: number, guestPage: number): void {
-    const pages = 2 ** (this.largestShift - 12);
-    const first = guestPage - (guestPage % pages);
-    if (pages > ENTRIES) {
-      this.dropRange(generation, first, pages);
+    const shift = this.largestShift[generation]!;
+    if (shift === 0) return;
+    const bit = hugeBit(guestPage);
+    if ((this.huge[generation]! & bit) !== 0) {
+      this.dropHuge(generation, bit);
       return;
     }
+    const pages = shift > 12 ? 1 << LARGE : 1;
+    const first = guestPage - (guestPage % pages);
     for (let page = first; page < first + pages; page++) {
       if (this.find(generation, page) !== 0) this.words[this.at + GUEST_HIGH] = 0;
     }
@@ -88,7 +99,8 @@ export class StageCache {
   /** Forgets everything. */
   clear(): void {
     this.words.fill(0);
-    this.largestShift = 12;
+    this.largestShift.fill(0);
+    this.huge.fill(0);
   }
 
   /** Forgets a part of everything: random eviction. */
@@ -97,13 +109,15 @@ export class StageCache {
     this.words.fill(0, start, start + EVICTED * ENTRY_WORDS);
   }
 
-  private dropRange(generation: number, first: number, pages: number): void {
+  /** Looks through all places, once for each time that pieces of a 1 GiB page were stored since. */
+  private dropHuge(generation: number, bit: number): void {
     const { words } = this;
     for (let at = 0; at < words.length; at += ENTRY_WORDS) {
       const key = words[at + GUEST_HIGH]!;
-      const page = (key & 0xff) * 0x1_0000_0000 + (words[at + GUEST_LOW]! >>> 0);
-      if (key >>> 8 === generation && page >= first && page < first + pages) words[at + GUEST_HIGH] = 0;
+      if (key >>> 8 !== generation) continue;
+      if (hugeBit((key & 0xff) * 0x1_0000_0000 + (words[at + GUEST_LOW]! >>> 0)) === bit) words[at + GUEST_HIGH] = 0;
     }
+    this.huge[generation]! &= ~bit;
   }
 
   private grow(): void {
@@ -117,6 +131,8 @@ export class StageCache {
   }
 }
 
+/** The bit of a guest-physical page in `huge`. */
+const hugeBit = (guestPage: number): number => 1 << ((guestPage / (1 << HUGE)) & 31);
 const highOf = (page: number): number => (page < 0x1_0000_0000 ? 0 : Math.floor(page / 0x1_0000_0000));
 /** No generation is 0, so that an entry of zeros belongs to none. */
 const keyOf = (generation: number, guestPage: number): number => (generation << 8) | highOf(guestPage);

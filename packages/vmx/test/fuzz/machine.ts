@@ -1,4 +1,4 @@
-import { updateMode, type Vcpu } from '@nestvm/cpu';
+import { updateMode } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
 import { createLevel, type Level } from '../level.js';
 import { createRandom } from '../random.js';
@@ -20,12 +20,12 @@ function restoreMemory({ memory }: Level, saved: Uint8Array): void {
   }
 }
 
-/** Puts the registers of L1 back, as loading a snapshot does. */
-function restore(cpu: Vcpu, saved: Int32Array): void {
+/** Puts the registers of L1 back, as loading a snapshot does, and leaves no translation of an earlier round. */
+function restore({ cpu, vmx }: Level, saved: Int32Array): void {
   cpu.w.set(saved);
   cpu.vectoring = 0;
   cpu.virtualization?.restored?.(cpu);
-  cpu.mmu.flushAll();
+  vmx.mmu.forgetEverything();
   updateMode(cpu);
   cpu.requestAttention();
 }
@@ -58,7 +58,7 @@ export function createFuzzMachine(seed: number, prepare: (level: Level) => void)
     value: () => (random.below(2) === 0 ? random.word() : EDGES[random.below(EDGES.length)]!),
     restore: () => {
       if (level.w[ACTIVITY] === SHUTDOWN || ++rounds % MEMORY_ROUNDS === 0) restoreMemory(level, memory);
-      restore(level.cpu, saved);
+      restore(level, saved);
     },
   };
 }
