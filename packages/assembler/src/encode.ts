@@ -126,6 +126,8 @@ function addressOf(row: OpcodeRow, shape: Shape, fields: Fields, resolve: Resolv
   const size = memory === null ? fields.addressSize || shape.mode : addressSizeOf(memory, shape.mode);
   if (memory !== null && fields.addressSize !== 0 && fields.addressSize !== size) return null;
   if (![16, 32, 64].includes(size) || (shape.mode === 64 ? size === 16 : size === 64)) return null;
+  // 67 does nothing to the instructions of MPX in 64-bit mode.
+  if (memory !== null && shape.mode === 64 && size !== 64 && row.operands.some((spec) => spec.method === 'BG')) return null;
   if (fields.moffs !== null) {
     const value = BigInt.asUintN(64, evaluate(fields.moffs.displacement, resolve));
     if (value >> BigInt(size) !== 0n) return null;

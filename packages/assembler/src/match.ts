@@ -264,6 +264,8 @@ const TAKERS: Record<string, Taker> = {
   KB: inFile(takeVvvv, 'mask'),
   KR: inFile(takeRm, 'mask'),
   KE: orMemory(inFile(takeRm, 'mask')),
+  BG: inFile(takeReg, 'bound'),
+  BE: orMemory(inFile(takeRm, 'bound')),
   S: notCode,
   C: inFile(takeReg, 'control'),
   D: inFile(takeReg, 'debug'),

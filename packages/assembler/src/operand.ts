@@ -1,7 +1,7 @@
 import type { Expression } from './expression.js';
 
 /** Register files. */
-export type RegisterFile = 'general' | 'segment' | 'control' | 'debug' | 'vector' | 'mmx' | 'mask' | 'x87';
+export type RegisterFile = 'general' | 'segment' | 'control' | 'debug' | 'vector' | 'mmx' | 'mask' | 'bound' | 'x87';
 
 /** EVEX static rounding, or exceptions suppressed only. */
 export type Rounding = 'rne-sae' | 'rd-sae' | 'ru-sae' | 'rz-sae' | 'sae';

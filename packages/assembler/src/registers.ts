@@ -35,6 +35,7 @@ for (let i = 0; i < 8; i++) {
   define(`k${i}`, 'mask', i, 0);
   define(`st(${i})`, 'x87', i, 80);
 }
+for (let i = 0; i < 4; i++) define(`bnd${i}`, 'bound', i, 0);
 byName.set('st', byName.get('st(0)') as Register);
 
 /** The register of a name in lower case, or undefined. */

@@ -79,7 +79,7 @@ function memoryBits(row: OpcodeRow, spec: OperandSpec, shape: Shape): number {
   return UNSIZED.has(spec.memoryType) ? 0 : typeBits(spec.memoryType, shape);
 }
 
-const MEMORY = new Set(['E', 'M', 'MV', 'Q', 'W', 'KE']);
+const MEMORY = new Set(['E', 'M', 'MV', 'Q', 'W', 'KE', 'BE']);
 const FIXED: Record<string, string> = {
   AL: 'al',
   AX: 'ax',
@@ -135,6 +135,9 @@ function registerOperand(row: OpcodeRow, spec: OperandSpec, shape: Shape, random
     case 'KR':
     case 'KE':
       return reg(`k${random(8)}`);
+    case 'BG':
+    case 'BE':
+      return reg(`bnd${random(4)}`);
     case 'S':
       return reg(['es', 'ss', 'ds', 'fs', 'gs'][random(5)] as string);
     case 'C':

@@ -27,7 +27,7 @@ it('iced-x86 takes the bytes for one instruction of the same length', () => {
           const operands = randomOperands(row, shape, form, random);
           const encoding = operands && encodeForm(row, operands, shape, { mode, at: 0n, resolve: () => 0n, prefixes: {} });
           if (!encoding) continue;
-          const decoder = new Decoder(mode, Uint8Array.from(encoding.bytes), DecoderOptions.None);
+          const decoder = new Decoder(mode, Uint8Array.from(encoding.bytes), DecoderOptions.MPX);
           const insn = decoder.decode();
           count++;
           if (insn.isInvalid || insn.length !== encoding.bytes.length)

@@ -340,8 +340,8 @@ function operandSizeOf(plan: number, mode: number): 16 | 32 | 64 {
   return (plan & Plan.DEFAULT64) !== 0 ? 64 : 32;
 }
 
-function addressSizeOf(mode: 16 | 32 | 64): 16 | 32 | 64 {
-  if ((prefixes & Prefix.ADDRESS_SIZE) === 0) return mode;
+function addressSizeOf(plan: number, mode: 16 | 32 | 64): 16 | 32 | 64 {
+  if ((prefixes & Prefix.ADDRESS_SIZE) === 0 || (mode === 64 && (plan & Plan.ADDRESS64) !== 0)) return mode;
   return mode === 32 ? 16 : 32;
 }
 
@@ -368,7 +368,7 @@ function decode(insn: Instruction, mode: 16 | 32 | 64): boolean {
   insn.prefixes = prefixes;
   insn.mode = mode;
   insn.operandSize = operandSizeOf(plan, mode);
-  insn.addressSize = addressSizeOf(mode);
+  insn.addressSize = addressSizeOf(plan, mode);
   insn.segment = segmentOverride < 0 ? 3 : segmentOverride;
   if ((plan & Plan.SSE) !== 0) insn.vectorLength = 128;
   if (modRm >= 0) readModRm(insn, modRm, mode, plan);

@@ -44,6 +44,8 @@ export const Plan = {
   VSIB: 1 << 14,
   USES_VVVV: 1 << 15,
   HAS_VECTOR_RM: 1 << 16,
+  /** MPX: 67 does nothing in 64-bit mode. */
+  ADDRESS64: 1 << 17,
 } as const;
 
 function immediateOf(row: OpcodeRow): number {
@@ -77,7 +79,8 @@ function planOf(row: OpcodeRow): number {
     bit(row.encoding === 'legacy' && has('V', 'W', 'U'), Plan.SSE) |
     bit(has('MV'), Plan.VSIB) |
     bit(has('B', 'H', 'KB'), Plan.USES_VVVV) |
-    bit(has('W', 'U'), Plan.HAS_VECTOR_RM)
+    bit(has('W', 'U'), Plan.HAS_VECTOR_RM) |
+    bit(has('BG'), Plan.ADDRESS64)
   );
 }
 

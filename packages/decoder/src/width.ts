@@ -8,7 +8,7 @@ const FIXED_OPERANDS: Record<string, number> = { AL: 8, CL: 8, AX: 16, DX: 16, S
 function instructionBits(insn: Readonly<Instruction>, type: string): number {
   switch (type) {
     case 'a':
-      return insn.row.mnemonic === 'BOUND' ? insn.operandSize * 2 : insn.addressSize;
+      return insn.row.mnemonic === 'BOUND' ? insn.operandSize * 2 : insn.row.mnemonic === 'BNDMOV' ? (insn.mode === 64 ? 128 : 64) : insn.addressSize;
     case 's':
       return insn.operandSize === 64 ? 80 : 48;
     case 'fe':
@@ -29,6 +29,7 @@ function instructionBits(insn: Readonly<Instruction>, type: string): number {
 export function operandBits(insn: Readonly<Instruction>, spec: OperandSpec): number {
   if (spec.type === '') {
     if (spec.method === 'rAX') return insn.operandSize;
+    if (spec.method === 'BG') return 128;
     if (spec.method === 'eAX') return insn.operandSize === 16 ? 16 : 32;
     return FIXED_OPERANDS[spec.method] ?? 0;
   }

@@ -217,6 +217,11 @@ export const impliedOperands: readonly (Deviation & { readonly ours: string; rea
 /** Deviations that the comparison applies by rule. */
 export const rules = {
   arpl: { id: 'arpl', reason: 'ARPL is r/m16, r16 (SDM Vol. 2); iced names 32-bit registers under a 32-bit operand size.' },
+  mpx: {
+    id: 'mpx',
+    reason:
+      'Where MPX is not enabled its encodings are NOPs, whatever their operands; iced refuses those that are #UD where it is. The CPU tells them apart.',
+  },
   segment64: {
     id: 'segment64',
     reason:

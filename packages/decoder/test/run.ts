@@ -43,7 +43,7 @@ export function runWitness(buffers: Iterable<Uint8Array>, bits: Bits, options: W
     else entry.count++;
   };
   for (const buffer of buffers) {
-    const decoder = new Decoder(bits, buffer, DecoderOptions.None);
+    const decoder = new Decoder(bits, buffer, DecoderOptions.MPX);
     for (let offset = 0; offset < buffer.length; offset += STRIDE) {
       decoder.position = offset;
       decoder.ip = IP;
@@ -52,7 +52,7 @@ export function runWitness(buffers: Iterable<Uint8Array>, bits: Bits, options: W
       strings++;
       const difference = compareResults(ours, length, iced, bits);
       if (difference !== null) note(difference, buffer, offset);
-      if (length < 0 || difference !== null) continue;
+      if (length < 0 || difference !== null || iced.isInvalid) continue;
       rows.add(ours.row.id);
       valid++;
       if (options.textEvery === 0 || valid % options.textEvery !== 0) continue;

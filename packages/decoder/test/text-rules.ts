@@ -27,7 +27,7 @@ export interface TextRule {
 const isX87 = (insn: Instruction): boolean =>
   insn.row.code.map === '' && insn.row.code.opcode >= 0xd8 && insn.row.code.opcode <= 0xdf && insn.row.encoding === 'legacy';
 
-const UNSIZED = /^(?:[SL][GI]DT|BOUND|INVLPG|CLDEMOTE|FN?SAVE|FRSTOR|FLDENV|FNSTENV)$/;
+const UNSIZED = /^(?:[SL][GI]DT|BOUND|INVLPG|CLDEMOTE|FN?SAVE|FRSTOR|FLDENV|FNSTENV|BND\w+)$/;
 const NARROW = /^(?:V?MOVMSKP[SD]|V?P(?:EXTR|INSR)[BW]|V?PMOVMSKB|V?EXTRACTPS|VMOVW|LLDT|LTR|LMSW|VERR|VERW|LAR|LSL)$/;
 
 function moveRounding(text: string): string {
@@ -104,6 +104,10 @@ export const textRules: readonly TextRule[] = [
     rewrite: (text, insn) => (insn.row.mnemonic === 'NOP' && insn.opcode === 0x90 ? 'nop' : text),
   },
   { reason: 'Reserved hints are NOP here.', rewrite: (text, insn) => (insn.row.mnemonic === 'NOP' && insn.opcode === 0x18 ? 'nop' : text) },
+  {
+    reason: 'The index register of BNDLDX and BNDSTX is a value of its own: iced leaves its scale out, which we show, since it is encoded.',
+    rewrite: (text, insn) => (/^BND(?:LDX|STX)$/.test(insn.row.mnemonic) ? text.replace(/\*[1248]/, '') : text),
+  },
   {
     reason: 'The implied memory operand of MASKMOVQ has a segment that iced shows.',
     rewrite: (text, insn) => (/MASKMOV(Q|DQU)$/.test(insn.row.mnemonic) ? text.replace(/, (?:es|cs|ss|ds|fs|gs)$/, '') : text),

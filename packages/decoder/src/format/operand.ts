@@ -9,7 +9,7 @@ export interface FormatOptions {
   readonly rip?: bigint;
 }
 
-const MEMORY_METHODS = new Set(['E', 'M', 'Q', 'W', 'KE', 'MV']);
+const MEMORY_METHODS = new Set(['E', 'M', 'Q', 'W', 'KE', 'BE', 'MV']);
 
 /** Whether an operand is a memory operand with ModRM or moffs addressing. */
 export const isMemory = (insn: Readonly<Instruction>, spec: OperandSpec): boolean =>

@@ -70,6 +70,10 @@ export function registerName(insn: Readonly<Instruction>, spec: OperandSpec): st
     case 'KR':
     case 'KE':
       return `k${insn.rm}`;
+    case 'BG':
+      return `bnd${insn.reg}`;
+    case 'BE':
+      return `bnd${insn.rm}`;
     case 'S':
       return segmentName(insn.reg);
     case 'C':

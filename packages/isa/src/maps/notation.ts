@@ -25,7 +25,7 @@ export function table<const L extends readonly OpcodeLine[]>(encoding: OpcodeRow
   return { encoding, map, lines };
 }
 
-const MODRM_METHODS = new Set(['C', 'D', 'E', 'G', 'KG', 'KE', 'KR', 'M', 'MV', 'N', 'P', 'Q', 'R', 'S', 'U', 'V', 'W', 'STi']);
+const MODRM_METHODS = new Set(['C', 'D', 'E', 'G', 'KG', 'KE', 'KR', 'BG', 'BE', 'M', 'MV', 'N', 'P', 'Q', 'R', 'S', 'U', 'V', 'W', 'STi']);
 const MEMORY_METHODS = new Set(['M', 'MV']);
 const REGISTER_METHODS = new Set(['N', 'R', 'U', 'KR', 'STi']);
 const FIXED = new Set(['AL', 'AX', 'CL', 'DX', 'rAX', 'eAX', '1', 'ST', 'ES', 'CS', 'SS', 'DS', 'FS', 'GS']);
@@ -36,7 +36,7 @@ function parseOperand(text: string): OperandSpec {
   const kind = ACCESS[access];
   if (kind === undefined) throw new IsaError('bad-opcode-line', `operand ${text}: unknown access '${access}'; use r, w, rw or n`);
   if (FIXED.has(spec)) return { method: spec, type: '', memoryType: '', access: kind };
-  const match = /^(sI|STi|MV|K[GREB]|[A-Z])([a-z0-9]*)(?:\/([a-z0-9]+))?$/.exec(spec);
+  const match = /^(sI|STi|MV|K[GREB]|B[GE]|[A-Z])([a-z0-9]*)(?:\/([a-z0-9]+))?$/.exec(spec);
   if (!match) throw new IsaError('bad-opcode-line', `operand ${text}: neither a method with a type nor a fixed register`);
   const type = match[2] as string;
   return { method: match[1] as string, type, memoryType: match[3] ?? type, access: kind };

@@ -111,7 +111,7 @@ export type EvexTuple =
  * register by reg; `H` vector register by vvvv; `I` immediate, `sI` sign-extended immediate byte; `J` relative; `L` vector register in imm8[7:4];
  * `M` memory; `MV` memory with a vector index; `N`, `P`, `Q` MMX register by rm, by reg, by rm or memory; `O` moffs; `R` general register by rm; `S` segment register;
  * `U`, `V`, `W` vector register by rm, by reg, by rm or memory; `X` DS:rSI; `Y` ES:rDI; `Z` register in the low three opcode bits;
- * `KG`, `KR`, `KE`, `KB` opmask by reg, by rm, by rm or memory, by vvvv; `STi` x87 register by rm; or a fixed register or constant:
+ * `BG`, `BE` bound register by reg, by rm or memory; `KG`, `KR`, `KE`, `KB` opmask by reg, by rm, by rm or memory, by vvvv; `STi` x87 register by rm; or a fixed register or constant:
  * `AL`, `CL`, `DX`, `AX`, `rAX` (16, 32 or 64 by operand size), `eAX` (16 or 32), `1`, `ST`, `ES`, `CS`, `SS`, `DS`, `FS`, `GS`.
  */
 export interface OperandSpec {

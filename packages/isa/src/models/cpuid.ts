@@ -20,6 +20,8 @@ export interface XsaveComponent {
 /** The state components in order (SDM Vol. 1, "Managing State Using the XSAVE Feature Set"). */
 export const xsaveComponents: readonly XsaveComponent[] = [
   { bit: 2, feature: 'avx', bytes: 256, offset: 576 },
+  { bit: 3, feature: 'mpx', bytes: 64, offset: 960 },
+  { bit: 4, feature: 'mpx', bytes: 64, offset: 1024 },
   { bit: 9, feature: 'pku', bytes: 8, offset: 2688 },
   { bit: 11, feature: 'cet-ss', or: 'cet-ibt', bytes: 16, offset: 0, supervisor: true },
   { bit: 12, feature: 'cet-ss', or: 'cet-ibt', bytes: 24, offset: 0, supervisor: true },

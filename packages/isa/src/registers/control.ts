@@ -103,6 +103,12 @@ export const CetControl = {
 /** Error codes of #CP (SDM Vol. 3, "Control Protection Exception (#CP)"). */
 export const ControlProtection = { NEAR_RET: 1, FAR_RET: 2, ENDBRANCH: 3, RSTORSSP: 4, SETSSBSY: 5 } as const;
 
+/** Bits 1:0 of BNDCFGU and IA32_BNDCFGS; the bound directory's page is above them (SDM Vol. 1, "Intel MPX Configuration and Status Registers"). */
+export const BoundConfig = { EN: 1 << 0, PRESERVE: 1 << 1 } as const;
+
+/** Bits 1:0 of BNDSTATUS: a bound was violated, or an entry of the bound directory is not valid (the rest is its address). */
+export const BoundStatus = { VIOLATION: 1, BAD_ENTRY: 2 } as const;
+
 /** State components of XCR0 and IA32_XSS (SDM Vol. 1, "Managing State Using the XSAVE Feature Set"). */
 export const Xstate = {
   X87: 1 << 0,

@@ -27,7 +27,7 @@ export const Segment = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5, LDTR: 6, TR: 
  * The registers of one vCPU in linear memory. Everything that runs guest code (interpreter, JIT, system
  * instructions, VMX and SVM transitions) works on this one struct; the base address is per vCPU.
  */
-export const vcpuState = struct('vcpu', 2, {
+export const vcpuState = struct('vcpu', 3, {
   /** RAX … R15. A byte register is a byte offset: AL is 0, AH is 1, SPL is 32. */
   gpr: array(u64, 16),
   /** Always zero: the base or index that an address lacks. */
@@ -187,6 +187,11 @@ export const vcpuState = struct('vcpu', 2, {
   uintrTargets: u64,
   /** UIF: user interrupts are not blocked. */
   uif: u32,
+  /** MPX: lower bound and upper bound (the complement of it) of BND0-BND3; BNDCFGU and BNDSTATUS; IA32_BNDCFGS. */
+  bounds: array(u64, 8),
+  bndCfgU: u64,
+  bndStatus: u64,
+  bndCfgS: u64,
   /** Debug traps to be taken at the next instruction boundary, as the bits they will set in DR6 (B0-B3, BS, BT, BLD). */
   pendingDebug: u32,
   /** Events latched while they are blocked: bit 0 NMI, bit 1 SMI, bit 2 INIT. */
@@ -248,4 +253,10 @@ export const Mode = {
   SHADOW_STACK: 1 << 18,
   /** Any of the four. */
   CET: 0xf << 15,
+  /** MPX is enabled at the present CPL: without it its instructions are NOPs. */
+  MPX: 1 << 19,
+  /** Beside MPX: bounds are in use, and a near branch without the BND prefix forgets them. */
+  BOUNDS: 1 << 20,
+  /** Any of the six: instructions may mean something else than they do otherwise. */
+  GOVERNED: 0x3f << 15,
 } as const;
