@@ -15,7 +15,7 @@ function add(cpu: Vcpu, lo: number, hi: number): void {
 }
 
 /** Leaves the offset (effective address before segmentation) of the memory operand in `cpu.lo`/`cpu.hi`. */
-function effectiveOffset(cpu: Vcpu, insn: Readonly<Instruction>): void {
+export function operandOffset(cpu: Vcpu, insn: Readonly<Instruction>): void {
   const w = cpu.w;
   cpu.lo = insn.displacement | 0;
   cpu.hi = insn.displacementBytes === 8 ? insn.displacementHigh | 0 : insn.displacement >> 31;
@@ -81,7 +81,7 @@ export function segmentAddress(cpu: Vcpu, segment: number, lo: number, hi: numbe
 
 /** The linear address of the memory operand in `cpu.lo`/`cpu.hi`, segment-checked for `size` bytes; false when a fault was recorded. */
 export function operandAddress(cpu: Vcpu, insn: Readonly<Instruction>, size: number, write: boolean): boolean {
-  effectiveOffset(cpu, insn);
+  operandOffset(cpu, insn);
   return segmentAddress(cpu, insn.segment, cpu.lo, cpu.hi, size, write);
 }
 
@@ -97,7 +97,7 @@ export function isAligned(cpu: Vcpu, alignment: number): boolean {
 
 /** The linear address of a segment base plus offset without any check, for INVLPG and its like. */
 export function uncheckedAddress(cpu: Vcpu, insn: Readonly<Instruction>): void {
-  effectiveOffset(cpu, insn);
+  operandOffset(cpu, insn);
   const w = cpu.w;
   const segment = insn.segment;
   if ((w[MODE]! & Mode.LONG) !== 0) {

@@ -79,6 +79,7 @@ const EFER_BY_FEATURE: readonly (readonly [string, number])[] = [
 const XCR0_BY_FEATURE: readonly (readonly [string, number])[] = [
   ['xsave', Xstate.X87 | Xstate.SSE],
   ['avx', Xstate.AVX],
+  ['mpx', Xstate.BNDREGS | Xstate.BNDCSR],
   ['pku', Xstate.PKRU],
   ['avx512f', Xstate.OPMASK | Xstate.ZMM_HI256 | Xstate.HI16_ZMM],
 ];

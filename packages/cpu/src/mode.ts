@@ -1,4 +1,5 @@
-import { CetControl, Cr0, Cr4, Efer, Mode, Rflags, Segment } from '@nestvm/isa';
+import { CetControl, Cr0, Cr4, Efer, Mode, Rflags, Segment, Xstate } from '@nestvm/isa';
+import { mpxMode } from './mpx/state.js';
 import type { Vcpu } from './vcpu.js';
 import {
   CPL,
@@ -97,6 +98,7 @@ function computeMode(cpu: Vcpu): number {
   }
   mode |= extensionsInForce(w, cr0, mode);
   if ((w[CR4]! & Cr4.CET) !== 0 && (mode & Mode.PROTECTED) !== 0) mode |= cetMode(w, user);
+  if ((w[XCR0]! & Xstate.BNDREGS) !== 0) mode |= mpxMode(w);
   if (user && (rflags & Rflags.AC) !== 0 && (cr0 & Cr0.AM) !== 0) mode |= Mode.ALIGN;
   if ((rflags & Rflags.TF) !== 0 || (w[GUEST_MODE] !== 0 && cpu.virtualization?.singleStep === true)) mode |= Mode.SINGLE | Mode.ELEMENT;
   else if (needsSingle(w, rflags)) mode |= Mode.SINGLE;

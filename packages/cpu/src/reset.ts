@@ -1,6 +1,7 @@
 import { Gpr, Segment } from '@nestvm/isa';
 import { Activity } from './events/deliver.js';
 import { updateMode } from './mode.js';
+import { resetMpx } from './mpx/state.js';
 import { resetCet } from './msr/cet.js';
 import type { Vcpu } from './vcpu.js';
 import {
@@ -73,6 +74,7 @@ function resetArchitecture(cpu: Vcpu): void {
   for (const field of ['cr2', 'cr3', 'cr4', 'cr8', 'efer'] as const) cpu.set64(field, 0n);
   resetSegments(cpu);
   resetCet(cpu);
+  resetMpx(cpu);
   w.fill(0, DR, DR + 16);
   w[DR + 12] = 0xffff0ff0 | 0;
   w[DR + 14] = 0x400;

@@ -28,7 +28,7 @@ function check(cpu: Vcpu, saved: SavedStruct): void {
   if (saved['guestMode'] !== 0) throw bad('it claims to be in guest mode, that is, that an L2 runs; snapshots of an active L2 are refused');
 }
 
-/** What version 2 added, with what it was before. */
+/** What versions 2 and 3 added, with what it was before. */
 const ADDED: SavedStruct = {
   waitDeadline: 0n,
   pmcCount: new Array<bigint>(9).fill(0n),
@@ -43,6 +43,10 @@ const ADDED: SavedStruct = {
   uintrRequests: 0n,
   uintrTargets: 0n,
   uif: 0,
+  bounds: new Array<bigint>(8).fill(0n),
+  bndCfgU: 0n,
+  bndStatus: 0n,
+  bndCfgS: 0n,
 };
 
 /** Makes the registers of an older version whole. */

@@ -80,3 +80,8 @@ export const UINTR_DESCRIPTOR = word('uintrDescriptor');
 export const UINTR_REQUESTS = word('uintrRequests');
 export const UINTR_TARGETS = word('uintrTargets');
 export const UIF = word('uif');
+/** MPX: four words for each bound register; BNDCFGU, BNDSTATUS, IA32_BNDCFGS. */
+export const BOUNDS = word('bounds');
+export const BND_CFG_U = word('bndCfgU');
+export const BND_STATUS = word('bndStatus');
+export const BND_CFG_S = word('bndCfgS');

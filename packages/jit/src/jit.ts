@@ -62,8 +62,8 @@ const ENTRY_FACTOR = 4;
  * Modes whose blocks are compiled. Left out: single steps, virtual-8086 mode, alignment checks, and where an ENDBRANCH is due. A mode that comes to be later is not among
  * them until somebody has looked.
  */
-const { LONG, CODE32, STACK32, PROTECTED, USER, IA32E, FLAT, LA57, X87, SSE, AVX, IBT, SUPPRESSED, SHADOW_STACK } = Mode;
-const MODES = LONG | CODE32 | STACK32 | PROTECTED | USER | IA32E | FLAT | LA57 | X87 | SSE | AVX | IBT | SUPPRESSED | SHADOW_STACK;
+const { LONG, CODE32, STACK32, PROTECTED, USER, IA32E, FLAT, LA57, X87, SSE, AVX, IBT, SUPPRESSED, SHADOW_STACK, MPX, BOUNDS } = Mode;
+const MODES = LONG | CODE32 | STACK32 | PROTECTED | USER | IA32E | FLAT | LA57 | X87 | SSE | AVX | IBT | SUPPRESSED | SHADOW_STACK | MPX | BOUNDS;
 
 /** Compiles hot blocks of an engine. */
 export class Jit implements HotCode {

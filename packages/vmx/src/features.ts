@@ -19,6 +19,7 @@ const TEST = {
   memory: 'packages/vmx/test/memory-controls.test.ts',
   features: 'packages/vmx/test/cpu-features.test.ts',
   cet: 'packages/vmx/test/cet.test.ts',
+  mpx: 'packages/vmx/test/mpx.test.ts',
   guests: 'packages/guests/test/guests.test.ts',
   ept: 'packages/mmu/test/nested.property.test.ts',
   tags: 'packages/mmu/test/nested-invalidation.test.ts',
@@ -60,6 +61,7 @@ const TESTED: Readonly<Record<string, Test>> = Object.fromEntries(
         'features',
         'proc3.APIC_TIMER_VIRTUALIZATION exit.CLEAR_UINV entry.LOAD_UINV proc3.ENABLE_MSRLIST proc2.ENABLE_USER_WAIT exit.LOAD_PKRS entry.LOAD_PKRS exit.LOAD_PERF_GLOBAL_CTRL exit.SAVE_PERF_GLOBAL_CTRL entry.LOAD_PERF_GLOBAL_CTRL',
       ],
+      ['mpx', 'exit.CLEAR_BNDCFGS entry.LOAD_BNDCFGS'],
       ['cet', 'exit.LOAD_CET exit2.PREMATURELY_BUSY_SHADOW_STACK entry.LOAD_CET'],
       ['guests', 'proc2.ENABLE_EPT exit.HOST_ADDRESS_SPACE_SIZE entry.IA32E_MODE_GUEST'],
     ] as const

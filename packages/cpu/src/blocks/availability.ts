@@ -41,8 +41,15 @@ const HINTS = new Set(['ENDBR32', 'ENDBR64', 'RDSSP', 'CLDEMOTE', 'PREFETCH', 'P
 const OLDER: Readonly<Record<string, string>> = { TZCNT: 'BSF', LZCNT: 'BSR', WBNOINVD: 'WBINVD' };
 const olderRows = new Map(Object.values(OLDER).map((name) => [name, opcodeRows.find((row) => row.mnemonic === name)!]));
 
-/** Makes of an instruction what the CPU model takes it for. */
-export function readAsModel(cpu: Vcpu, insn: Instruction): void {
+/** The NOP of the same opcodes, which the instructions of MPX are where it is not enabled. */
+const reservedNop = opcodeRows.find((row) => row.mnemonic === 'NOP' && row.code.map === '0F' && row.code.opcode === 0x1a)!;
+
+/** Makes of an instruction what the CPU model takes it for in a mode. */
+export function readAsModel(cpu: Vcpu, insn: Instruction, mode: number): void {
+  if (insn.row.features[0] === 'mpx') {
+    if ((mode & Mode.MPX) === 0) insn.row = reservedNop as typeof insn.row;
+    return;
+  }
   const older = rules(insn.row).older;
   if (older !== null && !insn.row.features.every((feature) => cpu.model.has(feature))) insn.row = older as typeof insn.row;
 }

@@ -9,6 +9,7 @@ import { Link, Record, Slot } from '../interpreter/record.js';
 import { RecordWriter } from '../interpreter/record-writer.js';
 import { SECOND_STAGE_VECTOR } from '../linear.js';
 import { nextPageHigh } from '../mode.js';
+import { underMpx } from '../mpx/governed.js';
 import { Outcome } from '../outcome.js';
 import { Access, SECOND_STAGE_FAULT } from '../ports/translation.js';
 import { SYSTEM_INSTRUCTIONS, type SystemInstruction } from '../system/index.js';
@@ -37,6 +38,12 @@ export interface SystemRecord {
   readonly extended: boolean;
   /** Vector of the exception that the mode raises in its place (#UD, #NM), or -1. */
   readonly vector: number;
+}
+
+/** What CET or MPX make of an instruction; a branch that concerns both is MPX's, which carries out what is CET's, too. */
+function governing(insn: Readonly<Instruction>, mode: number): SystemInstruction | null {
+  if ((mode & Mode.ENDBRANCH) !== 0) return underCet(insn, mode);
+  return ((mode & Mode.MPX) !== 0 ? underMpx(insn, mode) : null) ?? ((mode & Mode.CET) !== 0 ? underCet(insn, mode) : null);
 }
 
 /** Fetch and decode: makes blocks of records from guest code. */
@@ -186,9 +193,9 @@ export class BlockBuilder {
   /** Writes one instruction's record; true when it ends the block. */
   private instruction(cpu: Vcpu, record: number, inPage: number, offset: number, length: number, index: number, mode: number): boolean {
     const { insn, handlers, writer } = this;
-    readAsModel(cpu, insn);
+    readAsModel(cpu, insn, mode);
     const { row } = insn;
-    const governed = (mode & Mode.CET) !== 0 ? underCet(insn, mode) : null;
+    const governed = (mode & Mode.GOVERNED) !== 0 ? governing(insn, mode) : null;
     if (governed !== null) {
       this.system(record, offset, index, { ...this.systemRecord(cpu, -1), meaning: governed, extended: false });
       return true;

@@ -44,7 +44,7 @@ function readTarget(cpu: Vcpu, insn: Readonly<Instruction>): boolean {
   return isReachable(cpu);
 }
 
-/** A near CALL whose return address goes onto the shadow stack too, or whose target has to be an ENDBRANCH (SDM Vol. 2, CALL). */
+/** A near CALL, whose return address may have to go onto the shadow stack too, and whose target may have to be an ENDBRANCH (SDM Vol. 2, CALL). */
 export function CALL_NEAR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const bytes = insn.operandSize >>> 3;
   if (!readTarget(cpu, insn)) return Outcome.FAULT;
@@ -67,24 +67,51 @@ export function CALL_NEAR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   return go(cpu, lo, hi);
 }
 
-/** A near indirect JMP whose target has to be an ENDBRANCH. */
+/** A near JMP; that of an indirect one has to be an ENDBRANCH, where branches are tracked. */
 export function JMP_NEAR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if (!readTarget(cpu, insn)) return Outcome.FAULT;
   const { lo, hi } = cpu;
-  noteIndirectBranch(cpu, insn);
+  if ((cpu.w[MODE]! & Mode.IBT) !== 0 && !isRelative(insn)) noteIndirectBranch(cpu, insn);
   return go(cpu, lo, hi);
 }
 
-/** A near RET that has to lead where the shadow stack says (SDM Vol. 2, RET). */
+const CF = 1;
+const PF = 1 << 2;
+const ZF = 1 << 6;
+const SF = 1 << 7;
+const OF = 1 << 11;
+
+/** Conditions by bits 3:1 of an opcode (SDM Vol. 1, "EFLAGS Condition Codes"); bit 0 turns them round. */
+const CONDITIONS: readonly ((flags: number) => boolean)[] = [
+  (f) => (f & OF) !== 0,
+  (f) => (f & CF) !== 0,
+  (f) => (f & ZF) !== 0,
+  (f) => (f & (CF | ZF)) !== 0,
+  (f) => (f & SF) !== 0,
+  (f) => (f & PF) !== 0,
+  (f) => ((f & SF) !== 0) !== ((f & OF) !== 0),
+  (f) => (f & ZF) !== 0 || ((f & SF) !== 0) !== ((f & OF) !== 0),
+];
+
+/** A conditional jump. */
+export function JCC_NEAR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  const condition = insn.opcode & 15;
+  if (CONDITIONS[condition >>> 1]!(cpu.readRflags()) === ((condition & 1) !== 0)) return Outcome.NEXT;
+  return readTarget(cpu, insn) ? go(cpu, cpu.lo, cpu.hi) : Outcome.FAULT;
+}
+
+/** A near RET, that has to lead where the shadow stack says, if there is one (SDM Vol. 2, RET). */
 export function RET_NEAR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const bytes = insn.operandSize >>> 3;
   cpu.stack.openCurrent();
   if (!cpu.stack.pop(bytes) || !isReachable(cpu)) return Outcome.FAULT;
   const { lo, hi } = cpu;
-  cpu.shadowStack.open(cpu.w[CPL]!);
-  if (!cpu.shadowStack.pop(bytes === 8 ? 8 : 4)) return Outcome.FAULT;
-  if (cpu.lo !== lo || cpu.hi !== hi) return cpu.raise(Vector.CP, ControlProtection.NEAR_RET);
-  cpu.shadowStack.commit();
+  if ((cpu.w[MODE]! & Mode.SHADOW_STACK) !== 0) {
+    cpu.shadowStack.open(cpu.w[CPL]!);
+    if (!cpu.shadowStack.pop(bytes === 8 ? 8 : 4)) return Outcome.FAULT;
+    if (cpu.lo !== lo || cpu.hi !== hi) return cpu.raise(Vector.CP, ControlProtection.NEAR_RET);
+    cpu.shadowStack.commit();
+  }
   if (insn.row.operands.length > 0) cpu.stack.move(insn.immediate & 0xffff);
   cpu.stack.commit();
   return go(cpu, lo, hi);

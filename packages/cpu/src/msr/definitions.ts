@@ -6,6 +6,7 @@ import type { Vcpu } from '../vcpu.js';
 import { CR0, DEBUG_CTL, EFER, PKRS } from '../words.js';
 import { cetDefinitions } from './cet.js';
 import type { MsrDefinition } from './definition.js';
+import { mpxDefinitions } from './mpx.js';
 import { readHostTsc, readTsc, writeTsc, writeTscAdjust } from './time.js';
 
 type Condition = (cpu: Vcpu) => boolean;
@@ -287,5 +288,6 @@ export const msrDefinitions: readonly MsrDefinition[] = [
   ...amdDefinitions,
   ...counterMsrs,
   ...cetDefinitions,
+  ...mpxDefinitions,
   ...userInterruptMsrs,
 ];

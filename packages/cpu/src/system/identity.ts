@@ -1,5 +1,5 @@
 import type { Instruction } from '@nestvm/decoder';
-import { Cr4, Vector } from '@nestvm/isa';
+import { Cr4, Vector, Xstate } from '@nestvm/isa';
 import { updateMode } from '../mode.js';
 import { writeGpr } from '../operands.js';
 import { Outcome } from '../outcome.js';
@@ -53,10 +53,11 @@ export function XGETBV(cpu: Vcpu): Outcome {
   return Outcome.NEXT;
 }
 
-/** True when XCR0 may have this value: x87 always, AVX with SSE, the AVX-512 components together and with AVX. */
+/** True when XCR0 may have this value: x87 always, AVX with SSE, those of MPX together, the AVX-512 components together and with AVX. */
 function isXcr0Allowed(supported: number, lo: number, hi: number): boolean {
   if (hi !== 0 || (lo & ~supported) !== 0 || (lo & 1) === 0) return false;
   if ((lo & 4) !== 0 && (lo & 2) === 0) return false;
+  if (((lo & Xstate.BNDREGS) === 0) !== ((lo & Xstate.BNDCSR) === 0)) return false;
   const avx512 = lo & 0xe0;
   return avx512 === 0 || (avx512 === 0xe0 && (lo & 4) !== 0);
 }

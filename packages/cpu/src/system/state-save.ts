@@ -2,11 +2,11 @@ import type { Instruction } from '@nestvm/decoder';
 import { Cr0, Cr4, Mode, Vector, Xstate } from '@nestvm/isa';
 import { xsaveComponents } from '@nestvm/isa/models';
 import { dataAddress, operandAddress } from '../address.js';
-import { cetInUse, clearCet, isCetGood, putCet, takeCet } from '../cet/xstate.js';
 import { Outcome } from '../outcome.js';
-import { clearUintr, forgetNotification, isUintrGood, putUintr, takeUintr, UINTR_COMPONENT, uintrInUse } from '../user-interrupts/xstate.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, CR0, CR4, EFER, GPR, MODE, MXCSR, PKRU, word, XCR0, XSS } from '../words.js';
+import { quadComponents } from '../xstate/components.js';
+import { areQuadsGood, clearQuads, inUseBit, putQuads, takeQuads } from '../xstate/quads.js';
 
 const FCW = word('fcw');
 const FSW = word('fsw');
@@ -180,7 +180,8 @@ function inUse(cpu: Vcpu): number {
     if (!isZero(w, VEC + 16 * i + 4, 4)) used |= 4;
   }
   if (w[PKRU] !== 0) used |= Xstate.PKRU;
-  return used | cetInUse(w) | uintrInUse(w);
+  for (let i = 0; i < quadComponents.length; i++) used |= inUseBit(quadComponents[i]!, w);
+  return used;
 }
 
 function isZero(w: Int32Array, from: number, length: number): boolean {
@@ -244,8 +245,8 @@ function putComponents(cpu: Vcpu, mask: number, places: ReadonlyMap<number, numb
     view.setInt32(places.get(9)!, cpu.w[PKRU]!, true);
     view.setInt32(places.get(9)! + 4, 0, true);
   }
-  for (const component of CET_COMPONENTS) if ((mask & (1 << component)) !== 0) putCet(cpu.w, words, component, places.get(component)!);
-  if ((mask & Xstate.UINTR) !== 0) putUintr(cpu.w, words, places.get(UINTR_COMPONENT)!);
+  for (const component of quadComponents)
+    if ((mask & (1 << component.number)) !== 0) putQuads(component, cpu.w, words, places.get(component.number)!);
 }
 
 /** XSAVE, XSAVEOPT (`optimize`), XSAVEC (`compact`) and XSAVES (`compact` with supervisor state). */
@@ -276,7 +277,7 @@ function save(cpu: Vcpu, insn: Readonly<Instruction>, optimize: boolean, compact
     area.fill(0, 528, 576);
   } else view.setInt32(512, (view.getInt32(512, true) & ~mask) | (mask & used), true);
   if (!cpu.linear.writeBytes(lo, hi, bytes, isUser(cpu))) return Outcome.FAULT;
-  if ((mask & Xstate.UINTR) !== 0) forgetNotification(w);
+  if (supervisor) for (const component of quadComponents) if ((mask & (1 << component.number)) !== 0) component.saved?.(cpu);
   return Outcome.NEXT;
 }
 
@@ -313,15 +314,12 @@ function restoreComponents(cpu: Vcpu, mask: number, present: number, places: Rea
     w[PKRU] = (present & Xstate.PKRU) !== 0 ? view.getInt32(places.get(9)!, true) : 0;
     cpu.mmu.setContext();
   }
-  for (const component of CET_COMPONENTS) {
-    if ((taken & (1 << component)) !== 0) takeCet(w, words, component, places.get(component)!);
-    if ((cleared & (1 << component)) !== 0) clearCet(w, component);
+  for (const component of quadComponents) {
+    const bit = 1 << component.number;
+    if ((taken & bit) !== 0) takeQuads(component, cpu, words, places.get(component.number)!);
+    if ((cleared & bit) !== 0) clearQuads(component, cpu);
   }
-  if ((taken & Xstate.UINTR) !== 0) takeUintr(cpu, words, places.get(UINTR_COMPONENT)!);
-  if ((cleared & Xstate.UINTR) !== 0) clearUintr(w);
 }
-
-const CET_COMPONENTS = [11, 12] as const;
 
 /** XRSTOR, and XRSTORS with supervisor state. */
 function restore(cpu: Vcpu, insn: Readonly<Instruction>, supervisor: boolean): Outcome {
@@ -347,9 +345,10 @@ function restore(cpu: Vcpu, insn: Readonly<Instruction>, supervisor: boolean): O
   const loadsMxcsr = compacted ? (mask & xstate & 2) !== 0 : (mask & 6) !== 0;
   const mxcsr = view.getInt32(24, true);
   if (loadsMxcsr && (mxcsr & ~MXCSR_MASK) !== 0) return cpu.raise(Vector.GP, 0);
-  for (const component of CET_COMPONENTS)
-    if ((mask & xstate & (1 << component)) !== 0 && !isCetGood(cpu, words, component, layout.places.get(component)!)) return cpu.raise(Vector.GP, 0);
-  if ((mask & xstate & Xstate.UINTR) !== 0 && !isUintrGood(cpu, words, layout.places.get(UINTR_COMPONENT)!)) return cpu.raise(Vector.GP, 0);
+  for (const component of quadComponents) {
+    const { number } = component;
+    if ((mask & xstate & (1 << number)) !== 0 && !areQuadsGood(component, cpu, words, layout.places.get(number)!)) return cpu.raise(Vector.GP, 0);
+  }
   restoreComponents(cpu, mask, xstate, layout.places, insn.operandSize === 64);
   if (loadsMxcsr) w[MXCSR] = mxcsr;
   else if (compacted && (mask & 2) !== 0) w[MXCSR] = 0x1f80;

@@ -32,7 +32,6 @@ export type ControlRow = readonly [key: string, bit: number, title: string, fact
 /** CPU features without which a control has nothing to control, and which no CPU model here has; with what to call them. */
 export const absentFeatures: Readonly<Record<string, string>> = {
   fred: 'FRED',
-  mpx: 'MPX',
 };
 
 const NEEDS_PT = 'needs Intel PT, which this machine does not have';

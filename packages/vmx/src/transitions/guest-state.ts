@@ -36,6 +36,7 @@ const PAT = word('pat');
 const DEBUG_CTL = word('debugCtl');
 const SPEC_CTRL = word('specCtrl');
 const PKRS = word('pkrs');
+const BND_CFG_S = word('bndCfgS');
 const COUNTER_CONTROL = word('pmcGlobalControl');
 const DR7 = DR + 14;
 const RSP = GPR + 8;
@@ -75,6 +76,7 @@ const f = {
   specCtrl: F.GUEST_IA32_SPEC_CTRL,
   pkrs: F.GUEST_IA32_PKRS,
   uinv: F.GUEST_UINV,
+  bndCfgS: F.GUEST_IA32_BNDCFGS,
   counters: F.GUEST_IA32_PERF_GLOBAL_CTRL,
   interruptibility: F.GUEST_INTERRUPTIBILITY,
   activity: F.GUEST_ACTIVITY,
@@ -147,6 +149,7 @@ function loadMsrs(vmx: Vmx): void {
   if (controls.hasEntry(Entry.LOAD_PAT)) copyQuad(w, PAT, i32, region + f.pat);
   if (controls.hasEntry(Entry.LOAD_PERF_GLOBAL_CTRL)) loadCounterControl(vmx, region + f.counters);
   if (controls.hasEntry(Entry.LOAD_UINV)) w[UINTR_MISC + 1] = i32[region + f.uinv]! & 0xff;
+  if (controls.hasEntry(Entry.LOAD_BNDCFGS)) copyQuad(w, BND_CFG_S, i32, region + f.bndCfgS);
   if (controls.hasEntry(Entry.LOAD_PKRS)) copyQuad(w, PKRS, i32, region + f.pkrs);
   if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(w, SPEC_CTRL, i32, region + f.specCtrl);
   loadGuestCet(vmx);
@@ -262,6 +265,7 @@ function saveMsrs(vmx: Vmx): void {
   if (controls.hasExit(Exit.SAVE_PERF_GLOBAL_CTRL)) copyQuad(i32, region + f.counters, w, COUNTER_CONTROL);
   if (controls.hasExit(Exit.SAVE_EFER)) copyQuad(i32, region + f.efer, w, EFER);
   if ((loadable & Entry.LOAD_UINV) !== 0) i32[region + f.uinv] = w[UINTR_MISC + 1]!;
+  if ((loadable & Entry.LOAD_BNDCFGS) !== 0) copyQuad(i32, region + f.bndCfgS, w, BND_CFG_S);
   if ((loadable & Entry.LOAD_PKRS) !== 0) copyQuad(i32, region + f.pkrs, w, PKRS);
   if (controls.hasEntry(Entry.LOAD_SPEC_CTRL)) copyQuad(i32, region + f.specCtrl, w, SPEC_CTRL);
   saveGuestCet(vmx);

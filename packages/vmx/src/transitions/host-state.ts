@@ -34,6 +34,7 @@ import { loadCounterControl, loadDr7, mergedCr0 } from './guest-state.js';
 const PAT = word('pat');
 const DEBUG_CTL = word('debugCtl');
 const PKRS = word('pkrs');
+const BND_CFG_S = word('bndCfgS');
 const SPEC_CTRL = word('specCtrl');
 const RSP = GPR + 8;
 
@@ -116,6 +117,7 @@ function loadMsrs(vmx: Vmx): void {
   if (controls.hasExit(Exit.LOAD_PAT)) copyQuad(w, PAT, i32, region + f.pat);
   if (controls.hasExit(Exit.LOAD_PERF_GLOBAL_CTRL)) loadCounterControl(vmx, region + f.counters);
   if (controls.hasExit(Exit.CLEAR_UINV)) w[UINTR_MISC + 1] = 0;
+  if (controls.hasExit(Exit.CLEAR_BNDCFGS)) w.fill(0, BND_CFG_S, BND_CFG_S + 2);
   if (controls.hasExit(Exit.LOAD_PKRS)) copyQuad(w, PKRS, i32, region + f.pkrs);
   if ((controls.exit2 & Exit2.LOAD_SPEC_CTRL) !== 0) copyQuad(w, SPEC_CTRL, i32, region + f.spec);
   loadHostCet(vmx);
