@@ -50,6 +50,27 @@ describe('encodeFunction', () => {
     expect(f(100)).toBe(5050);
   });
 
+  it('keeps a variable from one turn of a loop to the next', () => {
+    const f = compile(
+      defineFunction('f', { params: [I], results: [I] }, (c) => {
+        const turn = c.declare(32);
+        const kept = c.declare(32);
+        c.loop((again) => {
+          const next = turn.get().add(1);
+          // A temporary with two uses has a local until here, which is free when `kept` is first written.
+          const cube = next.mul(next).mul(3);
+          c.store('i32.store', cube.and(0xff8), cube);
+          turn.set(next);
+          c.if(turn.get().eq(2), () => c.return(kept.get()));
+          kept.set(c.param(0, 32));
+          again();
+        });
+        c.return(c.constant(32, -1));
+      }),
+    );
+    expect(f(1234)).toBe(1234);
+  });
+
   it('reuses locals safely across loops', () => {
     const f = compile(
       defineFunction('f', { params: [I], results: [I] }, (c) => {

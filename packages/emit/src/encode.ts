@@ -78,14 +78,18 @@ class Encoder {
   }
 
   private newLocal(type: ValueType): number {
-    const recycled = this.free[type].pop();
-    if (recycled !== undefined) return recycled;
+    return this.free[type].pop() ?? this.freshLocal(type);
+  }
+
+  private freshLocal(type: ValueType): number {
     this.locals.push(type);
     return this.parameterCount + this.locals.length - 1;
   }
 
+  /** In a loop a variable cannot have the local of a temporary that was done with: the next turn would use both. */
   private variable(index: number): number {
-    this.variableLocal[index] ??= this.newLocal(this.code.variables[index]);
+    const type = this.code.variables[index];
+    this.variableLocal[index] ??= this.loopDepth === 0 ? this.newLocal(type) : this.freshLocal(type);
     return this.variableLocal[index];
   }
 
