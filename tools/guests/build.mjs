@@ -8,7 +8,7 @@
  *   --qemu-l3 also makes nested-qemu-l3.cpio, the same with a QEMU in L2 as well
  *   --virtio also makes virtio.cpio, with the drivers of virtio devices and Debian's mkfs.ext4 (run it with nestvm.run=disks)
  *   --full   also makes vmlinuz-full and full.cpio: Debian's full kernel, with drivers for 9P, input and graphics
- *   --cet    also makes vmlinuz-cet: a kernel of Debian that uses indirect-branch tracking, and shadow stacks for programs
+ *   --cet    also makes vmlinuz-cet and nested-cet.cpio: a kernel of Debian that uses indirect-branch tracking, and shadow stacks for programs
  *   --xen    also makes xen, vmlinuz-dom0 and xen.cpio: Debian's Xen, a dom0 and in it a guest
  */
 import { execFileSync } from 'node:child_process';
@@ -108,7 +108,10 @@ export function buildGuests({
     writeFileSync(join(output, 'virtio.cpio'), buildInitramfs({ busybox, programs, modules: drivers, files: fileSystemFiles(output, log) }));
   }
   if (full) buildFull(output, (drivers) => buildInitramfs({ busybox, programs, modules: drivers }), log);
-  if (cet) buildCet(output, log);
+  if (cet) {
+    const level = { busybox, programs, depth: 2 };
+    buildCet(output, busybox, (kvm, newer) => buildLevels({ ...level, kernel: newer, modules: kvm }), log);
+  }
   const nested = join(output, 'nested.cpio');
   const kvm = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd']);
   const levels = { kernel, busybox, programs, modules: kvm };

@@ -1,18 +1,9 @@
 /** Plays for `pnpm test:guests`: guests of two emulators on one cable, `-netdev socket`. */
 import { spawn } from 'node:child_process';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { defaultOutput } from './build.mjs';
+import { freePort } from './peer.mjs';
 import { check, debian, Guest, LOAD_DRIVERS, scratch } from './player.mjs';
-
-/** A port that nobody has at this moment. */
-const freePort = () =>
-  new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => done(port));
-    });
-  });
 
 const card = (end, mac) => ['-netdev', `socket,id=n0,${end}`, '-device', `virtio-net-pci,netdev=n0,mac=52:54:00:12:34:${mac}`];
 

@@ -8,14 +8,14 @@ const root = resolve(fileURLToPath(new URL('../../', import.meta.url)));
 const MEBIBYTES = 96;
 
 /** Runs `tools/guests/images.ts`, which knows qcow2. */
-const image = (/** @type {string[]} */ ...args) =>
+export const image = (/** @type {string[]} */ ...args) =>
   execFileSync(process.execPath, ['--import', 'tsx', '--conditions=@nestvm/source', join(root, 'tools/guests/images.ts'), ...args], {
     cwd: root,
     encoding: 'utf8',
   });
 
 /** Whether an image is whole: by our own check, and by qemu-img where it is installed; leaks do no harm. */
-function inspect(path) {
+export function inspect(path) {
   const said = image('check', path).trim();
   const { status, error, stdout } = spawnSync('qemu-img', ['check', '-f', 'qcow2', path], { encoding: 'utf8' });
   check(error !== undefined || status === 0 || status === 3, `qemu-img check: status ${status}: ${stdout}`);

@@ -1,8 +1,8 @@
 /** L2 moves from one L1 to another: two machines joined by a network cable, each a Debian with KVM and QEMU; QEMU's own migration carries L2 over. */
 import { rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { LOAD_MODULES, PROMPT, saveAndContinue } from './migration.mjs';
+import { freePort } from './peer.mjs';
 import { check, debian, Guest, pause, scratch } from './player.mjs';
 
 /** L2's console and its QEMU's monitor are pipes, and files of what came out of them. */
@@ -11,14 +11,6 @@ const PIPES =
 const QEMU =
   'qemu-system-x86_64 -L /usr/share/qemu -enable-kvm -cpu host -M pc -m 128 -nodefaults -display none -chardev pipe,id=con,path=/tmp/con -serial chardev:con -chardev pipe,id=mon,path=/tmp/mon -mon chardev=mon -kernel /guest/vmlinuz -initrd /guest/initrd.cpio -append "console=ttyS0 quiet cryptomgr.notests"';
 const COUNT = 'i=0; while :; do i=$((i+1)); echo "count $i"; sleep 0.2; done';
-
-const freePort = () =>
-  new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => done(port));
-    });
-  });
 
 /** Waits until a file of the guest's has a line like `pattern`. */
 const untilIn = (guest, file, pattern, minutes = 40) => guest.shell(`until grep -q '${pattern}' ${file}; do sleep 0.3; done`, { minutes });

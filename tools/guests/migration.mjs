@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { Peer } from './peer.mjs';
 import { check, debian, Guest, pause, scratch } from './player.mjs';
 
 export const PROMPT = 'nestvm# ';
@@ -64,10 +65,35 @@ export async function saveAndContinue(guest, name, folder, args) {
   }
 }
 
+/** Moves a guest to another process, in which it says of itself what it said here. */
+async function moveAndContinue(guest, name, folder, args) {
+  const facts = await factsOf(guest);
+  const address = `unix:${join(folder, `${name}.line`)}`;
+  const there = new Guest(name, folder, [...args, '-incoming', address]);
+  try {
+    await there.ask('info status');
+    const answer = await guest.ask(`migrate ${address}`);
+    check(answer.includes('migrated to'), `migrate was refused: ${answer}`);
+    await there.awaken({ minutes: 30 });
+    const seen = await factsOf(there);
+    check(seen.length > 10 && seen === facts, `the guest that moved says "${seen}", before it said "${facts}"`);
+  } finally {
+    await there.kill();
+  }
+}
+
+/** Whether virtualization is switched on in the CPU, by its registers: CR4.VMXE or EFER.SVME. */
+async function isOn(guest) {
+  const registers = await guest.ask('info registers');
+  const [, cr4] = /CR4=([0-9a-f]+)/i.exec(registers) ?? [];
+  const [, efer] = /EFER=([0-9a-f]+)/i.exec(registers) ?? [];
+  return (parseInt(cr4, 16) & 0x2000) !== 0 || (parseInt(efer, 16) & 0x1000) !== 0;
+}
+
 /** An L1 with KVM: saved before any L2, refused while one runs or idles, saved when it has ended or its monitor was killed. */
-export async function rule(name, cpu, { attempts, smp = 1, report }) {
+export async function rule(name, cpu, { attempts, smp = 1, initramfs = 'nested.cpio', staysOn = false, report }) {
   const folder = scratch();
-  const args = debian('nested.cpio', 'nestvm.fin=poweroff', '--nested', '-cpu', cpu, '-smp', String(smp), '-m', '512M', ...COUNTED);
+  const args = debian(initramfs, 'nestvm.fin=poweroff', '--nested', '-cpu', cpu, '-smp', String(smp), '-m', '512M', ...COUNTED);
   const guest = new Guest(name, folder, args);
   const file = join(folder, 'refused.snapshot');
   const others = [];
@@ -78,7 +104,9 @@ export async function rule(name, cpu, { attempts, smp = 1, report }) {
     const loaded = await guest.shell(LOAD_MODULES);
     check(!/can't insert|failed/.test(loaded), `KVM was not loaded: ${loaded}`);
     others.push(await saveAndContinue(guest, `${name}-configured`, folder, args));
-    report('KVM loaded, no L2: saved, and goes on in a second process');
+    check((await isOn(guest)) === staysOn, `with KVM loaded and no L2, virtualization should be ${staysOn ? 'on' : 'off'}`);
+    await moveAndContinue(others[0], `${name}-moved`, folder, args);
+    report(`KVM loaded${staysOn ? ', virtualization on since then' : ''}, no L2: saved, goes on in a second process, migrates to a third`);
     await others[0].kill();
     await guest.shell(start);
     await guest.shell('until grep -q Linux /tmp/out || grep -q NESTVM /tmp/out || [ -s /tmp/out ]; do sleep 0.05; done');
@@ -93,7 +121,8 @@ export async function rule(name, cpu, { attempts, smp = 1, report }) {
     await guest.shell("echo 'reboot -f' >&3; until [ -e /tmp/status ]; do sleep 0.05; done; cat /tmp/status", { minutes: 30 });
     await guest.shell('sleep 1.2');
     others.push(await saveAndContinue(guest, `${name}-ended`, folder, args));
-    report('L2 has ended: saved, and goes on in a second process');
+    await moveAndContinue(others[1], `${name}-moved-again`, folder, args);
+    report('L2 has ended: saved, goes on in a second process, migrates to a third');
     await others[1].kill();
     await guest.shell(`rm -f /tmp/status; ${start}`);
     await guest.shell('until [ -s /tmp/out ]; do sleep 0.05; done');
@@ -113,15 +142,17 @@ export const COUNT =
 
 const ticksOf = (text) => [...text.matchAll(/tick (\d+)\r?$/gm)].map((match) => Number(match[1]));
 
-/** A guest under load moves from process to process: no tick and no byte is lost. */
-export async function moves(name, machine, { hops, report }) {
+/** A guest under load moves from process to process: no tick and no byte is lost, nor, with `network`, any of what it sends over TCP. */
+export async function moves(name, machine, { hops, network = false, report }) {
   const folder = scratch();
-  const args = debian('initrd.cpio', '', ...machine);
+  const peer = network ? await Peer.start(name, folder) : undefined;
+  const args = debian(peer ? 'virtio.cpio' : 'initrd.cpio', '', ...machine, ...(peer?.options ?? []));
   let here = new Guest(name, folder, args);
   let console_ = '';
   const downtimes = [];
   try {
     await here.waitFor(PROMPT);
+    await peer?.listenTo(here);
     await here.shell(COUNT);
     for (let hop = 1; hop <= hops; hop++) {
       const address = `unix:${join(folder, `hop${hop}`)}`;
@@ -135,7 +166,8 @@ export async function moves(name, machine, { hops, report }) {
       console_ += here.output;
       here = there;
     }
-    const last = await here.shell('kill %1 %2; sha256sum /tmp/file; wc -l </tmp/file');
+    if (peer) report(await peer.finish(here));
+    const last = await here.shell('kill $(jobs -p); sha256sum /tmp/file; wc -l </tmp/file');
     console_ += here.output;
     const ticks = ticksOf(console_);
     const wrong = ticks.findIndex((tick, i) => tick !== i);
@@ -150,6 +182,7 @@ export async function moves(name, machine, { hops, report }) {
     );
   } finally {
     await here.kill();
+    await peer?.kill();
     rmSync(folder, { recursive: true, force: true });
   }
 }

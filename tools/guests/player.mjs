@@ -191,11 +191,14 @@ export class Guest {
 /** A line for the shell of a guest: loads the drivers of its initramfs, and says which could not be. */
 export const LOAD_DRIVERS = 'for m in $(cat /lib/modules/order); do insmod /lib/modules/$m || echo "insmod $m failed"; done';
 
-/** Options that start Debian's kernel (the full one for full.cpio) with an initramfs of ours. */
+/** Initramfs whose modules are those of another kernel. */
+const KERNELS = { 'full.cpio': 'vmlinuz-full', 'nested-cet.cpio': 'vmlinuz-cet' };
+
+/** Options that start Debian's kernel (for some initramfs another one of Debian's) with an initramfs of ours. */
 export const debian = (initramfs, append, ...args) => [
   ...args,
   '-kernel',
-  join(defaultOutput, initramfs === 'full.cpio' ? 'vmlinuz-full' : 'vmlinuz'),
+  join(defaultOutput, KERNELS[initramfs] ?? 'vmlinuz'),
   '-initrd',
   join(defaultOutput, initramfs),
   '-append',

@@ -128,7 +128,7 @@ function built(queue) {
       qemu: queue.some(({ initramfs }) => initramfs === 'nested-qemu.cpio'),
       qemuL3: queue.some(({ initramfs }) => initramfs === 'nested-qemu-l3.cpio'),
       xen: queue.some(({ kernel }) => kernel === 'xen'),
-      cet: queue.some(({ kernel }) => kernel === 'vmlinuz-cet'),
+      cet: queue.some(({ kernel, initramfs }) => kernel === 'vmlinuz-cet' || initramfs === 'nested-cet.cpio'),
       full: queue.some(({ initramfs }) => initramfs === 'full.cpio'),
       l2Network: queue.some(({ initramfs }) => initramfs === 'nested-net.cpio'),
       virtio: queue.some(({ initramfs }) => initramfs === 'virtio.cpio'),

@@ -1,4 +1,5 @@
 import { type Disk, DiskError, OverlayDisk, openImage, type RemoteDisk } from '@nestvm/disks';
+import { ArrivingDisk } from './blocks/arriving-disk.js';
 import { openNode } from './blocks/open-node.js';
 import { UsageError } from './errors.js';
 import { imageHost } from './host-images.js';
@@ -13,7 +14,16 @@ export function openDrive(drive: DriveSpec): Disk | RemoteDisk {
 }
 
 /** Opens the image of a drive in files of the host with all that it is built upon; throws `UsageError`. */
-export function openDisk({ option, path, format, readOnly, snapshot, node }: DriveSpec): Disk {
+export function openDisk(drive: DriveSpec): Disk {
+  const { readOnly, snapshot, arriving } = drive;
+  // What is never written does not change under another process that has it.
+  if (!arriving || readOnly || snapshot || drive.node?.readOnly) return openNow(drive);
+  const disk = new ArrivingDisk((only) => openNow({ ...drive, readOnly: only }));
+  arriving.add(disk);
+  return disk;
+}
+
+function openNow({ option, path, format, readOnly, snapshot, node }: DriveSpec): Disk {
   if (node) return openNode({ ...node, readOnly: readOnly || node.readOnly });
   try {
     const disk = openImage(imageHost(option), path, { readOnly: readOnly || snapshot, ...(format === undefined ? {} : { format }) });

@@ -2,6 +2,7 @@ import type { Disk } from '@nestvm/disks';
 import type { FlashConfig } from '@nestvm/machine';
 import { openDisk } from './disk.js';
 import { UsageError } from './errors.js';
+import type { Media } from './media.js';
 import type { RunOptions } from './options/config.js';
 
 /** Largest image that is read into a flash. */
@@ -12,7 +13,7 @@ export class FlashParts {
   private readonly disks: Disk[] = [];
 
   /** Reads what `-drive if=pflash` names, by unit; throws `UsageError`. What is open by then stays so until `close`. */
-  create({ drives, firmware }: RunOptions): FlashConfig[] {
+  create({ drives, firmware }: RunOptions, media: Media): FlashConfig[] {
     const units: FlashConfig[] = [];
     const flash = drives.filter((drive) => drive.flash !== undefined);
     const first = flash[0];
@@ -22,6 +23,7 @@ export class FlashParts {
       if (units[unit]) throw new UsageError(`${drive.option}: unit ${unit} is taken already; give unit=0 for the firmware, unit=1 for its variables`);
       const disk = openDisk(drive);
       this.disks.push(disk);
+      media.noteWritten(disk);
       if (disk.sizeBytes > LARGEST || disk.sizeBytes % 4096 !== 0)
         throw new UsageError(`${drive.option}: ${disk.sizeBytes} bytes; a flash has whole blocks of 4 KiB, at most 16 MiB`);
       const bytes = new Uint8Array(disk.sizeBytes);

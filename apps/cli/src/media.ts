@@ -37,6 +37,8 @@ export class Media {
   private readonly nodes: AddedNodes;
   /** Drives of options that are CDs, whatever the option says. */
   private readonly cdDrives = new Set<string>();
+  /** Disks that the guest may write. */
+  private readonly written = new Set<BlockBackend>();
   /** Told when a tray opens or closes. */
   onTray: (name: string, open: boolean) => void = () => {};
   /** Told of what the host could not do; see `FailureListener`. */
@@ -48,7 +50,18 @@ export class Media {
 
   /** A drive's disk as a device is to have it. */
   guard({ id, errors }: DriveSpec, disk: BlockBackend, own?: ErrorPolicy): BlockBackend {
+    this.noteWritten(disk);
     return new GuardedDisk(id, disk, own ?? errors ?? DEFAULT_ERRORS, (failure) => this.onFailure(failure));
+  }
+
+  /** Notes a disk that is to be flushed, unless it is read only. */
+  noteWritten(disk: BlockBackend): void {
+    if (!disk.readOnly) this.written.add(disk);
+  }
+
+  /** The machine is to go on elsewhere, or from a snapshot: the images have all that was written. Rejects with what the host throws. */
+  async flush(): Promise<void> {
+    for (const disk of this.written) await disk.flush();
   }
 
   /** Notes a CD drive and what is in it at first. */

@@ -12,6 +12,7 @@ import {
   MachineError,
 } from '@nestvm/machine';
 import { AtaParts } from './ata.js';
+import type { ArrivingDisk } from './blocks/arriving-disk.js';
 import { Characters } from './characters/parts.js';
 import { Ptys } from './characters/ptys.js';
 import { UsageError } from './errors.js';
@@ -21,6 +22,7 @@ import { FlashParts } from './flash.js';
 import { LevelWatch } from './levels.js';
 import { createTrace } from './log.js';
 import { configure, type RunOptions } from './options/config.js';
+import type { DriveSpec } from './options/drives.js';
 import { parseOptions } from './options/parse.js';
 import type { RtcSpec } from './options/time.js';
 import type { TlbSpec } from './options/tlb.js';
@@ -33,7 +35,7 @@ import { VirtioParts } from './virtio.js';
 export async function run(args: readonly string[]): Promise<number> {
   const configured = configure(parseOptions(args), (option, path) => Buffer.from(readInput(option, path)).toString('utf8'));
   for (const warning of configured.warnings) process.stderr.write(`nestvm: warning: ${warning}\n`);
-  const options = { ...configured, drives: await openRemoteDrives(configured.drives) };
+  const options = { ...configured, drives: await openDrives(configured) };
   const ptys = new Ptys(options, (line) => void process.stdout.write(line));
   const session = new Session(options, ptys);
   const characters = new Characters(session.terminal, ptys);
@@ -44,7 +46,7 @@ export async function run(args: readonly string[]): Promise<number> {
   try {
     virtio.create(options, characters, session.media);
     await virtio.open();
-    const machine = createFrom(options, characters, virtio, { ata: ata.create(options, session.media), flash: flash.create(options) });
+    const machine = createFrom(options, characters, virtio, { ata: ata.create(options, session.media), flash: flash.create(options, session.media) });
     options.serial.forEach((spec, port) => characters.connect(spec, (bytes) => machine.receiveSerial(port, bytes)));
     session.onInput = characters.onTerminalInput;
     if (options.firmware.display === 'curses') {
@@ -67,6 +69,14 @@ export async function run(args: readonly string[]): Promise<number> {
     flash.close();
     session.media.close();
   }
+}
+
+/** The drives with what has to be known before their images are opened. */
+async function openDrives({ drives, incoming }: RunOptions): Promise<DriveSpec[]> {
+  const opened = await openRemoteDrives(drives);
+  if (incoming === undefined) return opened;
+  const arriving = new Set<ArrivingDisk>();
+  return opened.map((drive) => ({ ...drive, arriving }));
 }
 
 /** Connects `-d`; the first reset has been made by now. */

@@ -1,9 +1,10 @@
 import type { Machine, MachineOutcome } from '@nestvm/machine';
-import { type Arrival, MigrationError } from '@nestvm/migration';
+import type { ArrivingDisk } from './blocks/arriving-disk.js';
 import type { BlockFailure } from './blocks/guarded-disk.js';
 import { describeCharacters } from './characters/describe.js';
 import type { Ptys } from './characters/ptys.js';
 import { Media } from './media.js';
+import { takeDisks, takeIn } from './migration/arrival.js';
 import { MigrationController } from './migration/controller.js';
 import type { SessionControl } from './migration/departure.js';
 import { watchBalloon } from './monitor/balloon.js';
@@ -122,7 +123,8 @@ export class Session {
     return {
       machine: () => this.machine,
       running: () => !this.stopped,
-      hasWritableDisks: () => this.options.drives.some(({ readOnly }) => !readOnly),
+      hasWritableDisks: () => this.options.drives.some(({ readOnly, snapshot, opened }) => !readOnly && !snapshot && !opened),
+      flushDisks: () => this.media.flush(),
       pause: () => this.pause(),
       resume: () => this.resume(),
     };
@@ -180,25 +182,16 @@ export class Session {
     this.rest = 'inmigrate';
     const stopped = this.stopped;
     this.stopped = true;
-    const arrival = await this.arrival(incoming);
+    const disks = this.arrivingDisks();
+    const here = await takeIn({ migration: this.migration, uri: incoming, disks, say: (text) => this.say(text) });
     this.rest = rest === 'prelaunch' ? 'paused' : rest;
-    if (!arrival) return;
-    // The source is to hear of it before anything runs: what it does not know, nobody can undo.
-    await arrival.confirm();
-    this.stopped = stopped;
-    if (arrival.how === 'decided') this.say('the machine goes on here, as was decided');
-    if (arrival.how === 'inherited') this.say('the source has died when all of the machine was here; it goes on here');
+    if (here) this.stopped = stopped;
   }
 
-  /** A machine that came; undefined when it is complete but somebody has to say whether it is to run here. */
-  private async arrival(incoming: string): Promise<Arrival | undefined> {
-    try {
-      return await this.migration.receive(incoming);
-    } catch (error) {
-      if (!(error instanceof MigrationError && error.code === 'undecided')) throw error;
-      this.say(error.message.replace(/^migration: /, ''));
-      return undefined;
-    }
+  /** Disks whose images another process has until the machine is here. */
+  private arrivingDisks(): readonly ArrivingDisk[] {
+    // One set for all drives.
+    return [...(this.options.drives[0]?.arriving ?? [])];
   }
 
   /** A line among a guest's output: the terminal may be raw. */
@@ -210,6 +203,7 @@ export class Session {
     for (;;) {
       if (this.stopped) await this.untilResumed();
       if (this.status !== undefined) return this.status;
+      takeDisks(this.arrivingDisks());
       this.active = true;
       const outcome = await this.machine.run();
       this.active = false;

@@ -1,3 +1,4 @@
+import type { HeldBlocks } from '@nestvm/state';
 import { DiskError } from './errors.js';
 
 /** A disk as a device sees it; offsets and lengths in bytes. Everything happens before the call returns; errors are thrown. */
@@ -5,6 +6,8 @@ export interface Disk {
   /** Capacity. */
   readonly sizeBytes: number;
   readonly readOnly: boolean;
+  /** What of the disk is in memory only, so that snapshots of the machine have to carry it. Absent: nothing. */
+  readonly held?: HeldBlocks | undefined;
   read(offset: number, into: Uint8Array): void;
   write(offset: number, from: Uint8Array): void;
   /** The contents of this range no longer matter: a hint. */

@@ -1,3 +1,4 @@
+import { HeldBlocks } from '@nestvm/state';
 import { assertRange, type Disk, writeZeroBytes } from './disk.js';
 
 /** Unit in which an overlay holds what was written. */
@@ -7,26 +8,27 @@ const BLOCK = 4096;
 export class OverlayDisk implements Disk {
   readonly sizeBytes: number;
   readonly readOnly = false;
-  readonly #blocks = new Map<number, Uint8Array>();
+  readonly held: HeldBlocks;
 
   constructor(private readonly below: Disk) {
     this.sizeBytes = below.sizeBytes;
+    this.held = new HeldBlocks(below.sizeBytes, BLOCK);
   }
 
   /** Bytes of memory that the overlay holds. */
   get heldBytes(): number {
-    return this.#blocks.size * BLOCK;
+    return this.held.count * BLOCK;
   }
 
   read(offset: number, into: Uint8Array): void {
     assertRange(this, offset, into.length);
     for (let at = 0; at < into.length; ) {
       const within = (offset + at) % BLOCK;
-      const block = this.#blocks.get(Math.floor((offset + at) / BLOCK));
+      const block = this.held.get(Math.floor((offset + at) / BLOCK));
       let length = Math.min(BLOCK - within, into.length - at);
       if (block) into.set(block.subarray(within, within + length), at);
       else {
-        while (at + length < into.length && !this.#blocks.has(Math.floor((offset + at + length) / BLOCK))) {
+        while (at + length < into.length && !this.held.get(Math.floor((offset + at + length) / BLOCK))) {
           length = Math.min(length + BLOCK, into.length - at);
         }
         this.below.read(offset + at, into.subarray(at, at + length));
@@ -61,12 +63,12 @@ export class OverlayDisk implements Disk {
   }
 
   #writable(index: number, whole: boolean): Uint8Array {
-    let block = this.#blocks.get(index);
+    let block = this.held.writable(index);
     if (block) return block;
     block = new Uint8Array(BLOCK);
     const start = index * BLOCK;
     if (!whole) this.below.read(start, block.subarray(0, Math.min(BLOCK, this.sizeBytes - start)));
-    this.#blocks.set(index, block);
+    this.held.set(index, block);
     return block;
   }
 }

@@ -30,6 +30,7 @@ import { watchNestedGuests } from './nested-watch.js';
 import { Platform } from './platform.js';
 import { RunLoop } from './run-loop.js';
 import { createMachineSnapshot, type MachineSnapshot, type RamBlock } from './snapshot.js';
+import { Stillness } from './stillness.js';
 import { tlbOptions } from './tlb-debug.js';
 import { installTrace, type MachineTrace } from './trace.js';
 
@@ -69,6 +70,7 @@ export class Machine {
   /** Looks into memory and page tables, for monitors. */
   readonly inspector: MachineInspector;
   private readonly inputs: InputRouter;
+  private readonly stillness: Stillness;
 
   constructor(readonly config: MachineConfig) {
     this.board = boards[config.board];
@@ -134,11 +136,18 @@ export class Machine {
       rebootAllowed: config.reboot ?? true,
     });
     this.reset();
+    this.stillness = new Stillness([...this.platform.devices, ...(config.virtio ?? []).map(({ device }) => device)]);
+    this.stillness.begin();
   }
 
   /** Runs until the guest ends, or `stop` is called; may be called again after `stopped`. */
-  run(): Promise<MachineOutcome> {
-    return this.loop.run();
+  async run(): Promise<MachineOutcome> {
+    this.stillness.end();
+    try {
+      return await this.loop.run();
+    } finally {
+      this.stillness.begin();
+    }
   }
 
   /** Makes `run` end at the next instruction boundary. */

@@ -1,5 +1,6 @@
 import type { VirtualClock } from '@nestvm/bus';
 import { type DeterministicRandom, inspectNested, msrState, type NestedReport, registerState, type Vcpu } from '@nestvm/cpu';
+import type { HeldDisk } from '@nestvm/devices/virtio';
 import type { CpuModel } from '@nestvm/isa/models';
 import { PAGE_BYTES, type PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
@@ -159,6 +160,13 @@ function ramBlocks({ memory, ram }: SnapshotParts): { readonly name: string; rea
   return ram.map(({ name, size, arenaOffset }) => ({ name, bytes: u8.subarray(arenaOffset, arenaOffset + size) }));
 }
 
+/** Disks of which something is in memory only, by names that are the same wherever the machine is made of the same options. */
+function heldDisks({ virtio = [], ata }: MachineConfig): HeldDisk[] {
+  const places = [...(ata?.board ?? []), ...(ata?.ahci ?? []).flatMap(({ ports }) => ports)];
+  const drives = places.flatMap((place) => (place?.drive.held ? [{ name: `ata/${place.drive.name}`, blocks: place.drive.held }] : []));
+  return [...virtio.flatMap(({ device }) => device.heldDisks()), ...drives];
+}
+
 /** A machine as it is saved and loaded: what `@nestvm/migration` asks for. */
 export interface MachineSnapshot {
   /** The options that make this machine. */
@@ -168,6 +176,8 @@ export interface MachineSnapshot {
   /** Every stateful thing by its path name, in the order in which they are loaded. */
   units(): ReadonlyMap<string, Migratable>;
   ram(): readonly { readonly name: string; readonly bytes: Uint8Array }[];
+  /** What of its disks is in this process only, and goes into snapshots. */
+  heldDisks(): readonly HeldDisk[];
   /** What every vCPU's extension says of its nested guests. */
   readonly nested: { inspect(): readonly NestedReport[] };
   /** After RAM was written from outside: decoded code and translations are void. */
@@ -211,6 +221,7 @@ export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
     mismatches: (configuration) => configurationMismatches(description, configuration),
     units: () => machineUnits(parts),
     ram: () => ramBlocks(parts),
+    heldDisks: () => heldDisks(config),
     dirty: dirtyTracking(parts),
     nested: { inspect: () => inspectNested(cpus) },
     forgetCaches: () => {

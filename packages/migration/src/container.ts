@@ -6,11 +6,13 @@ import { decodeValue, encodeValue } from './value-codec.js';
 
 /**
  * The container: a header, then sections of `kind` (4 letters), length, CRC-32 of both and the payload, and (since format 2) CRC-32 of those twelve bytes, so that
- * nobody waits for as many bytes as a damaged length says; up to a section `END `. The same bytes are a file and a migration stream.
+ * nobody waits for as many bytes as a damaged length says; up to a section `END `. Format 3 may have sections `DISK`. The same bytes are a file and a migration stream.
  */
 const MAGIC = 'NESTVMSN';
 /** Version of the container; units have versions of their own. */
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3;
+/** What can be read by those that know no disks is written as they know it. */
+const VERSION_WITHOUT_DISKS = 2;
 
 /** What a section holds. */
 export type SectionKind =
@@ -20,6 +22,8 @@ export type SectionKind =
   | 'UNIT'
   /** A value: the list of `{ name, bytes }` of the RAM blocks. */
   | 'RAMB'
+  /** Blocks of a disk that is in memory only, a value: see `held-disks.ts`. */
+  | 'DISK'
   /** Pages of RAM: see `ram-codec.ts`. */
   | 'PAGE'
   /** A value: what a live migration says between passes. */
@@ -27,7 +31,7 @@ export type SectionKind =
   /** A value `{ sections, crc }`: how many sections came before, and the CRC-32 over their CRCs. */
   | 'END ';
 
-const KINDS: readonly string[] = ['CONF', 'UNIT', 'RAMB', 'PAGE', 'CTRL', 'END '] satisfies SectionKind[];
+const KINDS: readonly string[] = ['CONF', 'UNIT', 'DISK', 'RAMB', 'PAGE', 'CTRL', 'END '] satisfies SectionKind[];
 
 /** No section is longer: what bounds the memory that a hostile snapshot can ask for. */
 const MAX_SECTION_BYTES = 16 << 20;
@@ -62,11 +66,12 @@ export class ContainerWriter {
 
   constructor(private readonly sink: ByteSink) {}
 
-  begin(): Promise<void> {
+  /** `withDisks`: sections `DISK` may follow. */
+  begin(withDisks = false): Promise<void> {
     const header = this.room(HEADER_BYTES);
     header.fill(0);
     header.set(ascii.encode(MAGIC));
-    new DataView(header.buffer, header.byteOffset).setUint32(8, FORMAT_VERSION, true);
+    new DataView(header.buffer, header.byteOffset).setUint32(8, withDisks ? FORMAT_VERSION : VERSION_WITHOUT_DISKS, true);
     return this.flush();
   }
 

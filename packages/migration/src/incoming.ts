@@ -1,5 +1,6 @@
 import type { ContainerReader, Section } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
+import { applyBlocks, clearDisks, decodeBlocks } from './held-disks.js';
 import { type Control, decodeControl, type Link, noWitness, sayTo, type Witness } from './link.js';
 import { applyUnits, checkConfiguration, checkRam, decodeUnit, type LoadedUnit, matchUnits } from './load.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
@@ -44,7 +45,7 @@ async function receive(machine: MigratableMachine, input: ContainerReader, optio
     const section = await input.next();
     const early =
       (section.kind !== 'CONF' && !seen.has('CONF')) ||
-      (section.kind === 'PAGE' && !seen.has('RAMB')) ||
+      ((section.kind === 'PAGE' || section.kind === 'DISK') && !seen.has('RAMB')) ||
       (section.kind === 'END ' && !seen.has('RAMB'));
     if (early || ((section.kind === 'CONF' || section.kind === 'RAMB') && seen.has(section.kind)))
       throw new MigrationError('corrupt', `the section ${section.kind.trim()} at byte ${section.offset} is out of place`, { offset: section.offset });
@@ -52,8 +53,10 @@ async function receive(machine: MigratableMachine, input: ContainerReader, optio
     if (section.kind === 'CONF') checkConfiguration(machine, section);
     else if (section.kind === 'RAMB') {
       ram = checkRam(machine, section);
+      clearDisks(machine);
       for (const { bytes } of machine.ram()) clearPages(bytes, () => true);
     } else if (section.kind === 'UNIT') units.push(decodeUnit(section));
+    else if (section.kind === 'DISK') applyBlocks(decodeBlocks(machine, section));
     else if (section.kind === 'PAGE') {
       received += await receivePages(ram, section);
       options.onProgress?.(received);

@@ -7,7 +7,7 @@ export { L2ActiveError, MigrationError } from './errors.js';
 export type { MigrationErrorCode, Place } from './errors.js';
 export { formatContext, isActive, strongestClass } from './nested-activity.js';
 export type { NestedActivity, NestedClass, NestedContextReport } from './nested-activity.js';
-export type { DirtyTracking, LiveMachine, MigratableMachine, RamBlock } from './machine-port.js';
+export type { DirtyTracking, HeldDisk, LiveMachine, MigratableMachine, RamBlock } from './machine-port.js';
 export { createMemorySink, createMemorySource } from './channel.js';
 export type { ByteSink, ByteSource } from './channel.js';
 export { useHostChecksum } from './checksum.js';

@@ -2,6 +2,7 @@ import type { Migratable, SavedValue, Stateful } from '@nestvm/state';
 import type { ByteSource } from './channel.js';
 import { ContainerReader, type Section } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
+import { applyBlocks, type BlockRun, clearDisks, decodeBlocks } from './held-disks.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
 import { clearPages, decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
@@ -108,13 +109,14 @@ export function applyUnits(pairs: readonly [LoadedUnit, Stateful][]): () => void
   return undo;
 }
 
-const ORDER = ['CONF', 'UNIT', 'RAMB', 'PAGE', 'END '];
+const ORDER = ['CONF', 'UNIT', 'DISK', 'RAMB', 'PAGE', 'END '];
 
-/** Reads a snapshot to its end; `onRun` gets each run of pages, unpacked. */
+/** Reads a snapshot to its end; `onRun` gets each run of pages, unpacked, and `onBlocks` what is held of disks. */
 async function readSnapshot(
   machine: MigratableMachine,
   source: ByteSource,
   onRun: (block: RamBlock, firstPage: number, bytes: Uint8Array) => void,
+  onBlocks: (run: BlockRun) => void,
 ): Promise<[LoadedUnit, Stateful][]> {
   const input = new ContainerReader(source);
   await input.begin();
@@ -130,7 +132,7 @@ async function readSnapshot(
       next < stage ||
       (next !== 0 && !configured) ||
       (section.kind === 'CONF' && configured) ||
-      (next > 2 && !units) ||
+      (next > ORDER.indexOf('RAMB') && !units) ||
       (section.kind === 'RAMB' && units)
     )
       throw new MigrationError('corrupt', `the section ${section.kind.trim()} at byte ${section.offset} is out of place; the snapshot is damaged`, {
@@ -144,6 +146,9 @@ async function readSnapshot(
         break;
       case 'UNIT':
         loaded.push(decodeUnit(section));
+        break;
+      case 'DISK':
+        onBlocks(decodeBlocks(machine, section));
         break;
       case 'RAMB':
         ram = checkRam(machine, section);
@@ -160,14 +165,16 @@ async function readSnapshot(
   }
 }
 
-/** Puts the pages of a snapshot into RAM; what it leaves out is zero. */
-async function loadRam(machine: MigratableMachine, source: ByteSource): Promise<void> {
+/** Puts the pages of a snapshot into RAM, and what is held into its disks; what it leaves out is zero, or not held. */
+async function loadContents(machine: MigratableMachine, source: ByteSource): Promise<void> {
+  clearDisks(machine);
   const blocks = machine.ram();
   const present = new Map(blocks.map(({ name, bytes }) => [name, new Uint8Array(bytes.length / PAGE_BYTES)]));
-  await readSnapshot(machine, source, (block, firstPage, bytes) => {
+  const putPages = (block: RamBlock, firstPage: number, bytes: Uint8Array): void => {
     block.bytes.set(bytes, firstPage * PAGE_BYTES);
     present.get(block.name)!.fill(1, firstPage, firstPage + bytes.length / PAGE_BYTES);
-  });
+  };
+  await readSnapshot(machine, source, putPages, applyBlocks);
   for (const { name, bytes } of blocks) {
     const pages = present.get(name)!;
     clearPages(bytes, (page) => pages[page] === 0);
@@ -181,12 +188,13 @@ async function loadRam(machine: MigratableMachine, source: ByteSource): Promise<
  */
 export async function loadSnapshot(machine: MigratableMachine, open: () => ByteSource): Promise<void> {
   assertMigratable(machine, 'load a snapshot into this machine');
-  const undo = applyUnits(await readSnapshot(machine, open(), () => {}));
+  const nothing = (): void => {};
+  const undo = applyUnits(await readSnapshot(machine, open(), nothing, nothing));
   const contexts = machine.nested.inspect();
   if (contexts.some(isActive)) {
     undo();
     throw new L2ActiveError('load this snapshot', contexts);
   }
-  await loadRam(machine, open());
+  await loadContents(machine, open());
   machine.forgetCaches();
 }

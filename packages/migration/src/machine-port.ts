@@ -1,10 +1,17 @@
-import type { Migratable, SavedValue } from '@nestvm/state';
+import type { HeldBlocks, Migratable, SavedValue } from '@nestvm/state';
 import type { NestedActivity } from './nested-activity.js';
 
 /** One piece of guest memory: a view on it, which a load writes through. */
 export interface RamBlock {
   readonly name: string;
   readonly bytes: Uint8Array;
+}
+
+/** A disk of which something is in this process only, since no file has it: the changes above an image (`-snapshot`), or all of it. */
+export interface HeldDisk {
+  /** The same wherever the machine is made of the same options. */
+  readonly name: string;
+  readonly blocks: HeldBlocks;
 }
 
 /**
@@ -18,6 +25,8 @@ export interface MigratableMachine {
   /** Every stateful thing by its path name (`cpu0`, `cpu0/apic`, `com1`), in the order in which they are to be loaded: the clock first. */
   units(): ReadonlyMap<string, Migratable>;
   ram(): readonly RamBlock[];
+  /** Default: none. */
+  heldDisks?(): readonly HeldDisk[];
   readonly nested: NestedActivity;
   /** After a load: caches of memory and translations are worthless. */
   forgetCaches(): void;

@@ -1,5 +1,6 @@
 import { ContainerWriter } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
+import { heldDisks } from './held-disks.js';
 import { ControlReader, type Link, noWitness, orAbort, sayTo } from './link.js';
 import type { LiveMachine } from './machine-port.js';
 import type { MigrateOptions, MigrationStatus } from './migrate-options.js';
@@ -40,6 +41,7 @@ class Outgoing {
   async run(): Promise<MigrateResult> {
     const { machine } = this;
     machine.dirty.start();
+    for (const { blocks } of heldDisks(machine)) blocks.track(true);
     try {
       await this.setUp();
       const memory = new PreCopy(machine, machine.ram(), this.out, this.options, this.progress);
@@ -53,6 +55,7 @@ class Outgoing {
       if (this.custody !== 'given' || (await this.owner(cause)) === 'source') throw this.fail(cause);
     } finally {
       machine.dirty.stop();
+      for (const { blocks } of heldDisks(machine)) blocks.track(false);
     }
     this.progress.complete();
     return { status: this.progress.status() };
@@ -61,8 +64,8 @@ class Outgoing {
   /** Stops the machine, sends what is left of it, and gives it away. */
   private async handOver(memory: PreCopy, rest: readonly Uint32Array[]): Promise<void> {
     const { machine, options, progress } = this;
-    await machine.pause();
     progress.stopMs = options.clock.nowMs();
+    await machine.pause();
     progress.phase = 'hand-over';
     // An L2 may have been started in the meantime.
     assertMigratable(machine, 'migrate this machine');
@@ -130,7 +133,7 @@ class Outgoing {
   }
 
   private async setUp(): Promise<void> {
-    await this.out.begin();
+    await this.out.begin(heldDisks(this.machine).length > 0);
     const { witness = noWitness, recovery } = this.options;
     await sayTo(this.out, { say: 'hello', who: witness.me, session: recovery?.session ?? '' });
     await this.out.value('CONF', this.machine.configuration());

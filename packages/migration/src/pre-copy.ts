@@ -1,6 +1,7 @@
 import type { ContainerWriter } from './container.js';
 import { MigrationError } from './errors.js';
-import type { LiveMachine, RamBlock } from './machine-port.js';
+import { changedBytes, heldDisks, writeBlocks } from './held-disks.js';
+import type { HeldDisk, LiveMachine, RamBlock } from './machine-port.js';
 import type { MigrateOptions } from './migrate-options.js';
 import type { Progress } from './progress.js';
 import { encodeRun, PAGE_BYTES, pageSpans } from './ram-codec.js';
@@ -8,15 +9,19 @@ import { saveUnits, writeRun } from './save.js';
 
 const NOTHING = new Uint8Array(0);
 
-/** The memory of a machine on its way: while it runs, and what is left when it has been stopped. */
+/** The memory of a machine, and what its disks hold in memory, on their way: while it runs, and what is left when it has been stopped. */
 export class PreCopy {
+  private readonly disks: readonly HeldDisk[];
+
   constructor(
     private readonly machine: LiveMachine,
     private readonly blocks: readonly RamBlock[],
     private readonly out: ContainerWriter,
     private readonly options: MigrateOptions,
     private readonly progress: Progress,
-  ) {}
+  ) {
+    this.disks = heldDisks(machine);
+  }
 
   /** Sends memory until what is left fits the downtime; returns the pages that are left, as bitmaps. */
   async run(): Promise<readonly Uint32Array[]> {
@@ -25,11 +30,13 @@ export class PreCopy {
     let pending: readonly Uint32Array[] = this.blocks.map(({ bytes }) => new Uint32Array((bytes.length / PAGE_BYTES + 31) >>> 5).fill(0xffff_ffff));
     for (;;) {
       const startMs = options.clock.nowMs();
-      await this.sendPages(pending, progress.passes === 0);
+      const first = progress.passes === 0;
+      await this.sendPages(pending, first);
+      await this.sendBlocks(first);
       progress.passes++;
       const passMs = Math.max(1, options.clock.nowMs() - startMs);
       pending = machine.dirty.take();
-      const left = countPages(pending) * PAGE_BYTES;
+      const left = countPages(pending) * PAGE_BYTES + changedBytes(this.disks);
       progress.dirtyRate = (left / passMs) * 1000;
       options.onStatus?.(progress.status(left));
       const { throughput } = progress.status();
@@ -44,6 +51,7 @@ export class PreCopy {
     const last = this.machine.dirty.take();
     const all = before.map((bitmap, block) => bitmap.map((word, i) => word | (last[block]![i] ?? 0)));
     await this.sendPages(all, false);
+    await this.sendBlocks(false);
     for (const unit of saveUnits(this.machine)) await this.out.value('UNIT', unit);
   }
 
@@ -68,15 +76,23 @@ export class PreCopy {
     }
   }
 
-  private async sendRun(block: number, page: number, pages: number): Promise<void> {
-    const { signal, compression } = this.options;
-    if (signal?.aborted) throw new MigrationError('cancelled', 'the migration was cancelled');
-    await writeRun(this.out, this.blocks, block, page, pages, compression === 'deflate');
-    await this.keepToBandwidth();
+  /** Sends what disks hold in memory: all of it first, then what has changed. */
+  private async sendBlocks(first: boolean): Promise<void> {
+    for (const disk of this.disks) {
+      const changed = disk.blocks.takeChanged();
+      await writeBlocks(this.out, disk, first ? disk.blocks.indices() : changed, () => this.keepPace());
+    }
   }
 
-  private async keepToBandwidth(): Promise<void> {
-    const { bandwidth, clock } = this.options;
+  private async sendRun(block: number, page: number, pages: number): Promise<void> {
+    await writeRun(this.out, this.blocks, block, page, pages, this.options.compression === 'deflate');
+    await this.keepPace();
+  }
+
+  /** Keeps to the bandwidth; throws `cancelled` when that is wanted. */
+  private async keepPace(): Promise<void> {
+    const { bandwidth, clock, signal } = this.options;
+    if (signal?.aborted) throw new MigrationError('cancelled', 'the migration was cancelled');
     if (bandwidth === undefined) return;
     const aheadMs = (this.out.bytes / bandwidth) * 1000 - (clock.nowMs() - this.progress.startMs);
     if (aheadMs > 1) await clock.sleep(aheadMs);

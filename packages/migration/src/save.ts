@@ -2,6 +2,7 @@ import type { SavedValue } from '@nestvm/state';
 import type { ByteSink } from './channel.js';
 import { ContainerWriter } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
+import { heldDisks, saveDisks } from './held-disks.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
 import { deflate, encodeRun, PAGE_BYTES, pageSpans } from './ram-codec.js';
@@ -83,9 +84,10 @@ async function saveBlock(
 export async function saveSnapshot(machine: MigratableMachine, sink: ByteSink, options: SaveOptions = {}): Promise<{ bytes: number }> {
   assertMigratable(machine, 'save this machine');
   const out = new ContainerWriter(sink);
-  await out.begin();
+  await out.begin(heldDisks(machine).length > 0);
   await out.value('CONF', machine.configuration());
   for (const unit of saveUnits(machine)) await out.value('UNIT', unit);
+  await saveDisks(machine, out);
   const blocks = machine.ram();
   await out.value('RAMB', describeRam(blocks));
   const ramTotalBytes = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);

@@ -31,6 +31,7 @@ export class Running {
       units: () => toy.units(),
       ram: () => toy.ram(),
       nested: toy.nested,
+      heldDisks: () => toy.heldDisks(),
       forgetCaches: () => toy.forgetCaches(),
       dirty: {
         start: () => {
@@ -89,6 +90,7 @@ export interface MoveOptions extends Partial<MigrateOptions> {
   readonly again?: readonly (readonly [Fault, Fault])[];
   /** What is decided, and by whom, when a side waits. */
   readonly decide?: { readonly at: 'source' | 'target'; readonly when: 'source' | 'target' };
+  readonly from?: ToyMachine;
   readonly target?: ToyMachine;
   readonly onPass?: (source: Running, pass: number) => void;
 }
@@ -173,7 +175,7 @@ const reasonOf = (outcome: PromiseSettledResult<unknown>): Error | undefined =>
 
 /** Moves a machine that writes all the time, over a line and between processes that may fail. */
 export async function move(options: MoveOptions = {}): Promise<Ending> {
-  const source = new Running(usedMachine(), true);
+  const source = new Running(options.from ?? usedMachine(), true);
   const target = new Running(options.target ?? new ToyMachine(), false);
   target.toy.memory.fill(0x55);
   const [here, there] = [new Process(), new Process()];

@@ -1,5 +1,5 @@
 import { type Migratable, type SavedValue, stateful } from '@nestvm/state';
-import type { MigratableMachine, NestedContextReport } from '../src/index.js';
+import type { HeldDisk, MigratableMachine, NestedContextReport } from '../src/index.js';
 
 /** A machine of two units and a little RAM. */
 export class ToyMachine implements MigratableMachine {
@@ -50,6 +50,10 @@ export class ToyMachine implements MigratableMachine {
 
   ram() {
     return [{ name: 'ram', bytes: this.memory }];
+  }
+
+  heldDisks(): readonly HeldDisk[] {
+    return [];
   }
 
   forgetCaches(): void {

@@ -11,5 +11,6 @@ export { loadStruct, saveStruct } from './snapshot.js';
 export type { SavedStruct, SavedValue } from './snapshot.js';
 export { nonMigratable, stateful, stateless, structState } from './migratable.js';
 export type { Migratable, NonMigratable, Stateful, StatefulOptions, Stateless } from './migratable.js';
+export { HeldBlocks } from './held-blocks.js';
 export { StateError } from './errors.js';
 export type { StateErrorCode } from './errors.js';

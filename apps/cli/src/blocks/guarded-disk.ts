@@ -40,6 +40,10 @@ export class GuardedDisk implements BlockBackend {
     return this.disk.readOnly;
   }
 
+  get held(): BlockBackend['held'] {
+    return this.disk.held;
+  }
+
   read(offset: number, target: Uint8Array): Pending {
     return this.attempt('read', () => this.disk.read(offset, target));
   }

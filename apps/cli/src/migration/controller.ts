@@ -77,6 +77,8 @@ export class MigrationController {
   async save(path: string, compressed = false): Promise<string> {
     return this.stopped(async () => {
       let bytes = 0;
+      assertMigratable(this.session.machine().migratable, 'save this machine');
+      await this.session.flushDisks();
       await writeWhole(path, async (sink) => {
         ({ bytes } = await saveSnapshot(this.session.machine().migratable, sink, { compression: compressed ? 'deflate' : 'none' }));
       });

@@ -13,7 +13,9 @@ export interface SessionControl {
   pause(): Promise<void>;
   resume(): void;
   running(): boolean;
-  /** Whether the guest can write to a disk: then its memory of a moment ago does not fit its disks of now. */
+  /** The images get all that was written. */
+  flushDisks(): Promise<void>;
+  /** Whether the guest can write to the image of a disk: then its memory of a moment ago does not fit its disks of now. */
   hasWritableDisks(): boolean;
 }
 
@@ -107,7 +109,11 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
   };
   const recovery = recoverSource(place, open, { onWaiting, decided: decision.signal, onConflict });
   machine.yieldOften(true);
-  const live = { ...machine.migratable, pause: () => session.pause(), resume: () => session.resume() };
+  const pause = async (): Promise<void> => {
+    await session.pause();
+    await session.flushDisks();
+  };
+  const live = { ...machine.migratable, pause, resume: () => session.resume() };
   const moving = migrateOut(session.running() ? live : { ...live, resume: () => {} }, link, {
     clock: { nowMs: () => performance.now(), sleep },
     compression: 'none',

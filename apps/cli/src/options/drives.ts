@@ -1,4 +1,5 @@
 import type { RemoteDisk } from '@nestvm/disks';
+import type { ArrivingDisk } from '../blocks/arriving-disk.js';
 import { UsageError } from '../errors.js';
 import { ERROR_KEYS, type ErrorPolicy, parseErrorPolicy } from './block-errors.js';
 import { type BlockNode, filePathOf, parseBlockdev } from './blockdev.js';
@@ -30,6 +31,8 @@ export interface DriveSpec {
   readonly errors?: ErrorPolicy;
   /** A node of `-blockdev`. */
   readonly node?: BlockNode;
+  /** Set while the machine is still somewhere else: where disks that it writes are noted, which are to be opened anew when it comes. */
+  readonly arriving?: Set<ArrivingDisk>;
   /** The disk, where opening it takes its time: `path` is on a web server. */
   readonly opened?: RemoteDisk;
 }

@@ -1,4 +1,5 @@
 import type { GuestMemory } from '@nestvm/bus';
+import { Gate } from '../gate.js';
 import {
   Fis,
   Header,
@@ -14,7 +15,7 @@ import {
 } from './ahci-registers.js';
 import type { SavedPort } from './ahci-state.js';
 import { type MemoryRegion, moveByDma } from './dma.js';
-import { type AtaDrive, type AtaFailure, type AtaTransfer, isFailure, type TaskFile } from './drive.js';
+import { type AtaDrive, type AtaFailure, type AtaTransfer, isFailure, settle, type TaskFile } from './drive.js';
 import { AtaCommand, AtaError, AtaStatus, PACKET_BYTES, Signature } from './registers.js';
 
 const READY = AtaStatus.DRDY | AtaStatus.DSC;
@@ -41,6 +42,7 @@ export class AhciPort {
   #memory!: GuestMemory;
   #changed: () => void = () => {};
   onActivity: () => void = () => {};
+  readonly gate = new Gate();
 
   constructor(readonly drive: AtaDrive | undefined) {
     this.reset();
@@ -107,6 +109,7 @@ export class AhciPort {
   }
 
   load({ registers, soft, halted, drive }: SavedPort): void {
+    this.gate.forget();
     this.#epoch++;
     this.#slot = -1;
     this.#registers.set(registers);
@@ -117,7 +120,7 @@ export class AhciPort {
 
   /** Begins the commands that wait in slots: after a snapshot was loaded. */
   resume(): void {
-    this.#run();
+    this.gate.pass(() => this.#run());
   }
 
   get #started(): boolean {
@@ -221,26 +224,21 @@ export class AhciPort {
     const epoch = this.#epoch;
     this.#set(PortRegister.TFD, READY | AtaStatus.BSY);
     let late = false;
-    moveByDma(this.#memory, this.#regions(command, transfer.lengthBytes), transfer, (well, moved) => {
-      if (epoch !== this.#epoch) return;
-      this.#count(command, well ? moved : 0);
-      const end = (good: boolean): void => {
-        if (epoch !== this.#epoch) return;
-        this.#complete(command, good ? 0 : this.drive!.failure, task, transfer);
-        if (late) {
-          this.#run();
-          this.onActivity();
-        }
-      };
-      if (!well) return end(false);
-      const finishing = transfer.finish?.();
-      if (finishing === undefined) end(true);
-      else
-        finishing.then(
-          () => end(true),
-          () => end(false),
-        );
-    });
+    const pass = (step: () => void): void => this.gate.pass(() => epoch === this.#epoch && step());
+    const end = (well: boolean): void =>
+      pass(() => {
+        this.#complete(command, well ? 0 : this.drive!.failure, task, transfer);
+        if (!late) return;
+        this.#run();
+        this.onActivity();
+      });
+    moveByDma(this.#memory, this.#regions(command, transfer.lengthBytes), transfer, (well, moved) =>
+      pass(() => {
+        this.#count(command, well ? moved : 0);
+        if (well) settle(() => transfer.finish?.(), end);
+        else end(false);
+      }),
+    );
     late = true;
   }
 

@@ -53,6 +53,15 @@ export class AhciController implements Device, SavableDevice<SavedAhci> {
     this.#drive();
   }
 
+  /** The machine stands still. */
+  freeze(): void {
+    for (const { gate } of this.ports) gate.close();
+  }
+
+  thaw(): void {
+    for (const { gate } of this.ports) gate.open();
+  }
+
   /** Something happened outside of the vCPUs: ends a sleep. */
   set onActivity(wake: () => void) {
     for (const port of this.ports) port.onActivity = wake;

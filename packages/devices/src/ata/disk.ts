@@ -1,3 +1,4 @@
+import type { HeldBlocks } from '@nestvm/state';
 import { DeviceError } from '../errors.js';
 import { type BlockBackend, inTurn } from '../virtio/block/backend.js';
 import { type AtaDrive, type AtaFailure, type AtaTransfer, giving, type SavedDrive, type TaskFile, withoutData } from './drive.js';
@@ -92,6 +93,10 @@ export class AtaDisk implements AtaDrive {
     this.#facts = { model, serial, revision: '1.0' };
     this.#sectors = Math.floor(disk.sizeBytes / SECTOR_BYTES);
     this.reset();
+  }
+
+  get held(): HeldBlocks | undefined {
+    return this.#disk.held;
   }
 
   reset(): void {

@@ -1,3 +1,4 @@
+import type { HeldBlocks } from '@nestvm/state';
 import type { Pending } from '../virtio/block/backend.js';
 
 /** The registers of a drive as a command finds them. The 48-bit forms are the whole, of which 28-bit commands use the low part. */
@@ -37,6 +38,8 @@ export interface AtaDrive {
   readonly name: string;
   /** Takes packet commands. */
   readonly packet: boolean;
+  /** What of its disk is in memory only. */
+  readonly held?: HeldBlocks | undefined;
   /** Begins a command. May change the task file: what the guest reads afterwards. */
   start(task: TaskFile): AtaTransfer | AtaFailure;
   /** Begins a packet command (`PACKET_BYTES` of it) that the drive was given after PACKET. */

@@ -1,4 +1,5 @@
 import type { GuestMemory, Width } from '@nestvm/bus';
+import { Gate } from '../gate.js';
 import { BusMaster } from './bus-master.js';
 import { moveByDma } from './dma.js';
 import { type AtaDrive, type AtaTransfer, isFailure, settle, type TaskFile } from './drive.js';
@@ -38,6 +39,7 @@ export class IdeChannel {
   #drive: (level: 0 | 1) => void = () => {};
   /** A transfer has ended outside of the vCPUs' turn. */
   onActivity: () => void = () => {};
+  readonly gate = new Gate();
 
   constructor(
     readonly name: string,
@@ -155,6 +157,7 @@ export class IdeChannel {
   }
 
   load(saved: SavedChannel): void {
+    this.gate.forget();
     this.#abandon();
     this.#drives.forEach((drive, i) => drive?.load(saved.drives[i] ?? {}));
     this.#low.set(saved.low);
@@ -182,7 +185,7 @@ export class IdeChannel {
     this.#buffer = Uint8Array.from(buffer);
     this.#at = Math.min(at, buffer.length);
     this.#phase = phase === Phase.BUSY ? Phase.DMA : phase;
-    if (phase === Phase.BUSY && !transfer.dma) this.#next(false);
+    if (phase === Phase.BUSY) this.#next(false);
   }
 
   get #selected(): AtaDrive | undefined {
@@ -350,37 +353,52 @@ export class IdeChannel {
 
   /** Does what may take time, as a drive that is busy; then goes on, unless it failed or there was a reset. */
   #work(step: () => void | Promise<void>, then: () => void): void {
+    this.#occupy(() => {
+      let late = false;
+      const pass = this.#passing();
+      settle(step, (well) =>
+        pass(() => {
+          if (well) then();
+          else this.#end(this.#selected?.failure ?? AtaError.ABRT);
+          if (late) this.onActivity();
+        }),
+      );
+      late = true;
+    });
+  }
+
+  /** Does a step while the machine runs, unless there is a reset before. */
+  #passing(): (step: () => void) => void {
     const epoch = this.#epoch;
+    return (step) => this.gate.pass(() => epoch === this.#epoch && step());
+  }
+
+  /** A drive that is busy, and begins as soon as the machine runs: until then its disk is somebody else's. */
+  #occupy(work: () => void): void {
     this.#phase = Phase.BUSY;
     this.#status = AtaStatus.BSY;
-    let late = false;
-    settle(step, (well) => {
-      if (epoch !== this.#epoch) return;
-      if (well) then();
-      else this.#end(this.#selected?.failure ?? AtaError.ABRT);
-      if (late) this.onActivity();
-    });
-    late = true;
+    this.#passing()(work);
   }
 
   #runDma(): void {
     const transfer = this.#transfer;
     if (this.#phase !== Phase.DMA || transfer === undefined) return;
-    const epoch = this.#epoch;
-    this.#phase = Phase.BUSY;
-    this.#status = AtaStatus.BSY;
     const regions = this.master.regions(this.#dma, transfer.lengthBytes);
-    let late = false;
-    moveByDma(this.#dma, regions, transfer, (well, moved) => {
-      if (epoch !== this.#epoch) return;
-      this.#moved = moved;
-      if (!well) this.#end(this.#selected?.failure ?? AtaError.ABRT);
-      // Too little room: the drive waits for ever, the bus master has stopped ("Programming Interface for Bus Master IDE Controller", Status Register).
-      else if (moved < transfer.lengthBytes) this.master.stop();
-      else this.#finish(transfer, false);
-      if (late) this.onActivity();
+    this.#occupy(() => {
+      let late = false;
+      const pass = this.#passing();
+      moveByDma(this.#dma, regions, transfer, (well, moved) =>
+        pass(() => {
+          this.#moved = moved;
+          if (!well) this.#end(this.#selected?.failure ?? AtaError.ABRT);
+          // Too little room: the drive waits for ever, the bus master has stopped ("Programming Interface for Bus Master IDE Controller", Status Register).
+          else if (moved < transfer.lengthBytes) this.master.stop();
+          else this.#finish(transfer, false);
+          if (late) this.onActivity();
+        }),
+      );
+      late = true;
     });
-    late = true;
   }
 
   #end(error: number, silent = false): void {

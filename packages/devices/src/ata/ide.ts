@@ -37,6 +37,15 @@ export class IdeController implements Device, SavableDevice<SavedIde> {
     for (const channel of this.channels) channel.reset();
   }
 
+  /** The machine stands still. */
+  freeze(): void {
+    for (const { gate } of this.channels) gate.close();
+  }
+
+  thaw(): void {
+    for (const { gate } of this.channels) gate.open();
+  }
+
   /** Something happened outside of the vCPUs: ends a sleep. */
   set onActivity(wake: () => void) {
     for (const channel of this.channels) channel.onActivity = wake;

@@ -52,6 +52,10 @@ export class ScsiDisk implements ScsiUnit {
     return Math.floor(this.disk.sizeBytes / BLOCK_BYTES);
   }
 
+  get held(): BlockBackend['held'] {
+    return this.disk.held;
+  }
+
   get readOnly(): boolean {
     return this.disk.readOnly === true;
   }

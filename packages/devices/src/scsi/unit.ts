@@ -1,3 +1,4 @@
+import type { HeldBlocks } from '@nestvm/state';
 import type { Sense } from './codes.js';
 import type { ScsiAnswer, ScsiCommand } from './command.js';
 
@@ -8,6 +9,8 @@ export interface ScsiUnit {
   /** The tray is open; its owner does not want it opened. Units without a tray have neither. */
   ejected: boolean;
   locked: boolean;
+  /** What of its disk is in memory only. */
+  readonly held?: HeldBlocks | undefined;
   /** Back to how it was switched on. */
   reset(reason: Sense): void;
   /** Carries a command out. */

@@ -1,5 +1,7 @@
 import type { Clock, GuestMemory, Width } from '@nestvm/bus';
+import type { HeldBlocks } from '@nestvm/state';
 import { DeviceError } from '../errors.js';
+import { Gate } from '../gate.js';
 import { type ClauseName, type Violation } from './clauses.js';
 import { type QueueOwner, Virtqueue } from './queue.js';
 import { MAX_QUEUE_SIZE, VirtioFeature, VirtioStatus } from './registers.js';
@@ -31,6 +33,12 @@ export interface VirtioIdentity {
   /** Feature bits of rings that are not offered (`VirtioFeature`); `RING_PACKED` is offered only when `packed` is set. */
   readonly without?: readonly number[];
   readonly packed?: boolean;
+}
+
+/** A disk of which something is in memory only. */
+export interface HeldDisk {
+  readonly name: string;
+  readonly blocks: HeldBlocks;
 }
 
 const RING_FEATURES: readonly number[] = [
@@ -71,6 +79,7 @@ export abstract class VirtioDevice implements QueueOwner {
   eventIndex = false;
   inOrder = false;
   protected carrier: VirtioCarrier | undefined;
+  protected readonly gate = new Gate();
 
   constructor(readonly identity: VirtioIdentity) {
     this.name = identity.name;
@@ -130,6 +139,11 @@ export abstract class VirtioDevice implements QueueOwner {
   get memory(): GuestMemory {
     if (this.carrier === undefined) throw new DeviceError('bad-option', `${this.name}: not attached; plug it into a transport first`);
     return this.carrier.memory;
+  }
+
+  /** No buffer is taken: the machine stands still. */
+  get frozen(): boolean {
+    return this.gate.closed;
   }
 
   get running(): boolean {
@@ -204,12 +218,30 @@ export abstract class VirtioDevice implements QueueOwner {
   }
 
   reset(): void {
+    this.gate.forget();
     this.status = 0;
     this.violation = undefined;
     this.accepted.fill(0);
     this.applyFeatures();
     for (const queue of this.queues) queue.reset();
     this.stopped();
+  }
+
+  /** The machine stands still: nothing that comes from outside reaches memory and registers until `thaw`. */
+  freeze(): void {
+    this.gate.close();
+  }
+
+  thaw(): void {
+    if (!this.gate.closed) return;
+    this.gate.open();
+    // What waited for buffers.
+    for (const queue of this.queues) this.notify(queue.index);
+  }
+
+  /** Disks of which something is in memory only. */
+  heldDisks(): readonly HeldDisk[] {
+    return [];
   }
 
   readConfig(offset: number, width: Width): number {
@@ -248,7 +280,8 @@ export abstract class VirtioDevice implements QueueOwner {
     state.queues.forEach((queue, i) => this.queues[i]!.load(queue));
     if (!this.running) return;
     this.started();
-    for (const queue of this.queues) if (queue.held.length > 0) this.resume(queue, [...queue.held]);
+    // Not before the machine runs: until then its disks are somebody else's.
+    for (const queue of this.queues) if (queue.held.length > 0) this.gate.pass(() => this.resume(queue, [...queue.held]));
   }
 
   private acceptable(): boolean {

@@ -13,7 +13,7 @@ export { PackedRing } from './ring/packed-ring.js';
 export type { Ring, RingOptions, RingPosition } from './ring/ring.js';
 export { Virtqueue } from './queue.js';
 export type { QueueOwner } from './queue.js';
-export { VirtioDevice } from './device.js';
+export { type HeldDisk, VirtioDevice } from './device.js';
 export type { VirtioCarrier, VirtioIdentity } from './device.js';
 export { VirtioPci } from './transports/pci/device.js';
 export type { VirtioPciOptions } from './transports/pci/device.js';

@@ -11,6 +11,8 @@ export interface QueueOwner {
   readonly memory: GuestMemory;
   /** DRIVER_OK is set and nothing is broken. */
   readonly running: boolean;
+  /** The machine stands still: no buffer is taken. */
+  readonly frozen: boolean;
   readonly packed: boolean;
   readonly indirect: boolean;
   readonly eventIndex: boolean;
@@ -89,7 +91,7 @@ export class Virtqueue {
 
   /** Takes the next available buffer; undefined when there is none (the driver will notify), or the device does not run. */
   pop(): Chain | undefined {
-    const chain = this.open()?.pop();
+    const chain = this.owner.frozen ? undefined : this.open()?.pop();
     if (chain) this.held.push(chain);
     return chain;
   }

@@ -130,6 +130,26 @@ describe.each(ways)('virtio-blk over $transport, packed $packed', (way) => {
     expect(ask(driver, DISCARD, 0, [new Uint8Array(7)]).status).toBe(1);
   });
 
+  it('ends no request while the machine stands still, and begins none of a snapshot before it runs', async () => {
+    const driver = bench.start(1);
+    probe.late = [];
+    driver.queues[0]!.add([driver.place(header(IN, 3)), driver.room(512), driver.room(1)]);
+    driver.kick(0);
+    bench.device.freeze();
+    const saved = bench.device.save();
+    probe.late.splice(0).forEach((answer) => answer());
+    await new Promise((resolve) => setTimeout(resolve));
+    expect([driver.queues[0]!.poll(), bench.device.save()]).toEqual([undefined, saved]);
+    bench.device.load(saved);
+    expect(probe.late.length).toBe(0);
+    bench.device.thaw();
+    expect(probe.late.length).toBe(1);
+    probe.late.splice(0).forEach((answer) => answer());
+    await new Promise((resolve) => setTimeout(resolve));
+    expect(driver.queues[0]!.poll()?.written).toBe(513);
+    expect(driver.queues[0]!.poll()).toBeUndefined();
+  });
+
   it('answers a late disk, drops the answer after a reset, and goes on after a snapshot', async () => {
     const driver = bench.start(1);
     ask(driver, OUT, 7, [pattern(512, 9)]);

@@ -1,3 +1,4 @@
+import type { HeldBlocks } from '@nestvm/state';
 import type { Disk } from '../disk.js';
 import { DiskError } from '../errors.js';
 import { type ImageFormat, type ImageHost, openImage } from '../image.js';
@@ -44,6 +45,11 @@ export class RemoteDisk {
 
   get readOnly(): boolean {
     return this.disk.readOnly;
+  }
+
+  /** What was written, which no server has. */
+  get held(): HeldBlocks | undefined {
+    return this.disk.held;
   }
 
   read(offset: number, into: Uint8Array): void | Promise<void> {

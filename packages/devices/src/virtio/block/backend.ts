@@ -1,3 +1,4 @@
+import { HeldBlocks } from '@nestvm/state';
 import { DeviceError } from '../../errors.js';
 
 /** When a backend answers later; nothing: it has done it. */
@@ -9,6 +10,8 @@ export type Pending = void | Promise<void>;
 export interface BlockBackend {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
+  /** What of the disk is in memory only, so that snapshots of the machine have to carry it. Absent: nothing. */
+  readonly held?: HeldBlocks | undefined;
   read(offset: number, target: Uint8Array): Pending;
   write(offset: number, source: Uint8Array): Pending;
   /** Everything written before is on stable storage afterwards. */
@@ -23,7 +26,7 @@ const CLUSTER_BYTES = 0x1_0000;
 
 /** A disk in memory that starts as zeroes; only clusters that were written take room. */
 export class MemoryDisk implements BlockBackend {
-  private readonly clusters = new Map<number, Uint8Array>();
+  readonly held: HeldBlocks;
 
   constructor(
     readonly sizeBytes: number,
@@ -31,11 +34,12 @@ export class MemoryDisk implements BlockBackend {
   ) {
     if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0)
       throw new DeviceError('bad-option', `memory disk: ${sizeBytes} bytes cannot be; give a whole number`);
+    this.held = new HeldBlocks(sizeBytes, CLUSTER_BYTES);
   }
 
   read(offset: number, target: Uint8Array): void {
     eachCluster(offset, target.length, (cluster, from, length, done) => {
-      const bytes = this.clusters.get(cluster);
+      const bytes = this.held.get(cluster);
       if (bytes) target.set(bytes.subarray(from, from + length), done);
       else target.fill(0, done, done + length);
     });
@@ -43,8 +47,8 @@ export class MemoryDisk implements BlockBackend {
 
   write(offset: number, source: Uint8Array): void {
     eachCluster(offset, source.length, (cluster, from, length, done) => {
-      let bytes = this.clusters.get(cluster);
-      if (bytes === undefined) this.clusters.set(cluster, (bytes = new Uint8Array(CLUSTER_BYTES)));
+      let bytes = this.held.writable(cluster);
+      if (bytes === undefined) this.held.set(cluster, (bytes = new Uint8Array(CLUSTER_BYTES)));
       bytes.set(source.subarray(done, done + length), from);
     });
   }
@@ -53,8 +57,8 @@ export class MemoryDisk implements BlockBackend {
 
   discard(offset: number, length: number): void {
     eachCluster(offset, length, (cluster, from, part) => {
-      if (part === CLUSTER_BYTES) this.clusters.delete(cluster);
-      else this.clusters.get(cluster)?.fill(0, from, from + part);
+      if (part === CLUSTER_BYTES) this.held.delete(cluster);
+      else this.held.writable(cluster)?.fill(0, from, from + part);
     });
   }
 
@@ -66,9 +70,11 @@ export class MemoryDisk implements BlockBackend {
 /** A disk whose changes stay in memory: what `snapshot=on` means. */
 export class OverlayDisk implements BlockBackend {
   readonly readOnly = false;
-  private readonly clusters = new Map<number, Uint8Array>();
+  readonly held: HeldBlocks;
 
-  constructor(private readonly base: BlockBackend) {}
+  constructor(private readonly base: BlockBackend) {
+    this.held = new HeldBlocks(base.sizeBytes, CLUSTER_BYTES);
+  }
 
   get sizeBytes(): number {
     return this.base.sizeBytes;
@@ -76,7 +82,7 @@ export class OverlayDisk implements BlockBackend {
 
   read(offset: number, target: Uint8Array): Pending {
     return inTurn(pieces(offset, target.length), ({ cluster, from, length, done }) => {
-      const bytes = this.clusters.get(cluster);
+      const bytes = this.held.get(cluster);
       const part = target.subarray(done, done + length);
       if (bytes === undefined) return this.base.read(offset + done, part);
       part.set(bytes.subarray(from, from + length));
@@ -87,15 +93,15 @@ export class OverlayDisk implements BlockBackend {
     return inTurn(pieces(offset, source.length), ({ cluster, from, length, done }) => {
       const put = (bytes: Uint8Array): void => {
         bytes.set(source.subarray(done, done + length), from);
-        this.clusters.set(cluster, bytes);
+        this.held.set(cluster, bytes);
       };
-      const own = this.clusters.get(cluster);
+      const own = this.held.get(cluster);
       if (own) return put(own);
       const fresh = new Uint8Array(CLUSTER_BYTES);
       const start = cluster * CLUSTER_BYTES;
       const loading =
         length === CLUSTER_BYTES ? undefined : this.base.read(start, fresh.subarray(0, Math.min(CLUSTER_BYTES, this.sizeBytes - start)));
-      return loading ? loading.then(() => put(this.clusters.get(cluster) ?? fresh)) : put(fresh);
+      return loading ? loading.then(() => put(this.held.get(cluster) ?? fresh)) : put(fresh);
     });
   }
 

@@ -1,6 +1,6 @@
 import type { Width } from '@nestvm/bus';
 import { DeviceError } from '../../errors.js';
-import { VirtioDevice } from '../device.js';
+import { type HeldDisk, VirtioDevice } from '../device.js';
 import type { Virtqueue } from '../queue.js';
 import { VirtioType } from '../registers.js';
 import type { Chain } from '../ring/chain.js';
@@ -76,6 +76,10 @@ export class VirtioBlock extends VirtioDevice {
     this.configChanged();
   }
 
+  override heldDisks(): readonly HeldDisk[] {
+    return this.disk.held ? [{ name: this.name, blocks: this.disk.held }] : [];
+  }
+
   protected override stopped(): void {
     const view = new DataView(this.config.buffer);
     this.setCapacity();
@@ -127,14 +131,14 @@ export class VirtioBlock extends VirtioDevice {
     }
     if (typeof pending === 'number') this.finish(queue, chain, pending);
     else {
-      void pending
-        .catch(() => BlockStatus.IOERR)
-        .then((status) => {
-          if (!queue.held.includes(chain)) return;
-          this.finish(queue, chain, status);
-          queue.publish();
-        });
+      void pending.catch(() => BlockStatus.IOERR).then((status) => this.gate.pass(() => this.finishLate(queue, chain, status)));
     }
+  }
+
+  private finishLate(queue: Virtqueue, chain: Chain, status: number): void {
+    if (!queue.held.includes(chain)) return;
+    this.finish(queue, chain, status);
+    queue.publish();
   }
 
   private finish(queue: Virtqueue, chain: Chain, status: number): void {

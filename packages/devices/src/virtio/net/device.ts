@@ -210,7 +210,7 @@ export class VirtioNetwork extends VirtioDevice {
     const queue = this.queues[2 * pair]!;
     if (!queue.enabled) return;
     const waiting = this.#waiting[pair]!;
-    if (waiting.length === 0 && this.#deliver(queue, frame, offload)) queue.publish();
+    if (!this.frozen && waiting.length === 0 && this.#deliver(queue, frame, offload)) queue.publish();
     else if (waiting.length < MOST_WAITING) waiting.push({ frame: frame.slice(), offload });
   }
 

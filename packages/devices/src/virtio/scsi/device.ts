@@ -5,7 +5,7 @@ import { Opcode, SENSE } from '../../scsi/codes.js';
 import { answerWith, type ScsiAnswer } from '../../scsi/command.js';
 import { inquiry } from '../../scsi/inquiry.js';
 import type { ScsiUnit } from '../../scsi/unit.js';
-import { VirtioDevice } from '../device.js';
+import { type HeldDisk, VirtioDevice } from '../device.js';
 import type { Virtqueue } from '../queue.js';
 import { VirtioType } from '../registers.js';
 import type { Chain } from '../ring/chain.js';
@@ -97,6 +97,10 @@ export class VirtioScsi extends VirtioDevice {
     found.device.attention = SENSE.CAPACITY_CHANGED;
     const { code, qualifier } = SENSE.CAPACITY_CHANGED;
     if (this.negotiated(ScsiFeature.CHANGE)) this.report([...word(ScsiEvent.PARAMETER_CHANGE), ...lunBytes(place), ...word(code | (qualifier << 8))]);
+  }
+
+  override heldDisks(): readonly HeldDisk[] {
+    return this.places.flatMap(({ target, unit, device: { held } }) => (held ? [{ name: `${this.name}/${target}:${unit}`, blocks: held }] : []));
   }
 
   protected override stopped(): void {
@@ -198,10 +202,12 @@ export class VirtioScsi extends VirtioDevice {
     }
     const running: Running = { request, queue, place: place! };
     this.tasks.add(running);
-    void answer.then((later) => {
-      // Aborted in the meantime, or the device was reset.
-      if (this.tasks.delete(running)) queue.complete(chain, request.answer(later));
-    });
+    void answer.then((later) =>
+      this.gate.pass(() => {
+        // Aborted in the meantime, or the device was reset.
+        if (this.tasks.delete(running)) queue.complete(chain, request.answer(later));
+      }),
+    );
   }
 
   private reportLuns(request: ScsiRequest, wanted: number): ScsiAnswer {

@@ -186,7 +186,7 @@ export class VirtioVsock extends VirtioDevice implements VsockOwner {
     const connection = this.add(packet.guestPort, packet.hostPort);
     connection.heard(packet);
     const peer = this.backend.connect(packet.hostPort, connection);
-    if (peer instanceof Promise) void peer.catch(() => undefined).then((found) => this.answer(connection, found));
+    if (peer instanceof Promise) void peer.catch(() => undefined).then((found) => this.gate.pass(() => this.answer(connection, found)));
     else this.answer(connection, peer);
   }
 
