@@ -4,6 +4,7 @@ import { Stage } from './nested/guest-space.js';
 import { NestedStage } from './nested/nested-stage.js';
 import { Spaces } from './nested/spaces.js';
 import type { MmuOptions } from './options.js';
+import { BANK } from './registers.js';
 import { TlbPool } from './tlb/pool.js';
 
 /** Everything that a vCPU caches of translations, and what forgets it (SDM Vol. 3, "Operations that Invalidate Cached Mappings"; APM Vol. 2, "TLB Control"). */
@@ -13,14 +14,17 @@ export class TranslationCaches {
   protected readonly spaces: Spaces;
   /** The space of guest mode, null in root mode. */
   protected guest: GuestSpace | null = null;
-  /** The mode in force: a `Context` word. */
-  protected context = 0;
 
-  protected constructor({ memory, maxPhysicalAddress = 40, banks = 16 }: MmuOptions) {
-    this.pool = new TlbPool(memory.arena, 'tlb', banks);
+  protected constructor({ memory, vcpuBase, maxPhysicalAddress = 40, banks = 16 }: MmuOptions) {
+    this.pool = new TlbPool(memory.arena, 'tlb', banks, vcpuBase / 4 + BANK);
     this.nested = new NestedStage(memory, maxPhysicalAddress);
     this.spaces = new Spaces(this.nested.cache);
     this.nested.onRefusal = (guestPage) => this.spaces.forgetGuestPage(guestPage);
+  }
+
+  /** The mode in force: a `Context` word. */
+  protected get context(): number {
+    return this.pool.context;
   }
 
   /** INVLPG: forgets one page in every PCID of the tag in force (global pages are not told apart), whatever its size. */

@@ -96,7 +96,10 @@ export class Mmu extends TranslationCaches {
     this.stageFault = this.nested.fault;
     this.random = options.evict;
     this.sanitizer = options.sanitize === undefined ? null : new Sanitizer(memory, options.sanitize);
-    this.pool.onForget = this.sanitizer === null ? null : () => this.sanitizer?.recall();
+    if (this.sanitizer !== null) {
+      this.pool.onForget = () => this.sanitizer?.recall();
+      this.pool.unlink();
+    }
     this.cachesTables = this.sanitizer === null;
     this.plain = new PlainWalk(arena, memory, pages1g && this.sanitizer === null && this.random === undefined);
     memory.observe({ mapChanged: () => this.mapChanged(), writeAccessRevoked: (page) => this.pool.dropWrites(page) });
@@ -218,7 +221,6 @@ export class Mmu extends TranslationCaches {
     const cr4 = i32[words + CR4]!;
     if (cr0 !== this.cr0 || cr4 !== this.cr4) this.controlsChanged(cr0, cr4);
     const context = packContext(cr0, i32[words + CR3]!, cr4, i32[words + EFER]!, i32[words + RFLAGS]!, i32[words + CPL]!, i32[words + A20_MASK]!);
-    this.context = context;
     this.walker.tables.a20Closed = (context & Context.A20_CLOSED) !== 0;
     this.pkru = (context & Context.PKE) !== 0 ? i32[words + PKRU]! : 0;
     this.pkrs = (context & Context.PKS) !== 0 ? i32[words + PKRS]! : 0;

@@ -16,3 +16,4 @@ export const TLB_READ = word('tlbRead');
 export const TLB_WRITE = word('tlbWrite');
 export const TLB_EXEC = word('tlbExec');
 export const WALK = word('walk');
+export const BANK = word('bank');

@@ -54,6 +54,8 @@ export const vcpuState = struct('vcpu', 3, {
   tlbRead: derived(u32),
   tlbWrite: derived(u32),
   tlbExec: derived(u32),
+  /** The TLB bank in force (`tlbBank` in @nestvm/mmu), from which generated code finds those of other privilege. */
+  bank: derived(u32),
   /** Where generated code finds what it must know to walk page tables by itself (`plainWalk` in @nestvm/mmu); 0 while it must not. */
   walk: derived(u32),
   /** Instructions left before the engine must return to its caller; negative means: leave at the next block end. */
@@ -78,6 +80,8 @@ export const vcpuState = struct('vcpu', 3, {
   guestMode: u32,
   /** Not 0 while an interrupt is pending that RFLAGS.IF holds back. */
   interruptHeld: derived(u32),
+  /** Not 0 while somebody wants to hear of every change of privilege (performance counters that tell levels apart). */
+  privilegeWatched: derived(u32),
   /** Arena offset of the VMCS that VMREAD of root operation reads, 0 for none; of the one that VMWRITE may write without telling anybody; and of their `VmcsTable`. */
   vmcsRead: derived(u32),
   vmcsWrite: derived(u32),
@@ -202,6 +206,9 @@ export const vcpuState = struct('vcpu', 3, {
   index: u32,
   reserved: array(u8, 12),
 });
+
+/** Classes of privilege that have TLB banks of their own in one address space: above level 3 without and with RFLAGS.AC under SMAP, and level 3. */
+export const PrivilegeClass = { SUPERVISOR: 0, SUPERVISOR_AC: 1, USER: 2 } as const;
 
 /** Bits of `vcpuState.guestMode`. */
 export const GuestMode = {

@@ -1,4 +1,6 @@
 import type { Arena } from '@nestvm/memory';
+import { Context } from '../context.js';
+import { Banks } from './bank.js';
 import { JOURNAL_FILLS, Journal } from './journal.js';
 import { LargePages } from './large-pages.js';
 import {
@@ -30,8 +32,6 @@ const LOG = Journal.LOG / 4;
  * counter would: with this few banks, marking them costs less than comparing counters at each switch.
  */
 export class TlbPool {
-  /** Bank in force. */
-  current = 0;
   /** The space in force: its number (0: root mode), VPID or ASID, and the root of its second stage (-1: none). */
   space = 0;
   tag = 0;
@@ -42,7 +42,7 @@ export class TlbPool {
   private readonly base: number;
   private readonly i32: Int32Array;
   private readonly u8: Uint8Array;
-  private readonly key: Int32Array;
+  private readonly members: Banks;
   private readonly pkru: Int32Array;
   private readonly pkrs: Int32Array;
   private readonly spaces: Int32Array;
@@ -50,7 +50,6 @@ export class TlbPool {
   private readonly roots: Float64Array;
   /** 1: belongs to a context. A free bank is clean. */
   private readonly bound: Uint8Array;
-  private readonly stale: Uint8Array;
   private readonly journals: number;
   private readonly lastUse: Float64Array;
   private readonly hints = new Int32Array(HINTS);
@@ -61,23 +60,39 @@ export class TlbPool {
     arena: Arena,
     name: string,
     readonly banks: number,
+    /** Word of the arena that holds the place of the bank in force: see `tlbBank`. */
+    forceWord: number,
   ) {
     this.base = arena.allocate(name, banks * TLB_BANK_BYTES, 4096);
     this.i32 = arena.i32;
     this.u8 = arena.u8;
-    this.key = new Int32Array(banks);
     this.pkru = new Int32Array(banks);
     this.pkrs = new Int32Array(banks);
     this.spaces = new Int32Array(banks);
     this.tags = new Float64Array(banks);
     this.roots = new Float64Array(banks);
     this.bound = new Uint8Array(banks);
-    this.stale = new Uint8Array(banks);
     this.journals = arena.allocate(`${name} journals`, banks * Journal.BYTES);
     this.lastUse = new Float64Array(banks);
     this.large = new LargePages(arena.i32, this.journals / 4);
     this.structures = new StructureCache(banks);
+    this.members = new Banks(arena, name, banks, forceWord, (bank) => ({ tables: this.offset(bank), journal: this.journal(bank) }));
     this.u8.fill(0xff, this.base, this.base + banks * TLB_BANK_BYTES);
+  }
+
+  /** Keeps generated code from changing banks by itself. */
+  unlink(): void {
+    this.members.areLinked = false;
+  }
+
+  /** Bank in force. */
+  get current(): number {
+    return this.members.current;
+  }
+
+  /** The context in force: a `Context` word. */
+  get context(): number {
+    return this.members.context;
   }
 
   /** Arena offset of a bank's first table. */
@@ -101,11 +116,17 @@ export class TlbPool {
 
   /** Makes the bank of a context in the space in force current, clean of everything that was invalidated, and returns its number. */
   select(key: number, pkru: number, pkrs: number): number {
+    const { members, current } = this;
     const bank = this.find(key, pkru, pkrs);
+    if (bank !== current) {
+      this.onForget?.();
+      if (this.isFamily(current, key, pkru, pkrs)) members.link(current, bank);
+      // Generated code has switched between these without a word.
+      else members.forFamily(this.touch);
+      members.current = bank;
+    }
     this.lastUse[bank] = ++this.clock;
-    if (bank !== this.current) this.onForget?.();
-    this.current = bank;
-    if (this.stale[bank] === 1) this.clear(bank);
+    if (members.isStale(bank)) this.clear(bank);
     return bank;
   }
 
@@ -147,7 +168,7 @@ export class TlbPool {
   invalidatePage(tag: number, lo: number, hi: number, mask: number, match: number, structures: boolean): void {
     this.onForget?.();
     for (let bank = 0; bank < this.banks; bank++) {
-      if ((tag >= 0 && this.tags[bank] !== tag) || (this.key[bank]! & mask) !== match || this.stale[bank] === 1) continue;
+      if ((tag >= 0 && this.tags[bank] !== tag) || (this.members.contextOf(bank) & mask) !== match || this.members.isStale(bank)) continue;
       if (structures) this.structures.clear(bank);
       else this.structures.drop(bank, lo, hi);
       if (this.fills(bank) === 0) continue;
@@ -159,7 +180,7 @@ export class TlbPool {
   /** Forgets everything in all banks of a tag (-1: any) with `(key & mask) === match`. */
   invalidate(tag: number, mask: number, match: number): void {
     for (let bank = 0; bank < this.banks; bank++) {
-      if ((tag < 0 || this.tags[bank] === tag) && (this.key[bank]! & mask) === match) this.stale[bank] = 1;
+      if ((tag < 0 || this.tags[bank] === tag) && (this.members.contextOf(bank) & mask) === match) this.members.setStale(bank, 1);
     }
     this.clearCurrent();
   }
@@ -167,7 +188,7 @@ export class TlbPool {
   /** Forgets everything in all banks whose tag is not 0. */
   invalidateTagged(): void {
     for (let bank = 0; bank < this.banks; bank++) {
-      if (this.tags[bank] !== 0) this.stale[bank] = 1;
+      if (this.tags[bank] !== 0) this.members.setStale(bank, 1);
     }
     this.clearCurrent();
   }
@@ -175,7 +196,7 @@ export class TlbPool {
   /** Forgets everything that was translated through the second stage with a root (-1: through any). */
   invalidateRoot(root: number): void {
     for (let bank = 0; bank < this.banks; bank++) {
-      if (this.roots[bank]! >= 0 && (root < 0 || this.roots[bank] === root)) this.stale[bank] = 1;
+      if (this.roots[bank]! >= 0 && (root < 0 || this.roots[bank] === root)) this.members.setStale(bank, 1);
     }
     this.clearCurrent();
   }
@@ -184,7 +205,7 @@ export class TlbPool {
   dropWrites(arenaPage: number): void {
     this.onForget?.();
     for (let bank = 0; bank < this.banks; bank++) {
-      if (this.fills(bank) === 0 || this.stale[bank] === 1) continue;
+      if (this.fills(bank) === 0 || this.members.isStale(bank)) continue;
       this.dropArenaPage(bank, arenaPage);
     }
   }
@@ -198,7 +219,7 @@ export class TlbPool {
 
   /** Forgets everything in the current bank. */
   forgetCurrent(): void {
-    this.stale[this.current] = 1;
+    this.members.setStale(this.current, 1);
     this.clearCurrent();
   }
 
@@ -206,6 +227,7 @@ export class TlbPool {
     const hash = (Math.imul(key ^ Math.imul(pkru, 0x85ebca6b) ^ pkrs ^ Math.imul(this.space, 0x27d4eb2f), 0x9e3779b1) >>> 26) & (HINTS - 1);
     const hint = this.hints[hash]!;
     if (this.is(hint, key, pkru, pkrs)) return hint;
+    this.members.forFamily(this.touch);
     let oldest = 0;
     for (let bank = 0; bank < this.banks; bank++) {
       if (this.is(bank, key, pkru, pkrs)) return (this.hints[hash] = bank);
@@ -215,15 +237,26 @@ export class TlbPool {
     return (this.hints[hash] = oldest);
   }
 
+  private readonly touch = (bank: number): void => {
+    this.lastUse[bank] = ++this.clock;
+  };
+
+  /** Whether a bank's context is this one but for the class of privilege. */
+  private isFamily(bank: number, key: number, pkru: number, pkrs: number): boolean {
+    const classes = ~(Context.USER | Context.AC);
+    if (((this.members.contextOf(bank) ^ key) & classes) !== 0) return false;
+    return this.spaces[bank] === this.space && this.pkru[bank] === pkru && this.pkrs[bank] === pkrs && this.bound[bank] === 1;
+  }
+
   private is(bank: number, key: number, pkru: number, pkrs: number): boolean {
     return (
-      this.key[bank] === key && this.spaces[bank] === this.space && this.pkru[bank] === pkru && this.pkrs[bank] === pkrs && this.bound[bank] === 1
+      this.members.contextOf(bank) === key && this.spaces[bank] === this.space && this.pkru[bank] === pkru && this.pkrs[bank] === pkrs && this.bound[bank] === 1
     );
   }
 
   private bind(bank: number, key: number, pkru: number, pkrs: number): void {
-    this.stale[bank] = 1;
-    this.key[bank] = key;
+    this.members.setStale(bank, 1);
+    this.members.bind(bank, key);
     this.pkru[bank] = pkru;
     this.pkrs[bank] = pkrs;
     this.spaces[bank] = this.space;
@@ -234,11 +267,11 @@ export class TlbPool {
 
   private clearCurrent(): void {
     this.onForget?.();
-    if (this.stale[this.current] === 1) this.clear(this.current);
+    if (this.members.isStale(this.current)) this.clear(this.current);
   }
 
   private clear(bank: number): void {
-    this.stale[bank] = 0;
+    this.members.setStale(bank, 0);
     this.structures.clear(bank);
     const fills = this.fills(bank);
     if (fills === 0) return;
