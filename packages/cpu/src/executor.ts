@@ -12,6 +12,7 @@ import { ExitReason, Link, Record, Slot } from './interpreter/record.js';
 import { SlowAccess } from './interpreter/slow-access.js';
 import { SECOND_STAGE_VECTOR, TLB_INDEX_MASK } from './linear.js';
 import { canonicalShift, DebugCtl, nextPageHigh } from './mode.js';
+import { readHostTsc } from './msr/time.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
 import type { HotCode } from './ports/hot-code.js';
@@ -24,6 +25,7 @@ const EXIT_REASON = word('exitReason');
 const EXIT_RECORD = word('exitRecord');
 const BLOCK_RIP = word('blockRip');
 const TLB_EXEC = word('tlbExec');
+const SCRATCH = word('scratch');
 /** Instructions that a repeated instruction counts as each time it lets events in, after some thousands of elements. */
 const REPEAT_COST = 4096;
 const GP = 13;
@@ -65,6 +67,7 @@ export class Engine {
         hostProbe: (r, c, b) => slow.hostProbe(r, c, b),
         hostSystem: (r, c) => this.interpreter(c).systemHere(r),
         hostMiss: (c) => this.interpreter(c).missHere(),
+        hostTime: (r, c) => this.interpreter(c).timeHere(r),
       },
     });
     this.builder = new BlockBuilder(arena, this.cache, this.handlers);
@@ -225,6 +228,19 @@ export class Interpreter implements Executor {
     const { w } = this.cpu;
     w[EXIT_REASON] = ExitReason.MISS;
     return this.mayGoOn() ? this.findBlock() : 0;
+  }
+
+  /** For generated code: the time-stamp counter, at the instruction of a record, into `scratch`. */
+  timeHere(record: number): void {
+    const { cpu } = this;
+    const { w } = cpu;
+    // Time may go by instructions: count those of the block that came before.
+    const before = this.engine.arena.u8[record + Record.INDEX]!;
+    w[BUDGET] = w[BUDGET]! - before;
+    readHostTsc(cpu);
+    w[BUDGET] = w[BUDGET]! + before;
+    w[SCRATCH] = cpu.lo;
+    w[SCRATCH + 1] = cpu.hi;
   }
 
   /** Whether the loop would do nothing but enter the engine again. */

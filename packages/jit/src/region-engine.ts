@@ -91,6 +91,14 @@ export class RegionEngine implements Engine {
     this.exits.leave();
   }
 
+  switchBank(): void {
+    throw new NotCompilable('a change of privilege');
+  }
+
+  time(): Val<64> {
+    throw new NotCompilable('the time');
+  }
+
   isLast(x: Context): Val<32> {
     return (x.code as Code).constant(32, this.exits.isLast() ? 1 : 0);
   }

@@ -47,6 +47,10 @@ export interface Engine {
   repeat(x: Context): void;
   /** Leaves to the TypeScript implementation of this instruction. */
   system(x: Context): void;
+  /** Puts the TLB bank of a class of privilege (a `PrivilegeClass`) in force, or leaves to TypeScript: nothing of the instruction may have changed anything by then. */
+  switchBank(x: Context, privilege: Val<32>): void;
+  /** The time-stamp counter of this vCPU. */
+  time(x: Context): Val<64>;
   /** Not 0 when no other instruction of the block runs after this one. */
   isLast(x: Context): Val<32>;
 }

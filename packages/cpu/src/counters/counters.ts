@@ -16,6 +16,7 @@ const SELECT = word('pmcSelect');
 const FIXED_CONTROL = word('pmcFixedControl');
 const GLOBAL_CONTROL = word('pmcGlobalControl');
 const GLOBAL_STATUS = word('pmcGlobalStatus');
+const PRIVILEGE_WATCHED = word('privilegeWatched');
 const TWO_32 = 4294967296;
 /** Counters have 48 bits. */
 const MODULUS = 2 ** 48;
@@ -73,6 +74,7 @@ export class PerformanceCounters {
       if (this.states[i] !== States.ALL) this.watchesState = true;
       if (this.interrupts[i] === 1 && this.source[i] === Source.INSTRUCTIONS) this.limited = true;
     }
+    w[PRIVILEGE_WATCHED] = this.watchesState ? 1 : 0;
     this.rebase();
     this.schedule();
   }

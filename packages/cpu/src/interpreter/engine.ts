@@ -1,6 +1,7 @@
 import type { Code, IntWidth, Val } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
+import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
 import {
   charge,
@@ -8,6 +9,7 @@ import {
   goTo,
   goToRip,
   hostCommit,
+  hostTime,
   jumpSlow,
   leave,
   leaveWithFault,
@@ -164,6 +166,15 @@ export class InterpreterEngine implements Engine {
 
   system(x: Context): void {
     x.code.tailCall(systemHere, this.record(x), x.cpu);
+  }
+
+  switchBank(x: Context, privilege: Val<32>): void {
+    x.code.if(x.code.call(switchBank, 32, x.cpu, privilege).isZero(), () => this.system(x));
+  }
+
+  time(x: Context): Val<64> {
+    x.code.run(hostTime, this.record(x), x.cpu);
+    return x.readState(64, at.scratch);
   }
 
   isLast(x: Context): Val<32> {

@@ -16,6 +16,7 @@ export interface HostFunctions {
   hostProbe(record: number, cpu: number, bytes: number): number;
   hostSystem(record: number, cpu: number): number;
   hostMiss(cpu: number): number;
+  hostTime(record: number, cpu: number): void;
 }
 
 /** How handlers are made. */
@@ -118,7 +119,8 @@ export class Handlers {
   /** Asks for what 64-bit code needs most, when the first of it comes: a guest that stays below does not pay for it. */
   private seed(): void {
     this.seeded = true;
-    for (const key of seedKeys(this.options.rows)) this.slotFor(Math.floor(key / KEY_FORMS), key % KEY_FORMS);
+    const { rows } = this.options;
+    for (const key of seedKeys(rows.filter((row) => this.has(row)))) this.slotFor(Math.floor(key / KEY_FORMS), key % KEY_FORMS);
   }
 
   private newSlot(): number {

@@ -2,6 +2,7 @@ import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, i
 import { Mode, Segment, vcpuState } from '@nestvm/isa';
 import { TLB_ENTRIES, TlbEntry, TlbTable } from '@nestvm/mmu';
 import { secondEntry, walks } from './page-walk.js';
+import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
 
 const I = 'i32' as const;
@@ -26,6 +27,8 @@ const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, 
 /** Writes back what `hostModify` lent in `scratch`. */
 export const hostCommit: FunctionRef = importedFunction('hostCommit', { params: [I, I], results: [] });
 const hostSystem: FunctionRef = importedFunction('hostSystem', { params: [I, I], results: [I] });
+/** Puts the time-stamp counter into `scratch`. */
+export const hostTime: FunctionRef = importedFunction('hostTime', { params: [I, I], results: [] });
 const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
 const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
 
@@ -335,6 +338,7 @@ export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
   enter,
   enterAt,
   checkSegment,
+  switchBank,
   slowRead,
   slowWrite,
   slowModify,

@@ -146,7 +146,7 @@ export const oneByte = table('legacy', '', [
   ['9A', 'CALLF', 'Ap', 'i64 end'],
   ['9B', 'FWAIT'],
   ['9C', 'PUSHF', '', 'd64 !PUSHF'],
-  ['9D', 'POPF', '', 'd64 end !POPF'],
+  ['9D', 'POPF', '', 'd64 !POPF'],
   ['9E', 'SAHF'],
   ['9F', 'LAHF'],
   ['A0', 'MOV', 'AL:w Ob'],

@@ -3,7 +3,11 @@ import { GuestMode, Mode, Rflags, Segment, vcpuState } from '@nestvm/isa';
 import type { Emitter, Meanings } from '../emitter.js';
 import { integerOperand } from '../operand.js';
 import { push } from '../stack.js';
+import { SYSCALL, SYSRET } from './fast-call.js';
+import { IRET } from './interrupt-return.js';
 import { leaveIf } from './leave.js';
+import { CLAC, POPF, STAC } from './privilege.js';
+import { LDMXCSR, MOV_CR, RDFSBASE, RDGSBASE, RDPKRU, RDTSC, RDTSCP, STMXCSR, WRFSBASE, WRGSBASE } from './registers.js';
 import { VMREAD, VMWRITE } from './vmcs.js';
 
 const at = vcpuState.offset;
@@ -63,4 +67,31 @@ const SWAPGS: Emitter = (x) => {
 const PAUSE: Emitter = (x) => leaveIf(x, x.get32('guestMode'));
 
 /** System instructions that run often and mostly need little. Whatever is unusual leaves to their full implementation in `@nestvm/cpu`. */
-export const systemMeanings: Meanings = { CLI, STI, PUSHF, MOV_SREG, SWAPGS, PAUSE, VMREAD, VMWRITE };
+export const systemMeanings: Meanings = {
+  CLI,
+  STI,
+  PUSHF,
+  POPF,
+  STAC,
+  CLAC,
+  SYSCALL,
+  SYSRET,
+  IRET,
+  MOV_SREG,
+  MOV_CR,
+  RDPKRU,
+  RDFSBASE,
+  RDGSBASE,
+  WRFSBASE,
+  WRGSBASE,
+  SWAPGS,
+  RDTSC,
+  RDTSCP,
+  LDMXCSR,
+  VLDMXCSR: LDMXCSR,
+  STMXCSR,
+  VSTMXCSR: STMXCSR,
+  PAUSE,
+  VMREAD,
+  VMWRITE,
+};
