@@ -84,6 +84,7 @@ export function packKey(form: {
   readonly rep?: number;
   readonly based?: boolean;
   readonly la57?: boolean;
+  readonly vectorLength?: 0 | 128 | 256;
 }): number {
   const bits =
     sizeCode(form.operandSize) |
@@ -94,6 +95,7 @@ export function packKey(form: {
     (sizeCode(64) << 8) |
     ((form.indexed ? 1 : 0) << 10) |
     ((form.based ? 1 : 0) << 11) |
+    (((form.vectorLength ?? 0) >>> 7) << 15) |
     ((form.la57 ? 1 : 0) << 17);
   return form.id * KEY_FORMS + bits;
 }

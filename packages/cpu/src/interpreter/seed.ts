@@ -63,7 +63,27 @@ const COMMON = new Set([
   'CLI',
   'STI',
   'PUSHF',
+  'POPF',
+  'STAC',
+  'CLAC',
   'SWAPGS',
+  'SYSCALL',
+  'SYSRET',
+  'IRET',
+  'MOV_CR',
+  'MOV_SREG',
+  'RDTSC',
+  'RDTSCP',
+  'RDPKRU',
+  'RDFSBASE',
+  'RDGSBASE',
+  'WRFSBASE',
+  'WRGSBASE',
+  'LDMXCSR',
+  'STMXCSR',
+  'PAUSE',
+  'SFENCE',
+  'CMPXCHG16B',
   'IDIV',
   ...CONDITIONS.map((c) => `J${c}`),
   ...SELECTING.map((c) => `CMOV${c}`),
@@ -88,8 +108,11 @@ const INDEXED = new Set([
   'CALL',
   'JMP',
   'NOP',
+  'XADD',
+  'CMPXCHG',
+  'IMUL',
 ]);
-const IN_REGISTERS = new Set(['SHL', 'SHR', 'SAR', 'ROL', 'ROR', 'SHLD', 'SHRD', ...SELECTING.map((c) => `CMOV${c}`)]);
+const IN_REGISTERS = new Set(['SHL', 'SHR', 'SAR', 'ROL', 'ROR', 'SHLD', 'SHRD']);
 /** Opcodes of NOP that assemblers pad with; the others are hints to come. */
 const PADDING = new Set([0x90, 0x1f]);
 /** Of those, what kernels do to per-CPU data (through FS and GS), and in 16 bits. */
@@ -97,6 +120,15 @@ const PLAIN = new Set(['MOV', 'ADD', 'SUB', 'AND', 'OR', 'XOR', 'CMP', 'TEST', '
 /** Rows that kernels repeat with REP. */
 const REPEATED = new Set(['MOVS', 'STOS']);
 const SIZED = new Set(['v', 'z', 'y']);
+/** Operands in MMX registers, which hardly anybody uses. */
+const isMmx = ({ method }: { readonly method: string }): boolean => method === 'P' || method === 'Q' || method === 'N';
+
+/** What C libraries move and search memory with, and programs compute with now and then. */
+const VECTOR = new Set([
+  ...['MOVUPS', 'MOVAPS', 'MOVDQU', 'MOVDQA', 'MOVQ', 'MOVD', 'MOVHPS', 'MOVSD', 'PXOR', 'POR', 'PCMPEQB', 'PCMPEQD', 'PMOVMSKB', 'PMINUB'],
+  ...['PUNPCKLBW', 'PUNPCKLWD', 'PUNPCKLDQ', 'PUNPCKLQDQ', 'PADDQ', 'ADDSD', 'SUBSD', 'MULSD', 'UCOMISD', 'CVTSI2SD'],
+  ...['VMOVDQU', 'VMOVDQA', 'VMOVD', 'VMOVQ', 'VPXOR', 'VPOR', 'VPANDN', 'VPADDB', 'VPCMPEQB', 'VPCMPGTB', 'VPMOVMSKB', 'VPBROADCASTB', 'VZEROUPPER'],
+]);
 
 /** Sizes that make a difference for a row: byte instructions and 64-bit defaults have one. */
 function sizesOf(row: OpcodeRow): readonly (32 | 64)[] {
@@ -119,13 +151,27 @@ function formsOf(row: OpcodeRow): number[] {
       if (!always) keys.push(packKey({ id, operandSize, memory: false, la57 }));
       if (inMemory) keys.push(...indices.map((indexed) => packKey({ id, operandSize, memory: true, indexed, la57 })));
     }
-    if (inMemory && PLAIN.has(row.mnemonic)) keys.push(packKey({ id, operandSize, memory: true, based: true }));
+    if (inMemory && PLAIN.has(row.mnemonic)) keys.push(...indices.map((indexed) => packKey({ id, operandSize, memory: true, based: true, indexed })));
   }
-  if (PLAIN.has(row.mnemonic) && row.operands.some((o) => o.type === 'v')) {
+  if (PLAIN.has(row.mnemonic) && row.operands.some((o) => o.type === 'v' || o.method === 'rAX')) {
     if (!always) keys.push(packKey({ id, operandSize: 16, memory: false }));
-    if (inMemory) keys.push(packKey({ id, operandSize: 16, memory: true }));
+    if (inMemory) keys.push(...indices.map((indexed) => packKey({ id, operandSize: 16, memory: true, indexed })));
   }
   return keys;
+}
+
+/** Forms of a row that works on vector registers. */
+function vectorFormsOf(row: OpcodeRow): number[] {
+  const { id } = row;
+  const lengths = row.encoding === 'legacy' ? [128 as const] : ([128, 256] as const).filter((n) => row.vectorLength === 0 || row.vectorLength === n);
+  const either = row.operands.some((o) => o.method === 'W' || o.method === 'E');
+  const always = row.operands.some((o) => o.method === 'M');
+  return lengths.flatMap((vectorLength) =>
+    sizesOf(row).flatMap((operandSize) => [
+      ...(always ? [] : [packKey({ id, operandSize, memory: false, vectorLength })]),
+      ...(always || either ? [false, true].map((indexed) => packKey({ id, operandSize, memory: true, indexed, vectorLength })) : []),
+    ]),
+  );
 }
 
 /**
@@ -140,5 +186,6 @@ export function seedKeys(rows: readonly OpcodeRow[]): number[] {
       (COMMON.has(row.mnemonic) || REPEATED.has(row.mnemonic)) &&
       (row.mnemonic !== 'NOP' || PADDING.has(row.code.opcode)),
   );
-  return [...new Set(wanted.flatMap(formsOf))];
+  const vectors = rows.filter((row) => row.encoding !== 'evex' && row.mode64 !== 'invalid' && VECTOR.has(row.mnemonic) && !row.operands.some(isMmx));
+  return [...new Set([...wanted.flatMap(formsOf), ...vectors.flatMap(vectorFormsOf)])];
 }
