@@ -129,18 +129,22 @@ function isDenied(context: Val<32>, leaf: Leaf, table: Table): Val<32> {
   return denied.or(isEnforced.and(leaf.rights.and(Entry.RW).isZero()));
 }
 
-/** Puts a page that a walk has found into the tables that the access and its flags allow; gives up where a write owes something first. */
-function fillFrom(c: Code, table: Table, walk: Val<32>, leaf: Leaf, page: Val<32>, frame: Val<32>): void {
+/** Puts a page that a walk has found into the tables that the access and its flags allow, and `mark`s its leaf; gives up where a write owes something first. */
+function fillFrom(c: Code, table: Table, walk: Val<32>, leaf: Leaf, page: Val<32>, frame: Val<32>, mark: () => void): void {
   const [cpu, linear] = [c.param(0, 32), c.param(1, 64)];
   const context = c.load('i32.load', 32, walk, info.context);
   const addend = frame.sub(linear.trunc(32).and(~0xfff));
   const rest = page.zext(64).shl(32).or(addend.zext(64));
   const fill = (into: Table): void => c.run(fills[into], walk, c.load('i32.load', 32, cpu, TABLES[into]), linear, rest);
-  if (table === 'EXEC') return fill('EXEC');
+  if (table === 'EXEC') {
+    mark();
+    return fill('EXEC');
+  }
   const flagsAt = c.load('i32.load', 32, walk, info.pageFlags).add(frame.shrU(12));
   const flags = c.load('i32.load8_u', 32, flagsAt, 0);
   const isTrapped = flags.and(WRITE_TRAP).isNonzero();
   if (table === 'WRITE') giveUpIf(c, isTrapped);
+  mark();
   fill('READ');
   const mayWrite = (): void => {
     c.store('i32.store8', flagsAt, flags.or(PageFlag.WRITE_CACHED), 0);
@@ -158,8 +162,8 @@ function fillFrom(c: Code, table: Table, walk: Val<32>, leaf: Leaf, page: Val<32
 }
 
 /**
- * Walks four or five levels of tables and fills the TLB: (cpu, linear) → host address; 0 where anything is out of the ordinary, with nothing changed: no mapping, no right, an accessed or
- * dirty flag to set, a table or page outside of RAM, a protection key, a write that somebody wants to hear of. Accesses lie inside one page.
+ * Walks four or five levels of tables and fills the TLB: (cpu, linear) → host address; 0 where anything is out of the ordinary, with nothing changed: no mapping, no right, an accessed flag
+ * to set above the leaf, a table or page outside of RAM, a protection key, a write that somebody wants to hear of. Accesses lie inside one page.
  */
 const walkFor = (table: Table): FunctionRef =>
   defineFunction(`walk${table}`, { params: [I, L], results: [I] }, (c) => {
@@ -180,16 +184,11 @@ const walkFor = (table: Table): FunctionRef =>
       entry.set(c.load('i64.load', 64, base.get().add(index), 0));
       const low = entry.get().trunc(32);
       const high = entry.get().shrU(32).trunc(32);
-      giveUpIf(
-        c,
-        low
-          .and(Entry.P | Entry.A)
-          .ne(Entry.P | Entry.A)
-          .or(high.and(reserved).isNonzero()),
-      );
+      giveUpIf(c, low.and(Entry.P).isZero().or(high.and(reserved).isNonzero()));
       rights.set(rights.get().and(low));
       noExecute.set(noExecute.get().or(high.and(NO_EXECUTE)));
       c.if(low.and(Entry.PS).isZero().and(shift.get().ne(12)), () => {
+        giveUpIf(c, low.and(Entry.A).isZero());
         base.set(frameOf(c, walk, entry.get()));
         shift.set(shift.get().sub(9));
         again();
@@ -209,12 +208,13 @@ const walkFor = (table: Table): FunctionRef =>
     const arenaPage = c.call(ramPage, 32, walk, page);
     giveUpIf(c, arenaPage.isZero());
     const frame = arenaPage.shl(12);
-    fillFrom(c, table, walk, leaf, page, frame);
+    const place = base.get().add(linear.shrU(shift.get()).trunc(32).and(0x1ff).shl(3));
+    fillFrom(c, table, walk, leaf, page, frame, () => markUsed(c, table, walk, leaf, place));
     c.if(shift.get().ne(12), () => c.run(noteLarge, c.load('i32.load', 32, walk, info.journal), linear, shift.get()));
     c.return(frame.or(linear.trunc(32).and(0xfff)));
   });
 
-/** Gives up where a leaf has reserved bits, a key, a flag to set, or does not allow the access. */
+/** Gives up where a leaf has reserved bits, a key, or does not allow the access. */
 function refuseLeaf(c: Code, table: Table, walk: Val<32>, leaf: Leaf, shift: Val<32>): void {
   const reserved = c.select(shift.eq(30), c.constant(32, RESERVED_1G), c.select(shift.eq(21), c.constant(32, RESERVED_2M), c.constant(32, 0)));
   giveUpIf(c, leaf.low.and(reserved).isNonzero().or(shift.gtU(30)));
@@ -223,8 +223,17 @@ function refuseLeaf(c: Code, table: Table, walk: Val<32>, leaf: Leaf, shift: Val
     .and(Context.PKE | Context.PKS)
     .isNonzero()
     .and(leaf.high.and(KEY).isNonzero());
-  const isClean = table === 'WRITE' ? leaf.low.and(Entry.D).isZero() : c.constant(32, 0);
-  giveUpIf(c, hasKey.or(isClean).or(isDenied(context, leaf, table)));
+  giveUpIf(c, hasKey.or(isDenied(context, leaf, table)));
+}
+
+/** Sets the flags that an allowed access owes its leaf, and gives up where somebody wants to hear of writes to the table. */
+function markUsed(c: Code, table: Table, walk: Val<32>, leaf: Leaf, place: Val<32>): void {
+  const owed = table === 'WRITE' ? Entry.A | Entry.D : Entry.A;
+  c.if(leaf.low.and(owed).ne(owed), () => {
+    const flagsAt = c.load('i32.load', 32, walk, info.pageFlags).add(place.shrU(12));
+    giveUpIf(c, c.load('i32.load8_u', 32, flagsAt, 0).and(WRITE_TRAP));
+    c.store('i32.store', place, leaf.low.or(owed), 0);
+  });
 }
 
 /** The walks, by the table that the access wants. */
