@@ -8,17 +8,13 @@ import {
   checkSegment,
   goTo,
   goToRip,
-  hostCommit,
   hostTime,
   jumpSlow,
   leave,
   leaveWithFault,
-  slowModify,
-  slowProbe,
-  slowRead,
-  slowWrite,
   systemHere,
 } from './runtime.js';
+import { hostCommit, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const at = vcpuState.offset;
 type MemoryWidth = IntWidth | 128;

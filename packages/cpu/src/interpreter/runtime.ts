@@ -1,9 +1,10 @@
 import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, importedFunction, type Val } from '@nestvm/emit';
 import { Mode, Segment, vcpuState } from '@nestvm/isa';
-import { TLB_ENTRIES, TlbEntry, TlbTable } from '@nestvm/mmu';
+import { TlbEntry, TlbTable } from '@nestvm/mmu';
 import { secondEntry, walks } from './page-walk.js';
 import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
+import { promote, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const I = 'i32' as const;
 const L = 'i64' as const;
@@ -19,80 +20,10 @@ export const BLOCK_CACHE_BYTES = 16 << BLOCK_CACHE_BITS;
 /** Slot of a block in the block cache, as a byte offset. */
 export const blockCacheOffset = (host: number): number => ((host ^ (host >>> 13)) & ((1 << BLOCK_CACHE_BITS) - 1)) << 4;
 
-/** What TypeScript supplies: slow accesses, with the linear address in `slowAddress`; all take (record, cpu, bytes). */
-const hostRead: FunctionRef = importedFunction('hostRead', { params: [I, I, I], results: [I] });
-/** The value is in `scratch`; gives 0 after a fault, 1 when it is stored, else where to store it. */
-const hostWrite: FunctionRef = importedFunction('hostWrite', { params: [I, I, I], results: [I] });
-const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, I], results: [I] });
-/** Writes back what `hostModify` lent in `scratch`. */
-export const hostCommit: FunctionRef = importedFunction('hostCommit', { params: [I, I], results: [] });
 const hostSystem: FunctionRef = importedFunction('hostSystem', { params: [I, I], results: [I] });
 /** Puts the time-stamp counter into `scratch`. */
 export const hostTime: FunctionRef = importedFunction('hostTime', { params: [I, I], results: [] });
 const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
-const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
-
-/** Copies a second-level entry into the first level. */
-function promote(c: Code, first: Val<32>, low: Val<32>, second: Val<32>): void {
-  c.store('v128.store', first.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4)), c.load('v128.load', 128, second, 0));
-}
-
-/**
- * What the second level of a TLB table, or a walk, knows: when it has the page, it goes into the first level too, and `found` gets its host address. Not while alignment
- * is checked, since an access may be here for that alone.
- */
-function askSecondLevel(c: Code, table: 'READ' | 'WRITE', found: (host: Val<32>) => void): void {
-  const [cpu, linear, bytes] = [c.param(1, 32), c.param(2, 64), c.param(3, 32)];
-  const first = c.load('i32.load', 32, cpu, table === 'READ' ? at.tlbRead : at.tlbWrite);
-  const last = linear.add(bytes.sub(1).zext(64)).and(~0xfffn);
-  const second = secondEntry(TlbTable[table], first, linear.trunc(32));
-  c.if(c.load('i32.load', 32, cpu, at.mode).and(Mode.ALIGN).isZero(), () => {
-    c.if(c.load('i64.load', 64, second, TlbEntry.TAG).eq(last), () => {
-      promote(c, first, linear.trunc(32), second);
-      found(linear.trunc(32).add(c.load('i32.load', 32, second, TlbEntry.ADDEND)));
-    });
-    c.if(linear.and(~0xfffn).eq(last), () => {
-      const walked = c.call(walks[table], 32, cpu, linear);
-      c.if(walked, () => found(walked));
-    });
-  });
-}
-
-const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): FunctionDefinition =>
-  defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
-    askSecondLevel(c, table, (address) => c.return(address));
-    c.store('i64.store', c.param(1, 32), c.param(2, 64), at.slowAddress);
-    c.return(c.call(host, 32, c.param(0, 32), c.param(1, 32), c.param(3, 32)));
-  });
-
-/** Copies the first bytes of the scratch to a host address, and returns that: (cpu, host, bytes). */
-const storeScratch = defineFunction('storeScratch', { params: [I, I, I], results: [I] }, (c) => {
-  const [cpu, host, bytes] = [c.param(0, 32), c.param(1, 32), c.param(2, 32)];
-  const is = (size: number, store: () => void): void =>
-    c.if(bytes.eq(size), () => {
-      store();
-      c.return(host);
-    });
-  is(8, () => c.store('i64.store', host, c.load('i64.load', 64, cpu, at.scratch)));
-  is(4, () => c.store('i32.store', host, c.load('i32.load', 32, cpu, at.scratch)));
-  is(1, () => c.store('i32.store8', host, c.load('i32.load8_u', 8, cpu, at.scratch)));
-  is(2, () => c.store('i32.store16', host, c.load('i32.load16_u', 16, cpu, at.scratch)));
-  c.copyMemory(host, cpu.add(at.scratch), bytes);
-  c.return(host);
-});
-
-/** Slow accesses: (record, cpu, linear, bytes) → host address, or 0 after a fault. */
-export const slowRead = slow('slowRead', hostRead, 'READ');
-export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], results: [I] }, (c) => {
-  const [cpu, bytes] = [c.param(1, 32), c.param(3, 32)];
-  askSecondLevel(c, 'WRITE', (address) => c.tailCall(storeScratch, cpu, address, bytes));
-  c.store('i64.store', cpu, c.param(2, 64), at.slowAddress);
-  const host = c.call(hostWrite, 32, c.param(0, 32), cpu, bytes);
-  c.if(host.leU(1), () => c.return(host));
-  c.tailCall(storeScratch, cpu, host, bytes);
-});
-export const slowModify = slow('slowModify', hostModify, 'WRITE');
-export const slowProbe = slow('slowProbe', hostProbe, 'WRITE');
 
 /** Leaves the engine. */
 export function leave(c: Code, cpu: Val<32>, record: Val<32>, reason: number): void {

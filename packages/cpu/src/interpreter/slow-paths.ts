@@ -1,0 +1,111 @@
+import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, importedFunction, type Val } from '@nestvm/emit';
+import { Mode, vcpuState } from '@nestvm/isa';
+import { TLB_ENTRIES, TlbEntry, TlbTable } from '@nestvm/mmu';
+import { secondEntry, walks } from './page-walk.js';
+
+const I = 'i32' as const;
+const L = 'i64' as const;
+const at = vcpuState.offset;
+const PAGE = 4096;
+
+/** What TypeScript supplies: slow accesses, with the linear address in `slowAddress`; all take (record, cpu, bytes). */
+const hostRead: FunctionRef = importedFunction('hostRead', { params: [I, I, I], results: [I] });
+/** The value is in `scratch`; gives 0 after a fault, 1 when it is stored, else where to store it. */
+const hostWrite: FunctionRef = importedFunction('hostWrite', { params: [I, I, I], results: [I] });
+const hostModify: FunctionRef = importedFunction('hostModify', { params: [I, I, I], results: [I] });
+/** Writes back what `hostModify` lent in `scratch`. */
+export const hostCommit: FunctionRef = importedFunction('hostCommit', { params: [I, I], results: [] });
+const hostProbe: FunctionRef = importedFunction('hostProbe', { params: [I, I, I], results: [I] });
+
+/** Copies a second-level entry into the first level. */
+export function promote(c: Code, first: Val<32>, low: Val<32>, second: Val<32>): void {
+  c.store('v128.store', first.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4)), c.load('v128.load', 128, second, 0));
+}
+
+/** Host address of one byte by the first level of a TLB table, the second or a walk, each of which fills those before it; 0 where TypeScript must say what is there: (cpu, linear). */
+const findFor = (table: 'READ' | 'WRITE'): FunctionDefinition =>
+  defineFunction(`find${table}`, { params: [I, L], results: [I] }, (c) => {
+    const [cpu, linear] = [c.param(0, 32), c.param(1, 64)];
+    const low = linear.trunc(32);
+    const page = linear.and(~0xfffn);
+    const tables = c.load('i32.load', 32, cpu, table === 'READ' ? at.tlbRead : at.tlbWrite);
+    const first = tables.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4));
+    c.if(c.load('i64.load', 64, first, TlbEntry.TAG).eq(page), () => c.return(low.add(c.load('i32.load', 32, first, TlbEntry.ADDEND))));
+    const second = secondEntry(TlbTable[table], tables, low);
+    c.if(c.load('i64.load', 64, second, TlbEntry.TAG).eq(page), () => {
+      promote(c, tables, low, second);
+      c.return(low.add(c.load('i32.load', 32, second, TlbEntry.ADDEND)));
+    });
+    c.return(c.call(walks[table], 32, cpu, linear));
+  });
+const finds = { READ: findFor('READ'), WRITE: findFor('WRITE') } as const;
+
+/**
+ * An access that missed the first level of its TLB table, or lies on two pages: `found` gets the host address of its first byte, when all of it is in one page; `crosses` those of both parts
+ * and the length of the first. Not while alignment is checked, since an access may be here for that alone.
+ */
+function askTlb(c: Code, table: 'READ' | 'WRITE', found: (host: Val<32>) => void, crosses: ((first: Val<32>, second: Val<32>, bytes: Val<32>) => void) | null): void {
+  const [cpu, linear, bytes] = [c.param(1, 32), c.param(2, 64), c.param(3, 32)];
+  c.if(c.load('i32.load', 32, cpu, at.mode).and(Mode.ALIGN).isZero(), () => {
+    const inFirst = c.constant(32, PAGE).sub(linear.trunc(32).and(PAGE - 1));
+    const first = c.call(finds[table], 32, cpu, linear);
+    c.if(first, () => {
+      c.if(bytes.leU(inFirst), () => found(first));
+      if (crosses === null) return;
+      const second = c.call(finds[table], 32, cpu, linear.add(inFirst.zext(64)));
+      c.if(second, () => crosses(first, second, inFirst));
+    });
+  });
+}
+
+/** Brings both parts of a load together in the scratch. */
+const readAcross =
+  (c: Code) =>
+  (first: Val<32>, second: Val<32>, length: Val<32>): void => {
+    const scratch = c.param(1, 32).add(at.scratch);
+    c.copyMemory(scratch, first, length);
+    c.copyMemory(scratch.add(length), second, c.param(3, 32).sub(length));
+    c.return(scratch);
+  };
+
+const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): FunctionDefinition =>
+  defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
+    askTlb(c, table, (address) => c.return(address), table === 'READ' ? readAcross(c) : null);
+    c.store('i64.store', c.param(1, 32), c.param(2, 64), at.slowAddress);
+    c.return(c.call(host, 32, c.param(0, 32), c.param(1, 32), c.param(3, 32)));
+  });
+
+/** Copies the first bytes of the scratch to a host address, and returns that: (cpu, host, bytes). */
+const storeScratch = defineFunction('storeScratch', { params: [I, I, I], results: [I] }, (c) => {
+  const [cpu, host, bytes] = [c.param(0, 32), c.param(1, 32), c.param(2, 32)];
+  const is = (size: number, store: () => void): void =>
+    c.if(bytes.eq(size), () => {
+      store();
+      c.return(host);
+    });
+  is(8, () => c.store('i64.store', host, c.load('i64.load', 64, cpu, at.scratch)));
+  is(4, () => c.store('i32.store', host, c.load('i32.load', 32, cpu, at.scratch)));
+  is(1, () => c.store('i32.store8', host, c.load('i32.load8_u', 8, cpu, at.scratch)));
+  is(2, () => c.store('i32.store16', host, c.load('i32.load16_u', 16, cpu, at.scratch)));
+  c.copyMemory(host, cpu.add(at.scratch), bytes);
+  c.return(host);
+});
+
+/** Slow accesses: (record, cpu, linear, bytes) → host address, or 0 after a fault. */
+export const slowRead = slow('slowRead', hostRead, 'READ');
+export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], results: [I] }, (c) => {
+  const [cpu, bytes] = [c.param(1, 32), c.param(3, 32)];
+  const scratch = cpu.add(at.scratch);
+  const across = (first: Val<32>, second: Val<32>, length: Val<32>): void => {
+    c.copyMemory(first, scratch, length);
+    c.copyMemory(second, scratch.add(length), bytes.sub(length));
+    c.return(c.constant(32, 1));
+  };
+  askTlb(c, 'WRITE', (address) => c.tailCall(storeScratch, cpu, address, bytes), across);
+  c.store('i64.store', cpu, c.param(2, 64), at.slowAddress);
+  const host = c.call(hostWrite, 32, c.param(0, 32), cpu, bytes);
+  c.if(host.leU(1), () => c.return(host));
+  c.tailCall(storeScratch, cpu, host, bytes);
+});
+export const slowModify = slow('slowModify', hostModify, 'WRITE');
+export const slowProbe = slow('slowProbe', hostProbe, 'WRITE');
