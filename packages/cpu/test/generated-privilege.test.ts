@@ -37,7 +37,9 @@ const CODE: Readonly<Record<string, readonly number[]>> = {
 const TARGET = At.DATA;
 /** Caches, and what is left behind by the way that was gone. */
 const LOOSE = new Set(
-  'mode tlbRead tlbWrite tlbExec bank walk budget exitReason exitRecord faultVector faultError faultHasError slowAddress scratch blockRip interruptHeld'.split(' '),
+  'mode tlbRead tlbWrite tlbExec bank walk budget exitReason exitRecord faultVector faultError faultHasError slowAddress scratch blockRip interruptHeld'.split(
+    ' ',
+  ),
 );
 
 /** A machine, with its system instructions in generated code or all in TypeScript. */
@@ -130,7 +132,9 @@ function seen(board: Board): Record<string, unknown> {
     const end = fields[i + 1]?.[1] ?? vcpuState.size;
     if (!LOOSE.has(name)) state[name] = Buffer.from(bytes.subarray(cpu.base + offset, cpu.base + end)).toString('hex');
   });
-  state['ram'] = createHash('sha256').update(bytes.subarray(ram, ram + At.HANDLER)).digest('hex');
+  state['ram'] = createHash('sha256')
+    .update(bytes.subarray(ram, ram + At.HANDLER))
+    .digest('hex');
   return state;
 }
 

@@ -3,17 +3,7 @@ import { vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
 import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
-import {
-  charge,
-  checkSegment,
-  goTo,
-  goToRip,
-  hostTime,
-  jumpSlow,
-  leave,
-  leaveWithFault,
-  systemHere,
-} from './runtime.js';
+import { charge, checkSegment, goTo, goToRip, hostTime, jumpSlow, leave, leaveWithFault, systemHere } from './runtime.js';
 import { hostCommit, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const at = vcpuState.offset;

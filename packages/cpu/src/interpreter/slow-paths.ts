@@ -44,7 +44,12 @@ const finds = { READ: findFor('READ'), WRITE: findFor('WRITE') } as const;
  * An access that missed the first level of its TLB table, or lies on two pages: `found` gets the host address of its first byte, when all of it is in one page; `crosses` those of both parts
  * and the length of the first. Not while alignment is checked, since an access may be here for that alone.
  */
-function askTlb(c: Code, table: 'READ' | 'WRITE', found: (host: Val<32>) => void, crosses: ((first: Val<32>, second: Val<32>, bytes: Val<32>) => void) | null): void {
+function askTlb(
+  c: Code,
+  table: 'READ' | 'WRITE',
+  found: (host: Val<32>) => void,
+  crosses: ((first: Val<32>, second: Val<32>, bytes: Val<32>) => void) | null,
+): void {
   const [cpu, linear, bytes] = [c.param(1, 32), c.param(2, 64), c.param(3, 32)];
   c.if(c.load('i32.load', 32, cpu, at.mode).and(Mode.ALIGN).isZero(), () => {
     const inFirst = c.constant(32, PAGE).sub(linear.trunc(32).and(PAGE - 1));

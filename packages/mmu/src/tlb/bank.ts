@@ -25,11 +25,7 @@ const [TABLES, CONTEXT, JOURNAL, STALE, LINKS] = [at.tables / 4, at.context / 4,
 
 /** The `PrivilegeClass` of a context. */
 export const privilegeClass = (context: number): number =>
-  (context & Context.USER) !== 0
-    ? PrivilegeClass.USER
-    : (context & Context.AC) !== 0
-      ? PrivilegeClass.SUPERVISOR_AC
-      : PrivilegeClass.SUPERVISOR;
+  (context & Context.USER) !== 0 ? PrivilegeClass.USER : (context & Context.AC) !== 0 ? PrivilegeClass.SUPERVISOR_AC : PrivilegeClass.SUPERVISOR;
 
 /** The structs of a pool's banks, and which of them is in force: both generated code and TypeScript change that. */
 export class Banks {

@@ -250,7 +250,11 @@ export class TlbPool {
 
   private is(bank: number, key: number, pkru: number, pkrs: number): boolean {
     return (
-      this.members.contextOf(bank) === key && this.spaces[bank] === this.space && this.pkru[bank] === pkru && this.pkrs[bank] === pkrs && this.bound[bank] === 1
+      this.members.contextOf(bank) === key &&
+      this.spaces[bank] === this.space &&
+      this.pkru[bank] === pkru &&
+      this.pkrs[bank] === pkrs &&
+      this.bound[bank] === 1
     );
   }
 

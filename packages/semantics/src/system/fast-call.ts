@@ -51,11 +51,25 @@ export const SYSRET: Emitter = (x) => {
   const target = x.gpr(64, Gpr.RCX);
   const flags = x.gpr(32, Gpr.R11).and(RETURNED);
   const requests = x.get64('uintrRequests').isZero().xor(1);
-  leaveIf(x, target.shrU(47).isZero().xor(1).or(flags.and(Rflags.AC | Rflags.TF)).or(requests));
+  leaveIf(
+    x,
+    target
+      .shrU(47)
+      .isZero()
+      .xor(1)
+      .or(flags.and(Rflags.AC | Rflags.TF))
+      .or(requests),
+  );
   leaveIfReleased(x, flags);
-  const stack = x.readState(32, at.segAttributes + 4 * Segment.SS).and(~DPL3).xor(DATA);
+  const stack = x
+    .readState(32, at.segAttributes + 4 * Segment.SS)
+    .and(~DPL3)
+    .xor(DATA);
   const limit = x.readState(32, at.segLimit + 4 * Segment.SS).add(1);
-  const base = x.readState(64, at.segBase + 8 * Segment.SS).isZero().xor(1);
+  const base = x
+    .readState(64, at.segBase + 8 * Segment.SS)
+    .isZero()
+    .xor(1);
   leaveIf(x, stack.or(limit).or(base));
   x.engine.switchBank(x, x.const(32, PrivilegeClass.USER));
   const selector = starHigh(x).shrU(16);

@@ -85,7 +85,10 @@ export const IRET: Emitter = (x) => {
   const cs = descriptorOf(x, selector, level, CODE_MASK, CODE);
   const rsp = word(3);
   const ss = stackOf(x, word(4).trunc(32).and(0xffff), level);
-  const flags = x.get32('rflags').and(~RETURNED).or(image.and(RETURNED & ~Rflags.RF));
+  const flags = x
+    .get32('rflags')
+    .and(~RETURNED)
+    .or(image.and(RETURNED & ~Rflags.RF));
   leaveIf(x, rip.shrS(47).add(1).gtU(1).or(flags.and(Rflags.TF)));
   leaveIfReleased(x, flags);
   code.if(isUser, () => {

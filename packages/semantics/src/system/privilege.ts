@@ -92,7 +92,10 @@ export const POPF: Emitter = (x) => {
   }
   leaveIf(x, x.get32('cpl').or(x.get32('guestMode')));
   const pointer = x.gpr(64, 4);
-  const value = x.engine.load(x, operandSize as IntWidth, pointer).zext(64).trunc(32);
+  const value = x.engine
+    .load(x, operandSize as IntWidth, pointer)
+    .zext(64)
+    .trunc(32);
   const old = x.get32('rflags');
   const mask = operandSize === 16 ? POPPED & LOW_FLAGS : POPPED;
   const special = value.xor(old).and(Rflags.TF | (operandSize === 16 ? 0 : Rflags.AC));
@@ -102,4 +105,3 @@ export const POPF: Emitter = (x) => {
   x.setGpr(64, 4, pointer.add(operandSize / 8));
   setFlags(x, flags);
 };
-
