@@ -124,11 +124,13 @@ const SIZED = new Set(['v', 'z', 'y']);
 const isMmx = ({ method }: { readonly method: string }): boolean => method === 'P' || method === 'Q' || method === 'N';
 
 /** What C libraries move and search memory with, and programs compute with now and then. */
-const VECTOR = new Set([
-  ...['MOVUPS', 'MOVAPS', 'MOVDQU', 'MOVDQA', 'MOVQ', 'MOVD', 'MOVHPS', 'MOVSD', 'PXOR', 'POR', 'PCMPEQB', 'PCMPEQD', 'PMOVMSKB', 'PMINUB'],
-  ...['PUNPCKLBW', 'PUNPCKLWD', 'PUNPCKLDQ', 'PUNPCKLQDQ', 'PADDQ', 'ADDSD', 'SUBSD', 'MULSD', 'UCOMISD', 'CVTSI2SD'],
-  ...['VMOVDQU', 'VMOVDQA', 'VMOVD', 'VMOVQ', 'VPXOR', 'VPOR', 'VPANDN', 'VPADDB', 'VPCMPEQB', 'VPCMPGTB', 'VPMOVMSKB', 'VPBROADCASTB', 'VZEROUPPER'],
-]);
+const VECTOR = new Set(
+  [
+    'MOVUPS MOVAPS MOVDQU MOVDQA MOVQ MOVD MOVHPS MOVSD PXOR POR PCMPEQB PCMPEQD PMOVMSKB PMINUB PUNPCKLBW PUNPCKLWD PUNPCKLDQ PUNPCKLQDQ PADDQ',
+    'ADDSD SUBSD MULSD UCOMISD CVTSI2SD',
+    'VMOVDQU VMOVDQA VMOVD VMOVQ VPXOR VPOR VPANDN VPADDB VPCMPEQB VPCMPGTB VPMOVMSKB VPBROADCASTB VZEROUPPER',
+  ].flatMap((names) => names.split(' ')),
+);
 
 /** Sizes that make a difference for a row: byte instructions and 64-bit defaults have one. */
 function sizesOf(row: OpcodeRow): readonly (32 | 64)[] {
