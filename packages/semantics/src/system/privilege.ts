@@ -1,14 +1,14 @@
 import type { IntWidth, Val } from '@nestvm/emit';
-import { Cr4, Mode, PrivilegeClass, Rflags, vcpuState } from '@nestvm/isa';
+import { Cr4, Mode, PrivilegeClass, Rflags, vcpuState, Xstate } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { leaveIf } from './leave.js';
 
 const at = vcpuState.offset;
 
-/** What keeps a change of privilege from being a change of CPL, segments and flags alone: single steps, CET, or somebody who wants to hear of it. */
+/** What keeps a change of privilege from being a change of CPL, segments and flags alone: single steps, CET, MPX, or somebody who wants to hear of it. */
 export function leaveUnlessPlain(x: Context): void {
-  const cet = x.get32('cr4').and(Cr4.CET);
+  const cet = x.get32('cr4').and(Cr4.CET).or(x.get32('xcr0').and(Xstate.BNDREGS));
   const odd = x.get32('mode').and(Mode.SINGLE | Mode.ELEMENT | Mode.CET);
   leaveIf(x, odd.or(cet).or(x.get32('privilegeWatched')));
 }
