@@ -166,14 +166,13 @@ export class Interpreter implements Executor {
     const { cpu, engine } = this;
     const { w } = cpu;
     for (;;) {
-      if (this.parked !== 0) {
-        w[BUDGET] = w[BUDGET]! + this.parked;
-        this.parked = 0;
-      }
+      this.unpark();
       if (this.withheld !== 0 || cpu.counters.limited) this.limit();
       if (cpu.attention !== 0) {
         this.found = 0;
         while (serviceEvents(cpu));
+        // What asked for attention meanwhile has had it: nothing of it is left to stop the engine for.
+        if (cpu.attention === 0) this.unpark();
         if (cpu.counters.isHalted && w[ACTIVITY] === Activity.ACTIVE) cpu.counters.resume();
       }
       if (w[ACTIVITY] !== Activity.ACTIVE) {
@@ -195,6 +194,14 @@ export class Interpreter implements Executor {
         this.handleExit();
       }
     }
+  }
+
+  /** Gives the engine back the budget that a call for attention took from it. */
+  private unpark(): void {
+    if (this.parked === 0) return;
+    const { w } = this.cpu;
+    w[BUDGET] = w[BUDGET]! + this.parked;
+    this.parked = 0;
   }
 
   /** Lets the engine go no further than to the next interrupt of a counter of instructions. */

@@ -1,10 +1,11 @@
-import { Cr4 } from '@nestvm/isa';
+import { CetControl, Cr4 } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import { Activity } from '../src/events/deliver.js';
 import { serviceEvents } from '../src/events/service.js';
 import { updateMode } from '../src/mode.js';
 import { Outcome } from '../src/outcome.js';
 import { At, Board } from './support/board.js';
+import { run, TRACKING, taken, turnOn, USER_POINTER, withStacks } from './support/cet.js';
 
 const SENDUIPI_RBX = [0xf3, 0x0f, 0xc7, 0xf3];
 const UIRET = [0xf3, 0x0f, 0x01, 0xec];
@@ -238,6 +239,51 @@ describe('delivery', () => {
     serviceEvents(board.cpu);
     expect(board.cpu.rip).toBe(BigInt(At.HANDLER + 14 * 16));
     expect([board.cpu.get64('uintrRequests'), board.cpu.get32('uif')]).toEqual([1n, 1]);
+  });
+});
+
+describe('under control-flow enforcement', () => {
+  const ENDBR64 = [0xf3, 0x0f, 0x1e, 0xfa];
+  const handle = (board: Board, code: readonly number[]): Board => {
+    const { cpu } = board;
+    cpu.set64('cr4', cpu.get64('cr4') | BigInt(Cr4.UINTR));
+    updateMode(cpu);
+    cpu.msrs.write(HANDLER_MSR, Number(HANDLER), 0);
+    cpu.msrs.write(ADJUST, 128, 0);
+    board.memory.write(Number(HANDLER), Uint8Array.from(code));
+    cpu.set32('uif', 1);
+    request(board, 0x20n);
+    return run(board, [0x90, 0xcc]);
+  };
+  const BREAKPOINT = '3';
+
+  it('pushes RIP onto the shadow stack, and UIRET takes it back', () => {
+    const inside = handle(withStacks(3), [0xcc]);
+    expect(taken(inside)).toBe(BREAKPOINT);
+    expect(inside.quads(USER_POINTER - 8, 1)).toEqual([BigInt(At.CODE)]);
+    const back = handle(withStacks(3), [0x58, ...UIRET]); // pop rax; uiret
+    expect([taken(back), back.cpu.get64('plSsp', 3)]).toEqual([BREAKPOINT, BigInt(USER_POINTER)]);
+    expect(back.quads(Number(back.cpu.gpr(4)), 1)).toEqual([BigInt(At.CODE + 2)]);
+  });
+
+  it('UIRET to another place is #CP', () => {
+    // pop rax; inc qword [rsp]; uiret
+    expect(taken(handle(withStacks(3), [0x58, 0x48, 0xff, 0x04, 0x24, ...UIRET]))).toBe('21:2');
+  });
+
+  it('faults on the shadow stack with the request still there', () => {
+    const board = withStacks(3);
+    board.unmap(USER_POINTER - 8);
+    handle(board, [0xcc]);
+    expect([taken(board).split(':')[0], board.cpu.get64('uintrRequests')]).toEqual(['14', 0x20n]);
+  });
+
+  it("wants an ENDBR64 at the handler where branches are tracked, and the tracker is the handler's", () => {
+    const tracked = (): Board => turnOn(new Board().long(3), TRACKING, 0);
+    expect(taken(handle(tracked(), [0x90, 0xcc]))).toBe('21:3');
+    expect(taken(handle(tracked(), [...ENDBR64, 0xcc]))).toBe(BREAKPOINT);
+    const suppressed = turnOn(new Board().long(3), TRACKING | CetControl.SUPPRESS, 0);
+    expect(taken(handle(suppressed, [0x90, 0xcc]))).toBe('21:3');
   });
 });
 

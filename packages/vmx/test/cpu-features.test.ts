@@ -267,6 +267,22 @@ describe('user interrupts', () => {
     expect(level.c.lo(F.IDT_VECTORING_INFORMATION) >>> 0).toBe(0x8000_0000 + NOTIFICATION);
   });
 
+  it('a virtual one ends at the virtual APIC, which asks the EOI-exit bitmap', () => {
+    const virtual = (...controls: readonly string[]): Level => {
+      const level = arranged('proc1.USE_TPR_SHADOW', 'proc2.VIRTUAL_INTERRUPT_DELIVERY', 'pin.EXTERNAL_INTERRUPT_EXITING', ...controls);
+      level.c.set(F.GUEST_INTERRUPT_STATUS, NOTIFICATION);
+      level.memory.write32(level.c.lo(F.VIRTUAL_APIC_ADDRESS) + 0x200 + 0x10 * (NOTIFICATION >>> 5), 1 << (NOTIFICATION & 31));
+      return level;
+    };
+    const plain = virtual();
+    expect(run(plain, 'nop\nnop', 0x202)).toBe(R.VMCALL);
+    expect([requests(plain), plain.c.lo(F.GUEST_INTERRUPT_STATUS)]).toEqual([0x40, 0]);
+    const exits = virtual();
+    exits.c.set(F.EOI_EXIT_BITMAP_0 + 2 * (NOTIFICATION >>> 6), 0, 1 << (NOTIFICATION & 31));
+    expect(run(exits, 'nop\nnop', 0x202)).toBe(R.VIRTUALIZED_EOI);
+    expect([exits.c.lo(F.EXIT_QUALIFICATION), requests(exits), exits.c.lo(F.GUEST_RIP)]).toEqual([NOTIFICATION, 0x40, Place.L2]);
+  });
+
   it('SENDUIPI under a virtual local APIC exits behind the instruction, with the command in its page', () => {
     for (const control of ['proc2.VIRTUALIZE_X2APIC_MODE', 'proc2.VIRTUALIZE_APIC_ACCESSES']) {
       const level = arranged('proc1.USE_TPR_SHADOW', control);

@@ -89,9 +89,9 @@ export function RDPMC(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   return Outcome.NEXT;
 }
 
-/** MPERF and APERF for user programs (APM Vol. 3, RDPRU): the same count, which no offset of a hypervisor moves. Registers that are none read as 0. */
+/** MPERF and APERF for user programs, unless CR4.TSD makes it #UD for them (APM Vol. 3, RDPRU): the same count, which no offset of a hypervisor moves. Registers that are none read as 0. */
 export function RDPRU(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  if ((cpu.w[CR4]! & Cr4.TSD) !== 0 && cpu.w[CPL] !== 0) return cpu.raise(Vector.GP, 0);
+  if ((cpu.w[CR4]! & Cr4.TSD) !== 0 && cpu.w[CPL] !== 0) return cpu.raise(Vector.UD);
   if (cpu.intercepted('RDPRU', insn.length)) return Outcome.JUMPED;
   cpu.lo = 0;
   cpu.hi = 0;

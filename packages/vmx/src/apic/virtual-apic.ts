@@ -5,6 +5,7 @@ import {
   deliverInterrupt,
   EventKind,
   endPhysicalInterrupt,
+  GUEST_MODE,
   isUserNotification,
   processUserNotification,
 } from '@nestvm/cpu/extension';
@@ -26,6 +27,9 @@ const f = {
   descriptor: F.POSTED_INTERRUPT_DESCRIPTOR,
   notification: F.POSTED_INTERRUPT_VECTOR,
 } as const;
+
+/** What `deliver` did, when no exit is due. */
+export const Delivery = { NONE: -2, DONE: -1 } as const;
 
 const VECTORS_WORDS = 8;
 /** Bit 256 of a posted-interrupt descriptor, as a bit of its byte 32: outstanding notification. */
@@ -187,9 +191,12 @@ export class VirtualApic {
     return reason;
   }
 
-  /** Delivers a recognized virtual interrupt; the caller has found that interrupts may be taken. */
-  deliver(): boolean {
-    if (!this.recognized) return false;
+  /**
+   * Delivers a recognized virtual interrupt; the caller has found that interrupts may be taken. The notification of user interrupts ends here, as a physical one would, so
+   * the EOI-exit bitmap is asked: an exit reason says that the exit is due now. Else `Delivery`.
+   */
+  deliver(): number {
+    if (!this.recognized) return Delivery.NONE;
     const { cpu } = this.vmx;
     const vector = this.status & 0xff;
     this.recognized = false;
@@ -198,14 +205,14 @@ export class VirtualApic {
     this.write(ApicRegister.PPR, vector & 0xf0);
     this.status = (vector << 8) | this.highest(ApicRegister.IRR);
     if (isUserNotification(cpu, vector)) {
-      // The virtual interrupt ends here, as a physical one would.
-      this.endOfInterrupt();
+      const reason = this.endOfInterrupt();
       processUserNotification(cpu);
-      return true;
+      // A fault of it may have left already.
+      return reason >= 0 && cpu.w[GUEST_MODE] !== 0 ? this.demand(reason, vector) : Delivery.DONE;
     }
     cpu.w[ACTIVITY] = Activity.ACTIVE;
     deliverInterrupt(cpu, vector, EventKind.INTERRUPT);
-    return true;
+    return Delivery.DONE;
   }
 
   /** An acknowledged external interrupt: true when it is the notification of posted interrupts, which is dealt with here. */

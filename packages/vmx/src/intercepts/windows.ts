@@ -1,5 +1,6 @@
 import { ACTIVITY, Activity, INTERRUPTIBILITY, Place, RFLAGS, Shadow } from '@nestvm/cpu/extension';
 import { Rflags } from '@nestvm/isa';
+import { Delivery } from '../apic/virtual-apic.js';
 import { Proc1 } from '../controls/controls.js';
 import { exitGuest } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
@@ -34,7 +35,8 @@ function beforeInterrupt(vmx: Vmx): boolean {
   vmx.deadline.service();
   if ((w[RFLAGS]! & Rflags.IF) === 0 || (w[INTERRUPTIBILITY]! & (Shadow.MOV_SS | Shadow.STI)) !== 0) return false;
   if (vmx.controls.hasProc1(Proc1.INTERRUPT_WINDOW_EXITING)) return leave(vmx, ExitReason.INTERRUPT_WINDOW);
-  return vmx.apic.deliver();
+  const delivered = vmx.apic.deliver();
+  return delivered >= 0 ? leave(vmx, delivered) : delivered !== Delivery.NONE;
 }
 
 /** See `Virtualization.service`. */
