@@ -44,6 +44,11 @@ const MOST_NS_PER_INSTRUCTION = 10;
 const READING_NS = 100;
 /** A guest that is further behind than this never makes up for the rest: the host slept, or the guest never idles. */
 const LONGEST_LAG_NS = 60e9;
+/**
+ * So many times as fast as the host's goes the time of a guest that is behind while it idles. At once would be too fast: what it waits for from outside, an answer on
+ * a network above all, would come after its own timeouts.
+ */
+const CATCH_UP = 20;
 /** Instructions per host nanosecond: a guess to start from; measured while running. */
 const FIRST_RATE = 0.1;
 const LEAST_MEASURED = 10_000;
@@ -61,6 +66,8 @@ class HostTime implements GuestTime {
   private readings = 0;
   private sliceStartNs = 0;
   private restUntilNs = -1;
+  private restFromNs = 0;
+  private restHostNs = 0;
   private rate = FIRST_RATE;
 
   constructor(private readonly options: GuestTimeOptions) {}
@@ -73,7 +80,10 @@ class HostTime implements GuestTime {
       const deadlineNs = this.options.nextDeadlineNs();
       this.reach(Math.min(this.roundNs + ran, deadlineNs));
       if (this.reachedNs >= deadlineNs) this.options.onDeadline();
-    } else if (this.restUntilNs >= 0) this.reach(this.restUntilNs);
+    } else if (this.restUntilNs >= 0) {
+      const restedNs = this.options.host.nowNs() - this.restHostNs;
+      this.reach(Math.min(this.restUntilNs, Math.ceil(this.restFromNs + restedNs * CATCH_UP)));
+    }
     return this.reachedNs;
   }
 
@@ -113,7 +123,9 @@ class HostTime implements GuestTime {
     const lag = this.hostTime() - this.reachedNs;
     if (lag > LONGEST_LAG_NS) this.originNs += lag - LONGEST_LAG_NS;
     this.restUntilNs = deadlineNs;
-    return deadlineNs - this.hostTime();
+    this.restFromNs = this.reachedNs;
+    this.restHostNs = this.options.host.nowNs();
+    return Math.max(deadlineNs - this.hostTime(), (deadlineNs - this.reachedNs) / CATCH_UP);
   }
 
   endRest(): void {
