@@ -1,6 +1,6 @@
 import * as zlib from 'node:zlib';
 import { CpuModelError, nearestName } from '@nestvm/isa/models';
-import { useHostChecksum } from '@nestvm/migration';
+import { useHostChecksum, useHostComparison } from '@nestvm/migration';
 import { demo } from './demo.js';
 import { UsageError } from './errors.js';
 import { explainBytes } from './explain.js';
@@ -15,6 +15,7 @@ const COMMANDS = ['run', 'demo', 'relay', 'explain', 'models', 'machines', 'vers
 
 // Node has it since 20.15.
 if ('crc32' in zlib) useHostChecksum(zlib.crc32);
+useHostComparison((a, b) => Buffer.compare(a, b) === 0);
 
 /** What an option that only prints prints: `-M help`, `-cpu help` …; undefined when there is none. */
 function askedFor(args: readonly string[]): string | undefined {

@@ -1,3 +1,4 @@
+import { clearPages, PAGE_BYTES } from './clear-pages.js';
 import type { ContainerReader, Section } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
 import { applyBlocks, clearDisks, decodeBlocks } from './held-disks.js';
@@ -5,7 +6,7 @@ import { type Control, decodeControl, type Link, noWitness, sayTo, type Witness 
 import { applyUnits, checkConfiguration, checkRam, decodeUnit, type LoadedUnit, matchUnits } from './load.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
-import { clearPages, decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
+import { decodeRun, expandRun } from './ram-codec.js';
 import { type Custody, lineOn, REMARK, reasonOf, type SourceLine, TakeOver, type TargetRecovery } from './take-over.js';
 
 /** Options of {@link migrateIn}. */

@@ -12,6 +12,8 @@ export { createMemorySink, createMemorySource } from './channel.js';
 export type { ByteSink, ByteSource } from './channel.js';
 export { useHostChecksum } from './checksum.js';
 export type { Checksum } from './checksum.js';
+export { useHostComparison } from './clear-pages.js';
+export type { Comparison } from './clear-pages.js';
 export { assertMigratable, saveSnapshot } from './save.js';
 export type { SaveOptions, SaveProgress } from './save.js';
 export { loadSnapshot } from './load.js';

@@ -1,11 +1,12 @@
 import type { Migratable, SavedValue, Stateful } from '@nestvm/state';
 import type { ByteSource } from './channel.js';
+import { clearPages, PAGE_BYTES } from './clear-pages.js';
 import { ContainerReader, type Section } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
 import { applyBlocks, type BlockRun, clearDisks, decodeBlocks } from './held-disks.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
-import { clearPages, decodeRun, expandRun, PAGE_BYTES } from './ram-codec.js';
+import { decodeRun, expandRun } from './ram-codec.js';
 import { assertMigratable } from './save.js';
 import { decodeValue } from './value-codec.js';
 

@@ -1,10 +1,11 @@
+import { PAGE_BYTES } from './clear-pages.js';
 import type { ContainerWriter } from './container.js';
 import { MigrationError } from './errors.js';
 import { changedBytes, heldDisks, writeBlocks } from './held-disks.js';
 import type { HeldDisk, LiveMachine, RamBlock } from './machine-port.js';
 import type { MigrateOptions } from './migrate-options.js';
 import type { Progress } from './progress.js';
-import { encodeRun, PAGE_BYTES, pageSpans } from './ram-codec.js';
+import { encodeRun, pageSpans } from './ram-codec.js';
 import { saveUnits, writeRun } from './save.js';
 
 const NOTHING = new Uint8Array(0);

@@ -1,9 +1,8 @@
+import { ClearPages, PAGE_BYTES } from './clear-pages.js';
 import { MigrationError } from './errors.js';
 import type { RamBlock } from './machine-port.js';
 
-/** RAM goes in runs of pages: block number, first page, page count, encoding, then the data. */
-export const PAGE_BYTES = 4096;
-/** Pages in one run at most: 1 MiB. */
+/** RAM goes in runs of pages: block number, first page, page count, encoding, then the data. Pages in one run at most: 1 MiB. */
 const RUN_PAGES = 256;
 
 /** How the data of a run is encoded. */
@@ -96,26 +95,6 @@ export async function expandRun(run: PageRun): Promise<Uint8Array> {
   return expanded;
 }
 
-/** True when a page holds nothing but zeros. `words` views the same bytes. */
-function isZeroPage(words: Int32Array, page: number): boolean {
-  const start = page * (PAGE_BYTES / 4);
-  // Eight at once: twice as fast as one by one.
-  for (let i = start; i < start + PAGE_BYTES / 4; i += 8) {
-    const first = words[i]! | words[i + 1]! | words[i + 2]! | words[i + 3]!;
-    if ((first | words[i + 4]! | words[i + 5]! | words[i + 6]! | words[i + 7]!) !== 0) return false;
-  }
-  return true;
-}
-
-/** Clears the pages of a block that are to be clear. What is clear is not written, so that the host needs no memory for it. */
-export function clearPages(bytes: Uint8Array, isWanted: (page: number) => boolean): void {
-  const words = wordsOf(bytes);
-  for (let page = 0; page < bytes.length / PAGE_BYTES; page++)
-    if (isWanted(page) && !isZeroPage(words, page)) bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
-}
-
-const wordsOf = (bytes: Uint8Array): Int32Array => new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-
 /** Neighbouring pages that go together: all zero, or none of them. */
 export interface PageSpan {
   readonly firstPage: number;
@@ -128,7 +107,7 @@ export interface PageSpan {
  * when a span is asked for, since a guest may be writing to it.
  */
 export function* pageSpans(bytes: Uint8Array, wanted?: Uint32Array): Generator<PageSpan> {
-  const words = wordsOf(bytes);
+  const clear = new ClearPages(bytes);
   const pages = bytes.length / PAGE_BYTES;
   const isWanted = (page: number): boolean => page < pages && (wanted === undefined || ((wanted[page >>> 5]! >>> (page & 31)) & 1) !== 0);
   for (let page = 0; page < pages; ) {
@@ -136,9 +115,10 @@ export function* pageSpans(bytes: Uint8Array, wanted?: Uint32Array): Generator<P
       page = wanted![page >>> 5] === 0 ? ((page >>> 5) + 1) << 5 : page + 1;
       continue;
     }
-    const zero = isZeroPage(words, page);
+    clear.forget();
+    const zero = clear.has(page);
     let end = page + 1;
-    while (end - page < RUN_PAGES && isWanted(end) && isZeroPage(words, end) === zero) end++;
+    while (end - page < RUN_PAGES && isWanted(end) && clear.has(end) === zero) end++;
     yield { firstPage: page, pages: end - page, zero };
     page = end;
   }

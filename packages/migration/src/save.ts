@@ -1,11 +1,12 @@
 import type { SavedValue } from '@nestvm/state';
 import type { ByteSink } from './channel.js';
+import { PAGE_BYTES } from './clear-pages.js';
 import { ContainerWriter } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
 import { heldDisks, saveDisks } from './held-disks.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
-import { deflate, encodeRun, PAGE_BYTES, pageSpans } from './ram-codec.js';
+import { deflate, encodeRun, pageSpans } from './ram-codec.js';
 
 /** How a save is going. */
 export interface SaveProgress {

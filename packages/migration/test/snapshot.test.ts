@@ -9,6 +9,7 @@ import {
   MigrationError,
   saveSnapshot,
   useHostChecksum,
+  useHostComparison,
   waitForL2,
 } from '../src/index.js';
 import { context, ToyMachine, usedMachine } from './toy-machine.js';
@@ -46,6 +47,17 @@ test.skipIf(!('crc32' in zlib))('a checksum of the host is taken when it is the 
   expect([calls, useHostChecksum(counted)]).toEqual([0, true]);
   expect(await snapshotOf(usedMachine(), 'none')).toEqual(before);
   expect(calls).toBeGreaterThan(1);
+});
+
+test('a comparison of the host finds the same clear pages, and is not taken when it tells something else', async () => {
+  let calls = 0;
+  const counted = (a: Uint8Array, b: Uint8Array): boolean => (calls++, Buffer.compare(a, b) === 0);
+  expect([useHostComparison(() => true), useHostComparison(() => false)]).toEqual([false, false]);
+  const before = await snapshotOf(usedMachine(), 'none');
+  expect([calls, useHostComparison(counted)]).toEqual([0, true]);
+  calls = 0;
+  expect(await snapshotOf(usedMachine(), 'none')).toEqual(before);
+  expect(calls).toBeGreaterThan(0);
 });
 
 test('zero pages take no room', async () => {

@@ -1,0 +1,65 @@
+/** Bytes of a page, and of what is compared at once. */
+export const PAGE_BYTES = 4096;
+const STRETCH_PAGES = 16;
+const CLEAR = new Uint8Array(STRETCH_PAGES * PAGE_BYTES);
+
+/** Whether two arrays of one length hold the same bytes. */
+export type Comparison = (a: Uint8Array, b: Uint8Array) => boolean;
+
+let host: Comparison | undefined;
+
+/** Has a comparison of the host (`Buffer.compare` of Node) look for clear memory, which is several times as fast, if it tells right from wrong: false when it does not. */
+export function useHostComparison(comparison: Comparison): boolean {
+  const same = comparison(CLEAR.subarray(1), CLEAR.subarray(0, -1));
+  const other = CLEAR.slice();
+  other[other.length - 1] = 1;
+  if (!same || comparison(other, CLEAR)) return false;
+  host = comparison;
+  return true;
+}
+
+/** Tells which pages of a block are clear: hold nothing but zeros. */
+export class ClearPages {
+  private readonly words: Int32Array;
+  /** The stretch that was compared last, and whether all of it was clear. */
+  private stretch = -1;
+  private allClear = false;
+
+  constructor(private readonly bytes: Uint8Array) {
+    this.words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  }
+
+  /** Memory may have changed. */
+  forget(): void {
+    this.stretch = -1;
+  }
+
+  has(page: number): boolean {
+    if (host === undefined) return this.look(page);
+    const stretch = Math.floor(page / STRETCH_PAGES);
+    if (stretch !== this.stretch) {
+      this.stretch = stretch;
+      const bytes = this.bytes.subarray(stretch * CLEAR.length, (stretch + 1) * CLEAR.length);
+      this.allClear = host(bytes, bytes.length === CLEAR.length ? CLEAR : CLEAR.subarray(0, bytes.length));
+    }
+    return this.allClear || this.look(page);
+  }
+
+  private look(page: number): boolean {
+    const { words } = this;
+    const start = page * (PAGE_BYTES / 4);
+    // Eight at once: twice as fast as one by one.
+    for (let i = start; i < start + PAGE_BYTES / 4; i += 8) {
+      const first = words[i]! | words[i + 1]! | words[i + 2]! | words[i + 3]!;
+      if ((first | words[i + 4]! | words[i + 5]! | words[i + 6]! | words[i + 7]!) !== 0) return false;
+    }
+    return true;
+  }
+}
+
+/** Clears the pages of a block that are to be clear. What is clear is not written, so that the host needs no memory for it. */
+export function clearPages(bytes: Uint8Array, isWanted: (page: number) => boolean): void {
+  const clear = new ClearPages(bytes);
+  for (let page = 0; page < bytes.length / PAGE_BYTES; page++)
+    if (isWanted(page) && !clear.has(page)) bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+}
