@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BenchError } from '../src/index.js';
 import { tableLines } from '../src/markdown.js';
+import { dirtyLogCost } from './dirty-log.js';
 import type { Emulator } from './emulator.js';
 
 const MEBIBYTE = 2 ** 20;
@@ -31,6 +32,7 @@ async function until(what: string, met: () => Promise<boolean> | boolean): Promi
 class Process {
   output = '';
   private said = '';
+  private ended = '';
   private socket: Socket | undefined;
   private readonly child: ChildProcess;
   private readonly startMs = performance.now();
@@ -45,6 +47,16 @@ class Process {
     this.child = spawn(emulator.command, all, { stdio: ['pipe', 'pipe', 'ignore'] });
     this.child.stdout?.on('data', (data) => (this.output += String(data)));
     this.child.stdin?.on('error', () => {});
+    this.child.on('error', (error) => (this.ended = String(error)));
+    this.child.on('exit', (code, signal) => (this.ended = `it ended with ${signal ?? code}`));
+  }
+
+  /** Waits for something of this process, which must live until then. */
+  until(what: string, met: () => Promise<boolean> | boolean): Promise<void> {
+    return until(`${this.emulator.name}: ${what}`, () => {
+      if (this.ended !== '') throw new BenchError('no-guest', `${this.emulator.name}: ${what}: ${this.ended}\n${this.output.slice(-2000)}`);
+      return met();
+    });
   }
 
   type(line: string): void {
@@ -58,10 +70,10 @@ class Process {
 
   /** A monitor command and what is printed up to the next prompt. */
   async ask(line: string): Promise<string> {
-    await until('the monitor', () => this.open());
+    await this.until('the monitor', () => this.open());
     this.said = '';
     this.socket!.write(`${line}\n`);
-    await until(line, () => /\((qemu|nestvm)\) $/.test(this.said));
+    await this.until(line, () => /\((qemu|nestvm)\) $/.test(this.said));
     return this.said;
   }
 
@@ -76,7 +88,7 @@ class Process {
     if (!opened) return false;
     socket.on('data', (data) => (this.said += String(data))).on('error', () => {});
     this.socket = socket;
-    await until('the prompt', () => this.said.endsWith(') '));
+    await this.until('the prompt', () => this.said.endsWith(') '));
     return true;
   }
 }
@@ -121,7 +133,7 @@ class Bench {
 
   async load(file: string): Promise<{ wallMs: number; cpuMs: number }> {
     const guest = this.isPeer ? this.start('-incoming', `exec:cat ${file}`) : this.start('-loadvm', file);
-    await until('the load', async () => !/inmigrate/.test(await guest.ask('info status')));
+    await guest.until('the load', async () => !/inmigrate/.test(await guest.ask('info status')));
     const { wallMs, cpuMs } = guest.used;
     guest.kill();
     return { wallMs, cpuMs };
@@ -136,7 +148,7 @@ class Bench {
     const [here, there] = [from.used, to.used];
     await from.ask(`migrate -d ${address}`);
     let told = '';
-    await until('the migration', async () => /completed|failed/.test((told = await from.ask('info migrate'))));
+    await from.until('the migration', async () => /completed|failed/.test((told = await from.ask('info migrate'))));
     const number = (pattern: RegExp): number => Number(pattern.exec(told)?.[1] ?? Number.NaN);
     const cpuMs = from.used.cpuMs - here.cpuMs + to.used.cpuMs - there.cpuMs;
     const mebibytes = this.isPeer ? number(/transferred ram: (\d+) kbytes/) / 1024 : number(/transferred ram: ([\d.]+) MiB/);
@@ -153,7 +165,7 @@ async function column(emulator: Emulator, machine: readonly string[], folder: st
   const file = join(folder, 'saved');
   try {
     const guest = bench.start();
-    await until(`${emulator.name}: the boot`, () => guest.output.includes('nestvm# '));
+    await guest.until('the boot', () => guest.output.includes('nestvm# '));
     const saved = await bench.save(guest, file);
     const size = existsSync(file) ? statSync(file).size / MEBIBYTE : Number.NaN;
     const loaded = await bench.load(file);
@@ -195,14 +207,26 @@ const ROWS = [
   '50 MB/s: downtime, ms',
   '50 MB/s: sent, MiB',
   '50 MB/s: MiB per CPU s (both sides, guest included)',
+  'dirty log: cost to a running guest, % of its CPU time',
+  'the same, of the test that pays most',
 ];
 
-/** The table of what migrating takes. */
-export async function migrationTable(emulators: readonly Emulator[], machine: readonly string[]): Promise<string> {
+/** What it boots. */
+export interface MigrationGuest {
+  readonly kernel: string;
+  readonly initramfs: string;
+  readonly machine: readonly string[];
+}
+
+/** The table of what migrating takes; the first emulator is this project's own, whose dirty log is looked at in this process. */
+export async function migrationTable(emulators: readonly Emulator[], { kernel, initramfs, machine }: MigrationGuest): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'nestvm-bench-'));
   try {
+    const boot = ['-kernel', kernel, '-initrd', initramfs, '-append', 'console=ttyS0 quiet cryptomgr.notests'];
     const columns: string[][] = [];
-    for (const emulator of emulators) columns.push(await column(emulator, machine, folder));
+    for (const emulator of emulators) columns.push(await column(emulator, [...machine, ...boot], folder));
+    const { percent, worst } = await dirtyLogCost(kernel, initramfs);
+    columns[0]!.push(f(percent, 1), `${f(worst.percent, 1)} (${worst.test})`);
     const rows = ROWS.map((row, i) => [row, ...columns.map((values) => values[i] ?? '–')]);
     return `${tableLines(['1 GiB guest', ...emulators.map(({ name }) => name)], rows).join('\n')}\n`;
   } finally {
