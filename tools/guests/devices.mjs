@@ -8,7 +8,7 @@ import { check, debian, Guest, LOAD_DRIVERS, pause, scratch } from './player.mjs
 const PROMPT = 'nestvm# ';
 
 /** A client of a unix socket: collects what comes. */
-class Client {
+export class Client {
   text = '';
 
   static async open(path) {
@@ -46,7 +46,7 @@ class Client {
 }
 
 /** Boots a guest with devices, loads its drivers, lets `play` go on, and switches it off. */
-async function withGuest(name, machine, devices, play) {
+export async function withGuest(name, machine, devices, play) {
   const folder = scratch();
   const guest = new Guest(name, folder, debian('virtio.cpio', 'nestvm.fin=poweroff', '-M', machine, '-m', '256M', ...devices(folder)));
   try {

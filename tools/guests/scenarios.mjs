@@ -8,6 +8,7 @@ import { twoMachines, withQemu } from './cables.mjs';
 import { crashes } from './crashes.mjs';
 import { balloon, consoles, compactDisc as scsiDisc, sockets } from './devices.mjs';
 import { folders } from './folders.mjs';
+import { hotplug } from './hotplug.mjs';
 import { l2Moves } from './l2-migration.mjs';
 import { moves, rule } from './migration.mjs';
 import { disksMove } from './migration-disks.mjs';
@@ -227,7 +228,7 @@ const avic = { words: ['nestvm.vmm=qemu-microvm,pit=off,pic=off', 'nestvm.kvm=av
 const played = (name, tier, play, initramfs = 'nested.cpio') => ({ name, tier, initramfs, play: (report) => play(name, report) });
 
 /** The same with the drivers of virtio devices. */
-const device = (name, tier, play, machine, suffix, more = '') =>
+const device = (name, tier, play, machine, suffix, /** @type {unknown} */ more = '') =>
   played(name, tier, (_, report) => play(name, { machine, suffix, more, report }), 'virtio.cpio');
 
 /** A display and input devices, with Debian's full kernel. */
@@ -329,6 +330,8 @@ export const scenarios = [
     disk: 'sda',
   }),
   device('virtio-scsi-cd', 'ci', scsiDisc, 'pc', 'pci'),
+  device('hotplug-pc', 'ci', hotplug, 'pc', 'pci', {}),
+  device('hotplug-q35', 'nightly', hotplug, 'q35', 'pci', { packed: true, 'disable-legacy': 'on' }),
   crash('crash-raw', 'ci', { machine: 'pc', format: 'raw', device: ['virtio-blk-pci,drive=disk'], tries: 2 }),
   crash('crash-qcow2', 'nightly', { machine: 'q35', format: 'qcow2', device: ['virtio-blk-pci,drive=disk,packed=on'], tries: 20 }),
   crash('crash-scsi', 'nightly', { machine: 'pc', format: 'qcow2', device: ['virtio-scsi-pci', 'scsi-hd,drive=disk'], tries: 10 }),

@@ -99,6 +99,16 @@ export class Media {
     this.nodes.remove(name);
   }
 
+  /** Whether a node of this name was added. */
+  hasNode(name: string): boolean {
+    return this.nodes.list().some(({ drive }) => drive.id === name);
+  }
+
+  /** Gives a node that was added to a device; throws `UsageError` when another has it. */
+  takeNode(name: string, user: string): AddedNode {
+    return this.nodes.take(name, user);
+  }
+
   /** Takes a CD out; throws `UsageError` when the guest has locked the door, unless `force`. */
   eject(name: string, force: boolean): void {
     this.empty(this.unlocked(name, force));

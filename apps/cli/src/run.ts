@@ -37,9 +37,9 @@ export async function run(args: readonly string[]): Promise<number> {
   for (const warning of configured.warnings) process.stderr.write(`nestvm: warning: ${warning}\n`);
   const options = { ...configured, drives: await openDrives(configured) };
   const ptys = new Ptys(options, (line) => void process.stdout.write(line));
-  const session = new Session(options, ptys);
-  const characters = new Characters(session.terminal, ptys);
   const virtio = new VirtioParts();
+  const session = new Session(options, ptys, virtio);
+  const characters = new Characters(session.terminal, ptys);
   const ata = new AtaParts();
   const flash = new FlashParts();
   let screen: TextDisplay | undefined;

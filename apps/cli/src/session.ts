@@ -12,8 +12,10 @@ import { createConsole, type MonitorConsole, MonitorServers } from './monitor/se
 import type { MonitorTarget, RunState, SessionEvent } from './monitor/target.js';
 import type { RunOptions } from './options/config.js';
 import type { MonitorSpec } from './options/monitors.js';
+import { Plugging } from './plugging.js';
 import { qmpPhase } from './qmp/phases.js';
 import { Terminal } from './terminal.js';
+import type { VirtioParts } from './virtio.js';
 
 /** Status of a process that a signal ends, as shells count. */
 const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
@@ -50,13 +52,18 @@ export class Session {
   private resetFromHost = false;
   /** The drives, for monitors. */
   readonly media: Media;
+  /** Devices that come and go. */
+  private readonly plugging: Plugging;
   /** Takes what is typed for the guest. */
   onInput: (bytes: Uint8Array) => void = () => {};
 
   constructor(
     private readonly options: RunOptions,
     private readonly ptys: Ptys,
+    parts: VirtioParts,
   ) {
+    this.plugging = new Plugging(options, parts, () => this.machine);
+    this.plugging.onGone = (device) => this.tell({ event: 'DEVICE_DELETED', data: { device, path: `/machine/peripheral/${device}` } });
     const monitor = options.terminal?.monitor === true;
     this.media = new Media(options);
     this.media.onTray = (device, open) => this.tell({ event: 'DEVICE_TRAY_MOVED', data: { device, id: device, 'tray-open': open } });
@@ -85,6 +92,7 @@ export class Session {
       name: this.options.name,
       migration: this.migration,
       media: this.media,
+      plugging: this.plugging,
       characters: describeCharacters(this.options, (spec) => this.ptys.pathOf(spec)),
       machine: () => this.machine,
       state: () => (this.migration.moved ? 'postmigrate' : this.stopped ? this.rest : 'running'),

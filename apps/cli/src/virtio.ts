@@ -1,6 +1,7 @@
 import type { VirtioDevice } from '@nestvm/devices/virtio';
 import type { VirtioConfig } from '@nestvm/machine';
 import type { Characters } from './characters/parts.js';
+import { UsageError } from './errors.js';
 import type { Media } from './media.js';
 import type { RunOptions } from './options/config.js';
 import type { VirtioSpec } from './options/virtio.js';
@@ -40,20 +41,25 @@ function creatorsOf(context: VirtioContext): Creators {
 /** The virtio devices of a run, and the files and sockets under them. */
 export class VirtioParts {
   readonly configs: VirtioConfig[] = [];
-  private readonly openers: (() => Promise<void>)[] = [];
-  private readonly closers: (() => void)[] = [];
+  private openers: (() => Promise<void>)[] = [];
+  private closers: (() => void)[] = [];
+  /** Of devices that can go, what ends with them. */
+  private readonly owned = new Map<string, { readonly spec: VirtioSpec; readonly closers: (() => void)[] }>();
+  private context!: VirtioContext;
+  private creators!: Creators;
+  private count = 0;
 
   /** Makes what the options name; throws `UsageError`. What is open by then stays so until `close`. */
   create(options: RunOptions, characters: Characters, media: Media): void {
-    const context: VirtioContext = {
+    this.context = {
       options,
       characters,
       media,
       onOpen: (open) => void this.openers.push(open),
       onClose: (close) => void this.closers.push(close),
     };
-    const creators = creatorsOf(context);
-    for (const spec of specsOf(options)) this.plug(spec, creators, context);
+    this.creators = creatorsOf(this.context);
+    for (const spec of specsOf(options)) this.configs.push(this.createConfig(spec));
   }
 
   /** Opens the sockets of networks; rejects with `UsageError`. */
@@ -62,22 +68,58 @@ export class VirtioParts {
   }
 
   close(): void {
-    for (const close of this.closers.splice(0)) close();
+    for (const close of [...[...this.owned.values()].flatMap(({ closers }) => closers), ...this.closers.splice(0)]) close();
+    this.owned.clear();
   }
 
-  private plug(spec: VirtioSpec, creators: Creators, context: VirtioContext): void {
+  /** Makes one more device, as for `plug`, which puts it into the machine; rejects with `UsageError`, and nothing of it is left then. */
+  async add(spec: VirtioSpec, plug: (config: VirtioConfig) => void): Promise<void> {
+    const { drives, devices } = this.context.options;
+    const taken = new Set([
+      ...[...specsOf(this.context.options), ...[...this.owned.values()].map((each) => each.spec)].flatMap(drivesOf),
+      ...devices.ata.map(({ drive }) => drive),
+      ...drives.filter(({ ata, flash }) => ata !== undefined || flash !== undefined).map(({ id }) => id),
+    ]);
+    const drive = drivesOf(spec).find((id) => id !== undefined && taken.has(id));
+    if (drive !== undefined) throw new UsageError(`device_add: another device has the drive '${drive}'`);
+    const [openers, closers] = [this.openers, this.closers];
+    const own: (() => void)[] = [];
+    this.openers = [];
+    this.closers = own;
+    try {
+      const config = this.createConfig(spec);
+      const opening = this.openers;
+      for (const open of opening) await open();
+      plug(config);
+      this.owned.set(config.device.name, { spec, closers: own });
+    } catch (error) {
+      for (const close of own) close();
+      throw error;
+    } finally {
+      this.openers = openers;
+      this.closers = closers;
+    }
+  }
+
+  /** A device has gone: closes what it had. */
+  gone(name: string): void {
+    for (const close of this.owned.get(name)?.closers ?? []) close();
+    this.owned.delete(name);
+  }
+
+  private createConfig(spec: VirtioSpec): VirtioConfig {
     const { bus, mode, vectors, slot, bootIndex } = spec;
     // Each creator takes the specs of its own kind, which the lookup by kind ensures.
-    const create = creators[spec.kind] as (spec: VirtioSpec, name: string, context: VirtioContext) => VirtioDevice;
-    this.configs.push({
-      device: create(spec, spec.id ?? `virtio${this.configs.length}`, context),
+    const create = this.creators[spec.kind] as (spec: VirtioSpec, name: string, context: VirtioContext) => VirtioDevice;
+    return {
+      device: create(spec, spec.id ?? `virtio${this.count++}`, this.context),
       bus,
       ...(mode ? { mode } : {}),
       ...(vectors === undefined ? {} : { vectors }),
       ...(slot === undefined ? {} : { slot }),
       ...(bootIndex === undefined ? {} : { bootIndex }),
       ...(spec.kind === 'scsi' ? { bootUnits: spec.units.flatMap(bootUnitOf) } : {}),
-    });
+    };
   }
 }
 

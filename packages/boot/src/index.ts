@@ -26,6 +26,6 @@ export { acpiTable, buildAcpi } from './acpi/tables.js';
 export type { AcpiPointer, AcpiTables } from './acpi/tables.js';
 export { buildAcpiFiles } from './acpi/table-loader.js';
 export type { AcpiFiles } from './acpi/table-loader.js';
-export type { AcpiConfig, PmConfig } from './acpi/config.js';
+export type { AcpiConfig, HotplugConfig, PmConfig } from './acpi/config.js';
 export { buildSmbios } from './smbios.js';
 export type { SmbiosConfig, SmbiosTables, SmbiosTexts } from './smbios.js';

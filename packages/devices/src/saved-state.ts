@@ -43,6 +43,11 @@ export const deadline: Schema<number | null> = {
   check: (value, path) => (value === null ? null : count.check(value, path)),
 };
 
+/** What older snapshots do not have: `fallback` then. */
+export const added = <T>(schema: Schema<T>, fallback: T): Schema<T> => ({
+  check: (value, path) => (value === undefined ? fallback : schema.check(value, path)),
+});
+
 /** A list of exactly `length` items, or of at most `max`. */
 export const list = <T>(item: Schema<T>, size: { length: number } | { max: number }): Schema<T[]> => ({
   check(value, path) {

@@ -1,5 +1,14 @@
 import type { AcpiConfig } from '@nestvm/boot';
-import { ACPI_PM_CHIPS, COM_PORTS, Q35_ECAM_BASE, SleepType, SMI_COMMAND_PORT } from '@nestvm/devices/platform';
+import {
+  ACPI_PM_CHIPS,
+  COM_PORTS,
+  PCI_HOTPLUG_BYTES,
+  PCI_HOTPLUG_GPE,
+  PCI_HOTPLUG_PORTS,
+  Q35_ECAM_BASE,
+  SleepType,
+  SMI_COMMAND_PORT,
+} from '@nestvm/devices/platform';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import { cpuCount, type MachineConfig } from './config.js';
 import { virtioMmioPlaces } from './virtio.js';
@@ -8,6 +17,9 @@ const IO_APIC = 0xfec00000;
 const HPET = 0xfed00000;
 const SCI = 9;
 const PCI_MEMORY_END = 0xfec00000;
+const slotsFrom = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, i) => first + i);
+/** Slots whose devices may come and go: all but the chipset's own. */
+const HOTPLUG_SLOTS = { i440fx: slotsFrom(2, 31), q35: slotsFrom(1, 30) } as const;
 /** PCI windows start on a boundary that leaves room for RAM of any size below. */
 const PCI_GRANULE = 0x10000000;
 
@@ -56,6 +68,9 @@ export function machineAcpi(
       pit: parts.has('pit'),
     },
     virtioMmio: virtioMmioPlaces(config.virtio ?? [], board.chipset !== 'none'),
+    ...(board.chipset === 'none'
+      ? {}
+      : { hotplug: { base: PCI_HOTPLUG_PORTS[board.chipset], bytes: PCI_HOTPLUG_BYTES, gpe: PCI_HOTPLUG_GPE, slots: HOTPLUG_SLOTS[board.chipset] } }),
     pciHole: { base: holeBase, end: PCI_MEMORY_END },
   };
 }

@@ -22,6 +22,7 @@ export type {
 } from './config.js';
 export { createEventLoopHost, createMemoryHost } from './host.js';
 export type { EventLoop } from './host.js';
+export type { Hotplug } from './hotplug.js';
 export type { MachineInspector } from './inspector.js';
 export type { ExitCount, LevelCounts } from './levels.js';
 export type { TlbConfig } from './tlb-debug.js';

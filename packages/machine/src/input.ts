@@ -9,7 +9,7 @@ export class InputRouter {
   private buttons = 0;
 
   constructor(
-    private readonly devices: readonly object[],
+    private readonly devices: () => readonly { readonly device: object }[],
     private readonly controller: I8042 | undefined,
   ) {}
 
@@ -21,7 +21,7 @@ export class InputRouter {
   }
 
   private toVirtio(event: InputEvent): boolean {
-    return this.devices.some((device) => device instanceof VirtioInput && device.running && device.report([event]));
+    return this.devices().some(({ device }) => device instanceof VirtioInput && device.running && device.report([event]));
   }
 
   private toController(event: InputEvent): boolean {

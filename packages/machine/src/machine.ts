@@ -21,6 +21,7 @@ import { MachineError } from './errors.js';
 import { type FirmwareParts, firmwareBytes, placeFirmware } from './firmware.js';
 import { createVga } from './graphics.js';
 import { createMemoryHost } from './host.js';
+import type { Hotplug } from './hotplug.js';
 import { InputRouter } from './input.js';
 import { MachineInspector } from './inspector.js';
 import { type LevelCounts, levelCounts } from './levels.js';
@@ -111,10 +112,7 @@ export class Machine {
     this.random = createDeterministicRandom(config.seed ?? 1);
     this.cpus = this.createCpus(count);
     watchNestedGuests(this.cpus, this.clock);
-    this.inputs = new InputRouter(
-      (config.virtio ?? []).map(({ device }) => device),
-      this.platform.keyboard,
-    );
+    this.inputs = new InputRouter(() => this.platform.virtio, this.platform.keyboard);
     this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
     this.engine = new Engine(this.arena, this.memory);
     this.jit = config.jit ? attachJit(this.engine, config.jit === 'force' ? { threshold: 1 } : {}) : null;
@@ -174,6 +172,16 @@ export class Machine {
   powerButton(): void {
     this.platform.pm?.powerButton();
     this.loop.wake();
+  }
+
+  /** Devices that are plugged in and out while the machine runs; throws `MachineError` on boards whose guests would not hear of it. */
+  get hotplug(): Hotplug {
+    const { hotplug } = this.platform;
+    if (hotplug) return hotplug;
+    throw new MachineError(
+      'bad-option',
+      `machine: the board '${this.board.name}' has no ACPI with PCI, by which guests hear of devices that come and go`,
+    );
   }
 
   /** A non-maskable interrupt to every CPU, as from a front-panel button. */
@@ -238,7 +246,19 @@ export class Machine {
       engine.cache.flush();
       for (const { device } of flash) device.replaced();
     };
-    return createMachineSnapshot({ config, parts, memory, ram, clock, cpus, mmus, platform, random, onTime, onReplaced });
+    return createMachineSnapshot({
+      config: { ...config, virtio: platform.virtio },
+      parts,
+      memory,
+      ram,
+      clock,
+      cpus,
+      mmus,
+      platform,
+      random,
+      onTime,
+      onReplaced,
+    });
   }
 
   /** Power-on or reset: devices, CPUs, and what was to be loaded. */

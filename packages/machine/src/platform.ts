@@ -36,8 +36,9 @@ import { addAta } from './ata.js';
 import type { Board, BoardPart, RamLayout } from './boards.js';
 import type { Startup } from './boot-plan.js';
 import { cpuCount, type HostServices, type MachineConfig } from './config.js';
+import { Hotplug } from './hotplug.js';
 import { handLinux } from './linux-rom.js';
-import { addVirtio } from './virtio.js';
+import { addVirtio, type VirtioConfig } from './virtio.js';
 
 /** Lines of the board that are not interrupts. */
 export interface BoardLines {
@@ -92,6 +93,10 @@ export class Platform {
   readonly pm: AcpiPm | undefined;
   readonly keyboard: I8042 | undefined;
   readonly pci: PciHost | undefined;
+  /** Devices that come and go; absent where the guest would not hear of them. */
+  readonly hotplug: Hotplug | undefined;
+  /** Virtio devices that the machine has now. */
+  readonly virtio: VirtioConfig[];
   private readonly rtc: Rtc | undefined;
   private starts = 0;
   /** Graphics cards, in the order of the devices. */
@@ -149,7 +154,10 @@ export class Platform {
     }
     this.addSerial(add);
     if (board.pm !== 'none') this.pm = add(new AcpiPm({ chip: board.pm }));
+    this.virtio = [...(config.virtio ?? [])];
     this.pci = this.addPci(add);
+    this.hotplug = this.createHotplug(wiring);
+    if (this.hotplug) add(this.hotplug.controller);
     for (const flash of options.flash) add(flash);
     const fwCfg = add(this.createFwCfg());
     if (options.vga) this.plugVga(add(options.vga));
@@ -165,6 +173,14 @@ export class Platform {
     if (config.ata) addAta(config.ata, { board, host: this.pci, add, wake: lines.wake, order });
     addVirtio(config.virtio ?? [], { host: this.pci, parts, add, show: (display) => this.displays.push(display), wake: lines.wake, order });
     if (paths.length > 0) fwCfg.setFile('bootorder', bootOrder(paths, config.boot?.strict ?? false));
+  }
+
+  /** Where ACPI is, and PCI. */
+  private createHotplug(wiring: PlatformWiring): Hotplug | undefined {
+    const { devices, virtio, pci: host, pm } = this;
+    const { board, parts, config, lines } = this.options;
+    if (!host || !pm || board.chipset === 'none' || !parts.has('acpi') || !config.cpu.has('apic')) return undefined;
+    return new Hotplug({ chipset: board.chipset, host, pm, devices, virtio, attach: (device) => device.attach(wiring), wake: lines.wake });
   }
 
   private addLocalApics(present: boolean): void {
@@ -243,7 +259,8 @@ export class Platform {
 
   /** RESET: every device to its power-on state, then what firmware would have set up. The bus of the APICs is not a device that forgets. */
   reset(): void {
-    for (const device of this.devices) device.reset();
+    // Devices may leave with the reset.
+    for (const device of [...this.devices]) device.reset();
     for (const apic of this.localApics) apic.reset();
     const { ports, board, parts, startup } = this.options;
     this.noteBootOrder();

@@ -9,8 +9,8 @@ import { type MachineConfig, videoMemoryBytes } from './config.js';
 import { MachineError } from './errors.js';
 import type { Platform } from './platform.js';
 
-/** Devices that hold nothing between two accesses. */
-const STATELESS: ReadonlySet<string> = new Set(['apic-bus', 'debug-console', 'isa-debug-exit']);
+/** Devices that hold nothing between two accesses, or whose state another one saves (hot plug: the PCI host). */
+const STATELESS: ReadonlySet<string> = new Set(['apic-bus', 'debug-console', 'isa-debug-exit', 'pci-hotplug']);
 /** Interrupt controllers come after what drives their inputs: loading a device sets its lines anew, which must leave no trace in them. */
 const CONTROLLERS = ['io-apic', 'pic'];
 

@@ -61,30 +61,45 @@ const PATH_NODES: Readonly<Record<number, readonly [node: string, unit: string]>
 };
 
 /** Plugs virtio devices in; throws `MachineError` (`bad-option`) for what the board lacks, and `DeviceError` for slots that are taken. */
-export function addVirtio(configs: readonly VirtioConfig[], { host, parts, add, show, wake, order }: VirtioSockets): void {
+export function addVirtio(configs: readonly VirtioConfig[], sockets: VirtioSockets): void {
+  const { host, parts, add } = sockets;
   const places = virtioMmioPlaces(configs, host !== undefined);
   if (places.length > MMIO_DEVICES) throw new MachineError('bad-option', `machine: ${places.length} virtio-mmio devices; at most ${MMIO_DEVICES}`);
   const names = new Set<string>();
-  for (const { device, bus, mode, vectors, slot, bootIndex, bootUnits = [] } of configs) {
+  for (const config of configs) {
+    const { device, bus } = config;
     if (names.has(device.name)) throw new MachineError('bad-option', `machine: two devices are named '${device.name}'; give one another name (id=)`);
     names.add(device.name);
-    device.onActivity = wake;
-    if (isDisplay(device)) show(device);
+    device.onActivity = sockets.wake;
+    if (isDisplay(device)) sockets.show(device);
     if ((bus ?? (host ? 'pci' : 'mmio')) === 'pci') {
-      if (host === undefined)
-        throw new MachineError('bad-option', `machine: the board has no PCI for '${device.name}'; put it on the MMIO transport`);
-      const card = new VirtioPci({ device, ...(mode ? { mode } : {}), ...(vectors === undefined ? {} : { vectors }) });
-      add(card);
-      const at = slot ?? host.freeSlot(2);
-      host.add(at, card.pci);
-      const [node, unit] = PATH_NODES[device.type] ?? ['pci', ''];
-      const path = `/pci@i0cf8/${node}@${at.toString(16)}`;
-      order(bootIndex, `${path}${unit && '/'}${unit}`);
-      for (const each of bootUnits) order(each.bootIndex, `${path}/channel@0/disk@${each.target.toString(16)},${each.unit.toString(16)}`);
+      addCard(config, sockets);
       continue;
     }
     if (!parts.has('ioapic')) throw new MachineError('bad-option', `machine: the board has no I/O APIC for '${device.name}'; use another board`);
     const { base, gsi } = places.shift()!;
     add(new VirtioMmio({ device, base, line: `gsi:${gsi}` }));
   }
+}
+
+/** Puts a device on PCI, and tells firmware of it; the card and its slot. */
+export function addCard(config: VirtioConfig, { host, add, order }: Pick<VirtioSockets, 'host' | 'add' | 'order'>): VirtioCard {
+  const { device, mode, vectors, slot, bootIndex, bootUnits = [] } = config;
+  if (host === undefined) throw new MachineError('bad-option', `machine: the board has no PCI for '${device.name}'; put it on the MMIO transport`);
+  const card = new VirtioPci({ device, ...(mode ? { mode } : {}), ...(vectors === undefined ? {} : { vectors }) });
+  const at = slot ?? host.freeSlot(2);
+  host.add(at, card.pci);
+  add(card);
+  const [node, unit] = PATH_NODES[device.type] ?? ['pci', ''];
+  const path = `/pci@i0cf8/${node}@${at.toString(16)}`;
+  order(bootIndex, `${path}${unit && '/'}${unit}`);
+  for (const each of bootUnits) order(each.bootIndex, `${path}/channel@0/disk@${each.target.toString(16)},${each.unit.toString(16)}`);
+  return { config: { ...config, slot: at }, card, slot: at };
+}
+
+/** A device on PCI. */
+export interface VirtioCard {
+  readonly config: VirtioConfig;
+  readonly card: VirtioPci;
+  readonly slot: number;
 }

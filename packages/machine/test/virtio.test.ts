@@ -29,6 +29,27 @@ describe('virtio devices', () => {
     expect(other.migratable.mismatches(one.migratable.configuration())).toEqual([expect.stringContaining('virtio')]);
   });
 
+  it('come and go, and a snapshot with one that came fits a machine that has it from the start', () => {
+    const one = machine('pc', [{ device: block('disk') }]);
+    const gone: string[] = [];
+    one.hotplug.onUnplugged = (name) => gone.push(name);
+    one.hotplug.plug({ device: block('hot') });
+    expect(() => one.hotplug.plug({ device: block('hot') })).toThrow(/device 'hot' already/);
+    expect(() => one.hotplug.plug({ device: block('far'), bus: 'mmio' })).toThrow(/only devices on PCI/);
+    const slot = one.platform.virtio[1]!.slot!;
+    const same = machine('pc', [{ device: block('disk') }, { device: block('hot'), slot }]);
+    expect(same.migratable.mismatches(one.migratable.configuration())).toEqual([]);
+    expect([...one.migratable.units().keys()].toSorted()).toEqual([...same.migratable.units().keys()].toSorted());
+    const events = (): number[] => [0, 4, 8].map((register) => one.ports.read(0xae00 + register, 4));
+    expect(events()).toEqual([2 ** slot, 0, 0]);
+    one.hotplug.unplug('hot');
+    expect(events()).toEqual([0, 2 ** slot, 0]);
+    one.ports.write(0xae08, 4, 2 ** slot);
+    expect([gone, one.platform.virtio.length, events()]).toEqual([['hot'], 1, [0, 0, 0]]);
+    expect(() => one.hotplug.unplug('hot')).toThrow(/no virtio device 'hot'/);
+    expect(() => machine('microvm', []).hotplug).toThrow(/no ACPI with PCI/);
+  });
+
   it('keep a buffer of the guest out of device memory', () => {
     const pc = machine('pc', []);
     expect(pc.memory.view(0x1000, 0x1000, true)?.length).toBe(0x1000);

@@ -13,8 +13,8 @@ function balloonOf(machine: Machine): VirtioBalloon {
   throw new UsageError('No balloon device has been activated; start with -device virtio-balloon-pci');
 }
 
-export const findBalloon = ({ config }: Machine): VirtioBalloon | undefined =>
-  config.virtio?.map(({ device }) => device).find((device) => device instanceof VirtioBalloon);
+export const findBalloon = ({ platform }: Machine): VirtioBalloon | undefined =>
+  platform.virtio.map(({ device }) => device).find((device) => device instanceof VirtioBalloon);
 
 /** Bytes of memory that the guest has beside its balloon. */
 export const guestBytes = (machine: Machine): number => machine.config.memoryBytes - balloonOf(machine).actual * PAGE_BYTES;

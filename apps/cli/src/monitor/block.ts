@@ -13,7 +13,7 @@ export function blockLines({ media }: MonitorTarget): string[] {
 }
 
 /** `info network`. */
-export function networkLines({ config }: Machine): string[] {
-  const cards = (config.virtio ?? []).filter(({ device }) => device instanceof VirtioNetwork);
+export function networkLines({ platform }: Machine): string[] {
+  const cards = platform.virtio.filter(({ device }) => device instanceof VirtioNetwork);
   return cards.length === 0 ? ['no network cards'] : cards.map(({ device, bus }) => `${device.name}: virtio-net on ${bus ?? 'its default bus'}`);
 }

@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js';
 import { writeBytes } from '../files.js';
 import { runMigrationCommand } from '../migration/commands.js';
 import { explainFailure } from '../migration/controller.js';
-import { parseInteger } from '../options/text.js';
+import { parseInteger, parseProperties } from '../options/text.js';
 import { dumpScreen, parseScreenDump } from '../screendump.js';
 import { askForMemory } from './balloon.js';
 import { type ExamineFormat, examine, formatValue, parseFormat } from './examine.js';
@@ -126,6 +126,21 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
   balloon: {
     help: 'balloon MIB: let the guest get along with so much memory',
     run: ({ target, args }) => askForMemory(target.machine(), parseInteger('balloon', args[0] ?? '', 1, 2 ** 20) * 2 ** 20),
+  },
+  device_add: {
+    help: 'device_add DEVICE[,PROP=VALUE…]: plug a virtio device in, as -device',
+    run: async ({ target, args }) => {
+      const { head, values } = parseProperties(args.join(' '));
+      await target.plugging.add(head, values);
+      return '';
+    },
+  },
+  device_del: {
+    help: 'device_del ID: ask the guest to let go of a device',
+    run: ({ target, args }) => {
+      if (args[0] === undefined) throw new UsageError('write device_del ID');
+      target.plugging.remove(args[0]);
+    },
   },
   nmi: { help: 'a non-maskable interrupt to every CPU', run: ({ target }) => target.machine().nmi() },
   sendkey: {

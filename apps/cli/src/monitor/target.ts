@@ -1,6 +1,7 @@
 import type { Machine } from '@nestvm/machine';
 import type { Media } from '../media.js';
 import type { MigrationController } from '../migration/controller.js';
+import type { Plugging } from '../plugging.js';
 
 /** What happens to a machine, as QMP's events tell it. */
 export type SessionEvent =
@@ -9,6 +10,7 @@ export type SessionEvent =
   | { readonly event: 'RESET' | 'SHUTDOWN'; readonly data: { readonly guest: boolean; readonly reason: string } }
   | { readonly event: 'BALLOON_CHANGE'; readonly data: { readonly actual: number } }
   | { readonly event: 'DEVICE_TRAY_MOVED'; readonly data: { readonly device: string; readonly id: string; readonly 'tray-open': boolean } }
+  | { readonly event: 'DEVICE_DELETED'; readonly data: { readonly device: string; readonly path: string } }
   | {
       readonly event: 'BLOCK_IO_ERROR';
       readonly data: {
@@ -31,6 +33,7 @@ export interface MonitorTarget {
   readonly name: string;
   readonly migration: MigrationController;
   readonly media: Media;
+  readonly plugging: Plugging;
   /** Character devices, as QEMU names them. */
   readonly characters: readonly { readonly label: string; readonly filename: string }[];
   machine(): Machine;

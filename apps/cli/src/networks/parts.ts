@@ -29,8 +29,15 @@ export class NetworkParts {
   take(id: string): Network | undefined {
     const network = this.networks.get(id);
     this.networks.delete(id);
-    if (network) this.taken.push(network);
+    if (network) this.taken.set(id, network);
     return network?.offloads === false ? new FinishingNetwork(network) : network;
+  }
+
+  /** The card that had a network has gone: another may take it. */
+  giveBack(id: string): void {
+    const network = this.taken.get(id);
+    if (network) this.networks.set(id, network);
+    this.taken.delete(id);
   }
 
   /** Opens sockets; rejects with `UsageError`. */
@@ -39,11 +46,11 @@ export class NetworkParts {
   }
 
   close(): void {
-    for (const network of [...this.networks.values(), ...this.taken]) network.close();
+    for (const network of [...this.networks.values(), ...this.taken.values()]) network.close();
     for (const file of this.files) file.close();
   }
 
-  private readonly taken: Network[] = [];
+  private readonly taken = new Map<string, Network>();
 
   private dumped(spec: NetworkSpec, specs: NetworkSpecs): Network {
     let network = this.plain(spec);

@@ -109,12 +109,17 @@ function changeMedium(target: MonitorTarget, given: QmpArguments): void {
 /** The drive that `id` or `device` names. */
 const driveOf = (given: QmpArguments): string => textOf(given, given['id'] === undefined ? 'device' : 'id');
 
-const refuse =
-  (reason: string): QmpCommand['run'] =>
-  () => {
-    throw new QmpError('GenericError', reason);
-  };
-const NO_HOTPLUG = 'Devices cannot be plugged in or out while the machine runs; start it with them';
+/** The words of `-device` as JSON has them. */
+function addDevice(target: MonitorTarget, given: QmpArguments): Promise<void> {
+  const values = new Map<string, string>();
+  for (const [key, value] of Object.entries(given)) {
+    if (key === 'driver') continue;
+    if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean')
+      throw new QmpError('GenericError', `Invalid parameter type for '${key}', expected: a text, a number or a boolean`);
+    values.set(key, typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value));
+  }
+  return target.plugging.add(textOf(given, 'driver'), values);
+}
 
 const query = (run: QmpQuery): QmpCommand => ({ run });
 
@@ -147,8 +152,8 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   },
   'blockdev-add': { open: true, run: (target, given) => target.media.addNode(given) },
   'blockdev-del': { arguments: ['node-name'], run: (target, given) => target.media.removeNode(textOf(given, 'node-name')) },
-  device_add: { arguments: ['driver', 'id', 'bus', 'drive', 'netdev', 'chardev'], run: refuse(NO_HOTPLUG) },
-  device_del: { arguments: ['id'], run: refuse(NO_HOTPLUG) },
+  device_add: { open: true, run: addDevice },
+  device_del: { arguments: ['id'], run: (target, given) => target.plugging.remove(textOf(given, 'id')) },
   migrate: { arguments: ['uri', 'blk', 'inc', 'detach', 'resume', 'x-wait-for-l2'], run: migrate },
   'migrate-incoming': { arguments: ['uri'], run: (target, given) => target.migration.receiveFrom(textOf(given, 'uri')) },
   migrate_cancel: { run: (target) => void target.migration.cancelMigration() },

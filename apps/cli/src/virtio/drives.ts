@@ -13,6 +13,11 @@ export function openDrive(
   { readOnly, errors }: { readonly readOnly?: boolean; readonly errors?: ErrorPolicy } = {},
 ): { readonly drive: DriveSpec; readonly disk: BlockBackend } {
   const drive = options.drives.find((each) => each.id === id);
+  if (drive === undefined && media.hasNode(id)) {
+    const node = media.takeNode(id, option);
+    onClose(() => void delete node.user);
+    return { drive: node.drive, disk: media.guard(node.drive, node.disk, errors) };
+  }
   if (drive === undefined) throw new UsageError(`${option},drive=${id}: no such drive; add -drive file=F,if=none,id=${id}`);
   const disk = open(readOnly ? { ...drive, readOnly } : drive);
   onClose(() => disk.close());

@@ -23,6 +23,7 @@ export class Cards {
     assertNetwork(option, netdev, options.networks.networks);
     const backend = this.networks.take(netdev);
     if (!backend) throw new UsageError(`${option}: another card or a hub has this network; give each its own -netdev`);
+    this.context.onClose(() => this.networks.giveBack(netdev));
     const { sockets, cores, threads } = options.topology;
     const mac = spec.mac === undefined ? Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56 + this.count++) : parseMac(option, spec.mac);
     return new VirtioNetwork({

@@ -63,6 +63,9 @@ export const or = (a: Aml, b: Aml, target: Aml = [0x00]): Aml => [0x7d, ...a, ..
 export const logicalEqual = (a: Aml, b: Aml): Aml => [0x93, ...a, ...b];
 export const ifTerm = (condition: Aml, ...terms: Aml[]): Aml => withLength([0xa0], [...condition, ...flat(terms)]);
 export const elseTerm = (...terms: Aml[]): Aml => withLength([0xa1], flat(terms));
+/** Tells the operating system that something has happened to a device. */
+export const notify = (path: string, value: Aml): Aml => [0x86, ...nameString(path), ...value];
+export const call = (path: string, ...args: Aml[]): Aml => [...nameString(path), ...flat(args)];
 export const argument = (index: number): Aml => [0x68 + index];
 export const local = (index: number): Aml => [0x60 + index];
 export const reference = (path: string): Aml => nameString(path);
@@ -78,10 +81,15 @@ export const operationRegion = (path: string, space: number, offset: number, len
   ...integer(offset),
   ...integer(length),
 ];
-/** Byte-access fields of a region: name and width in bits; an empty name skips bits. */
-export function byteFields(region: string, fields: readonly (readonly [path: string, bits: number])[]): Aml {
+type Field = readonly [path: string, bits: number];
+/** Fields of a region that are accessed by bytes: name and width in bits; an empty name skips bits. */
+export const byteFields = (region: string, fields: readonly Field[]): Aml => fieldList(region, 0x01, fields);
+/** Fields that are accessed by double words; what lies beside a field is written as zeros. */
+export const dwordFields = (region: string, fields: readonly Field[]): Aml => fieldList(region, 0x43, fields);
+
+function fieldList(region: string, flags: number, fields: readonly Field[]): Aml {
   const list = fields.flatMap(([path, bits]) => [...(path === '' ? [0x00] : segment(path)), ...packageLengthOfBits(bits)]);
-  return withLength([0x5b, 0x81], [...nameString(region), 0x01, ...list]);
+  return withLength([0x5b, 0x81], [...nameString(region), flags, ...list]);
 }
 /** Field widths use PkgLength's encoding without counting themselves. */
 function packageLengthOfBits(bits: number): number[] {

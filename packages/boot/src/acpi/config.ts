@@ -18,8 +18,20 @@ export interface AcpiConfig {
   };
   /** Virtio devices on the MMIO transport. */
   readonly virtioMmio?: readonly { readonly base: number; readonly gsi: number }[];
+  /** Slots of PCI that are filled and emptied while the machine runs. */
+  readonly hotplug?: HotplugConfig;
   /** First byte above RAM below 4 GiB: PCI windows start there or later. */
   readonly pciHole: { readonly base: number; readonly end: number };
+}
+
+/** The controller of PCI hot plug. */
+export interface HotplugConfig {
+  readonly base: number;
+  /** Ports that it takes. */
+  readonly bytes: number;
+  readonly slots: readonly number[];
+  /** Its event in GPE0. */
+  readonly gpe: number;
 }
 
 /** ACPI fixed hardware. */

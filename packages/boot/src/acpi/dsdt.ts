@@ -27,6 +27,7 @@ import {
   string,
 } from './aml.js';
 import type { AcpiConfig } from './config.js';
+import { hotplugEvent, hotplugSlots } from './hotplug.js';
 
 const SLOTS = 32;
 /** Interrupts that link devices may use. */
@@ -141,7 +142,20 @@ function hostBridge(config: AcpiConfig): Aml[] {
       ]
     : [name('_PRT', byLinks)];
   const ecam = config.ecam ? [device('DRAC', hid('PNP0C01'), crs(resources.memory32(config.ecam.address, config.ecam.buses * 0x100000)))] : [];
-  return [device('PCI0', ...identity, name('_UID', integer(0)), name('_BBN', integer(0)), windows, bridge, ...prt), ...links, ...ecam];
+  return [
+    device(
+      'PCI0',
+      ...identity,
+      name('_UID', integer(0)),
+      name('_BBN', integer(0)),
+      windows,
+      bridge,
+      ...prt,
+      ...(config.hotplug ? hotplugSlots(config.hotplug) : []),
+    ),
+    ...links,
+    ...ecam,
+  ];
 }
 
 function sleepStates({ pm }: AcpiConfig): Aml[] {
@@ -174,5 +188,6 @@ export function dsdtBody(config: AcpiConfig): Uint8Array {
     ...system,
     ...sleepStates(config).flat(),
     ...(config.pm ? scope('\\_GPE', name('_HID', string('ACPI0006'))) : []),
+    ...(config.hotplug ? hotplugEvent(config.hotplug) : []),
   ]);
 }

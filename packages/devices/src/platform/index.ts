@@ -59,6 +59,8 @@ export { assignPciResources } from './pci/firmware.js';
 export type { PciWindows } from './pci/firmware.js';
 export { PciFunction } from './pci/function.js';
 export type { PciIdentity, PciSlot } from './pci/function.js';
+export { PCI_HOTPLUG_BYTES, PCI_HOTPLUG_GPE, PCI_HOTPLUG_PORTS, PciHotplug } from './pci/hotplug.js';
+export type { PciHotplugOptions } from './pci/hotplug.js';
 export { PciHost } from './pci/host.js';
 export type { PciHostOptions, PciInterruptRouter } from './pci/host.js';
 export { addI440Fx } from './pci/i440fx.js';

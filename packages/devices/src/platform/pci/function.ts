@@ -178,6 +178,14 @@ export class PciFunction implements SavableDevice<SavedPciFunction> {
     this.#initial = this.config.slice();
   }
 
+  /** Called by the host: the function leaves its slot, and takes all that it has on the bus with it. */
+  unplug(): void {
+    this.reset();
+    const slot = this.#slot;
+    if (slot) for (const bar of [...this.bars, ...(this.#rom ? [this.#rom.bar] : [])]) bar.place(slot.wiring, -1);
+    this.#slot = undefined;
+  }
+
   reset(): void {
     if (this.#initial) this.config.set(this.#initial);
     this.msix?.reset();

@@ -3,6 +3,7 @@ import { DeviceError } from '../../errors.js';
 import type { SavableDevice } from '../../saved-state.js';
 import type { ResetControl } from '../ports/reset-control.js';
 import type { PciFunction } from './function.js';
+import type { PciHotplug } from './hotplug.js';
 import { ECAM_BYTES, PCI_ADDRESS_ENABLE, PciConfig, PciPort } from './registers.js';
 import { pciHostSchema, type SavedPciHost } from './state.js';
 
@@ -29,6 +30,7 @@ export class PciHost implements Device, SavableDevice<SavedPciHost> {
   #address = 0;
   #wiring: Wiring | undefined;
   #router: PciInterruptRouter | undefined;
+  #hotplug: PciHotplug | undefined;
   #ecam: RegionHandle | undefined;
   #ecamBase = -1;
 
@@ -63,6 +65,16 @@ export class PciHost implements Device, SavableDevice<SavedPciHost> {
     if (this.#wiring) this.#plug(pciFunction, devfn);
   }
 
+  /** Takes everything out of a slot. */
+  remove(slot: number): void {
+    for (let devfn = slot * 8; devfn < slot * 8 + 8; devfn++) {
+      this.functions[devfn]?.unplug();
+      this.functions[devfn] = undefined;
+    }
+    // What was in the way of others is gone.
+    for (const other of this.functions) other?.placeBars();
+  }
+
   /** The first slot without any function, from `from` on; throws `DeviceError` (`no-space`). */
   freeSlot(from = 1): number {
     for (let slot = from; slot < 32; slot++) if (this.functions.slice(slot * 8, slot * 8 + 8).every((it) => it === undefined)) return slot;
@@ -72,6 +84,11 @@ export class PciHost implements Device, SavableDevice<SavedPciHost> {
   /** Names the bridge that routes interrupt pins. */
   setRouter(router: PciInterruptRouter): void {
     this.#router = router;
+  }
+
+  /** Names the controller by which guests hear of devices that come and go. */
+  setHotplug(controller: PciHotplug): void {
+    this.#hotplug = controller;
   }
 
   /** Puts ECAM at a guest-physical address, or takes it away (-1). It stays away when something else is there. */
@@ -96,11 +113,15 @@ export class PciHost implements Device, SavableDevice<SavedPciHost> {
   }
 
   save(): SavedPciHost {
-    return { address: this.#address };
+    const hotplug = this.#hotplug?.pending;
+    const waits = hotplug !== undefined && hotplug.up + hotplug.down + hotplug.latched > 0;
+    return { address: this.#address, ...(waits ? { hotplug } : {}) };
   }
 
   load(saved: unknown): void {
-    this.#address = pciHostSchema.check(saved, this.name).address;
+    const { address, hotplug } = pciHostSchema.check(saved, this.name);
+    this.#address = address;
+    if (this.#hotplug) this.#hotplug.pending = hotplug;
   }
 
   #plug(pciFunction: PciFunction, devfn: number): void {
