@@ -8,7 +8,7 @@ import { JitError, NotCompilable } from './errors.js';
 import { FunctionLibrary } from './library.js';
 import { countdown, type Region, selectRegion } from './region.js';
 import type { RegionCode } from './region-code.js';
-import { TargetLog } from './target-log.js';
+import { ExitLog } from './exit-log.js';
 import { Translator } from './translate.js';
 
 const PAGE_BYTES = 4096;
@@ -77,7 +77,7 @@ export class Jit implements HotCode {
   private readonly queue = new Map<number, number>();
   private reports = 0;
   private readonly library: FunctionLibrary;
-  private readonly targets: TargetLog;
+  private readonly exits: ExitLog;
 
   constructor(
     private readonly engine: Engine,
@@ -87,7 +87,7 @@ export class Jit implements HotCode {
     this.codeBytes = options.codeBytes ?? 128 << 20;
     if (!(this.threshold >= 1)) throw new JitError('bad-option', `threshold ${this.threshold}: give at least 1 turn`);
     this.library = new FunctionLibrary(engine.arena.memory, engine.arena.shared, engine.handlers.runtime);
-    this.targets = new TargetLog(engine.arena, this.threshold);
+    this.exits = new ExitLog(engine.arena, this.threshold);
     this.compiled = new CompiledCode(engine.arena, engine.handlers);
   }
 
@@ -129,7 +129,7 @@ export class Jit implements HotCode {
 
   private compileQueue(): void {
     this.counters.evicted += this.compiled.makeRoom(this.codeBytes, this.threshold);
-    this.targets.read();
+    this.exits.read();
     const { i32 } = this.engine.arena;
     const batch: Translated[] = [];
     const taken = new Set<number>();
@@ -158,14 +158,14 @@ export class Jit implements HotCode {
       isWarm: (other: number) => this.isWarm(other),
       blockAt: (offset: number) => cache.find(host - (host % PAGE_BYTES) + offset, mode),
       isEntry: (other: number) => this.compiled.isEntry(other),
-      targetsOf: (record: number) => this.targets.targetsOf(record),
-      jumpersTo: (offset: number) => this.targets.jumpersTo(host - (host % PAGE_BYTES) + offset),
+      targetsOf: (record: number) => this.exits.targetsOf(record),
+      jumpersTo: (offset: number) => this.exits.jumpersTo(host - (host % PAGE_BYTES) + offset),
     };
     for (;;) {
       const region = selectRegion(source, head, host % PAGE_BYTES);
       if (region === null) return null;
       try {
-        const { code } = new Translator(region, arena, meanings, (mode & Mode.LONG) !== 0, this.targets);
+        const { code } = new Translator(region, arena, meanings, (mode & Mode.LONG) !== 0, this.exits);
         return { region, code, page: Math.floor(host / PAGE_BYTES) };
       } catch (error) {
         if (!(error instanceof NotCompilable) || error.row < 0) throw error;

@@ -8,6 +8,7 @@ import { FlagKind, flagAux } from './lasting-flags.js';
 const at = vcpuState.offset;
 const GPR_END = at.gpr + 8 * 16;
 const VEC_BYTES = 64;
+const TYPES = { 32: 'i32', 64: 'i64', 128: 'v128' } as const;
 const VEC_END = at.vec + 16 * VEC_BYTES;
 
 /** A register that lives in a variable of the function. */
@@ -18,7 +19,7 @@ interface Home {
 }
 
 /**
- * The function of a region being written. Accesses to the vCPU's integer registers, flags and vector registers become those of variables; `loadAll` and `storeAll` carry
+ * The function of a region being written. Accesses to the vCPU's integer registers, flags, vector registers and MXCSR become those of variables; `loadAll` and `storeAll` carry
  * them in and out. Everything else is as in `Code`.
  */
 export class RegionCode extends Code {
@@ -45,7 +46,7 @@ export class RegionCode extends Code {
     return this.param(1, 32);
   }
 
-  private home(offset: number, width: 64 | 128): Home {
+  private home(offset: number, width: 32 | 64 | 128): Home {
     let home = this.homes.get(offset);
     if (home === undefined) {
       home = { variable: this.declare(width) as Variable<64>, offset, isWritten: false };
@@ -71,6 +72,7 @@ export class RegionCode extends Code {
     if (offset === at.flagResult || offset === at.flagAux) throw new NotCompilable('flags as memory');
     const gpr = this.gprAt(offset);
     if (gpr !== null) return this.gprLoad(name, gpr.get(), offset & 7).as(width);
+    if (offset === at.mxcsr && name === 'i32.load') return (this.home(offset, 32).variable as Variable<32>).get() as unknown as Val<W>;
     const vec = this.vecAt(offset);
     if (vec !== null) return this.vecLoad(name, vec.get(), (offset - at.vec) % 16).as(width);
     return super.load(name, width, address, offset);
@@ -106,6 +108,11 @@ export class RegionCode extends Code {
     if (gpr !== null) {
       this.homes.get(offset & ~7)!.isWritten = true;
       return gpr.set(this.gprMerge(name, gpr, value, offset & 7));
+    }
+    if (offset === at.mxcsr && name === 'i32.store') {
+      const home = this.home(offset, 32);
+      home.isWritten = true;
+      return (home.variable as Variable<32>).set(value as Val<32>);
     }
     const vec = this.vecAt(offset);
     if (vec === null) return super.store(name, address, value, offset);
@@ -151,8 +158,8 @@ export class RegionCode extends Code {
       a.set(super.load('i64.load32_u', 64, this.cpu, at.flagAux));
     }
     for (const { variable, offset } of this.homes.values()) {
-      if (variable.width === 128) (variable as Variable<128>).set(super.load('v128.load', 128, this.cpu, offset));
-      else (variable as Variable<64>).set(super.load('i64.load', 64, this.cpu, offset));
+      const { width } = variable;
+      (variable as Variable<64>).set(super.load(`${TYPES[width]}.load`, width, this.cpu, offset) as Val<64>);
     }
   }
 
@@ -164,7 +171,7 @@ export class RegionCode extends Code {
       super.store('i32.store', this.cpu, this.call(flagAux, 32, kind.get(), result.get(), a.get(), b.get()), at.flagAux);
     }
     for (const { variable, offset, isWritten } of this.homes.values())
-      if (isWritten) super.store(variable.width === 128 ? 'v128.store' : 'i64.store', this.cpu, variable.get(), offset);
+      if (isWritten) super.store(`${TYPES[variable.width]}.store`, this.cpu, variable.get(), offset);
   }
 
   /** A store to the vCPU's state that no variable stands for. */

@@ -1,3 +1,4 @@
+import { refill } from '@nestvm/cpu/compiling';
 import type { Code, IntWidth, LookUpForm, Val, Variable } from '@nestvm/emit';
 import type { Context, Engine, Place } from '@nestvm/semantics';
 import { NotCompilable } from './errors.js';
@@ -20,6 +21,8 @@ export interface Exits {
   table(name: 'tlbRead' | 'tlbWrite'): Variable<32>;
   /** Leaves to the interpreter at the present instruction, which has changed nothing yet. */
   leave(): void;
+  /** Whether the present instruction was left to the interpreter often. */
+  isGivenUp(): boolean;
   jumpDirect(): void;
   fallThrough(): void;
   jumpIndirect(target: Val<64>): void;
@@ -32,7 +35,28 @@ export class RegionEngine implements Engine {
 
   /** Host address of an access, or the region is left. */
   private host(x: Context, table: 'tlbRead' | 'tlbWrite', linear: Val<64>, bytes: number): Val<32> {
-    return x.code.lookUp(linear, this.exits.table(table), FORMS[bytes]!, () => this.exits.leave());
+    const { exits } = this;
+    if (exits.isGivenUp()) return this.hostOrRefill(x, table, linear, bytes);
+    return x.code.lookUp(linear, exits.table(table), FORMS[bytes]!, () => exits.leave());
+  }
+
+  /** The same where look-ups often fail: what the TLB's second level or a walk finds will do. */
+  private hostOrRefill(x: Context, table: 'tlbRead' | 'tlbWrite', linear: Val<64>, bytes: number): Val<32> {
+    const { code } = x;
+    const { shift, mask, span, tagMask, addend } = FORMS[bytes]!;
+    const low = linear.trunc(32);
+    const entry = this.exits.table(table).get().add(low.shrU(shift).and(mask));
+    const hit = code.load('i64.load', 64, entry).eq(linear.add(span).and(tagMask));
+    return code.choose(
+      hit,
+      32,
+      () => low.add(code.load('i32.load', 32, entry, addend)),
+      () => {
+        const found = code.call(refill[table], 32, code.constant(32, 0), x.cpu, linear, code.constant(32, bytes));
+        code.rarely(found.isZero(), () => this.exits.leave());
+        return found;
+      },
+    );
   }
 
   load<W extends MemoryWidth>(x: Context, width: W, linear: Val<64>): Val<W> {
@@ -97,6 +121,11 @@ export class RegionEngine implements Engine {
 
   time(): Val<64> {
     throw new NotCompilable('the time');
+  }
+
+  /** Nothing for instructions that are rarely what they are taken for: those are carried out at length. */
+  get giveUp(): (() => void) | undefined {
+    return this.exits.isGivenUp() ? undefined : () => this.exits.leave();
   }
 
   isLast(x: Context): Val<32> {

@@ -5,6 +5,7 @@ import { Context, type Meanings } from '@nestvm/semantics';
 import type { ArenaViews } from './arena-views.js';
 import type { Block, Edge } from './block.js';
 import { NotCompilable } from './errors.js';
+import type { ExitLog } from './exit-log.js';
 import { ConstantFields } from './fields.js';
 import type { Producer } from './flag-state.js';
 import { RegionFlags } from './flags.js';
@@ -13,7 +14,6 @@ import { needsFlags } from './liveness.js';
 import { countPredecessors, linkedHead, type Region } from './region.js';
 import { RegionCode } from './region-code.js';
 import { type Exits, RegionEngine } from './region-engine.js';
-import type { TargetLog } from './target-log.js';
 
 const at = vcpuState.offset;
 const PAGE_BYTES = 4096;
@@ -37,6 +37,7 @@ export class Translator implements Exits {
   private readonly leaving: Leaving;
   private readonly layout: Layout;
   private toRecord: Branch = () => undefined;
+  private toGivenUp: Branch = () => undefined;
   private toDispatch: Branch = () => undefined;
   private toLink: Branch = () => undefined;
   /** Edges that lead to a block; those from outside count twice. */
@@ -55,7 +56,7 @@ export class Translator implements Exits {
     private readonly views: ArenaViews,
     private readonly meanings: Meanings,
     private readonly isLong: boolean,
-    private readonly targetLog: TargetLog,
+    private readonly exitLog: ExitLog,
   ) {
     const { code } = this;
     this.predecessors = countPredecessors(region);
@@ -71,15 +72,19 @@ export class Translator implements Exits {
     const { code } = this;
     code.block((toRecord) => {
       this.toRecord = toRecord;
-      code.block((toDispatch) => {
-        this.toDispatch = toDispatch;
-        code.block((toLink) => {
-          this.toLink = toLink;
-          this.body();
+      code.block((toGivenUp) => {
+        this.toGivenUp = toGivenUp;
+        code.block((toDispatch) => {
+          this.toDispatch = toDispatch;
+          code.block((toLink) => {
+            this.toLink = toLink;
+            this.body();
+          });
+          if (this.usesLink) this.leaveByLink();
         });
-        if (this.usesLink) this.leaveByLink();
+        if (this.usesDispatch) this.leaveByDispatch();
       });
-      if (this.usesDispatch) this.leaveByDispatch();
+      this.exitLog.writeGivenUp(code, this.leaving.record.get(), code.param(0, 32));
     });
     this.leaveToRecord();
   }
@@ -115,8 +120,8 @@ export class Translator implements Exits {
 
   private writeStep(index: number): void {
     const { code, views } = this;
-    const { record, facts } = this.block.steps[index]!;
     this.step = index;
+    const { record, facts } = this.block.steps[index]!;
     const fields = new ConstantFields(code, views, record);
     const x = new Context(code, code.cpu, facts, fields, this.engine, (home) => new RegionFlags(home, code.flags));
     code.inInstruction = true;
@@ -142,20 +147,30 @@ export class Translator implements Exits {
 
   /** See {@link Exits}. */
   leave(): void {
-    this.leaveAt(this.block.steps[this.step]!.record);
+    this.leaveAt(this.record, this.toGivenUp);
+  }
+
+  /** See {@link Exits}. */
+  isGivenUp(): boolean {
+    return this.exitLog.isGivenUp(this.record);
+  }
+
+  /** Record of the instruction at hand. */
+  private get record(): number {
+    return this.block.steps[this.step]!.record;
   }
 
   /** See {@link Exits}. */
   isLast(): boolean {
-    const next = this.views.i32[(this.block.steps[this.step]!.record + Record.BYTES) >>> 2]!;
+    const next = this.views.i32[(this.record + Record.BYTES) >>> 2]!;
     return next < Slot.FIRST_FREE && next !== Slot.SYSTEM;
   }
 
-  private leaveAt(record: number): void {
+  private leaveAt(record: number, leave = this.toRecord): void {
     const { code, leaving } = this;
     code.flags.flush();
     leaving.record.set(code.constant(32, record));
-    this.toRecord();
+    leave();
   }
 
   private charge(): void {
@@ -246,8 +261,7 @@ export class Translator implements Exits {
   private leaveByDispatch(): void {
     const { code, leaving } = this;
     this.storeAll();
-    const { targetLog } = this;
-    targetLog.write(code, leaving.record.get(), leaving.rip.get().sub(this.page.get()).trunc(32), code.param(0, 32));
+    this.exitLog.writeJump(code, leaving.record.get(), leaving.rip.get().sub(this.page.get()).trunc(32), code.param(0, 32));
     code.storeState('i64.store', leaving.rip.get(), at.rip);
     code.tailCall(dispatchTargets.near, leaving.record.get(), code.cpu);
   }

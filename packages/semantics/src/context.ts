@@ -51,6 +51,8 @@ export interface Engine {
   switchBank(x: Context, privilege: Val<32>): void;
   /** The time-stamp counter of this vCPU. */
   time(x: Context): Val<64>;
+  /** Leaves this instruction, which has changed nothing yet, to an engine that carries it out whole; absent where this one does. */
+  readonly giveUp?: ((x: Context) => void) | undefined;
   /** Not 0 when no other instruction of the block runs after this one. */
   isLast(x: Context): Val<32>;
 }

@@ -25,6 +25,15 @@ const hostSystem: FunctionRef = importedFunction('hostSystem', { params: [I, I],
 export const hostTime: FunctionRef = importedFunction('hostTime', { params: [I, I], results: [] });
 const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
 
+const refillOf = (name: string, table: 'READ' | 'WRITE'): FunctionDefinition =>
+  defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
+    askSecondLevel(c, table, (address) => c.return(address));
+    c.return(c.constant(32, 0));
+  });
+
+/** What compiled code asks after a miss: (0, cpu, linear, bytes) → host address, or 0 when the interpreter must do the access. */
+export const refill = { tlbRead: refillOf('refillRead', 'READ'), tlbWrite: refillOf('refillWrite', 'WRITE') } as const;
+
 /** Leaves the engine. */
 export function leave(c: Code, cpu: Val<32>, record: Val<32>, reason: number): void {
   c.store('i32.store', cpu, record, at.exitRecord);
@@ -274,4 +283,6 @@ export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
   slowWrite,
   slowModify,
   slowProbe,
+  refill.tlbRead,
+  refill.tlbWrite,
 ];

@@ -5,6 +5,19 @@ import { FLAGS_OFFSET } from './format.js';
 /** MXCSR with nothing but rounding to nearest in force and the precision exception already recorded: then an inexact result leaves no trace. */
 export const isQuiet = (mxcsr: Val<32>): Val<32> => mxcsr.and(0xffe0).eq(0x1fa0);
 
+/**
+ * Goes the exact way, which reports exceptions, unless the fast one can be trusted; engines that have another one for what is rare leave it to that. Nothing has been
+ * written yet, and memory operands have been read.
+ */
+export function exactlyUnless(x: Context, fast: Val<32>, exactly: () => void): void {
+  const { code, engine } = x;
+  if (engine.giveUp) return code.rarely(fast.isZero(), () => engine.giveUp?.(x));
+  code.if(fast.isZero(), () => {
+    collectExceptions(x);
+    exactly();
+  });
+}
+
 /** Starts to collect exceptions. Memory operands must have been read. */
 export function collectExceptions(x: Context): void {
   x.writeState(32, FLAGS_OFFSET, x.const(32, 0));

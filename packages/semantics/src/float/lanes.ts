@@ -47,6 +47,26 @@ function splatBits(code: Code, real: Real, bits: bigint): V {
 const LEAST = { f32: 0x00800000n, f64: 0x0010000000000000n } as const;
 const INFINITE = { f32: 0x7f800000n, f64: 0x7ff0000000000000n } as const;
 
+/** The lowest element's bits but for its sign, doubled. */
+const doubled = (code: Code, real: Real, value: V): Val<32> | Val<64> =>
+  real === 'f64' ? code.lane('i64x2.extract_lane', 64, 0, value).shl(1) : code.lane('i32x4.extract_lane', 32, 0, value).shl(1);
+
+/** Whether the lowest element is no denormal number. */
+export function isNotDenormal(code: Code, real: Real, value: V): Val<32> {
+  const least = LEAST[real] << 1n;
+  const bits = doubled(code, real, value);
+  // Zero becomes the greatest number.
+  return bits.width === 64 ? (bits as Val<64>).sub(1).geU(least - 1n) : (bits as Val<32>).sub(1).geU(Number(least - 1n));
+}
+
+/** Whether the lowest element is a finite number above the least normal one: as `Lanes.isSafe`. */
+export function isNormal(code: Code, real: Real, value: V): Val<32> {
+  const first = (LEAST[real] << 1n) + 1n;
+  const span = (INFINITE[real] << 1n) - first;
+  const bits = doubled(code, real, value);
+  return bits.width === 64 ? (bits as Val<64>).sub(first).ltU(span) : (bits as Val<32>).sub(Number(first)).ltU(Number(span) | 0);
+}
+
 /** Questions about all elements at once: masks, for the fast paths. */
 export class Lanes {
   constructor(

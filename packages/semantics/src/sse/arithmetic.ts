@@ -2,9 +2,9 @@ import type { Val } from '@nestvm/emit';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { exact } from '../float/arithmetic.js';
-import { collectExceptions, commitExceptions, isQuiet } from '../float/commit.js';
+import { commitExceptions, exactlyUnless, isQuiet } from '../float/commit.js';
 import { extreme } from '../float/compare.js';
-import { LANES, Lanes, overLanes, type Real } from '../float/lanes.js';
+import { isNormal, isNotDenormal, LANES, Lanes, overLanes, type Real } from '../float/lanes.js';
 import { elements, range } from '../vector/lanes.js';
 import { withVex } from '../vector/naming.js';
 import { output, vectorAt } from '../vector/operand.js';
@@ -19,15 +19,25 @@ export const mergeLow = (x: Context, real: Real, kept: V, low: V): V => {
 
 /** Chunks computed by a fast way when `fast` holds, else exactly, with exceptions. */
 export function fastOrExact(x: Context, fast: Val<32>, quick: readonly V[], slow: () => readonly V[]): V[] {
-  const { code } = x;
-  const results = quick.map((v) => code.variable(v));
-  code.if(fast.isZero(), () => {
-    collectExceptions(x);
+  const results = quick.map((v) => x.code.variable(v));
+  exactlyUnless(x, fast, () => {
     const exactly = slow();
     commitExceptions(x);
     for (const [i, v] of exactly.entries()) results[i]!.set(v);
   });
   return results.map((r) => r.get());
+}
+
+/**
+ * Whether the fast result of a scalar operation can be trusted: as nearly always, since the result is normal and no operand denormal, which takes a few integer
+ * instructions; or as `trusted` says.
+ */
+function plainlyOr(x: Context, real: Real, mxcsr: Val<32>, result: V, operands: readonly V[], trusted: () => Val<32>): Val<32> {
+  const { code } = x;
+  const checks = [isNormal(code, real, result), ...operands.map((v) => isNotDenormal(code, real, v))];
+  const holds = code.variable(checks.reduce((a, b) => a.and(b), isQuiet(mxcsr)));
+  code.rarely(holds.get().isZero(), () => holds.set(trusted()));
+  return holds.get();
 }
 
 /** 1 when a mask holds in all chunks. */
@@ -61,13 +71,11 @@ function arithmetic(name: keyof typeof TRUST, real: Real, scalar: boolean): Emit
     const lanes = new Lanes(code, real);
     const mxcsr = x.get32('mxcsr');
     const quick = a.map((v, i) => lanes.op(name, v, b[i] as V));
-    const fast = isQuiet(mxcsr).and(
-      allHold(
-        lanes,
-        quick.map((r, i) => TRUST[name](lanes, r, a[i] as V, b[i] as V)),
-        scalar,
-      ),
-    );
+    const trusted = (): Val<32> => {
+      const masks = quick.map((r, i) => TRUST[name](lanes, r, a[i] as V, b[i] as V));
+      return isQuiet(mxcsr).and(allHold(lanes, masks, scalar));
+    };
+    const fast = scalar ? plainlyOr(x, real, mxcsr, quick[0] as V, [a[0] as V, b[0] as V], trusted) : trusted();
     const shown = scalar ? [mergeLow(x, real, a[0] as V, quick[0] as V)] : quick;
     output(x).write(fastOrExact(x, fast, shown, () => a.map((v, i) => code.call(slow, 128, v, b[i] as V, mxcsr, x.cpu))));
   };
@@ -84,13 +92,11 @@ function squareRoot(real: Real, scalar: boolean): Emitter {
     const lanes = new Lanes(code, real);
     const mxcsr = x.get32('mxcsr');
     const quick = source.map((v) => lanes.op('sqrt', v));
-    const fast = isQuiet(mxcsr).and(
-      allHold(
-        lanes,
-        quick.map((r, i) => lanes.and(lanes.or(lanes.isSafe(r), lanes.isZero(r)), lanes.isPlain(source[i] as V))),
-        scalar,
-      ),
-    );
+    const trusted = (): Val<32> => {
+      const masks = quick.map((r, i) => lanes.and(lanes.or(lanes.isSafe(r), lanes.isZero(r)), lanes.isPlain(source[i] as V)));
+      return isQuiet(mxcsr).and(allHold(lanes, masks, scalar));
+    };
+    const fast = scalar ? plainlyOr(x, real, mxcsr, quick[0] as V, [source[0] as V], trusted) : trusted();
     const merged = (v: V): V => (kept ? mergeLow(x, real, kept, v) : v);
     output(x).write(fastOrExact(x, fast, quick.map(merged), () => source.map((v) => merged(code.call(slow, 128, v, mxcsr, x.cpu)))));
   };

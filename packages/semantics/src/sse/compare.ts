@@ -1,7 +1,7 @@
 import { defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
-import { collectExceptions, commitExceptions } from '../float/commit.js';
+import { commitExceptions, exactlyUnless } from '../float/commit.js';
 import { Relation, relation } from '../float/compare.js';
 import { LANES, Lanes, laneBits, type Real, withLaneBits } from '../float/lanes.js';
 import { known } from '../vector/lanes.js';
@@ -89,8 +89,7 @@ function compareFlags(real: Real, signaling: boolean): Emitter {
     const [p, q] = [a, b].map((v) => code.lane(`${real}x${LANES[real]}.extract_lane`, real, 0, v)) as [Val<Real>, Val<Real>];
     const quick = code.op(`${real}.lt`, 32, p, q).or(code.op(`${real}.eq`, 32, p, q).shl(1));
     const found = code.variable(quick);
-    code.if(fast.isZero(), () => {
-      collectExceptions(x);
+    exactlyUnless(x, fast, () => {
       const exactly = code.call(
         slow,
         32,

@@ -1,10 +1,10 @@
 import type { FunctionDefinition, Val } from '@nestvm/emit';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
-import { collectExceptions, commitExceptions, isQuiet } from '../float/commit.js';
+import { collectExceptions, commitExceptions, exactlyUnless, isQuiet } from '../float/commit.js';
 import { convert } from '../float/convert.js';
 import { Round } from '../float/format.js';
-import { LANES, laneBits, type Real, SHAPE, withLaneBits } from '../float/lanes.js';
+import { isNormal, isNotDenormal, LANES, laneBits, type Real, SHAPE, withLaneBits } from '../float/lanes.js';
 import { dword, range, replace32, splatConstant } from '../vector/lanes.js';
 import { withVex } from '../vector/naming.js';
 import { integerAt, output, vectorAt, zero128 } from '../vector/operand.js';
@@ -76,8 +76,7 @@ const integerToScalar =
         ? code.op('i64.reinterpret_f64', 64, code.op('f64.convert_i64_s', 'f64', value))
         : (code.op('i32.reinterpret_f32', 32, code.op('f32.convert_i64_s', 'f32', value)) as Val<32>).zext(64),
     );
-    code.if(isQuiet(x.get32('mxcsr')).isZero(), () => {
-      collectExceptions(x);
+    exactlyUnless(x, isQuiet(x.get32('mxcsr')), () => {
       const exactly = call(x, convert[real].fromInteger, value);
       commitExceptions(x);
       bits.set(exactly);
@@ -98,8 +97,7 @@ const scalarToInteger =
     const inside = code.op(`${real}.lt`, 32, code.op(`${real}.abs`, real, number), code.constant(real, 2 ** (bits - 1) - 2 ** (bits - 8)));
     const fast = inside.and(isQuiet(x.get32('mxcsr')).or(code.op(`${real}.eq`, 32, integral, number)));
     const result = code.variable(code.op(`i64.trunc_sat_${real}_s`, 64, integral));
-    code.if(fast.isZero(), () => {
-      collectExceptions(x);
+    exactlyUnless(x, fast, () => {
       const exactly = callRounding(bits === 64 ? convert[real].i64 : convert[real].i32, truncate)(x, laneBits(code, real, 0, source));
       commitExceptions(x);
       result.set(exactly);
@@ -113,11 +111,19 @@ const scalarConvert =
   (x) => {
     const { code } = x;
     const source = vectorAt(x, x.facts.row.operands.length - 1).read()[0] as V;
-    collectExceptions(x);
-    const target = from === 'f32' ? convert.f32.f64 : convert.f64.f32;
-    const bits = call(x, target, laneBits(code, from, 0, source));
-    commitExceptions(x);
-    writeLow(x, to, bits);
+    const number = code.lane(`${SHAPE[from]}.extract_lane`, from, 0, source);
+    const narrows = to === 'f32';
+    const quick = code.op(`${SHAPE[to]}.splat`, 128, narrows ? code.op('f32.demote_f64', 'f32', number) : code.op('f64.promote_f32', 'f64', number));
+    // A zero that comes out may have been a number that is too small.
+    const plain = isNotDenormal(code, from, source).and(isNormal(code, to, quick));
+    const bits = code.variable(laneBits(code, to, 0, quick));
+    const zero = code.op(`${from}.eq`, 32, number, code.constant(from, 0));
+    exactlyUnless(x, zero.or(narrows ? plain.and(isQuiet(x.get32('mxcsr'))) : plain), () => {
+      const exactly = call(x, narrows ? convert.f64.f32 : convert.f32.f64, laneBits(code, from, 0, source));
+      commitExceptions(x);
+      bits.set(exactly);
+    });
+    writeLow(x, to, bits.get());
   };
 
 /** ROUNDxx: bits 1:0 of the immediate are the mode unless bit 2 takes MXCSR's; bit 3 keeps lost precision quiet. */
