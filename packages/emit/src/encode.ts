@@ -288,6 +288,10 @@ class Encoder {
     const { out } = this;
     const local = this.lookUpKey(key);
     out.byte(OP.i32WrapI64);
+    if (form.bias !== 0) {
+      this.i32(form.bias);
+      out.byte(OP.i32Add);
+    }
     this.i32(form.shift);
     out.byte(OP.i32ShrU);
     this.i32(form.mask);
@@ -298,8 +302,8 @@ class Encoder {
     this.emit(OP.localTee, entry);
     this.memory(MEMORY['i64.load'], 0);
     this.emit(OP.localGet, local);
-    if (form.span !== 0) {
-      this.i64(form.span);
+    if (form.bias + form.span !== 0) {
+      this.i64(form.bias + form.span);
       out.byte(OP.i64Add);
     }
     this.i64(form.tagMask);

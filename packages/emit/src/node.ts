@@ -56,10 +56,11 @@ export interface FunctionRef {
 
 /** A table of tagged entries, as a TLB is one: see `Code.lookUp`. */
 export interface LookUpForm {
-  /** An entry's offset is (key >>> shift) & mask. */
+  /** An entry's offset is ((key + bias) >>> shift) & mask; both this and `span` may change until the code is encoded. */
+  readonly bias: number;
   readonly shift: number;
   readonly mask: number;
-  /** The entry's tag, an i64 at its start, is (key + span) & tagMask when it has the key. */
+  /** The entry's tag, an i64 at its start, is (key + bias + span) & tagMask when it has the key. */
   readonly span: number;
   readonly tagMask: number;
   /** Offset in the entry of the i32 that is added to the key. */

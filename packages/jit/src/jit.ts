@@ -5,10 +5,10 @@ import { Mode } from '@nestvm/isa';
 import { meanings } from '@nestvm/semantics';
 import { CompiledCode } from './compiled-code.js';
 import { JitError, NotCompilable } from './errors.js';
+import { ExitLog } from './exit-log.js';
 import { FunctionLibrary } from './library.js';
 import { countdown, type Region, selectRegion } from './region.js';
 import type { RegionCode } from './region-code.js';
-import { ExitLog } from './exit-log.js';
 import { Translator } from './translate.js';
 
 const PAGE_BYTES = 4096;

@@ -1,6 +1,7 @@
 import { HANDLER } from '@nestvm/cpu/compiling';
-import { Code, type IntWidth, Kind, type Node, type Val, type Variable, type Width } from '@nestvm/emit';
+import { Code, type IntWidth, Kind, type Node, Val, type Variable, type Width } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
+import type { Place } from './access-groups.js';
 import { NotCompilable } from './errors.js';
 import { FlagState } from './flag-state.js';
 import { FlagKind, flagAux } from './lasting-flags.js';
@@ -8,8 +9,12 @@ import { FlagKind, flagAux } from './lasting-flags.js';
 const at = vcpuState.offset;
 const GPR_END = at.gpr + 8 * 16;
 const VEC_BYTES = 64;
+/** Distances that fit into a displacement. */
+const FARTHEST = 2 ** 31;
 const TYPES = { 32: 'i32', 64: 'i64', 128: 'v128' } as const;
 const VEC_END = at.vec + 16 * VEC_BYTES;
+
+const isNothing = ({ kind, value }: Node): boolean => kind === Kind.CONST && value instanceof Uint8Array && value.every((byte) => byte === 0);
 
 /** A register that lives in a variable of the function. */
 interface Home {
@@ -24,6 +29,10 @@ interface Home {
  */
 export class RegionCode extends Code {
   readonly flags: FlagState;
+  /** How often each variable has been written so far. */
+  private readonly versions: number[] = [];
+  /** What vector registers' variables were set to in the present block, so that its parts are at hand. */
+  private readonly latest = new Map<number, Val<128>>();
   private readonly homes = new Map<number, Home>();
   private readonly cpuNode: Node;
   /** RIP of the block being written. */
@@ -46,6 +55,35 @@ export class RegionCode extends Code {
     return this.param(1, 32);
   }
 
+  override lane<W extends Width>(name: string, width: W, lane: number, ...args: Val[]): Val<W> {
+    const [into, value] = args.map(({ node }) => node);
+    // A load into the lowest half of nothing has an instruction of its own.
+    if (name === 'i64x2.replace_lane' && lane === 0 && value?.memory?.name === 'i64.load' && into !== undefined && isNothing(into))
+      return this.load('v128.load64_zero', width, new Val(this, value.args[0]!, 32), value.index);
+    return super.lane(name, width, lane, ...args);
+  }
+
+  override getVariable<W extends Width>(variable: Variable<W>): Val<W> {
+    const value = super.getVariable(variable);
+    // Until values are placed it tells which of the variable's values this is.
+    value.node.born = this.versions[variable.index] ?? 0;
+    return value;
+  }
+
+  override setVariable<W extends Width>(variable: Variable<W>, value: Val<W>): void {
+    this.versions[variable.index] = (this.versions[variable.index] ?? 0) + 1;
+    super.setVariable(variable, value);
+  }
+
+  /** An address as a distance from the present value of a variable; null when it is something else. */
+  placeOf({ node }: Val<64>): Place | null {
+    const [base, distance] = node.kind === Kind.OP && node.instruction?.name === 'i64.add' ? node.args : [node];
+    if (base?.kind !== Kind.GET || (distance !== undefined && distance.kind !== Kind.CONST)) return null;
+    const far = Number(distance?.value ?? 0);
+    if (Math.abs(far) > FARTHEST) return null;
+    return { base: `${base.index} ${base.born}`, distance: far };
+  }
+
   private home(offset: number, width: 32 | 64 | 128): Home {
     let home = this.homes.get(offset);
     if (home === undefined) {
@@ -53,6 +91,11 @@ export class RegionCode extends Code {
       this.homes.set(offset, home);
     }
     return home;
+  }
+
+  /** Forgets what is known of registers: at a block that may be reached without the code before it. */
+  startBlock(): void {
+    this.latest.clear();
   }
 
   private gprAt(offset: number): Variable<64> | null {
@@ -74,7 +117,7 @@ export class RegionCode extends Code {
     if (gpr !== null) return this.gprLoad(name, gpr.get(), offset & 7).as(width);
     if (offset === at.mxcsr && name === 'i32.load') return (this.home(offset, 32).variable as Variable<32>).get() as unknown as Val<W>;
     const vec = this.vecAt(offset);
-    if (vec !== null) return this.vecLoad(name, vec.get(), (offset - at.vec) % 16).as(width);
+    if (vec !== null) return this.vecLoad(name, this.latest.get(vec.index) ?? vec.get(), (offset - at.vec) % 16).as(width);
     return super.load(name, width, address, offset);
   }
 
@@ -117,10 +160,16 @@ export class RegionCode extends Code {
     const vec = this.vecAt(offset);
     if (vec === null) return super.store(name, address, value, offset);
     this.homes.get(offset - ((offset - at.vec) % VEC_BYTES))!.isWritten = true;
-    const byte = (offset - at.vec) % 16;
-    if (name === 'v128.store' && byte === 0) return vec.set(value as Val<128>);
-    if (name === 'i64.store' && byte % 8 === 0) return vec.set(this.lane('i64x2.replace_lane', 128, byte / 8, vec.get(), value));
-    if (name === 'i32.store' && byte % 4 === 0) return vec.set(this.lane('i32x4.replace_lane', 128, byte / 4, vec.get(), value));
+    const merged = this.vecMerge(name, this.latest.get(vec.index) ?? vec.get(), value, (offset - at.vec) % 16);
+    vec.set(merged);
+    if (this.flags.depth === 0) this.latest.set(vec.index, merged);
+    else this.latest.delete(vec.index);
+  }
+
+  private vecMerge(name: string, old: Val<128>, value: Val, byte: number): Val<128> {
+    if (name === 'v128.store' && byte === 0) return value as Val<128>;
+    if (name === 'i64.store' && byte % 8 === 0) return this.lane('i64x2.replace_lane', 128, byte / 8, old, value);
+    if (name === 'i32.store' && byte % 4 === 0) return this.lane('i32x4.replace_lane', 128, byte / 4, old, value);
     throw new NotCompilable(`${name} of a vector register`);
   }
 
@@ -215,6 +264,7 @@ export class RegionCode extends Code {
     // The flags that a turn finds may be those of the turn before.
     this.flags.flush();
     this.flags.producer = null;
+    this.latest.clear();
     const leave = this.flags.enter();
     super.loop(write);
     leave(() => undefined);

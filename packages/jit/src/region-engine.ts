@@ -1,13 +1,16 @@
 import { refill } from '@nestvm/cpu/compiling';
 import type { Code, IntWidth, LookUpForm, Val, Variable } from '@nestvm/emit';
 import type { Context, Engine, Place } from '@nestvm/semantics';
+import type { AccessGroups } from './access-groups.js';
 import { NotCompilable } from './errors.js';
+import type { RegionCode } from './region-code.js';
 
 type MemoryWidth = IntWidth | 128;
 const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
 const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
 /** The TLB's tables, by the bytes of the access: see the architecture's "TLB". */
 const FORMS: readonly LookUpForm[] = Array.from({ length: 65 }, (_, bytes) => ({
+  bias: 0,
   shift: 8,
   mask: 1023 << 4,
   span: bytes - 1,
@@ -31,13 +34,24 @@ export interface Exits {
 
 /** The engine of compiled code: memory through the TLB; whatever is not plain leaves to the interpreter, at the same instruction. */
 export class RegionEngine implements Engine {
-  constructor(private readonly exits: Exits) {}
+  constructor(
+    private readonly exits: Exits,
+    private readonly home: { readonly code: RegionCode; readonly groups: AccessGroups },
+  ) {}
 
   /** Host address of an access, or the region is left. */
   private host(x: Context, table: 'tlbRead' | 'tlbWrite', linear: Val<64>, bytes: number): Val<32> {
     const { exits } = this;
     if (exits.isGivenUp()) return this.hostOrRefill(x, table, linear, bytes);
-    return x.code.lookUp(linear, exits.table(table), FORMS[bytes]!, () => exits.leave());
+    const { code, groups } = this.home;
+    const place = code.placeOf(linear);
+    if (place === null) return x.code.lookUp(linear, exits.table(table), FORMS[bytes]!, () => exits.leave());
+    const known = groups.find(table, place, bytes);
+    if (known !== null) return known;
+    const form = { ...FORMS[bytes]! };
+    const host = x.code.lookUp(linear, exits.table(table), form, () => exits.leave());
+    if (code.flags.depth === 0) groups.add(table, place, { form, host });
+    return host;
   }
 
   /** The same where look-ups often fail: what the TLB's second level or a walk finds will do. */

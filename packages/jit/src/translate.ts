@@ -2,6 +2,7 @@ import { dispatchTargets, ExitReason, goToRecord, jumpSlow, Record, Slot } from 
 import type { Branch, Val, Variable } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import { Context, type Meanings } from '@nestvm/semantics';
+import { AccessGroups } from './access-groups.js';
 import type { ArenaViews } from './arena-views.js';
 import type { Block, Edge } from './block.js';
 import { NotCompilable } from './errors.js';
@@ -30,7 +31,8 @@ interface Leaving {
 /** Writes a region as one function (record, cpu), where `record` is the head of an entry. */
 export class Translator implements Exits {
   readonly code = new RegionCode();
-  private readonly engine = new RegionEngine(this);
+  readonly groups = new AccessGroups();
+  private readonly engine = new RegionEngine(this, this);
   private readonly page: Variable<64>;
   private readonly budget: Variable<32>;
   private readonly tables: { readonly tlbRead: Variable<32>; readonly tlbWrite: Variable<32> };
@@ -112,6 +114,8 @@ export class Translator implements Exits {
     this.place = place;
     code.flags.producer = this.carried[place] ?? null;
     code.rip = () => this.ripAt(block.offset);
+    this.groups.clear();
+    code.startBlock();
     for (let i = 0; i < block.steps.length; i++) this.writeStep(i);
     this.step = block.steps.length;
     if (block.end === 'fall-through') this.fallThrough();

@@ -1,4 +1,4 @@
-import { type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
+import { type Code, defineFunction, type FunctionDefinition, Kind, type Node, Val } from '@nestvm/emit';
 
 type V = Val<128>;
 /** Floating-point element types. */
@@ -47,9 +47,32 @@ function splatBits(code: Code, real: Real, bits: bigint): V {
 const LEAST = { f32: 0x00800000n, f64: 0x0010000000000000n } as const;
 const INFINITE = { f32: 0x7f800000n, f64: 0x7ff0000000000000n } as const;
 
+/** What the lowest element of a vector comes from: another vector, or a value that was put there. */
+function lowSource(real: Real, node: Node): Node {
+  if (node.kind === Kind.SHUFFLE) {
+    const [first] = node.value as Uint8Array;
+    return first === 0 || first === 16 ? lowSource(real, node.args[first >> 4] as Node) : node;
+  }
+  const isPut = node.kind === Kind.OP && node.index === 0 && node.instruction?.name === `${BITS[real]}.replace_lane`;
+  return isPut ? (node.args[1] as Node) : node;
+}
+
 /** The lowest element's bits but for its sign, doubled. */
-const doubled = (code: Code, real: Real, value: V): Val<32> | Val<64> =>
-  real === 'f64' ? code.lane('i64x2.extract_lane', 64, 0, value).shl(1) : code.lane('i32x4.extract_lane', 32, 0, value).shl(1);
+function doubled(code: Code, real: Real, value: V): Val<32> | Val<64> {
+  const source = lowSource(real, value.node);
+  const width = real === 'f64' ? 64 : 32;
+  const bits = source.type === 'v128' ? code.lane(`${BITS[real]}.extract_lane`, width, 0, new Val(code, source, 128)) : new Val(code, source, width);
+  return bits.shl(1) as Val<32> | Val<64>;
+}
+
+/** Vectors whose lowest element is a number, and no denormal one. */
+const numbers = { f32: new WeakSet<Node>(), f64: new WeakSet<Node>() };
+
+/** Says that the lowest element of a vector is a number, and no denormal one. */
+export const markNumber = (real: Real, value: V): void => void numbers[real].add(value.node);
+
+/** Whether that was said of a vector, or of what its lowest element comes from. */
+export const isKnownNumber = (real: Real, value: V): boolean => numbers[real].has(lowSource(real, value.node));
 
 /** Whether the lowest element is no denormal number. */
 export function isNotDenormal(code: Code, real: Real, value: V): Val<32> {

@@ -2,9 +2,9 @@ import type { Val } from '@nestvm/emit';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { exact } from '../float/arithmetic.js';
-import { commitExceptions, exactlyUnless, isQuiet } from '../float/commit.js';
+import { collectExceptions, commitExceptions, isQuiet } from '../float/commit.js';
 import { extreme } from '../float/compare.js';
-import { isNormal, isNotDenormal, LANES, Lanes, overLanes, type Real } from '../float/lanes.js';
+import { isKnownNumber, isNormal, isNotDenormal, LANES, Lanes, markNumber, overLanes, type Real } from '../float/lanes.js';
 import { elements, range } from '../vector/lanes.js';
 import { withVex } from '../vector/naming.js';
 import { output, vectorAt } from '../vector/operand.js';
@@ -17,10 +17,21 @@ export const mergeLow = (x: Context, real: Real, kept: V, low: V): V => {
   return x.code.shuffle(elements(size, [LANES[real], ...range(LANES[real]).slice(1)]), kept, low);
 };
 
-/** Chunks computed by a fast way when `fast` holds, else exactly, with exceptions. */
-export function fastOrExact(x: Context, fast: Val<32>, quick: readonly V[], slow: () => readonly V[]): V[] {
-  const results = quick.map((v) => x.code.variable(v));
-  exactlyUnless(x, fast, () => {
+/**
+ * Chunks computed by a fast way when it can be trusted, else exactly, with exceptions. `likely`, where given, says sooner that it can; else `trusted` is asked.
+ */
+export function fastOrExact(x: Context, trusted: () => Val<32>, quick: readonly V[], slow: () => readonly V[], likely?: Val<32>): V[] {
+  const { code, engine } = x;
+  const { giveUp } = engine;
+  if (giveUp) {
+    const orGiveUp = (): void => code.rarely(trusted().isZero(), () => giveUp(x));
+    if (likely) code.rarely(likely.isZero(), orGiveUp);
+    else orGiveUp();
+    return [...quick];
+  }
+  const results = quick.map((v) => code.variable(v));
+  code.if((likely ? code.choose(likely, 32, () => x.const(32, 1), trusted) : trusted()).isZero(), () => {
+    collectExceptions(x);
     const exactly = slow();
     commitExceptions(x);
     for (const [i, v] of exactly.entries()) results[i]!.set(v);
@@ -28,16 +39,13 @@ export function fastOrExact(x: Context, fast: Val<32>, quick: readonly V[], slow
   return results.map((r) => r.get());
 }
 
-/**
- * Whether the fast result of a scalar operation can be trusted: as nearly always, since the result is normal and no operand denormal, which takes a few integer
- * instructions; or as `trusted` says.
- */
-function plainlyOr(x: Context, real: Real, mxcsr: Val<32>, result: V, operands: readonly V[], trusted: () => Val<32>): Val<32> {
+/** What nearly always says that the fast result of a scalar operation can be trusted, in a few integer instructions: it is normal, and no operand denormal. */
+function plainly(x: Context, real: Real, mxcsr: Val<32>, result: V, operands: readonly V[]): Val<32> {
   const { code } = x;
-  const checks = [isNormal(code, real, result), ...operands.map((v) => isNotDenormal(code, real, v))];
-  const holds = code.variable(checks.reduce((a, b) => a.and(b), isQuiet(mxcsr)));
-  code.rarely(holds.get().isZero(), () => holds.set(trusted()));
-  return holds.get();
+  const unknown = operands.filter((v) => !isKnownNumber(real, v));
+  const checks = [isNormal(code, real, result), ...unknown.map((v) => isNotDenormal(code, real, v))];
+  if (x.engine.giveUp) markNumber(real, result);
+  return checks.reduce((a, b) => a.and(b), isQuiet(mxcsr));
 }
 
 /** 1 when a mask holds in all chunks. */
@@ -75,9 +83,9 @@ function arithmetic(name: keyof typeof TRUST, real: Real, scalar: boolean): Emit
       const masks = quick.map((r, i) => TRUST[name](lanes, r, a[i] as V, b[i] as V));
       return isQuiet(mxcsr).and(allHold(lanes, masks, scalar));
     };
-    const fast = scalar ? plainlyOr(x, real, mxcsr, quick[0] as V, [a[0] as V, b[0] as V], trusted) : trusted();
+    const likely = scalar ? plainly(x, real, mxcsr, quick[0] as V, [a[0] as V, b[0] as V]) : undefined;
     const shown = scalar ? [mergeLow(x, real, a[0] as V, quick[0] as V)] : quick;
-    output(x).write(fastOrExact(x, fast, shown, () => a.map((v, i) => code.call(slow, 128, v, b[i] as V, mxcsr, x.cpu))));
+    output(x).write(fastOrExact(x, trusted, shown, () => a.map((v, i) => code.call(slow, 128, v, b[i] as V, mxcsr, x.cpu)), likely));
   };
 }
 
@@ -96,9 +104,9 @@ function squareRoot(real: Real, scalar: boolean): Emitter {
       const masks = quick.map((r, i) => lanes.and(lanes.or(lanes.isSafe(r), lanes.isZero(r)), lanes.isPlain(source[i] as V)));
       return isQuiet(mxcsr).and(allHold(lanes, masks, scalar));
     };
-    const fast = scalar ? plainlyOr(x, real, mxcsr, quick[0] as V, [source[0] as V], trusted) : trusted();
+    const likely = scalar ? plainly(x, real, mxcsr, quick[0] as V, [source[0] as V]) : undefined;
     const merged = (v: V): V => (kept ? mergeLow(x, real, kept, v) : v);
-    output(x).write(fastOrExact(x, fast, quick.map(merged), () => source.map((v) => merged(code.call(slow, 128, v, mxcsr, x.cpu)))));
+    output(x).write(fastOrExact(x, trusted, quick.map(merged), () => source.map((v) => merged(code.call(slow, 128, v, mxcsr, x.cpu))), likely));
   };
 }
 
@@ -116,7 +124,14 @@ function extremum(name: 'min' | 'max', real: Real, scalar: boolean): Emitter {
       scalar,
     );
     const shown = scalar ? [mergeLow(x, real, a[0] as V, quick[0] as V)] : quick;
-    output(x).write(fastOrExact(x, fast, shown, () => a.map((v, i) => code.call(slow, 128, v, b[i] as V, x.get32('mxcsr'), x.cpu))));
+    output(x).write(
+      fastOrExact(
+        x,
+        () => fast,
+        shown,
+        () => a.map((v, i) => code.call(slow, 128, v, b[i] as V, x.get32('mxcsr'), x.cpu)),
+      ),
+    );
   };
 }
 
@@ -161,7 +176,14 @@ function viaAddition(real: Real, kind: 'add' | 'sub' | 'addsub', split: boolean)
       if (kind === 'add') return code.call(adder, 128, p, q, mxcsr, x.cpu);
       return code.call(kind === 'sub' ? subtracter : adder, 128, p, kind === 'sub' ? q : negateEvens(x, real, q), mxcsr, x.cpu);
     };
-    output(x).write(fastOrExact(x, fast, quick, () => left.map(([p, q]) => slowly(p, q))));
+    output(x).write(
+      fastOrExact(
+        x,
+        () => fast,
+        quick,
+        () => left.map(([p, q]) => slowly(p, q)),
+      ),
+    );
   };
 }
 

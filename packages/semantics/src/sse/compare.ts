@@ -56,8 +56,11 @@ function compare(real: Real, scalar: boolean): Emitter {
     const quick = a.map((v, i) => quickly(x, lanes, predicate, v, b[i] as V));
     const shown = scalar ? [mergeLow(x, real, a[0] as V, quick[0] as V)] : quick;
     output(x).write(
-      fastOrExact(x, allHold(lanes, plain, scalar), shown, () =>
-        a.map((v, i) => code.call(slow, 128, v, b[i] as V, predicate, x.get32('mxcsr'), x.cpu)),
+      fastOrExact(
+        x,
+        () => allHold(lanes, plain, scalar),
+        shown,
+        () => a.map((v, i) => code.call(slow, 128, v, b[i] as V, predicate, x.get32('mxcsr'), x.cpu)),
       ),
     );
   };
