@@ -11,7 +11,7 @@ export interface Step {
 
 /** Where a direct jump, or the end of a block, leads. */
 export interface Edge {
-  /** Offset of the target from the start of the page that the block is in. */
+  /** Offset of the target from the start of the region's page. */
   readonly target: number;
   /** Byte offset of the link in the record that leaves. */
   readonly link: number;
@@ -25,7 +25,7 @@ export type BlockEnd = 'jump' | 'fall-through' | 'interpreter';
 /** A decoded block as a compiler sees it. */
 export interface Block {
   readonly head: number;
-  /** Offset of the first byte in its page. */
+  /** Offset of the first byte from the start of the region's page: of another page it is negative, or too large. */
   readonly offset: number;
   readonly steps: readonly Step[];
   readonly end: BlockEnd;
@@ -35,8 +35,8 @@ export interface Block {
   readonly count: number;
   readonly taken: Edge | null;
   readonly next: Edge | null;
-  /** Offset in the page of where a call that ends the block returns to, or -1. */
-  readonly returnsTo: number;
+  /** Offset of where a call that ends the block returns to, or null. */
+  readonly returnsTo: number | null;
 }
 
 const DIRECT = /^(J|LOOP|CALL$)/;
@@ -49,7 +49,7 @@ function edgeOf(views: ArenaViews, record: number, link: number, target: number)
 export function readBlock(views: ArenaViews, handlers: Handlers, head: number, offset: number, excluded: ReadonlySet<number>): Block | null {
   const { i32, u8, u16 } = views;
   const steps: Step[] = [];
-  const finish = (end: BlockEnd, last: number, count: number, taken: Edge | null, next: Edge | null, returnsTo = -1): Block => ({
+  const finish = (end: BlockEnd, last: number, count: number, taken: Edge | null, next: Edge | null, returnsTo: number | null = null): Block => ({
     head,
     offset,
     steps,
@@ -73,7 +73,7 @@ export function readBlock(views: ArenaViews, handlers: Handlers, head: number, o
     if (row.endsBlock && !isDirect && !['CALL', 'JMP', 'RET'].includes(row.mnemonic)) return finish('interpreter', record, count, null, null);
     steps.push({ record, facts });
     if (!row.endsBlock) continue;
-    const returnsTo = row.mnemonic === 'CALL' ? after : -1;
+    const returnsTo = row.mnemonic === 'CALL' ? after : null;
     if (!isDirect) return finish('jump', record, count, null, null, returnsTo);
     const target = offset + i32[(record + Record.TARGET) >>> 2]!;
     const isConditional = row.mnemonic !== 'JMP' && row.mnemonic !== 'CALL';

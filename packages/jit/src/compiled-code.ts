@@ -1,11 +1,12 @@
 import { type Handlers, Record, Slot } from '@nestvm/cpu/compiling';
 import type { ArenaViews } from './arena-views.js';
-import type { Region } from './region.js';
+import { pageOf, type Region } from './region.js';
 
 /** A region that has been compiled. */
 interface Installed {
   readonly slot: number;
-  readonly page: number;
+  /** Arena pages that it comes from. */
+  readonly pages: readonly number[];
   readonly bytes: number;
   /** Heads that lead to it, and as which entry. */
   readonly heads: Map<number, number>;
@@ -39,12 +40,12 @@ export class CompiledCode {
     return this.owners.has(head);
   }
 
-  /** Puts the code of a region in the place of its entries' heads. Its other blocks are reported after `turns` more turns. */
-  install(region: Region, page: number, code: WebAssembly.ExportValue, bytes: number, turns: number): void {
-    const installed: Installed = { slot: this.handlers.place(code), page, bytes, heads: new Map(), isParked: false };
+  /** Puts the code of a region in the place of its entries' heads, as far as they are on the region's page. Its other blocks are reported after `turns` more turns. */
+  install(region: Region, code: WebAssembly.ExportValue, bytes: number, turns: number): void {
+    const installed: Installed = { slot: this.handlers.place(code), pages: region.pages, bytes, heads: new Map(), isParked: false };
     this.order.add(installed);
-    for (const [place, { head }] of region.blocks.entries()) {
-      const entry = region.entries.indexOf(place);
+    for (const [place, { head, offset }] of region.blocks.entries()) {
+      const entry = pageOf(offset) === 0 ? region.entries.indexOf(place) : -1;
       if (entry >= 0) {
         this.disown(head);
         this.owners.set(head, installed);
@@ -53,12 +54,11 @@ export class CompiledCode {
       } else if (!this.owners.has(head)) this.count(head, turns);
     }
     this.bytes += bytes;
-    let those = this.pages.get(page);
-    if (those === undefined) {
-      those = new Set();
-      this.pages.set(page, those);
+    for (const page of region.pages) {
+      const those = this.pages.get(page);
+      if (those === undefined) this.pages.set(page, new Set([installed]));
+      else those.add(installed);
     }
-    those.add(installed);
   }
 
   /** How often compiled code of an arena page has been in vain. */
@@ -66,26 +66,26 @@ export class CompiledCode {
     return this.rewrites.get(page) ?? 0;
   }
 
-  /** Forgets the code of a page that was written to; its heads are stale already. */
-  dropPage(page: number): void {
+  /** Forgets the code of a page that was written to; its heads are stale already. Those on other pages count again, and are reported after `turns` turns. */
+  dropPage(page: number, turns: number): void {
     const those = this.pages.get(page);
     if (those === undefined) return;
     this.rewrites.set(page, this.losses(page) + 1);
     for (const installed of those) {
-      for (const head of installed.heads.keys()) this.owners.delete(head);
+      for (const head of installed.heads.keys()) {
+        this.owners.delete(head);
+        if (this.views.i32[head >>> 2] === installed.slot) this.count(head, turns);
+      }
       this.release(installed);
     }
-    this.pages.delete(page);
   }
 
   /** Forgets all code. With `turns` the heads count again; without, they have gone. */
   clear(turns: number | null): void {
     if (turns === null) this.rewrites.clear();
-    for (const those of this.pages.values()) {
-      for (const installed of those) {
-        if (turns !== null) for (const head of installed.heads.keys()) this.count(head, turns);
-        this.release(installed);
-      }
+    for (const installed of [...this.order]) {
+      if (turns !== null) for (const head of installed.heads.keys()) this.count(head, turns);
+      this.release(installed);
     }
     this.pages.clear();
     this.owners.clear();
@@ -139,7 +139,6 @@ export class CompiledCode {
       this.owners.delete(head);
       this.count(head, turns);
     }
-    this.pages.get(installed.page)?.delete(installed);
     this.release(installed);
   }
 
@@ -159,13 +158,17 @@ export class CompiledCode {
     if (owner === undefined) return;
     owner.heads.delete(head);
     if (owner.heads.size > 0) return;
-    this.pages.get(owner.page)?.delete(owner);
     this.release(owner);
   }
 
   private release(installed: Installed): void {
     this.handlers.release(installed.slot);
     this.order.delete(installed);
+    for (const page of installed.pages) {
+      const those = this.pages.get(page);
+      those?.delete(installed);
+      if (those?.size === 0) this.pages.delete(page);
+    }
     this.bytes -= installed.bytes;
   }
 }

@@ -25,7 +25,6 @@ export interface JitOptions {
 interface Translated {
   readonly region: Region;
   readonly code: RegionCode;
-  readonly page: number;
 }
 
 /** What has been done so far. */
@@ -108,7 +107,7 @@ export class Jit implements HotCode {
 
   /** See {@link HotCode}. */
   dropped(arenaPage: number): void {
-    if (arenaPage >= 0) return this.compiled.dropPage(arenaPage);
+    if (arenaPage >= 0) return this.compiled.dropPage(arenaPage, this.threshold);
     this.queue.clear();
     this.compiled.clear(null);
   }
@@ -156,17 +155,18 @@ export class Jit implements HotCode {
       handlers,
       excluded: this.excluded,
       isWarm: (other: number) => this.isWarm(other),
-      blockAt: (offset: number) => cache.find(host - (host % PAGE_BYTES) + offset, mode),
+      blockAt: (at: number) => cache.find(at, mode),
+      crossesPages: (mode & Mode.LONG) !== 0,
       isEntry: (other: number) => this.compiled.isEntry(other),
       targetsOf: (record: number) => this.exits.targetsOf(record),
-      jumpersTo: (offset: number) => this.exits.jumpersTo(host - (host % PAGE_BYTES) + offset),
+      jumpersTo: (at: number) => this.exits.jumpersTo(at),
     };
     for (;;) {
       const region = selectRegion(source, head, host % PAGE_BYTES);
       if (region === null) return null;
       try {
         const { code } = new Translator(region, arena, meanings, (mode & Mode.LONG) !== 0, this.exits);
-        return { region, code, page: Math.floor(host / PAGE_BYTES) };
+        return { region, code };
       } catch (error) {
         if (!(error instanceof NotCompilable) || error.row < 0) throw error;
         this.excluded.add(error.row);
@@ -182,11 +182,11 @@ export class Jit implements HotCode {
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), library.imports);
     counters.modules++;
     counters.bytes += bytes.length;
-    for (const [i, { region, page }] of batch.entries()) {
+    for (const [i, { region }] of batch.entries()) {
       counters.regions++;
       counters.instructions += region.instructions;
       const share = (bytes.length * EXPANSION) / batch.length;
-      this.compiled.install(region, page, exports[`region${i}`]!, share, this.threshold * ENTRY_FACTOR);
+      this.compiled.install(region, exports[`region${i}`]!, share, this.threshold * ENTRY_FACTOR);
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { Branch, Code, Val, Variable } from '@nestvm/emit';
-import type { Region } from './region.js';
+import { pageOf, type Region } from './region.js';
 import { type Piece, placesOf } from './shape.js';
 import { slotOf, spread } from './spread.js';
 
@@ -95,10 +95,15 @@ export class Layout {
     this.entry.set(this.code.constant(32, piece.header === target ? -1 : this.region.entries.indexOf(target)));
   }
 
-  /** Goes to one of the blocks `targets` if `offset` is its offset in the page; each time `goTo` leaves. */
+  /** Goes to one of the blocks `targets` if `offset` is its offset from the region's page; each time `goTo` leaves. */
   select(offset: Val<64>, targets: readonly number[], goTo: (place: number) => void): void {
     const { code } = this;
     const offsetOf = (place: number): number => this.region.blocks[place]!.offset;
+    const isHere = (place: number): boolean => pageOf(offsetOf(place)) === 0;
+    if (targets.length > MOST_COMPARED && !targets.every(isHere)) {
+      this.select(offset, targets.filter(isHere), goTo);
+      return this.select(offset, targets.filter((place) => !isHere(place)).slice(0, MOST_COMPARED), goTo);
+    }
     if (targets.length <= MOST_COMPARED) {
       for (const place of targets) code.if(offset.eq(offsetOf(place)), () => goTo(place));
       return;

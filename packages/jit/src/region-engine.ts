@@ -18,6 +18,9 @@ const FORMS: readonly LookUpForm[] = Array.from({ length: 65 }, (_, bytes) => ({
   addend: 8,
 }));
 
+/** The table of what may be executed. */
+export const EXECUTED = FORMS[1] as LookUpForm;
+
 /** What the engine needs from the region that it writes for. */
 export interface Exits {
   /** What holds the base of a TLB table. */

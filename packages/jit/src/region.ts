@@ -8,9 +8,13 @@ const MOST_BLOCKS = 64;
 const MOST_INSTRUCTIONS = 600;
 /** Places that an indirect jump, or a return, is looked up among. */
 const MOST_TARGETS = 32;
+/** How many pages away others may be. */
+const FARTHEST_PAGE = 1 << 18;
+/** Instructions of other pages: a function that many call is compiled with each of them. */
+const MOST_ELSEWHERE = 160;
 const PAGE_BYTES = 4096;
 
-/** Blocks of one page that are compiled together, in the order of their code. */
+/** Blocks that are compiled together, in the order of their code: of one page, and where that leads to. */
 export interface Region {
   readonly blocks: readonly Block[];
   /** Place of a block in `blocks` by its head. */
@@ -23,6 +27,8 @@ export interface Region {
   readonly targets: readonly (readonly number[])[];
   /** The blocks as structured code. */
   readonly pieces: readonly Piece[];
+  /** Arena pages that the blocks are in. */
+  readonly pages: readonly number[];
   /** Instructions of all blocks. */
   readonly instructions: number;
 }
@@ -35,45 +41,70 @@ export interface RegionSource {
   readonly excluded: ReadonlySet<number>;
   /** Whether a block is worth including, by its head. */
   readonly isWarm: (head: number) => boolean;
-  /** Head of the block at an offset in the page, or 0. */
-  readonly blockAt: (offset: number) => number;
+  /** Head of the block at an arena offset, or 0. */
+  readonly blockAt: (host: number) => number;
+  /** Whether blocks of other pages may be included. */
+  readonly crossesPages: boolean;
   /** Whether a block has been entered from outside before. */
   readonly isEntry: (head: number) => boolean;
   /** Offsets in its page that an indirect jump was seen to lead to, by its record. */
   readonly targetsOf: (record: number) => readonly number[];
-  /** Heads of blocks that were seen to jump to an offset in the page so. */
-  readonly jumpersTo: (offset: number) => readonly number[];
+  /** Heads of blocks of the same page that were seen to jump to an arena offset so. */
+  readonly jumpersTo: (host: number) => readonly number[];
 }
 
-/** Head of the block that an edge is linked to, or 0. */
+/** Arena offset of a block's first byte. */
+export const hostOf = (views: ArenaViews, head: number): number => views.i32[(head + Record.HOST) >>> 2]! >>> 0;
+
+/** Number of an offset's page, from the region's. */
+export const pageOf = (offset: number): number => Math.floor(offset / PAGE_BYTES);
+
+/** Head of the block that an edge is linked to, or that a jump to another page led to last; or 0. */
 export function linkedHead(views: ArenaViews, block: Block, edge: Edge): number {
-  if (!edge.isInside) return 0;
-  const target = views.i32[(block.last + edge.link) >>> 2]!;
-  return target > 1 ? target : 0;
+  const { i32 } = views;
+  if (edge.isInside) {
+    const target = i32[(block.last + edge.link) >>> 2]!;
+    return target > 1 ? target : 0;
+  }
+  const target = i32[(block.last + Record.FAR_RECORD) >>> 2]!;
+  const host = i32[(block.last + Record.FAR_HOST) >>> 2]! >>> 0;
+  if (target === 0 || ((host ^ edge.target) & (PAGE_BYTES - 1)) !== 0) return 0;
+  // It may have gone since.
+  return i32[target >>> 2] !== Slot.STALE && hostOf(views, target) === host ? target : 0;
 }
 
-/** Head of the block that a call returns to, or 0. */
-function returnPoint(source: RegionSource, block: Block): number {
-  return block.returnsTo >= 0 && block.returnsTo < PAGE_BYTES ? source.blockAt(block.returnsTo) : 0;
+/** Head of the block that a call returns to, if that is on its page; or 0. */
+function returnPoint({ views, blockAt }: RegionSource, { head, offset, returnsTo }: Block): number {
+  if (returnsTo === null || pageOf(returnsTo) !== pageOf(offset)) return 0;
+  return blockAt(hostOf(views, head) + returnsTo - offset);
 }
 
 const isIndirect = (block: Block): boolean => block.end === 'jump' && block.taken === null;
+
+/** Blocks that the indirect jump of a block was seen to go to. */
+function seenTargets(source: RegionSource, block: Block): { head: number; offset: number }[] {
+  if (!isIndirect(block)) return [];
+  const host = hostOf(source.views, block.head);
+  const offset = pageOf(block.offset) * PAGE_BYTES;
+  return source.targetsOf(block.last).map((delta) => ({ head: source.blockAt(host - (host % PAGE_BYTES) + delta), offset: offset + delta }));
+}
 
 class Explorer {
   private readonly found = new Map<number, Block>();
   private readonly order: Block[] = [];
   private instructions = 0;
+  private elsewhere = 0;
 
   constructor(private readonly source: RegionSource) {}
 
   /** Reverse postorder from a block, and from those that were seen to jump to it. */
   from(head: number, offset: number): Block[] {
-    const { views, jumpersTo } = this.source;
+    const { views, jumpersTo, blockAt } = this.source;
     this.visit(head, offset, true);
-    for (const jumper of jumpersTo(offset)) {
-      const there = views.i32[(jumper + Record.HOST) >>> 2]! & (PAGE_BYTES - 1);
+    for (const jumper of jumpersTo(hostOf(views, head))) {
+      const host = hostOf(views, jumper);
       // It may have gone, or be of another mode.
-      if (this.source.blockAt(there) === jumper) this.visit(jumper, there);
+      if (blockAt(host) === jumper) this.visit(jumper, host % PAGE_BYTES);
     }
     return this.order.reverse();
   }
@@ -84,14 +115,21 @@ class Explorer {
     if (!isFirst && !source.isWarm(head)) return;
     const block = readBlock(source.views, source.handlers, head, offset, source.excluded);
     if (block === null || (block.steps.length === 0 && block.end !== 'fall-through')) return;
-    if (this.instructions + block.count > MOST_INSTRUCTIONS) return;
+    const elsewhere = this.elsewhere + (pageOf(offset) === 0 ? 0 : block.count);
+    if (this.instructions + block.count > MOST_INSTRUCTIONS || elsewhere > MOST_ELSEWHERE) return;
     this.instructions += block.count;
+    this.elsewhere = elsewhere;
     this.found.set(head, block);
-    this.visit(returnPoint(source, block), block.returnsTo);
-    if (isIndirect(block)) for (const target of source.targetsOf(block.last)) this.visit(source.blockAt(target), target);
+    if (block.returnsTo !== null) this.visit(returnPoint(source, block), block.returnsTo);
+    for (const target of seenTargets(source, block)) this.visit(target.head, target.offset);
     // The way that is visited last comes right behind the block: that of no jump.
-    for (const edge of [block.taken, block.next]) if (edge !== null) this.visit(linkedHead(source.views, block, edge), edge.target);
+    for (const edge of [block.taken, block.next]) if (edge !== null) this.follow(block, edge);
     this.order.push(block);
+  }
+
+  private follow(block: Block, edge: Edge): void {
+    if (!edge.isInside && !(this.source.crossesPages && Math.abs(pageOf(edge.target)) <= FARTHEST_PAGE)) return;
+    this.visit(linkedHead(this.source.views, block, edge), edge.target);
   }
 
   private hasHead(record: number): boolean {
@@ -120,7 +158,7 @@ class Ways {
   }
 
   private isCalledInside(block: Block): boolean {
-    if (block.returnsTo < 0) return false;
+    if (block.returnsTo === null) return false;
     return block.taken === null ? this.seen(block).length > 0 : this.direct(block, block.taken).length > 0;
   }
 
@@ -129,7 +167,7 @@ class Ways {
   }
 
   private seen(block: Block): number[] {
-    return this.source.targetsOf(block.last).flatMap((offset) => this.placeOf(this.source.blockAt(offset)));
+    return seenTargets(this.source, block).flatMap(({ head }) => this.placeOf(head));
   }
 
   /** Where the indirect jump of a block leads to, as far as that is in the region. */
@@ -180,7 +218,8 @@ export function selectRegion(source: RegionSource, head: number, offset: number)
     pieces: renumber(pieces, moved),
     instructions: found.reduce((sum, block) => sum + block.count, 0),
   };
-  return { ...region, places: new Map(region.blocks.map((block, at) => [block.head, at])) };
+  const pages = new Set(region.blocks.map((block) => pageOf(hostOf(source.views, block.head))));
+  return { ...region, pages: [...pages], places: new Map(region.blocks.map((block, at) => [block.head, at])) };
 }
 
 /** Ways in the region that lead to each of its blocks; being an entry counts as two. */

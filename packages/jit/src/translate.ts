@@ -12,13 +12,16 @@ import type { Producer } from './flag-state.js';
 import { RegionFlags } from './flags.js';
 import { Layout } from './layout.js';
 import { needsFlags } from './liveness.js';
-import { countPredecessors, linkedHead, type Region } from './region.js';
+import { countPredecessors, hostOf, linkedHead, pageOf, type Region } from './region.js';
 import { RegionCode } from './region-code.js';
-import { type Exits, RegionEngine } from './region-engine.js';
+import { EXECUTED, type Exits, RegionEngine } from './region-engine.js';
 
 const at = vcpuState.offset;
 const PAGE_BYTES = 4096;
 const PAGE_MASK = ~0xfffn;
+
+/** What holds the bases of the TLB's tables. */
+type Tables = { readonly [table in 'tlbRead' | 'tlbWrite' | 'tlbExec']: Variable<32> };
 
 /** What leaving a region hands to the code that does it. */
 interface Leaving {
@@ -26,6 +29,8 @@ interface Leaving {
   readonly record: Variable<32>;
   /** RIP to go on at. */
   readonly rip: Variable<64>;
+  /** Start of the page of the block that is left, from the region's. */
+  readonly page: Variable<64>;
 }
 
 /** Writes a region as one function (record, cpu), where `record` is the head of an entry. */
@@ -35,7 +40,7 @@ export class Translator implements Exits {
   private readonly engine = new RegionEngine(this, this);
   private readonly page: Variable<64>;
   private readonly budget: Variable<32>;
-  private readonly tables: { readonly tlbRead: Variable<32>; readonly tlbWrite: Variable<32> };
+  private readonly tables: Tables;
   private readonly leaving: Leaving;
   private readonly layout: Layout;
   private toRecord: Branch = () => undefined;
@@ -46,7 +51,9 @@ export class Translator implements Exits {
   private readonly predecessors: readonly number[];
   /** What produced the flags that a block with one predecessor finds. */
   private readonly carried: (Producer | null)[] = [];
-  private readonly usedTables = new Set<string>();
+  private readonly usedTables = new Set<keyof Tables>();
+  /** Whether the blocks are on several pages. */
+  private readonly isSpread: boolean;
   private usesLink = false;
   private usesDispatch = false;
   private block!: Block;
@@ -62,11 +69,12 @@ export class Translator implements Exits {
   ) {
     const { code } = this;
     this.predecessors = countPredecessors(region);
+    this.isSpread = region.pages.length > 1 || region.blocks.some((block) => pageOf(block.offset) !== 0);
     this.page = code.declare(64);
     this.budget = code.declare(32);
     this.layout = new Layout(code, region, (place) => this.writeBlock(place));
-    this.tables = { tlbRead: code.declare(32), tlbWrite: code.declare(32) };
-    this.leaving = { record: code.declare(32), rip: code.declare(64) };
+    this.tables = { tlbRead: code.declare(32), tlbWrite: code.declare(32), tlbExec: code.declare(32) };
+    this.leaving = { record: code.declare(32), rip: code.declare(64), page: code.declare(64) };
     this.write();
   }
 
@@ -102,7 +110,7 @@ export class Translator implements Exits {
     const prologue = code.later();
     this.layout.write(() => code.load('i32.load', 32, record, Record.ENTRY));
     prologue(() => {
-      for (const name of this.usedTables) this.tables[name as 'tlbRead'].set(code.loadState('i32.load', 32, at[name as 'tlbRead']));
+      for (const name of this.usedTables) this.tables[name].set(code.loadState('i32.load', 32, at[name]));
       code.loadAll();
     });
   }
@@ -144,7 +152,7 @@ export class Translator implements Exits {
   }
 
   /** See {@link Exits}. */
-  table(name: 'tlbRead' | 'tlbWrite'): Variable<32> {
+  table(name: keyof Tables): Variable<32> {
     this.usedTables.add(name);
     return this.tables[name];
   }
@@ -174,7 +182,19 @@ export class Translator implements Exits {
     const { code, leaving } = this;
     code.flags.flush();
     leaving.record.set(code.constant(32, record));
+    this.setPage(this.block);
     leave();
+  }
+
+  /** Says which page the block is on that is left, or gone on with. */
+  private setPage({ offset }: Block): void {
+    if (this.isSpread) this.leaving.page.set(this.code.constant(64, pageOf(offset) * PAGE_BYTES));
+  }
+
+  /** Start of that page. */
+  private leavingPage(): Val<64> {
+    const page = this.page.get();
+    return this.isSpread ? page.add(this.leaving.page.get()) : page;
   }
 
   private charge(): void {
@@ -194,9 +214,19 @@ export class Translator implements Exits {
   private follow(edge: Edge): void {
     const { region, views, block } = this;
     this.charge();
-    const target = edge.isInside ? region.places.get(linkedHead(views, block, edge)) : undefined;
-    if (target === undefined) this.leaveTo(edge);
-    else this.goTo(target);
+    const target = region.places.get(linkedHead(views, block, edge));
+    if (target === undefined) return this.leaveTo(edge);
+    this.cross(target, () => this.leaveTo(edge));
+    this.goTo(target);
+  }
+
+  /** Leaves unless a block, if it is of another page, still is where the region has it from. */
+  private cross(target: number, leave: () => void): void {
+    const { code, region, views, block } = this;
+    const { offset, head } = region.blocks[target]!;
+    if (pageOf(offset) === pageOf(block.offset)) return;
+    const host = code.lookUp(this.ripAt(offset), this.table('tlbExec'), EXECUTED, leave);
+    code.rarely(host.ne(hostOf(views, head)), leave);
   }
 
   private goTo(target: number): void {
@@ -219,6 +249,7 @@ export class Translator implements Exits {
     code.rarely(this.budget.get().ltS(region.instructions), () => {
       if (!needed) code.flags.flush();
       leaving.record.set(code.constant(32, block.head + Record.BYTES));
+      this.setPage(block);
       this.toRecord();
     });
     this.layout.backward(target);
@@ -235,13 +266,22 @@ export class Translator implements Exits {
 
   /** See {@link Exits}. */
   jumpIndirect(target: Val<64>): void {
-    const { code, leaving, block, region } = this;
+    const { region } = this;
     this.charge();
     // To where it was seen to go, without a look-up.
-    this.layout.select(target.sub(this.page.get()), region.targets[this.place]!, (place) => this.goTo(place));
+    this.layout.select(target.sub(this.page.get()), region.targets[this.place]!, (place) => {
+      this.cross(place, () => this.leaveByRip(target));
+      this.goTo(place);
+    });
+    this.leaveByRip(target);
+  }
+
+  private leaveByRip(target: Val<64>): void {
+    const { code, leaving, block } = this;
     code.flags.flush();
     leaving.record.set(code.constant(32, block.last));
     leaving.rip.set(target);
+    this.setPage(block);
     this.usesDispatch = true;
     this.toDispatch();
   }
@@ -258,14 +298,14 @@ export class Translator implements Exits {
     const record = leaving.record.get();
     const head = record.sub(code.load('i32.load8_u', 32, record, Record.INDEX).shl(5)).sub(Record.BYTES);
     const offset = code.load('i32.load', 32, head, Record.HOST).and(PAGE_BYTES - 1);
-    code.storeState('i64.store', this.page.get().add(offset.zext(64)), at.blockRip);
+    code.storeState('i64.store', this.leavingPage().add(offset.zext(64)), at.blockRip);
     code.tailCall(goToRecord, record, code.cpu);
   }
 
   private leaveByDispatch(): void {
     const { code, leaving } = this;
     this.storeAll();
-    this.exitLog.writeJump(code, leaving.record.get(), leaving.rip.get().sub(this.page.get()).trunc(32), code.param(0, 32));
+    this.exitLog.writeJump(code, leaving.record.get(), leaving.rip.get().sub(this.leavingPage()).trunc(32), code.param(0, 32));
     code.storeState('i64.store', leaving.rip.get(), at.rip);
     code.tailCall(dispatchTargets.near, leaving.record.get(), code.cpu);
   }

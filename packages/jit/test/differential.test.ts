@@ -57,7 +57,12 @@ describe('random programs leave the same state at every stop', { timeout: Math.m
       const next = random(seed * 97 + threshold);
       const program = randomProgram(next, 100 + next(300));
       scramble([plain, compiled], next);
-      for (const board of [plain, compiled]) board.memory.write(At.CODE, Uint8Array.from(program));
+      // Somewhere in a page, so that loops and functions are on two pages now and then.
+      const start = At.CODE + next(4096);
+      for (const board of [plain, compiled]) {
+        board.memory.write(start, Uint8Array.from(program));
+        board.cpu.rip = BigInt(start);
+      }
       for (let turn = 0; turn < 400; turn++) {
         const budget = next(4) === 0 ? next(20_000) : next(1500);
         const stop = plain.executor.run(budget);
