@@ -4,7 +4,7 @@ import { TlbEntry, TlbTable } from '@nestvm/mmu';
 import { secondEntry, walks } from './page-walk.js';
 import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
-import { promote, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
+import { promote, refill, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const I = 'i32' as const;
 const L = 'i64' as const;
@@ -24,15 +24,6 @@ const hostSystem: FunctionRef = importedFunction('hostSystem', { params: [I, I],
 /** Puts the time-stamp counter into `scratch`. */
 export const hostTime: FunctionRef = importedFunction('hostTime', { params: [I, I], results: [] });
 const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
-
-const refillOf = (name: string, table: 'READ' | 'WRITE'): FunctionDefinition =>
-  defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
-    askSecondLevel(c, table, (address) => c.return(address));
-    c.return(c.constant(32, 0));
-  });
-
-/** What compiled code asks after a miss: (0, cpu, linear, bytes) → host address, or 0 when the interpreter must do the access. */
-export const refill = { tlbRead: refillOf('refillRead', 'READ'), tlbWrite: refillOf('refillWrite', 'WRITE') } as const;
 
 /** Leaves the engine. */
 export function leave(c: Code, cpu: Val<32>, record: Val<32>, reason: number): void {

@@ -80,6 +80,15 @@ const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): Functio
     c.return(c.call(host, 32, c.param(0, 32), c.param(1, 32), c.param(3, 32)));
   });
 
+const refillOf = (name: string, table: 'READ' | 'WRITE'): FunctionDefinition =>
+  defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
+    askTlb(c, table, (address) => c.return(address), table === 'READ' ? readAcross(c) : null);
+    c.return(c.constant(32, 0));
+  });
+
+/** What compiled code asks after a miss: (0, cpu, linear, bytes) → host address, or 0 when the interpreter must do the access. */
+export const refill = { tlbRead: refillOf('refillRead', 'READ'), tlbWrite: refillOf('refillWrite', 'WRITE') } as const;
+
 /** Copies the first bytes of the scratch to a host address, and returns that: (cpu, host, bytes). */
 const storeScratch = defineFunction('storeScratch', { params: [I, I, I], results: [I] }, (c) => {
   const [cpu, host, bytes] = [c.param(0, 32), c.param(1, 32), c.param(2, 32)];
