@@ -128,3 +128,53 @@ it('under CET, calls, returns and indirect branches stay with the interpreter, a
   expect(differences(...boards)).toEqual([]);
   expect(jit.counters.regions).toBeGreaterThan(0);
 });
+
+/** mov ecx, 96; outer: mov edx, 50; inner: call f; dec edx; jnz inner; mov [f + 1], cl; dec ecx; jnz outer; hlt; on the next page f: mov al, 0; add rbx, rax; ret. */
+const ON_TWO_PAGES = [
+  ...[0xb9, 0x60, 0, 0, 0, 0xba, 0x32, 0, 0, 0, 0xe8, 0xf1, 0x0f, 0, 0, 0xff, 0xca, 0x75, 0xf7],
+  ...[0x88, 0x0d, 0xe8, 0x0f, 0, 0, 0xff, 0xc9, 0x75, 0xe8, 0xf4],
+];
+const FUNCTION = [0xb0, 0, 0x48, 0x01, 0xc3, 0xc3];
+
+it('a function on another page that is written to runs as written, compiled or not', () => {
+  const boards = [createBoard(ON_TWO_PAGES), createBoard(ON_TWO_PAGES)] as const;
+  const jit = attachJit(boards[1].engine, { threshold: 3 });
+  for (const { executor, memory } of boards) {
+    memory.write(At.CODE + 0x1000, Uint8Array.from(FUNCTION));
+    expect(executor.run(100_000)).toBe('idle');
+  }
+  expect(differences(...boards)).toEqual([]);
+  expect(boards[1].register('RBX')).toBeGreaterThan(0n);
+  expect(jit.counters.regions).toBeGreaterThan(0);
+});
+
+it('a page that is mapped elsewhere is left by the region that had it', () => {
+  // Without the store to the function.
+  const program = ON_TWO_PAGES.with(19, 0x90).with(20, 0x90).fill(0x90, 21, 25);
+  const LINEAR = 0x20_0000;
+  const run = (compile: boolean): bigint[] => {
+    const board = createBoard([]);
+    const jit = compile ? attachJit(board.engine, { threshold: 3 }) : null;
+    const { cpu, executor, memory, mmu } = board;
+    memory.write(At.CODE, Uint8Array.from(program));
+    for (const [page, added] of [
+      [0x12000, 1],
+      [0x13000, 5],
+    ] as const)
+      memory.write(page, Uint8Array.from(FUNCTION.with(1, added)));
+    memory.write32(0x3008, 0x4003);
+    memory.write32(0x4000, At.CODE | 3);
+    return [0x12000, 0x13000, 0x12000].map((page) => {
+      memory.write32(0x4008, page | 3);
+      mmu.flushAll();
+      board.restart();
+      cpu.setGpr(3, 0n);
+      cpu.rip = BigInt(LINEAR);
+      expect(executor.run(100_000)).toBe('idle');
+      if (jit !== null) expect(jit.counters.regions).toBeGreaterThan(0);
+      return board.register('RBX');
+    });
+  };
+  expect(run(true)).toEqual(run(false));
+  expect(run(true)).toEqual([4800n, 24000n, 4800n]);
+});
