@@ -83,7 +83,7 @@ export class CompiledCode {
   /** Forgets all code. With `turns` the heads count again; without, they have gone. */
   clear(turns: number | null): void {
     if (turns === null) this.rewrites.clear();
-    for (const installed of [...this.order]) {
+    for (const installed of this.order) {
       if (turns !== null) for (const head of installed.heads.keys()) this.count(head, turns);
       this.release(installed);
     }
