@@ -99,6 +99,8 @@ export class Vcpu {
   onAttention: () => void = () => {};
   /** Called when the system asks the platform for something: shutdown after a triple fault, FERR#, SMI acknowledgement. */
   onPlatformEvent: (event: 'shutdown' | 'ferr' | 'smm-enter' | 'smm-leave') => void = () => {};
+  /** All vCPUs of the machine, this one among them: what INVLPGB is for. */
+  peers: () => readonly Vcpu[] = () => [this];
   /** For logs: told of each event that is about to be delivered, with RIP where it will return to. */
   onDelivery: ((vector: number, kind: number, error: number, hasError: boolean) => void) | null = null;
   /** Nonzero when `serviceEvents` has something to look at. */

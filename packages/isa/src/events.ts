@@ -22,6 +22,7 @@ export const sensitiveEvents = [
   'INVLPG',
   'INVLPGA',
   'INVLPGB',
+  'INVLPGB_ILLEGAL',
   'TLBSYNC',
   'INVPCID',
   'INVEPT',

@@ -324,6 +324,7 @@ export class Machine {
         model: config.cpu,
         random,
       });
+      cpu.peers = () => this.cpus;
       attachExtension(cpu, memory, mmu, this.clock, () => this.cpus);
       const source = platform.localApics[index] ?? (index === 0 ? platform.picSource : undefined);
       if (source) cpu.connectInterrupts(source);

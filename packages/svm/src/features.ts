@@ -12,6 +12,7 @@ export interface SvmFeatures {
   readonly vgif: boolean;
   readonly vnmi: boolean;
   readonly virtualVmload: boolean;
+  readonly lock: boolean;
   readonly lbrv: boolean;
   readonly avic: boolean;
   readonly x2avic: boolean;
@@ -42,6 +43,7 @@ export function createSvmFeatures(cpu: Vcpu): SvmFeatures {
     vnmi: has('vnmi'),
     virtualVmload: has('v-vmsave-vmload'),
     lbrv: has('lbrv'),
+    lock: has('svm-lock'),
     avic: has('avic'),
     x2avic: has('x2avic'),
     pages1g: has('pdpe1gb'),

@@ -2,13 +2,21 @@ import type { Vcpu } from '@nestvm/cpu';
 import { INTERRUPTIBILITY, Shadow } from '@nestvm/cpu/extension';
 import { ringDoorbell } from './avic/ipi.js';
 import type { SvmContext } from './context.js';
-import { HSAVE, TSC_RATIO, VM_CR } from './words.js';
+import { HSAVE, SVM_KEY, TSC_RATIO, VM_CR } from './words.js';
 
 /** Bits of VM_CR. */
 export const VmCr = { DPD: 1 << 0, R_INIT: 1 << 1, DIS_A20M: 1 << 2, LOCK: 1 << 3, SVMDIS: 1 << 4 } as const;
 
 const EFER_SVME = 1 << 12;
-const MSR = { TSC_RATIO: 0xc0000104, VM_CR: 0xc0010114, IGNNE: 0xc0010115, SMM_CTL: 0xc0010116, HSAVE_PA: 0xc0010117, DOORBELL: 0xc001011b } as const;
+const MSR = {
+  TSC_RATIO: 0xc0000104,
+  VM_CR: 0xc0010114,
+  IGNNE: 0xc0010115,
+  SMM_CTL: 0xc0010116,
+  HSAVE_PA: 0xc0010117,
+  SVM_KEY: 0xc0010118,
+  DOORBELL: 0xc001011b,
+} as const;
 
 /** VM_CR: LOCK and SVMDIS stay once LOCK is set; SVMDIS cannot be set while SVM is in use. */
 function writeVmCr(svm: SvmContext, lo: number, hi: number): boolean {
@@ -17,6 +25,15 @@ function writeVmCr(svm: SvmContext, lo: number, hi: number): boolean {
   const old = w[VM_CR]!;
   const kept = (old & VmCr.LOCK) !== 0 ? VmCr.LOCK | VmCr.SVMDIS : 0;
   w[VM_CR] = (lo & ~kept) | (old & kept);
+  return true;
+}
+
+/** SVM_KEY: sets the key while VM_CR is not locked, and unlocks it when the key is written again; zero is no key (APM Vol. 2, "SVM-Lock"). Nobody can read it. */
+function writeKey({ cpu: { w } }: SvmContext, lo: number, hi: number): boolean {
+  if ((w[VM_CR]! & VmCr.LOCK) === 0) {
+    w[SVM_KEY] = lo;
+    w[SVM_KEY + 1] = hi;
+  } else if ((lo | hi) !== 0 && w[SVM_KEY] === lo && w[SVM_KEY + 1] === hi) w[VM_CR] = w[VM_CR]! & ~VmCr.LOCK;
   return true;
 }
 
@@ -44,6 +61,13 @@ export function installMsrs(svm: SvmContext): void {
     w[HSAVE + 1] = hi;
     return true;
   });
+  if (svm.features.lock) {
+    const read = (): boolean => {
+      cpu.lo = cpu.hi = 0;
+      return true;
+    };
+    cpu.msrs.define({ index: MSR.SVM_KEY, name: 'SVM_KEY', read, write: (_cpu, lo, hi) => writeKey(svm, lo, hi) });
+  }
   cpu.msrs.define({ index: MSR.IGNNE, name: 'IGNNE', mask: [1, 0] });
   // SMM_CTL may be written only; what it asks for (leaving SMM by hand) the emulator's SMM has no use for.
   cpu.msrs.define({ index: MSR.SMM_CTL, name: 'SMM_CTL', read: () => false, write: (_cpu, lo, hi) => hi === 0 && (lo & ~0x1f) === 0 });
@@ -75,6 +99,8 @@ export function resetMsrs(svm: SvmContext): void {
   const { w } = svm.cpu;
   w[VM_CR] = 0;
   w[VM_CR + 1] = 0;
+  w[SVM_KEY] = 0;
+  w[SVM_KEY + 1] = 0;
   w[HSAVE] = 0;
   w[HSAVE + 1] = 0;
   w[TSC_RATIO] = 0;

@@ -34,6 +34,9 @@ const TESTED_EVENTS = new Set([
   'INVD',
   'WBINVD',
   'INVLPGA',
+  'INVLPGB',
+  'INVLPGB_ILLEGAL',
+  'TLBSYNC',
   'VMRUN',
   'VMLOAD',
   'VMSAVE',
@@ -50,8 +53,6 @@ const TESTED_EVENTS = new Set([
 /** … and those of the other test. */
 const MORE_EVENTS = new Set(['SIDT', 'LGDT', 'STR', 'LLDT', 'MONITOR', 'XSETBV', 'TASK_SWITCH', 'RSM', 'INVPCID']);
 const ABSENT_EVENTS: Readonly<Record<string, string>> = {
-  INVLPGB: 'no CPU model here has the instruction: it is #UD',
-  TLBSYNC: 'no CPU model here has the instruction: it is #UD',
   SKINIT: 'no CPU model here has the instruction, which needs a TPM: it is #UD',
 };
 
@@ -79,7 +80,7 @@ export const svmFeatures: readonly NestedFeature[] = [
     ['VM_HSAVE_PA', 'Y', TEST.checks],
     ['DEBUGCTL and the last-branch registers', 'Y', TEST.branches],
     ['TSC_RATIO', 'Y', TEST.exits],
-    ['SVM_KEY', 'N', 'no CPU model here has svm-lock; the lock without a key is VM_CR.LOCK'],
+    ['SVM lock and SVM_KEY', 'Y', TEST.exits],
     ['SMM: SMI in guest mode', 'Y', TEST.more],
   ]),
   ...rows('Intercepts', [

@@ -38,4 +38,6 @@ export const svmState = struct('svm', 1, {
   hostLastBranch: array(u64, 4),
   /** S_CET, SSP and the table of interrupt SSPs. */
   hostCet: array(u64, 3),
+  /** SVM_KEY: what unlocks VM_CR; 0 for nothing. */
+  svmKey: u64,
 });

@@ -27,7 +27,7 @@ import { installMsrs, resetMsrs } from './msrs.js';
 import { scaleTsc, unscaleTicks } from './transitions/tsc.js';
 import { serviceWrite } from './transitions/vmexit.js';
 import { resumeGuest } from './transitions/vmrun.js';
-import { IntControl, Vmcb } from './vmcb/layout.js';
+import { IntControl, NestedControl, Vmcb } from './vmcb/layout.js';
 import { SMM_GUEST, VMCB_ADDRESS } from './words.js';
 
 /** What SVM needs beside the vCPU. */
@@ -71,6 +71,11 @@ export class Svm implements Virtualization {
 
   inspect(anywhere: boolean): readonly NestedReport[] {
     return inspectActivity(this.context, anywhere);
+  }
+
+  broadcastTag(): number {
+    const { i32, vmcb } = this.context;
+    return (i32[vmcb + Vmcb.NESTED_CONTROL]! & NestedControl.INVLPGB_ENABLE) !== 0 ? i32[vmcb + Vmcb.ASID]! : -1;
   }
 
   exitName(reason: number): string {

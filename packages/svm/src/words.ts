@@ -27,6 +27,7 @@ export const HOST_CET = own('hostCet');
 export const VMCB_ADDRESS = own('vmcbAddress');
 export const HSAVE = own('hsave');
 export const VM_CR = own('vmCr');
+export const SVM_KEY = own('svmKey');
 export const TSC_RATIO = own('tscRatio');
 export const PAUSE_COUNT = own('pauseCount');
 export const LAST_PAUSE = own('lastPause');

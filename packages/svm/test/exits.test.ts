@@ -1,7 +1,9 @@
+import { reset } from '@nestvm/cpu';
 import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, Shadow } from '@nestvm/cpu/extension';
 import { sensitiveEvents } from '@nestvm/isa';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ExitCode, exitCodeName, IntControl, interceptMap, Vmcb } from '../src/index.js';
+import { NestedControl } from '../src/vmcb/layout.js';
 import { At, Board } from './support/board.js';
 
 const board = new Board();
@@ -55,6 +57,7 @@ describe('world switch', () => {
 });
 
 describe('instruction intercepts', () => {
+  const letBroadcast = (): void => board.set(Vmcb.NESTED_CONTROL, board.get(Vmcb.NESTED_CONTROL) | NestedControl.INVLPGB_ENABLE);
   const simple: readonly (readonly [name: string, code: number, bytes: readonly number[]])[] = [
     ['CPUID', ExitCode.CPUID, [0x0f, 0xa2]],
     ['RDTSC', ExitCode.RDTSC, [0x0f, 0x31]],
@@ -68,6 +71,8 @@ describe('instruction intercepts', () => {
     ['WBINVD', ExitCode.WBINVD, [0x0f, 0x09]],
     ['PAUSE', ExitCode.PAUSE, [0xf3, 0x90]],
     ['INVLPGA', ExitCode.INVLPGA, [0x0f, 0x01, 0xdf]],
+    ['INVLPGB', ExitCode.INVLPGB, [0x0f, 0x01, 0xfe]],
+    ['TLBSYNC', ExitCode.TLBSYNC, [0x0f, 0x01, 0xff]],
     ['VMRUN', ExitCode.VMRUN, [0x0f, 0x01, 0xd8]],
     ['VMLOAD', ExitCode.VMLOAD, [0x0f, 0x01, 0xda]],
     ['VMSAVE', ExitCode.VMSAVE, [0x0f, 0x01, 0xdb]],
@@ -81,6 +86,7 @@ describe('instruction intercepts', () => {
   ];
   it.each(simple)('%s', (name, code, bytes) => {
     board.intercept(code);
+    letBroadcast();
     expect(board.run(bytes)).toBe(code);
     expect(exitCodeName(code)).toContain(
       name === 'SGDT' ? 'GDTR_READ' : name === 'LIDT' ? 'IDTR' : name === 'SLDT' ? 'LDTR' : name === 'LTR' ? 'TR' : name,
@@ -93,6 +99,30 @@ describe('instruction intercepts', () => {
     simple.filter(([name]) => name === 'CPUID' || name === 'RDTSC' || name === 'RDPRU' || name === 'PUSHF' || name === 'PAUSE' || name === 'WBINVD'),
   )('%s runs without its intercept', (_name, _code, bytes) => {
     expect(board.run([...bytes, 0xf4])).toBe(ExitCode.HLT);
+  });
+
+  it('INVLPGB and TLBSYNC are for guests that may have them, INVLPGB with what its manual allows', () => {
+    board.set(Vmcb.EXCEPTION_INTERCEPTS, (1 << 6) | (1 << 13));
+    for (const bytes of [
+      [0x0f, 0x01, 0xfe],
+      [0x0f, 0x01, 0xff],
+    ]) {
+      expect(board.run(bytes)).toBe(ExitCode.EXCEPTION + 6);
+      board.prepare();
+      board.set(Vmcb.EXCEPTION_INTERCEPTS, (1 << 6) | (1 << 13));
+    }
+    // mov eax, 0x800; xor ecx, ecx; xor edx, edx; invlpgb
+    const illegal = [0xb8, 0, 8, 0, 0, 0x31, 0xc9, 0x31, 0xd2, 0x0f, 0x01, 0xfe];
+    letBroadcast();
+    expect(board.run(illegal)).toBe(ExitCode.EXCEPTION + 13);
+    board.prepare();
+    letBroadcast();
+    board.intercept(ExitCode.INVLPGB_ILLEGAL);
+    expect(board.run(illegal)).toBe(ExitCode.INVLPGB_ILLEGAL);
+    board.prepare();
+    letBroadcast();
+    // xor eax, eax; xor ecx, ecx; xor edx, edx; invlpgb; tlbsync; hlt
+    expect(board.run([0x31, 0xc0, 0x31, 0xc9, 0x31, 0xd2, 0x0f, 0x01, 0xfe, 0x0f, 0x01, 0xff, 0xf4])).toBe(ExitCode.HLT);
   });
 
   it('MOV to and from control and debug registers give the general register', () => {
@@ -376,6 +406,28 @@ describe('MSRs', () => {
     msrs.read(0xc0010114);
     expect(board.cpu.lo).toBe(0x18);
     expect(msrs.write(0xc0000080, 0x1d01, 0)).toBe(false);
+  });
+
+  it('SVM_KEY unlocks VM_CR for those who know it; zero is no key, and nobody reads it', () => {
+    const { cpu } = new Board('EPYC,svm=on,svm-lock=on');
+    const { msrs } = cpu;
+    const key = (lo: number, hi: number): boolean => msrs.write(0xc0010118, lo, hi);
+    const isLocked = (): boolean => msrs.read(0xc0010114) && (cpu.lo & 8) !== 0;
+    msrs.write(0xc0010114, 0x18, 0);
+    key(0, 0);
+    key(5, 6);
+    expect(isLocked(), 'locked without a key').toBe(true);
+    reset(cpu);
+    expect(key(5, 6)).toBe(true);
+    msrs.write(0xc0010114, 0x18, 0);
+    key(5, 7);
+    expect(isLocked()).toBe(true);
+    expect([msrs.read(0xc0010118), cpu.lo, cpu.hi]).toEqual([true, 0, 0]);
+    key(5, 6);
+    expect(isLocked()).toBe(false);
+    msrs.write(0xc0010114, 0, 0);
+    expect(msrs.write(0xc0000080, 0x1d01, 0), 'SVMDIS is gone').toBe(true);
+    expect(board.cpu.msrs.has(0xc0010118)).toBe(false);
   });
 
   it('VM_HSAVE_PA takes page addresses below the highest physical one', () => {

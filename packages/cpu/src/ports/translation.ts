@@ -31,6 +31,10 @@ export interface Translation {
   flushAll(): void;
   /** RESET: forgets every address space, whatever its VPID or ASID. */
   forgetEverything(): void;
+  /** Forgets the translations of a VPID or ASID, 0 outside of guest mode: one page, all; or those of every one. */
+  invalidateTagPage(tag: number, lo: number, hi: number): void;
+  invalidateTag(tag: number): void;
+  invalidateAllTags(includingZero: boolean): void;
   invpcid(type: number, pcid: number, lo: number, hi: number): void;
   /** CR0, CR4, EFER, CPL, AC or PKRU changed: puts the right TLB bank in force, and flushes what the change owes. */
   setContext(): void;

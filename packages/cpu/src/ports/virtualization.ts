@@ -77,6 +77,8 @@ export interface Virtualization {
   scaleTsc?(cpu: Vcpu): void;
   /** SENDUIPI of `length` bytes sends a notification, `destination` as in NDST; true: the extension has dealt with it, and RIP is past the instruction (or an exit was made). */
   sendIpi?(cpu: Vcpu, length: number, vector: number, destination: number): boolean;
+  /** The tag of the guest's translations (its ASID), when its hypervisor lets it execute INVLPGB and TLBSYNC; else -1. */
+  broadcastTag?(): number;
   /** Nanoseconds in which the guest's TSC counts so many ticks, the ratio undone; not whole. */
   unscaleTicks?(ticks: number): number;
   /** Added to the TSC that the guest reads, as two int32 halves. */

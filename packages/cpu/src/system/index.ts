@@ -3,6 +3,7 @@ import { CLRSSBSY, INCSSP, RSTORSSP, SAVEPREVSSP, SETSSBSY, WRSS, WRUSS } from '
 import { leaveSmm } from '../events/smm.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
+import { INVLPGB, TLBSYNC } from './broadcast.js';
 import { CLTS, LMSW, MOV_CR, SMSW } from './control.js';
 import { MOV_DR } from './debug-registers.js';
 import { CALLF, JMPF, RETF } from './far.js';
@@ -61,6 +62,8 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Record<string, SystemInstruction>> = 
   INVD,
   INVLPG,
   INVPCID,
+  INVLPGB,
+  TLBSYNC,
   WBINVD,
   WBNOINVD: WBINVD,
   IRET,

@@ -198,6 +198,7 @@ export const cpuidFeatureRows = [
   ['invtsc', 0x80000007, 0, 'edx', 8],
   ['clzero', 0x80000008, 0, 'ebx', 0],
   ['xsaveerptr', 0x80000008, 0, 'ebx', 2],
+  ['invlpgb', 0x80000008, 0, 'ebx', 3],
   ['rdpru', 0x80000008, 0, 'ebx', 4],
   ['wbnoinvd', 0x80000008, 0, 'ebx', 9],
   ['ibpb', 0x80000008, 0, 'ebx', 12],

@@ -28,6 +28,8 @@ export const xsaveComponents: readonly XsaveComponent[] = [
   { bit: 14, feature: 'uintr', bytes: 48, offset: 0, supervisor: true },
 ];
 const XSAVE_LEGACY_BYTES = 576;
+/** Pages behind the first that one INVLPGB may name. */
+const INVLPGB_PAGES = 7;
 
 /**
  * Leaf 0AH: version 2, four counters of 48 bits, seven architectural events of which cycles, instructions and reference cycles are there (a bit says: not there); three fixed
@@ -236,6 +238,7 @@ function addressSizes(cpu: CpuDescription): CpuidRegisters {
   out.eax = cpu.features.has('lm') ? cpu.physicalBits | (linear << 8) : cpu.features.has('pse36') ? 36 : 32;
   // RDPRU reads registers 0 and 1.
   if (cpu.features.has('rdpru')) out.edx = 1 << 16;
+  if (cpu.features.has('invlpgb')) out.edx |= INVLPGB_PAGES;
   const count = threadsOf(cpu);
   if (count > 1) out.ecx = (count - 1) | (Math.log2(powerOfTwoAbove(count)) << 12);
   return out;

@@ -93,6 +93,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['vgif', 'svm'],
   ['vnmi', 'svm'],
   ['svme-addr-chk', 'svm'],
+  ['svm-lock', 'svm'],
 ];
 
 /**
@@ -200,6 +201,7 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'wbnoinvd',
   'clzero',
   'rdpru',
+  'invlpgb',
   'cldemote',
   'serialize',
   'wrmsrns',
@@ -232,6 +234,9 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
 
 /** Of those, what `max` and `host` are without: today's kernels and processors have left it behind, so it has to be asked for. */
 export const byNameOnly: ReadonlySet<CpuFeature> = new Set<CpuFeature>(['mpx']);
+
+/** Of those, what no Intel processor has. */
+export const amdOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(['invlpgb']);
 
 /** Of those, what no AMD processor has, nor SVM intercepts for: `max` and `host` of that vendor are without them. */
 export const intelOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([

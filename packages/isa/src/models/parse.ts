@@ -2,7 +2,16 @@ import type { CpuDescription, CpuIdentity, CpuidDynamicState, CpuidRegisters, Cp
 import { cpuidLeaf, featureMsr } from './cpuid.js';
 import { CpuModelError } from './errors.js';
 import type { ModelRow } from './feature-rows.js';
-import { byNameOnly, type CpuFeature, featureNames, featureRequires, findFeature, implementedFeatures, intelOnlyFeatures } from './features.js';
+import {
+  amdOnlyFeatures,
+  byNameOnly,
+  type CpuFeature,
+  featureNames,
+  featureRequires,
+  findFeature,
+  implementedFeatures,
+  intelOnlyFeatures,
+} from './features.js';
 import { modelAliases, modelRows } from './model-data.js';
 import { nearestName } from './nearest.js';
 import { assertNestable, defaultVendor, type Nesting, nestedFeatures, nestingOff, nestingOn, virtualizationFeatures } from './nesting.js';
@@ -124,7 +133,7 @@ function startFrom(name: string, vendor: string): Start {
     const isAmd = vendor === 'AuthenticAMD';
     const wanted = new Set([...implementedFeatures, ...virtualizationFeatures.intel, ...virtualizationFeatures.amd]);
     for (const feature of byNameOnly) wanted.delete(feature);
-    if (isAmd) for (const feature of intelOnlyFeatures) wanted.delete(feature);
+    for (const feature of isAmd ? intelOnlyFeatures : amdOnlyFeatures) wanted.delete(feature);
     return { ...(isAmd ? AMD_MAX : MAX), name, wanted, named: false };
   }
   if (name === 'base')

@@ -106,7 +106,7 @@ function vmmcall(svm: SvmContext, insn: Insn): Outcome {
   return cpu.intercepted('VMMCALL', insn.length) ? Outcome.JUMPED : cpu.raise(Vector.UD);
 }
 
-/** Gives the vCPU the instructions of SVM. SKINIT is not among them: like INVLPGB it is not offered, so it stays undefined. `onRefusal`: told of those that fault in the host. */
+/** Gives the vCPU the instructions of SVM. SKINIT is not among them: it is not offered, so it stays undefined. `onRefusal`: told of those that fault in the host. */
 export function installInstructions(svm: SvmContext, view: VmrunView, onRefusal: (insn: Insn) => void): void {
   const table: Record<string, (cpu: Vcpu, insn: Insn) => Outcome> = {};
   table.VMRUN = (_cpu, insn) => vmrun(svm, view, insn);

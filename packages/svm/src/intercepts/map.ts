@@ -28,6 +28,7 @@ export const interceptMap: Readonly<Record<SensitiveEvent, number>> = {
   INVLPG: Rule.INVLPG,
   INVLPGA: ExitCode.INVLPGA,
   INVLPGB: ExitCode.INVLPGB,
+  INVLPGB_ILLEGAL: ExitCode.INVLPGB_ILLEGAL,
   TLBSYNC: ExitCode.TLBSYNC,
   INVPCID: ExitCode.INVPCID,
   INVEPT: Rule.NOT,

@@ -98,7 +98,7 @@ export const IntControl = {
 } as const;
 
 /** Bits of the word at 090h. */
-export const NestedControl = { NP_ENABLE: 1 << 0, SEV: 1 << 1, SEV_ES: 1 << 2 } as const;
+export const NestedControl = { NP_ENABLE: 1 << 0, SEV: 1 << 1, SEV_ES: 1 << 2, INVLPGB_ENABLE: 1 << 7 } as const;
 
 /** Bits of the word at 0B8h. */
 export const VirtualExtension = { LBR: 1 << 0, VMLOAD_VMSAVE: 1 << 1 } as const;

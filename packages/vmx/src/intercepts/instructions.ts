@@ -141,6 +141,7 @@ export const answers: Readonly<Record<SensitiveEvent, Answer>> = {
   INVLPG: invlpg,
   INVLPGA: never,
   INVLPGB: never,
+  INVLPGB_ILLEGAL: never,
   TLBSYNC: never,
   INVPCID: enabledBy(Proc2.ENABLE_INVPCID, invpcid),
   INVEPT: never,
