@@ -7,16 +7,20 @@ import type { Mmu } from '@nestvm/mmu';
 import { type Migratable, nonMigratable, type SavedValue, stateful, stateless } from '@nestvm/state';
 import { type MachineConfig, videoMemoryBytes } from './config.js';
 import { MachineError } from './errors.js';
+import type { FirstWrites } from './first-writes.js';
 import type { Platform } from './platform.js';
 
 /** Devices that hold nothing between two accesses, or whose state another one saves (hot plug: the PCI host). */
 const STATELESS: ReadonlySet<string> = new Set(['apic-bus', 'debug-console', 'isa-debug-exit', 'pci-hotplug']);
 /** Interrupt controllers come after what drives their inputs: loading a device sets its lines anew, which must leave no trace in them. */
 const CONTROLLERS = ['io-apic', 'pic'];
+const LEGACY_END = 0x10_0000;
 
 /** A piece of the machine's RAM, mapped or not. */
 export interface RamBlock {
   readonly name: string;
+  /** Guest address of what is main memory. */
+  readonly base?: number;
   readonly size: number;
   readonly arenaOffset: number;
 }
@@ -32,6 +36,7 @@ export interface SnapshotParts {
   readonly mmus: readonly Mmu[];
   readonly platform: Platform;
   readonly random: DeterministicRandom;
+  readonly firstWrites: FirstWrites;
   /** Guest time was set. */
   readonly onTime: () => void;
   /** Memory was written from outside: decoded code is void, and flash is to be kept. */
@@ -176,6 +181,8 @@ export interface MachineSnapshot {
   /** Every stateful thing by its path name, in the order in which they are loaded. */
   units(): ReadonlyMap<string, Migratable>;
   ram(): readonly { readonly name: string; readonly bytes: Uint8Array }[];
+  /** Pages that may hold something, as bitmaps by block; told once, to a machine that was made with `incoming` and has not run, else undefined: all may. */
+  touched(): readonly Uint32Array[] | undefined;
   /** What of its disks is in this process only, and goes into snapshots. */
   heldDisks(): readonly HeldDisk[];
   /** What every vCPU's extension says of its nested guests. */
@@ -200,16 +207,33 @@ function sliceBitmap(bitmap: Uint32Array, first: number, pages: number): Uint32A
   return result;
 }
 
-function dirtyTracking({ memory, ram }: SnapshotParts): MachineSnapshot['dirty'] {
-  const log = memory.dirtyLog;
+const byBlock = ({ ram }: SnapshotParts, bitmap: Uint32Array): Uint32Array[] =>
+  ram.map(({ arenaOffset, size }) => sliceBitmap(bitmap, arenaOffset / PAGE_BYTES, size / PAGE_BYTES));
+
+function dirtyTracking(parts: SnapshotParts): MachineSnapshot['dirty'] {
+  const log = parts.memory.dirtyLog;
   return {
-    start: () => log.start(),
-    stop: () => log.stop(),
-    take: () => {
-      const taken = log.take();
-      return ram.map(({ arenaOffset, size }) => sliceBitmap(taken, arenaOffset / PAGE_BYTES, size / PAGE_BYTES));
+    start: () => {
+      parts.firstWrites.end();
+      log.start();
     },
+    stop: () => log.stop(),
+    take: () => byBlock(parts, log.take()),
   };
+}
+
+/**
+ * Pages that may hold something in a machine that has not run. Those of flash and of graphics cards count as such, and what is below 1 MiB: they are written by
+ * other ways, too.
+ */
+function touched(parts: SnapshotParts): readonly Uint32Array[] | undefined {
+  const bitmap = parts.firstWrites.take();
+  if (bitmap === undefined) return undefined;
+  return byBlock(parts, bitmap).map((pages, block) => {
+    const { base, size } = parts.ram[block]!;
+    const certain = base === undefined ? size : Math.max(0, LEGACY_END - base);
+    return pages.fill(0xffff_ffff, 0, Math.ceil(certain / PAGE_BYTES / 32));
+  });
 }
 
 /** Makes a machine's parts savable. */
@@ -221,6 +245,7 @@ export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
     mismatches: (configuration) => configurationMismatches(description, configuration),
     units: () => machineUnits(parts),
     ram: () => ramBlocks(parts),
+    touched: () => touched(parts),
     heldDisks: () => heldDisks(config),
     dirty: dirtyTracking(parts),
     nested: { inspect: () => inspectNested(cpus) },

@@ -8,6 +8,8 @@ export interface ByteSink {
 /** Where a snapshot comes from. Resolves to at most `length` bytes, to fewer where they come in pieces, and to none at the end. */
 export interface ByteSource {
   read(length: number): Promise<Uint8Array>;
+  /** The same into an array of the caller's, for sources that need none of their own: how many bytes came. */
+  readInto?(target: Uint8Array): Promise<number>;
 }
 
 /** A sink that keeps what it gets. */
@@ -72,9 +74,12 @@ export class ExactReader {
   /** Fills `target`; throws `truncated` when there are fewer bytes. */
   async into(target: Uint8Array, what: string): Promise<Uint8Array> {
     for (let have = 0; have < target.length; ) {
-      const piece = await this.some(target.length - have, target.length, what);
-      target.set(piece, have);
-      have += piece.length;
+      if (this.source.readInto) have += this.count(await this.source.readInto(target.subarray(have)), target.length, what);
+      else {
+        const piece = await this.some(target.length - have, target.length, what);
+        target.set(piece, have);
+        have += piece.length;
+      }
     }
     return target;
   }
@@ -87,11 +92,17 @@ export class ExactReader {
   private async some(length: number, wanted: number, what: string): Promise<Uint8Array> {
     if (length === 0) return new Uint8Array(0);
     const piece = await this.source.read(length);
-    if (piece.length === 0)
+    this.count(piece.length, wanted, what);
+    return piece;
+  }
+
+  /** Bytes that have come, which are some unless the source has ended. */
+  private count(came: number, wanted: number, what: string): number {
+    if (came === 0)
       throw new MigrationError('truncated', `${what} ends at byte ${this.offset} where ${wanted} bytes were announced; the snapshot is incomplete`, {
         offset: this.offset,
       });
-    this.offset += piece.length;
-    return piece;
+    this.offset += came;
+    return came;
   }
 }

@@ -57,9 +57,17 @@ export class ClearPages {
   }
 }
 
-/** Clears the pages of a block that are to be clear. What is clear is not written, so that the host needs no memory for it. */
-export function clearPages(bytes: Uint8Array, isWanted: (page: number) => boolean): void {
+/** Whether a bitmap has a page. */
+export const hasPage = (bitmap: Uint32Array, page: number): boolean => ((bitmap[page >>> 5]! >>> (page & 31)) & 1) !== 0;
+
+/**
+ * Clears the pages of a block that are to be clear, of those that may not be so (`touched`, default all). What is clear is not written, and what was never touched
+ * not even read, so that the host needs no memory for it.
+ */
+export function clearPages(bytes: Uint8Array, isWanted: (page: number) => boolean, touched?: Uint32Array): void {
   const clear = new ClearPages(bytes);
-  for (let page = 0; page < bytes.length / PAGE_BYTES; page++)
-    if (isWanted(page) && !clear.has(page)) bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+  for (let page = 0; page < bytes.length / PAGE_BYTES; page++) {
+    if ((touched !== undefined && !hasPage(touched, page)) || !isWanted(page)) continue;
+    if (!clear.has(page)) bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+  }
 }

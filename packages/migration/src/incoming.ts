@@ -55,7 +55,8 @@ async function receive(machine: MigratableMachine, input: ContainerReader, optio
     else if (section.kind === 'RAMB') {
       ram = checkRam(machine, section);
       clearDisks(machine);
-      for (const { bytes } of machine.ram()) clearPages(bytes, () => true);
+      const touched = machine.touched?.();
+      for (const [block, { bytes }] of machine.ram().entries()) clearPages(bytes, () => true, touched?.[block]);
     } else if (section.kind === 'UNIT') units.push(decodeUnit(section));
     else if (section.kind === 'DISK') applyBlocks(decodeBlocks(machine, section));
     else if (section.kind === 'PAGE') {

@@ -170,15 +170,16 @@ async function readSnapshot(
 async function loadContents(machine: MigratableMachine, source: ByteSource): Promise<void> {
   clearDisks(machine);
   const blocks = machine.ram();
+  const touched = machine.touched?.();
   const present = new Map(blocks.map(({ name, bytes }) => [name, new Uint8Array(bytes.length / PAGE_BYTES)]));
   const putPages = (block: RamBlock, firstPage: number, bytes: Uint8Array): void => {
     block.bytes.set(bytes, firstPage * PAGE_BYTES);
     present.get(block.name)!.fill(1, firstPage, firstPage + bytes.length / PAGE_BYTES);
   };
   await readSnapshot(machine, source, putPages, applyBlocks);
-  for (const { name, bytes } of blocks) {
+  for (const [block, { name, bytes }] of blocks.entries()) {
     const pages = present.get(name)!;
-    clearPages(bytes, (page) => pages[page] === 0);
+    clearPages(bytes, (page) => pages[page] === 0, touched?.[block]);
   }
 }
 

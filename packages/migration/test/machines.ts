@@ -1,5 +1,5 @@
 import { type GuestImage, svmImage, vmxImage } from '@nestvm/guests';
-import { createMachine, type Machine } from '@nestvm/machine';
+import { createMachine, type Machine, type MachineConfig } from '@nestvm/machine';
 import { crc32 } from '../src/checksum.js';
 import { createMemorySink, type MigratableMachine, saveSnapshot } from '../src/index.js';
 import { saveUnits } from '../src/save.js';
@@ -12,8 +12,15 @@ export const vendors = [
 ] as const;
 
 /** A machine with one of our guests, on the virtual clock; `output` gets what it prints. */
-export function boot(image: GuestImage, cpu: string, output: number[] = [], onByte: (machine: Machine) => void = () => {}): Machine {
+export function boot(
+  image: GuestImage,
+  cpu: string,
+  output: number[] = [],
+  onByte: (machine: Machine) => void = () => {},
+  more: Partial<MachineConfig> = {},
+): Machine {
   const machine: Machine = createMachine({
+    ...more,
     board: 'pc',
     cpu,
     nested: true,

@@ -50,12 +50,16 @@ export function openSource(option: string, path: string): ByteSource {
   } catch (error) {
     throw new UsageError(`${option} ${path}: ${reasonOf(error)}; check the path`);
   }
+  const fill = (target: Uint8Array): number => {
+    const got = readSync(descriptor, target, 0, target.length, null);
+    if (got === 0) closeSync(descriptor);
+    return got;
+  };
   return {
     read: (length) => {
       const bytes = new Uint8Array(length);
-      const got = readSync(descriptor, bytes, 0, length, null);
-      if (got === 0) closeSync(descriptor);
-      return Promise.resolve(bytes.subarray(0, got));
+      return Promise.resolve(bytes.subarray(0, fill(bytes)));
     },
+    readInto: (target) => Promise.resolve(fill(target)),
   };
 }
