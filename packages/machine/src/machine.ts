@@ -7,6 +7,7 @@ import { type Arena, createArena, MemoryError, PhysicalMemory } from '@nestvm/me
 import { Mmu } from '@nestvm/mmu';
 import { type Board, type BoardPart, boards, type RamLayout, ramLayout } from './boards.js';
 import { createStartup, type Startup } from './boot-plan.js';
+import { NestedClaims } from './claims.js';
 import {
   type ClockConfig,
   cpuCount,
@@ -74,6 +75,7 @@ export class Machine {
   readonly inspector: MachineInspector;
   private readonly inputs: InputRouter;
   private readonly stillness: Stillness;
+  private readonly claims: NestedClaims;
 
   constructor(readonly config: MachineConfig) {
     this.board = boards[config.board];
@@ -115,6 +117,7 @@ export class Machine {
     this.random = createDeterministicRandom(config.seed ?? 1);
     this.cpus = this.createCpus(count);
     watchNestedGuests(this.cpus, this.clock);
+    this.claims = new NestedClaims(this.cpus);
     this.inputs = new InputRouter(() => this.platform.virtio, this.platform.keyboard);
     this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
     this.engine = new Engine(this.arena, this.memory);
@@ -137,7 +140,7 @@ export class Machine {
       rebootAllowed: config.reboot ?? true,
     });
     this.reset();
-    this.stillness = new Stillness([...this.platform.devices, ...(config.virtio ?? []).map(({ device }) => device)]);
+    this.stillness = new Stillness(() => [...this.platform.devices, ...this.platform.virtio.map(({ device }) => device)]);
     this.stillness.begin();
   }
 
@@ -242,7 +245,7 @@ export class Machine {
 
   /** This machine as `@nestvm/migration` saves and loads it. Use it only while the machine does not run. */
   get migratable(): MachineSnapshot {
-    const { config, parts, memory, clock, cpus, mmus, platform, random, engine, firstWrites } = this;
+    const { config, parts, memory, clock, cpus, mmus, platform, random, engine, firstWrites, claims } = this;
     const onTime = (): void => this.loop.timeRestored();
     const { flash } = this.firmware;
     const ram: RamBlock[] = [...this.ramBlocks(), ...(this.graphics ? [this.graphics.block] : []), ...flash.map(({ block }) => block)];
@@ -261,6 +264,7 @@ export class Machine {
       platform,
       random,
       firstWrites,
+      claims,
       onTime,
       onReplaced,
     });

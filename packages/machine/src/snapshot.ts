@@ -1,10 +1,11 @@
 import type { VirtualClock } from '@nestvm/bus';
-import { type DeterministicRandom, inspectNested, msrState, type NestedReport, registerState, type Vcpu } from '@nestvm/cpu';
+import { type DeterministicRandom, msrState, type NestedReport, registerState, type Vcpu } from '@nestvm/cpu';
 import type { HeldDisk } from '@nestvm/devices/virtio';
 import type { CpuModel } from '@nestvm/isa/models';
 import { PAGE_BYTES, type PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
 import { type Migratable, nonMigratable, type SavedValue, stateful, stateless } from '@nestvm/state';
+import type { NestedClaims } from './claims.js';
 import { type MachineConfig, videoMemoryBytes } from './config.js';
 import { MachineError } from './errors.js';
 import type { FirstWrites } from './first-writes.js';
@@ -37,6 +38,7 @@ export interface SnapshotParts {
   readonly platform: Platform;
   readonly random: DeterministicRandom;
   readonly firstWrites: FirstWrites;
+  readonly claims: NestedClaims;
   /** Guest time was set. */
   readonly onTime: () => void;
   /** Memory was written from outside: decoded code is void, and flash is to be kept. */
@@ -87,6 +89,7 @@ function machineUnits(parts: SnapshotParts): ReadonlyMap<string, Migratable> {
   const units = new Map<string, Migratable>([
     ['clock', clockUnit(parts)],
     ['random', randomUnit(parts)],
+    ['nested', parts.claims.unit],
   ]);
   const rank = ({ name }: { readonly name: string }): number => CONTROLLERS.indexOf(name);
   platform.pci?.functions.forEach(
@@ -238,7 +241,7 @@ function touched(parts: SnapshotParts): readonly Uint32Array[] | undefined {
 
 /** Makes a machine's parts savable. */
 export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
-  const { config, cpus, mmus, onReplaced } = parts;
+  const { config, mmus, onReplaced } = parts;
   const description = describeMachine(config, parts.parts);
   return {
     configuration: () => description,
@@ -248,7 +251,7 @@ export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
     touched: () => touched(parts),
     heldDisks: () => heldDisks(config),
     dirty: dirtyTracking(parts),
-    nested: { inspect: () => inspectNested(cpus) },
+    nested: parts.claims,
     forgetCaches: () => {
       onReplaced();
       for (const mmu of mmus) mmu.reset();

@@ -11,17 +11,18 @@ const isReachable = (device: object): device is Reachable => 'freeze' in device 
  * devices of another.
  */
 export class Stillness {
-  private readonly devices: readonly Reachable[];
-
-  constructor(devices: readonly object[]) {
-    this.devices = devices.filter(isReachable);
-  }
+  /** `devices`: those that are plugged in at that moment. */
+  constructor(private readonly devices: () => readonly object[]) {}
 
   begin(): void {
-    for (const device of this.devices) device.freeze();
+    for (const device of this.reachable()) device.freeze();
   }
 
   end(): void {
-    for (const device of this.devices) device.thaw();
+    for (const device of this.reachable()) device.thaw();
+  }
+
+  private reachable(): readonly Reachable[] {
+    return this.devices().filter(isReachable);
   }
 }

@@ -68,6 +68,10 @@ function checkVersion(unit: LoadedUnit, target: Stateful): void {
     );
 }
 
+/** A unit that snapshots of earlier versions lack. */
+const earlier = (path: string, { version, before }: Stateful): LoadedUnit | undefined =>
+  before === undefined ? undefined : { path, version, state: before, offset: 0 };
+
 /** Finds the machine's unit for each of the snapshot; both sides must have the same. */
 export function matchUnits(machine: MigratableMachine, loaded: readonly LoadedUnit[]): [LoadedUnit, Stateful][] {
   const units: ReadonlyMap<string, Migratable> = machine.units();
@@ -83,7 +87,7 @@ export function matchUnits(machine: MigratableMachine, loaded: readonly LoadedUn
   const pairs: [LoadedUnit, Stateful][] = [];
   for (const [path, target] of units) {
     if (target.kind !== 'stateful') continue;
-    const unit = byPath.get(path);
+    const unit = byPath.get(path) ?? earlier(path, target);
     if (!unit) throw new MigrationError('other-units', `the snapshot lacks unit ${path}, which this machine has`, { unit: path });
     pairs.push([unit, target]);
   }

@@ -32,8 +32,8 @@ function loadBelowTheRule(target: Machine, source: Machine): void {
   source.migratable.ram().forEach(({ bytes }, i) => blocks[i]!.bytes.set(bytes));
   target.migratable.forgetCaches();
   const saved = new Map(saveUnits(source.migratable).map(({ path, state }) => [path, state]));
-  const isCpu = (path: string): boolean => /^cpu\d+$/.test(path);
-  for (const [path, unit] of target.migratable.units()) if (unit.kind === 'stateful' && !isCpu(path)) unit.load(saved.get(path)!);
+  const isLater = (path: string): boolean => path === 'nested' || /^cpu\d+$/.test(path);
+  for (const [path, unit] of target.migratable.units()) if (unit.kind === 'stateful' && !isLater(path)) unit.load(saved.get(path)!);
   // Last, since loading the state of an MMU leaves guest mode.
   for (const cpu of target.cpus) loadRegisters(cpu, saved.get(`cpu${cpu.index}`));
 }

@@ -12,6 +12,8 @@ export interface Stateful {
   readonly version: number;
   save(): SavedValue;
   load(saved: unknown): void;
+  /** What to load from snapshots of before there was such a unit; without it they are refused. */
+  readonly before?: SavedValue;
 }
 
 /** A unit with nothing to save. */
@@ -40,6 +42,7 @@ export interface StatefulOptions {
   readonly version: number;
   save(): SavedValue;
   load(saved: unknown): void;
+  readonly before?: SavedValue;
 }
 
 /** Makes a unit stateful from a pair of functions. */
@@ -48,6 +51,7 @@ export const stateful = (options: StatefulOptions): Stateful => ({
   version: options.version,
   save: () => options.save(),
   load: (saved) => options.load(saved),
+  ...(options.before === undefined ? {} : { before: options.before }),
 });
 
 /** Makes the struct at byte `base` of `buffer` a unit; `rederive` rebuilds what is derived, after a load. */
