@@ -15,6 +15,7 @@ import { Access, type PhysicalAccess, type Translation } from './ports/translati
 import type { Virtualization } from './ports/virtualization.js';
 import { Descriptor } from './segments/descriptor.js';
 import { StackCursor } from './stack.js';
+import { CpuidAnswers } from './system/cpuid.js';
 import type { SystemInstruction } from './system/index.js';
 import {
   FAULT_ERROR,
@@ -137,6 +138,7 @@ export class Vcpu {
   /** What the line under MONITOR held when it was armed. */
   readonly monitoredLine = new Uint32Array(16);
   readonly timedWait = new TimedWait(this);
+  readonly cpuid = new CpuidAnswers(this);
   readonly counters = new PerformanceCounters(this);
 
   constructor(options: VcpuOptions) {

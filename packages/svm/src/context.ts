@@ -4,6 +4,7 @@ import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
 import { Avic } from './avic/avic.js';
 import { EXIT_INDICES } from './exits/codes.js';
 import type { SvmFeatures } from './features.js';
+import { createTransfers, type VmcbTransfers } from './transitions/transfers.js';
 
 /** What the parts of SVM share about one vCPU. */
 export class SvmContext {
@@ -14,6 +15,7 @@ export class SvmContext {
   /** The arena, where VMCBs lie in guest RAM. */
   readonly i32: Int32Array;
   readonly u8: Uint8Array;
+  readonly transfers: VmcbTransfers;
   readonly space: GuestSpace = createGuestSpace();
   /** First word of the VMCB in force in `i32`; valid in guest mode. */
   vmcb = 0;
@@ -42,6 +44,7 @@ export class SvmContext {
     this.features = features;
     this.i32 = memory.arena.i32;
     this.u8 = memory.arena.u8;
+    this.transfers = createTransfers(memory.arena, features.cet, features.canonicalShift);
   }
 
   /** First word of the RAM page at a physical address given as int32 halves; -1 when it is misaligned, out of reach or not RAM. */

@@ -16,6 +16,7 @@ import { ExitRecord } from './transitions/exit-record.js';
 import { unscaleTicks } from './transitions/physical-delay.js';
 import { PreemptionTimer, type VmxClock } from './transitions/preemption-timer.js';
 import { EXIT_REASONS } from './transitions/reasons.js';
+import { createTransfers, type VmcsTransfers } from './transitions/transfers.js';
 
 /** What {@link attachVmx} needs beside the vCPU. */
 export interface VmxOptions {
@@ -57,6 +58,7 @@ export class Vmx {
   private readonly nowhere: number;
   /** The current VMCS, as generated code has it. */
   private readonly lent: LentVmcs;
+  readonly transfers: VmcsTransfers;
   readonly controls = new ControlsInForce();
   readonly exitRecord = new ExitRecord();
   readonly space: GuestSpace = createGuestSpace();
@@ -104,6 +106,7 @@ export class Vmx {
       ...(options.without === undefined ? {} : { without: options.without }),
     });
     this.entryContext = new EntryContext(options.memory, this.capabilities);
+    this.transfers = createTransfers(options.memory.arena);
     this.nowhere = options.memory.arena.allocate(`vmx nowhere ${cpu.index}`, 4096, 4096) >>> 2;
     this.lent = new LentVmcs(options.memory, cpu.w, `vmcs fields ${cpu.index}`, this.capabilities);
     this.timer = new PreemptionTimer(cpu, options.clock);

@@ -3,44 +3,12 @@ import { Cr4, Vector, Xstate } from '@nestvm/isa';
 import { updateMode } from '../mode.js';
 import { writeGpr } from '../operands.js';
 import { Outcome } from '../outcome.js';
-import type { CpuidState } from '../ports/model.js';
 import type { Vcpu } from '../vcpu.js';
-import { CR4, GPR, PKRU, XCR0, XSS } from '../words.js';
+import { CR4, GPR, PKRU, XCR0 } from '../words.js';
 
 const RAX = GPR;
 const RCX = GPR + 2;
 const RDX = GPR + 4;
-const APIC_BASE = 0x1b;
-const APIC_ENABLED = 1 << 11;
-const LIMIT_CPUID = 1 << 22;
-
-/** The run-time state that CPUID shows. */
-function cpuidState(cpu: Vcpu): CpuidState {
-  const { w, interrupts } = cpu;
-  return {
-    apicId: cpu.apicId,
-    apicEnabled: !interrupts.readMsr(APIC_BASE) || (interrupts.msrLo & APIC_ENABLED) !== 0,
-    cr4: w[CR4]!,
-    xcr0: w[XCR0]!,
-    xss: w[XSS]!,
-    limitMaximum: cpu.features.intel && (cpu.get32('miscEnable') & LIMIT_CPUID) !== 0,
-  };
-}
-
-/** Identification and features, by leaf in EAX and subleaf in ECX. */
-export function CPUID(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
-  const w = cpu.w;
-  const leaf = w[RAX]! >>> 0;
-  const subleaf = w[RCX]! >>> 0;
-  if (cpu.intercepted('CPUID', insn.length, leaf)) return Outcome.JUMPED;
-  const { eax, ebx, ecx, edx } = cpu.model.cpuid(leaf, subleaf, cpuidState(cpu));
-  cpu.setGpr32(0, eax);
-  cpu.setGpr32(3, ebx);
-  cpu.setGpr32(1, ecx);
-  cpu.setGpr32(2, edx);
-  return Outcome.NEXT;
-}
-
 /** Reads an extended control register: XCR0, or with ECX = 1 XCR0 AND the components in use. */
 export function XGETBV(cpu: Vcpu): Outcome {
   const w = cpu.w;

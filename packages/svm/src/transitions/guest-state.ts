@@ -1,34 +1,10 @@
-import {
-  ACTIVITY,
-  CPL,
-  CR0,
-  CR2,
-  CR3,
-  CR4,
-  DR,
-  EFER,
-  GDTR_BASE,
-  GDTR_LIMIT,
-  GPR,
-  IDTR_BASE,
-  IDTR_LIMIT,
-  INTERRUPTIBILITY,
-  PENDING_DEBUG,
-  RIP,
-  Shadow,
-  syncBreakpoints,
-  word,
-} from '@nestvm/cpu/extension';
-import { Segment } from '@nestvm/isa';
+import { ACTIVITY, CPL, CR0, CR4, DR, EFER, INTERRUPTIBILITY, PENDING_DEBUG, Shadow, syncBreakpoints, word } from '@nestvm/cpu/extension';
 import type { SvmContext } from '../context.js';
 import { IntControl, NestedControl, Vmcb } from '../vmcb/layout.js';
-import { loadSegment, storeSegment } from './segments.js';
 
 const PAT = word('pat');
 const DR6 = DR + 12;
 const DR7 = DR + 14;
-const RSP = GPR + 8;
-const RAX = GPR;
 const EFER_LME = 1 << 8;
 const EFER_LMA = 1 << 10;
 const CR0_PE = 1;
@@ -43,12 +19,6 @@ const DR6_WRITABLE = 0xe00f;
 const DR6_FIXED = 0xffff0ff0 | 0;
 const DR7_WRITABLE = 0xffff23ff | 0;
 const DR7_FIXED = 0x400;
-
-/** The 64-bit fields that are copied as they are: VMCB word, vCPU word. */
-const COPIED: readonly number[] = [Vmcb.CR2, CR2, Vmcb.RIP, RIP, Vmcb.RSP, RSP, Vmcb.RAX, RAX];
-
-/** Those of CET, where the CPU has it. */
-const CET: readonly number[] = [Vmcb.S_CET, word('sCet'), Vmcb.SSP, word('ssp'), Vmcb.INTERRUPT_SSP_TABLE, word('interruptSspTable')];
 
 function load64(svm: SvmContext, to: number, from: number): void {
   const { w } = svm.cpu;
@@ -75,7 +45,6 @@ function loadControlRegisters(svm: SvmContext, v: number): void {
   const efer = i32[v + Vmcb.EFER]!;
   w[CR0] = cr0 | CR0_ET;
   w[CR0 + 1] = 0;
-  load64(svm, CR3, v + Vmcb.CR3);
   w[CR4] = i32[v + Vmcb.CR4]!;
   w[CR4 + 1] = 0;
   w[EFER] = (cr0 & CR0_PG) !== 0 && (efer & EFER_LME) !== 0 ? efer | EFER_LMA : efer & ~EFER_LMA;
@@ -96,18 +65,9 @@ function loadDebugRegisters(svm: SvmContext, v: number): void {
 export function loadGuest(svm: SvmContext, v: number): void {
   const { i32, cpu } = svm;
   const { w } = cpu;
-  loadSegment(svm, v + Vmcb.ES, Segment.ES);
-  loadSegment(svm, v + Vmcb.CS, Segment.CS);
-  loadSegment(svm, v + Vmcb.SS, Segment.SS);
-  loadSegment(svm, v + Vmcb.DS, Segment.DS);
-  load64(svm, GDTR_BASE, v + Vmcb.GDTR + 2);
-  w[GDTR_LIMIT] = i32[v + Vmcb.GDTR + 1]! & 0xffff;
-  load64(svm, IDTR_BASE, v + Vmcb.IDTR + 2);
-  w[IDTR_LIMIT] = i32[v + Vmcb.IDTR + 1]! & 0xffff;
+  svm.transfers.guestIn(4 * v, cpu.base);
   loadControlRegisters(svm, v);
   loadDebugRegisters(svm, v);
-  for (let i = 0; i < COPIED.length; i += 2) load64(svm, COPIED[i + 1]!, v + COPIED[i]!);
-  if (svm.features.cet) for (let i = 0; i < CET.length; i += 2) load64(svm, CET[i + 1]!, v + CET[i]!);
   const rflags = (i32[v + Vmcb.RFLAGS]! & RFLAGS_MASK) | 2;
   cpu.writeRflags(rflags);
   w[CPL] = guestCpl(svm, v, rflags);
@@ -132,22 +92,7 @@ function storeNmiMask(svm: SvmContext, v: number): void {
 export function storeGuest(svm: SvmContext, v: number): void {
   const { i32, cpu } = svm;
   const { w } = cpu;
-  storeSegment(svm, v + Vmcb.ES, Segment.ES);
-  storeSegment(svm, v + Vmcb.CS, Segment.CS);
-  storeSegment(svm, v + Vmcb.SS, Segment.SS);
-  storeSegment(svm, v + Vmcb.DS, Segment.DS);
-  store64(svm, v + Vmcb.GDTR + 2, GDTR_BASE);
-  i32[v + Vmcb.GDTR + 1] = w[GDTR_LIMIT]!;
-  store64(svm, v + Vmcb.IDTR + 2, IDTR_BASE);
-  i32[v + Vmcb.IDTR + 1] = w[IDTR_LIMIT]!;
-  store64(svm, v + Vmcb.EFER, EFER);
-  store64(svm, v + Vmcb.CR0, CR0);
-  store64(svm, v + Vmcb.CR3, CR3);
-  store64(svm, v + Vmcb.CR4, CR4);
-  store64(svm, v + Vmcb.DR6, DR6);
-  store64(svm, v + Vmcb.DR7, DR7);
-  for (let i = 0; i < COPIED.length; i += 2) store64(svm, v + COPIED[i]!, COPIED[i + 1]!);
-  if (svm.features.cet) for (let i = 0; i < CET.length; i += 2) store64(svm, v + CET[i]!, CET[i + 1]!);
+  svm.transfers.guestOut(cpu.base, 4 * v);
   i32[v + Vmcb.RFLAGS] = cpu.readRflags();
   i32[v + Vmcb.RFLAGS + 1] = 0;
   i32[v + Vmcb.CPL_WORD] = (i32[v + Vmcb.CPL_WORD]! & 0xffffff) | (w[CPL]! << 24);

@@ -3,23 +3,13 @@ import {
   Activity,
   CPL,
   CR0,
-  CR3,
   CR4,
   DR,
   EFER,
-  GDTR_BASE,
-  GDTR_LIMIT,
-  GPR,
-  IDTR_BASE,
-  IDTR_LIMIT,
   INTERRUPTIBILITY,
   PENDING_DEBUG,
   RFLAGS,
-  RIP,
   SEG_ATTRIBUTES,
-  SEG_BASE,
-  SEG_LIMIT,
-  SEG_SELECTOR,
   Shadow,
   syncBreakpoints,
   UINTR_MISC,
@@ -39,32 +29,7 @@ const PKRS = word('pkrs');
 const BND_CFG_S = word('bndCfgS');
 const COUNTER_CONTROL = word('pmcGlobalControl');
 const DR7 = DR + 14;
-const RSP = GPR + 8;
 
-/** Fields that are copied as 64 bits, and where they live in the state. */
-const quads = Int32Array.from(
-  [
-    [F.GUEST_CR3, CR3],
-    [F.GUEST_RSP, RSP],
-    [F.GUEST_RIP, RIP],
-    [F.GUEST_GDTR_BASE, GDTR_BASE],
-    [F.GUEST_IDTR_BASE, IDTR_BASE],
-    [F.GUEST_SYSENTER_ESP, word('sysenterEsp')],
-    [F.GUEST_SYSENTER_EIP, word('sysenterEip')],
-    [F.GUEST_SYSENTER_CS, word('sysenterCs')],
-  ].flat(),
-);
-/** 32-bit fields. */
-const words = Int32Array.from([F.GUEST_GDTR_LIMIT, GDTR_LIMIT, F.GUEST_IDTR_LIMIT, IDTR_LIMIT]);
-/** Fields of each segment register: selector, base, limit, access rights; by number of the segment. */
-const segments = Int32Array.from(
-  (['ES', 'CS', 'SS', 'DS', 'FS', 'GS', 'LDTR', 'TR'] as const).flatMap((name) => [
-    F[`GUEST_${name}_SELECTOR`],
-    F[`GUEST_${name}_BASE`],
-    F[`GUEST_${name}_LIMIT`],
-    F[`GUEST_${name}_ACCESS_RIGHTS`],
-  ]),
-);
 const f = {
   cr0: F.GUEST_CR0,
   cr4: F.GUEST_CR4,
@@ -90,51 +55,12 @@ const f = {
 const CR0_KEPT = 0x10 | 0xffc0 | (1 << 17) | 0x1ff80000 | Cr0.NW | Cr0.CD;
 const DR7_WRITABLE = 0xffff23ff | 0;
 const DR7_FIXED = 0x400;
-const RIGHTS = 0x1f0ff;
 /** Bits of the interruptibility-state field. */
 const Blocking = { STI: 1, MOV_SS: 2, SMI: 4, NMI: 8 } as const;
 /** Bit 12 of the pending debug exceptions: an enabled breakpoint was met. */
 const ENABLED_BREAKPOINT = 1 << 12;
 /** Activity states, by the number in the VMCS. */
 const ACTIVITIES = [Activity.ACTIVE, Activity.HLT, Activity.SHUTDOWN, Activity.WAIT_FOR_SIPI] as const;
-
-function copyIn(i32: Int32Array, region: number, w: Int32Array, h: Uint16Array): void {
-  for (let i = 0; i < quads.length; i += 2) {
-    const from = region + quads[i]!;
-    const to = quads[i + 1]!;
-    w[to] = i32[from]!;
-    w[to + 1] = i32[from + 1]!;
-  }
-  for (let i = 0; i < words.length; i += 2) w[words[i + 1]!] = i32[region + words[i]!]!;
-  for (let segment = 0; segment < 8; segment++) {
-    const at = 4 * segment;
-    const base = region + segments[at + 1]!;
-    h[SEG_SELECTOR + segment] = i32[region + segments[at]!]!;
-    w[SEG_BASE + 2 * segment] = i32[base]!;
-    w[SEG_BASE + 2 * segment + 1] = i32[base + 1]!;
-    w[SEG_LIMIT + segment] = i32[region + segments[at + 2]!]!;
-    w[SEG_ATTRIBUTES + segment] = i32[region + segments[at + 3]!]! & RIGHTS;
-  }
-}
-
-function copyOut(i32: Int32Array, region: number, w: Int32Array, h: Uint16Array): void {
-  for (let i = 0; i < quads.length; i += 2) {
-    const to = region + quads[i]!;
-    const from = quads[i + 1]!;
-    i32[to] = w[from]!;
-    i32[to + 1] = w[from + 1]!;
-  }
-  for (let i = 0; i < words.length; i += 2) i32[region + words[i]!] = w[words[i + 1]!]!;
-  for (let segment = 0; segment < 8; segment++) {
-    const at = 4 * segment;
-    const base = region + segments[at + 1]!;
-    i32[region + segments[at]!] = h[SEG_SELECTOR + segment]!;
-    i32[base] = w[SEG_BASE + 2 * segment]!;
-    i32[base + 1] = w[SEG_BASE + 2 * segment + 1]!;
-    i32[region + segments[at + 2]!] = w[SEG_LIMIT + segment]!;
-    i32[region + segments[at + 3]!] = w[SEG_ATTRIBUTES + segment]!;
-  }
-}
 
 /** Puts a field into IA32_PERF_GLOBAL_CTRL. */
 export function loadCounterControl({ cpu, i32 }: Vmx, field: number): void {
@@ -211,9 +137,9 @@ function loadNonRegisters(vmx: Vmx): void {
 /** Loads the guest state of the current VMCS into the vCPU: everything but PDPTEs, event injection and the MSR list. */
 export function loadGuestState(vmx: Vmx): void {
   const { i32, region, cpu } = vmx;
-  const { w, h } = cpu;
+  const { w } = cpu;
   const cr0 = mergedCr0(w[CR0]!, i32[region + f.cr0]!);
-  copyIn(i32, region, w, h);
+  vmx.transfers.guestIn(4 * region, cpu.base);
   loadEfer(vmx, cr0);
   w[CR0] = cr0;
   w[CR4] = i32[region + f.cr4]!;
@@ -275,8 +201,8 @@ function saveMsrs(vmx: Vmx): void {
 /** Saves the guest state into the current VMCS (SDM Vol. 3, "Saving Guest State"). */
 export function saveGuestState(vmx: Vmx): void {
   const { i32, region, cpu, mmu, controls } = vmx;
-  const { w, h } = cpu;
-  copyOut(i32, region, w, h);
+  const { w } = cpu;
+  vmx.transfers.guestOut(cpu.base, 4 * region);
   i32[region + f.cr0] = w[CR0]!;
   i32[region + f.cr4] = w[CR4]!;
   const flags = cpu.readRflags();

@@ -1,29 +1,5 @@
-import {
-  ACTIVITY,
-  Activity,
-  CPL,
-  CR0,
-  CR3,
-  CR4,
-  EFER,
-  GDTR_BASE,
-  GDTR_LIMIT,
-  GPR,
-  IDTR_BASE,
-  IDTR_LIMIT,
-  INTERRUPTIBILITY,
-  PENDING_DEBUG,
-  RFLAGS,
-  RIP,
-  SEG_ATTRIBUTES,
-  SEG_BASE,
-  SEG_LIMIT,
-  SEG_SELECTOR,
-  Shadow,
-  UINTR_MISC,
-  word,
-} from '@nestvm/cpu/extension';
-import { Cr4, Efer, Segment } from '@nestvm/isa';
+import { ACTIVITY, Activity, CPL, CR0, CR4, EFER, INTERRUPTIBILITY, PENDING_DEBUG, RFLAGS, Shadow, UINTR_MISC, word } from '@nestvm/cpu/extension';
+import { Cr4, Efer } from '@nestvm/isa';
 import { Exit, Exit2 } from '../controls/controls.js';
 import { F } from '../fields/layout.js';
 import type { Vmx } from '../vmx.js';
@@ -36,27 +12,7 @@ const DEBUG_CTL = word('debugCtl');
 const PKRS = word('pkrs');
 const BND_CFG_S = word('bndCfgS');
 const SPEC_CTRL = word('specCtrl');
-const RSP = GPR + 8;
 
-/** Host fields that are copied as 64 bits, and where they go. */
-const quads = Int32Array.from(
-  [
-    [F.HOST_CR3, CR3],
-    [F.HOST_RSP, RSP],
-    [F.HOST_RIP, RIP],
-    [F.HOST_GDTR_BASE, GDTR_BASE],
-    [F.HOST_IDTR_BASE, IDTR_BASE],
-    [F.HOST_SYSENTER_ESP, word('sysenterEsp')],
-    [F.HOST_SYSENTER_EIP, word('sysenterEip')],
-    [F.HOST_SYSENTER_CS, word('sysenterCs')],
-    [F.HOST_FS_BASE, SEG_BASE + 2 * Segment.FS],
-    [F.HOST_GS_BASE, SEG_BASE + 2 * Segment.GS],
-    [F.HOST_TR_BASE, SEG_BASE + 2 * Segment.TR],
-  ].flat(),
-);
-const selectors = Int32Array.from(
-  (['ES', 'CS', 'SS', 'DS', 'FS', 'GS', 'TR'] as const).flatMap((name) => [F[`HOST_${name}_SELECTOR`], Segment[name]]),
-);
 const f = {
   cr0: F.HOST_CR0,
   cr4: F.HOST_CR4,
@@ -66,36 +22,6 @@ const f = {
   counters: F.HOST_IA32_PERF_GLOBAL_CTRL,
   spec: F.HOST_IA32_SPEC_CTRL,
 } as const;
-
-const CODE64 = 0xa09b;
-const CODE32 = 0xc09b;
-const DATA = 0xc093;
-const TSS = 0x8b;
-const UNUSABLE = 1 << 16;
-
-/** Segment registers of the host: flat, but for the bases that have fields (SDM Vol. 3, "Loading Host Segment and Descriptor-Table Registers"). */
-function loadSegments(vmx: Vmx, long: boolean): void {
-  const { i32, region } = vmx;
-  const { w, h } = vmx.cpu;
-  for (let i = 0; i < selectors.length; i += 2) {
-    const segment = selectors[i + 1]!;
-    const selector = i32[region + selectors[i]!]! & 0xffff;
-    h[SEG_SELECTOR + segment] = selector;
-    if (segment < Segment.FS) {
-      w[SEG_BASE + 2 * segment] = 0;
-      w[SEG_BASE + 2 * segment + 1] = 0;
-    }
-    w[SEG_LIMIT + segment] = -1;
-    w[SEG_ATTRIBUTES + segment] = selector === 0 ? DATA | UNUSABLE : DATA;
-  }
-  w[SEG_ATTRIBUTES + Segment.CS] = long ? CODE64 : CODE32;
-  w[SEG_LIMIT + Segment.TR] = 0x67;
-  w[SEG_ATTRIBUTES + Segment.TR] = TSS;
-  h[SEG_SELECTOR + Segment.LDTR] = 0;
-  w[SEG_ATTRIBUTES + Segment.LDTR] = UNUSABLE;
-  w[GDTR_LIMIT] = 0xffff;
-  w[IDTR_LIMIT] = 0xffff;
-}
 
 function loadControlRegisters(vmx: Vmx, long: boolean): void {
   const { i32, region, controls } = vmx;
@@ -128,17 +54,13 @@ function loadMsrs(vmx: Vmx): void {
  * was caused by an NMI, whose successors are blocked from now on.
  */
 export function loadHostState(vmx: Vmx, nmi: boolean): void {
-  const { i32, region, cpu, controls } = vmx;
+  const { region, cpu, controls } = vmx;
   const { w } = cpu;
   const long = controls.hasExit(Exit.HOST_ADDRESS_SPACE_SIZE);
-  for (let i = 0; i < quads.length; i += 2) {
-    const from = region + quads[i]!;
-    const to = quads[i + 1]!;
-    w[to] = i32[from]!;
-    w[to + 1] = i32[from + 1]!;
-  }
+  const { host64In, host32In } = vmx.transfers;
+  if (long) host64In(4 * region, cpu.base);
+  else host32In(4 * region, cpu.base);
   loadControlRegisters(vmx, long);
-  loadSegments(vmx, long);
   loadDr7(vmx, 0);
   loadMsrs(vmx);
   cpu.writeRflags(2);
