@@ -1,7 +1,7 @@
 import { buildModule, type FunctionDefinition } from '@nestvm/emit';
 import { Cr0, Cr4, Efer, Rflags, vcpuState } from '@nestvm/isa';
 import { createArena, PageFlag, PhysicalMemory, WRITE_TRAP } from '@nestvm/memory';
-import { Access, Journal, Mmu, plainWalk, TLB_BANK_BYTES } from '@nestvm/mmu';
+import { Access, createGuestSpace, type GuestSpace, Journal, Mmu, Paging, plainWalk, SpaceMode, Stage, TLB_BANK_BYTES } from '@nestvm/mmu';
 import { describe, expect, it } from 'vitest';
 import { walks } from '../src/interpreter/page-walk.js';
 
@@ -90,6 +90,52 @@ function edit(random: Random): void {
   arena.i32[entry + 1] = high;
 }
 
+/** Pages of the second stage's tables: of one page table, and those above it, the root of five levels last. */
+const STAGE_TABLES = [11, 10, 9, 8, 12] as const;
+
+/** Sets one entry of the second stage's tables: mostly the page itself and everything allowed, under EPT as under nested page tables (0x067 and 0xb07 without large pages). */
+function editStage(random: Random, ept: boolean): void {
+  const level = random.chance(70) ? 0 : random.below(STAGE_TABLES.length);
+  const index = level === 0 ? random.below(16) : 0;
+  const next = level === 0 ? (random.chance(80) ? index : random.below(16)) : STAGE_TABLES[level - 1]!;
+  const rights = ept ? 0x307 | (level === 0 ? 0x30 : 0) : 0x67;
+  let low = (next << 12) | rights;
+  if (level > 0 && random.chance(20)) low = rights | 0x80 | (ept ? 0x30 : 0) | (random.chance(20) ? random.below(2) << 12 : 0);
+  if (random.chance(25)) low &= ~(1 << random.below(10));
+  let high = random.chance(5) ? 1 << 31 : 0;
+  if (random.chance(2)) high |= 1 << random.below(20);
+  const entry = memory.arenaOffsetOf(STAGE_TABLES[level]! * 4096 + index * 8) / 4;
+  arena.i32[entry] = low;
+  arena.i32[entry + 1] = high;
+}
+
+/** All of the second stage's tables anew. */
+function stageOf(random: Random): GuestSpace {
+  const ept = random.chance(50);
+  const pick = (percent: number, bit: number): number => (random.chance(percent) ? bit : 0);
+  const paging = random.chance(50) ? Paging.LEVEL4 : Paging.LEVEL5;
+  for (let i = 0; i < 16; i++) fillStage(0, i, ept ? 0x337 : 0x67, i);
+  for (let level = 1; level < STAGE_TABLES.length; level++) fillStage(level, 0, ept ? 0x307 : 0x67, STAGE_TABLES[level - 1]!);
+  for (let i = random.below(6); i > 0; i--) editStage(random, ept);
+  const modes = pick(70, SpaceMode.ACCESSED_DIRTY) | pick(70, SpaceMode.PAGES_2M) | pick(70, SpaceMode.PAGES_1G) | pick(80, SpaceMode.NX);
+  return {
+    ...createGuestSpace(),
+    tag: 1,
+    stage: ept ? Stage.EPT : Stage.NPT,
+    root: STAGE_TABLES[paging === Paging.LEVEL5 ? 4 : 3] * 4096,
+    paging,
+    modes,
+    apicAccessPage: random.chance(20) ? random.below(16) : -1,
+    apicGuestPage: random.chance(20) ? random.below(16) : -1,
+  };
+}
+
+function fillStage(level: number, index: number, rights: number, next: number): void {
+  const entry = memory.arenaOffsetOf(STAGE_TABLES[level]! * 4096 + index * 8) / 4;
+  arena.i32[entry] = (next << 12) | rights;
+  arena.i32[entry + 1] = 0;
+}
+
 function randomMode(random: Random): void {
   const pick = (percent: number, bit: number): number => (random.chance(percent) ? bit : 0);
   const cr4 = Cr4.PAE | pick(50, Cr4.LA57) | pick(40, Cr4.SMEP) | pick(40, Cr4.SMAP) | pick(30, Cr4.PKE) | pick(20, Cr4.PKS);
@@ -100,9 +146,12 @@ function randomMode(random: Random): void {
   const pkru = random.chance(80) ? 0x5555_5554 : random.below(16);
   const pkrs = random.chance(80) ? 0xcc : random.below(16);
   const cr3 = random.below(TABLES) << 12;
+  const space = random.chance(60) ? stageOf(random) : null;
   for (const side of sides) {
     for (const [field, value] of Object.entries({ cr0, cr3, cr4, efer, cpl, rflags, pkru, pkrs })) side.set(field as keyof typeof at, value);
     side.mmu.forgetEverything();
+    if (space === null) side.mmu.leaveGuest();
+    else side.mmu.enterGuest(space);
     side.mmu.setContext();
   }
 }
@@ -114,13 +163,13 @@ function randomAddress(random: Random): bigint {
   return random.chance(2) ? linear : BigInt.asUintN(64, BigInt.asIntN(bits, linear));
 }
 
-const tables = (): string => Buffer.from(arena.u8.slice(memory.arenaOffsetOf(0), memory.arenaOffsetOf(0) + TABLES * 4096)).toString('latin1');
+const tables = (): string => Buffer.from(arena.u8.slice(memory.arenaOffsetOf(0), memory.arenaOffsetOf(0) + RAM_BYTES)).toString('latin1');
 const restore = (saved: string): void => arena.u8.set(Buffer.from(saved, 'latin1'), memory.arenaOffsetOf(0));
 
 describe('walks in generated code', () => {
   it('find, mark and fill what the MMU does, and give up on everything else without a trace', () => {
     const random = new Random(20240611);
-    const seen = { walked: 0, owed: 0, marked: 0 };
+    const seen = { walked: 0, nested: 0, owed: 0, marked: 0 };
     for (let i = 0; i < 400; i++) edit(random);
     for (let n = 0; n < CASES; n++) {
       if (n % 4 === 0) edit(random);
@@ -150,6 +199,7 @@ describe('walks in generated code', () => {
         expect(one.contents(), `case ${n}: the TLB`).toEqual(two.contents());
         seen.walked++;
         if (owed) seen.marked++;
+        if (one.mmu.inGuest) seen.nested++;
       } else if (done && isPlain) {
         const { arenaOffset } = two.mmu;
         const isRom = memory.arenaOffsetOf(0xf_0000) === arenaOffset - (arenaOffset % 4096);
@@ -161,6 +211,7 @@ describe('walks in generated code', () => {
       }
     }
     expect(seen.walked).toBeGreaterThan(CASES / 40);
+    expect(seen.nested).toBeGreaterThan(CASES / 100);
     expect(seen.owed).toBeGreaterThan(100);
     expect(seen.marked).toBeGreaterThan(20);
   });

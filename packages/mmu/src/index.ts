@@ -22,7 +22,7 @@ export {
 export { tlbBank } from './tlb/bank.js';
 export { JOURNAL_FILLS, JOURNAL_REGION_WORDS, Journal } from './tlb/journal.js';
 export { RegionHash } from './tlb/large-pages.js';
-export { plainWalk } from './plain-walk.js';
+export { PlainStage, plainWalk } from './plain-walk.js';
 export { Entry, Rights } from './guest/walk.js';
 export { StageRights } from './second-stage.js';
 export type { SecondStage } from './second-stage.js';

@@ -20,7 +20,7 @@ import type { MmuOptions } from './options.js';
 import { assertOptions, TranslationFault } from './options.js';
 import { memoryTypeAt } from './page-memory-type.js';
 import { Denied, denies } from './permission.js';
-import { PlainWalk } from './plain-walk.js';
+import { type PlainStageTables, PlainWalk } from './plain-walk.js';
 import { A20_MASK, CPL, CR0, CR3, CR4, EFER, PKRS, PKRU, RFLAGS, TLB_EXEC, TLB_READ, TLB_WRITE, WALK } from './registers.js';
 import { Sanitizer } from './sanitizer.js';
 import type { SecondStage } from './second-stage.js';
@@ -73,6 +73,9 @@ export class Mmu extends TranslationCaches {
   /** Walks may begin at cached tables. */
   private cachesTables = true;
   private readonly plain: PlainWalk;
+  /** The space whose second stage is described there. */
+  private plainSpace = -1;
+  private plainTables: PlainStageTables | null = null;
   private apicAccessPage = -1;
   private apicGuestPage = -1;
 
@@ -144,6 +147,7 @@ export class Mmu extends TranslationCaches {
       walker.tables.secondStage = this.nested;
       this.nested.enter(space, this.spaces.generation);
     }
+    this.enterPlainStage(space);
     this.adoptControls();
     this.setContext();
   }
@@ -160,6 +164,7 @@ export class Mmu extends TranslationCaches {
     walker.hlatPage = -1;
     walker.pdptesInMemory = false;
     walker.tables.secondStage = null;
+    this.plain.enterStage(null, -1, -1);
     this.cachesTables = this.sanitizer === null;
     this.adoptControls();
     this.setContext();
@@ -235,15 +240,28 @@ export class Mmu extends TranslationCaches {
   /** Says whether generated code may walk by itself, and what it needs for that. */
   private placeWalk(): void {
     const { context, pool, walker } = this;
-    const hasApicPage = this.apicAccessPage >= 0 || this.apicGuestPage >= 0;
-    const isPlain = walker.tables.secondStage === null && this.watches.areDisarmed && !hasApicPage;
+    const { secondStage } = walker.tables;
+    const isPlain = (secondStage === null || (secondStage === this.nested && this.guest !== null)) && walker.hlatPage < 0 && this.watches.areDisarmed;
     const reserved = walker.reservedLong | ((context & Context.NXE) === 0 ? 0x8000_0000 : 0);
     this.i32[this.words + WALK] = isPlain ? this.plain.place(context, reserved, pool.journal(pool.current), this.pkru, this.pkrs) : 0;
   }
 
   private mapChanged(): void {
     this.plain.mapChanged();
+    this.plainSpace = -1;
+    if (this.guest !== null) this.enterPlainStage(this.guest);
+    this.placeWalk();
     this.forgetEverything();
+  }
+
+  /** Tells generated code of the second stage; what it must know is asked once for each space. */
+  private enterPlainStage({ stage, apicAccessPage, apicGuestPage }: GuestSpace): void {
+    const { pool, nested, plain } = this;
+    if (stage !== Stage.NONE && pool.space !== this.plainSpace) {
+      this.plainSpace = pool.space;
+      this.plainTables = nested.plain;
+    }
+    plain.enterStage(stage === Stage.NONE ? null : this.plainTables, apicAccessPage, apicGuestPage);
   }
 
   /**

@@ -4,7 +4,7 @@ import { struct, u32 } from '@nestvm/state';
 import { Context, Paging } from './context.js';
 
 /**
- * What generated code must know to walk the tables of 4-level and 5-level paging by itself, where that needs nothing else: `walk` of the vCPU state holds the place of this struct while
+ * What generated code must know to walk the tables of 4-level and 5-level paging by itself, and those of a second stage: `walk` of the vCPU state holds the place of this struct while
  * it may, else 0. Ranges of RAM are in pages: first guest-physical page, how many, first arena page; tables and pages elsewhere are TypeScript's.
  */
 export const plainWalk = struct('plain walk', 1, {
@@ -21,16 +21,46 @@ export const plainWalk = struct('plain walk', 1, {
   highFirst: u32,
   highCount: u32,
   highArena: u32,
+  /** The second stage: a `PlainStage` value; arena offset of its first table; address bits that this indexes begin at; bits of an entry's high half that must be 0. */
+  stage: u32,
+  stageRoot: u32,
+  stageShift: u32,
+  stageReserved: u32,
+  /** Not 0: the second stage may map pages of 2 MiB, and of 1 GiB. */
+  stagePages2m: u32,
+  stagePages1g: u32,
+  /** Pages that TypeScript must see each access to: physical, and guest-physical ones; all ones: there is none. */
+  apicPage: u32,
+  apicGuestPage: u32,
 });
+
+/** Second stages that generated code walks: nested page tables of four or five levels, EPT without and with accessed and dirty flags. */
+export const PlainStage = { NONE: 0, NPT: 1, EPT: 2, EPT_FLAGS: 3 } as const;
+
+/** What {@link PlainWalk} must know of a second stage. */
+export interface PlainStageTables {
+  /** A `PlainStage` value; `NONE`: TypeScript walks it. */
+  readonly kind: number;
+  /** Physical address of the first table. */
+  readonly root: number;
+  readonly isFiveLevel: boolean;
+  readonly reserved: number;
+  readonly pages2m: boolean;
+  readonly pages1g: boolean;
+}
 
 const at = plainWalk.offset;
 /** Of PKRU or PKRS: what they say about key 0. */
 const KEY_0 = 3;
+const PAGES_4G = 0x1_0000_0000;
+const [TOP_SHIFT_4, TOP_SHIFT_5] = [39, 48] as const;
 
 /** Keeps the struct up to date. */
 export class PlainWalk {
   private readonly i32: Int32Array;
   private readonly first: number;
+  private isStageWalkable = true;
+  private described: PlainStageTables | null = null;
 
   constructor(
     arena: Arena,
@@ -41,6 +71,7 @@ export class PlainWalk {
     this.i32 = arena.i32;
     this.first = arena.allocate('plain walk', plainWalk.size) / 4;
     this.i32[this.first + at.pageFlags / 4] = memory.pageFlagsOffset;
+    this.enterStage(null, -1, -1);
     this.mapChanged();
   }
 
@@ -61,10 +92,36 @@ export class PlainWalk {
     this.i32[word + 2] = (range?.arenaOffset ?? 0) / PAGE_BYTES;
   }
 
-  /** What `walk` of the vCPU state is in this context: no second stage, no APIC-access page, and protection keys that let key 0 do everything. */
+  /** A second stage comes into force (null: it ends), with the pages that are none of generated code's (-1: none). */
+  enterStage(tables: PlainStageTables | null, apicPage: number, apicGuestPage: number): void {
+    const { i32, first } = this;
+    i32[first + at.apicPage / 4] = apicPage;
+    i32[first + at.apicGuestPage / 4] = apicGuestPage;
+    if (tables === null) {
+      i32[first + at.stage / 4] = PlainStage.NONE;
+      this.isStageWalkable = apicPage < 0 && apicGuestPage < 0;
+      return;
+    }
+    if (tables !== this.described) this.describe(tables);
+    i32[first + at.stage / 4] = tables.kind;
+    const isNear = apicPage < PAGES_4G && apicGuestPage < PAGES_4G;
+    this.isStageWalkable = isNear && tables.kind !== PlainStage.NONE && i32[first + at.stageRoot / 4] !== 0;
+  }
+
+  private describe(tables: PlainStageTables): void {
+    const { i32, first, memory } = this;
+    this.described = tables;
+    i32[first + at.stageRoot / 4] = Math.max(memory.arenaOffsetOf(tables.root), 0);
+    i32[first + at.stageShift / 4] = tables.isFiveLevel ? TOP_SHIFT_5 : TOP_SHIFT_4;
+    i32[first + at.stageReserved / 4] = tables.reserved;
+    i32[first + at.stagePages2m / 4] = tables.pages2m ? 1 : 0;
+    i32[first + at.stagePages1g / 4] = tables.pages1g ? 1 : 0;
+  }
+
+  /** What `walk` of the vCPU state is in this context: 4- or 5-level paging, a second stage that generated code knows, and protection keys that let key 0 do everything. */
   place(context: number, reserved: number, journal: number, pkru: number, pkrs: number): number {
     const isLong = (context & Context.PAGING) >= Paging.LEVEL4 && (context & Context.A20_CLOSED) === 0;
-    if (!this.isPossible || !isLong || ((pkru | pkrs) & KEY_0) !== 0) return 0;
+    if (!this.isPossible || !this.isStageWalkable || !isLong || ((pkru | pkrs) & KEY_0) !== 0) return 0;
     const { i32, first } = this;
     i32[first + at.context / 4] = context;
     i32[first + at.reserved / 4] = reserved;

@@ -8,6 +8,7 @@ import {
   JOURNAL_REGION_WORDS,
   Journal,
   Paging,
+  PlainStage,
   plainWalk,
   RegionHash,
   SECOND_TLB_ENTRIES,
@@ -16,6 +17,7 @@ import {
   TlbEntry,
   TlbTable,
 } from '@nestvm/mmu';
+import { finalFrame, StageGrant, tableFrame } from './stage-walk.js';
 
 const I = 'i32' as const;
 const L = 'i64' as const;
@@ -42,26 +44,16 @@ export function secondEntry(table: number, first: Val<32>, low: Val<32>): Val<32
   return first.add(secondTlbOffset(table)).add(index.shl(4));
 }
 
-/** Arena page of a guest-physical page in RAM, or 0: (plain walk, page). */
-const ramPage = defineFunction('ramPage', { params: [I, I], results: [I] }, (c) => {
-  const [walk, page] = [c.param(0, 32), c.param(1, 32)];
-  for (const first of [info.lowFirst, info.highFirst]) {
-    const inside = page.sub(c.load('i32.load', 32, walk, first));
-    c.if(inside.ltU(c.load('i32.load', 32, walk, first + 4)), () => c.return(inside.add(c.load('i32.load', 32, walk, first + 8))));
-  }
-  c.return(c.constant(32, 0));
-});
-
 /** Gives up: TypeScript does the walk. */
 const giveUpIf = (c: Code, condition: Val<32>): void => c.if(condition, () => c.return(c.constant(32, 0)));
 
-/** Arena offset of the page in an entry, which gives up unless it is RAM. */
+/** Arena offset of the table in an entry, which gives up unless it is RAM. */
 function frameOf(c: Code, walk: Val<32>, entry: Val<64>): Val<32> {
   const page = entry.and(FRAME).shrU(12);
   giveUpIf(c, page.shrU(32).isNonzero());
-  const found = c.call(ramPage, 32, walk, page.trunc(32));
+  const found = c.call(tableFrame, 32, walk, page.trunc(32));
   giveUpIf(c, found.isZero());
-  return found.shl(12);
+  return found;
 }
 
 /** Notes in the journal that an entry was cut from a large page: see `LargePages`. */
@@ -130,11 +122,12 @@ function isDenied(context: Val<32>, leaf: Leaf, table: Table): Val<32> {
 }
 
 /** Puts a page that a walk has found into the tables that the access and its flags allow, and `mark`s its leaf; gives up where a write owes something first. */
-function fillFrom(c: Code, table: Table, walk: Val<32>, leaf: Leaf, page: Val<32>, frame: Val<32>, mark: () => void): void {
+function fillFrom(c: Code, table: Table, walk: Val<32>, leaf: Leaf, found: Val<64>, mark: () => void): void {
   const [cpu, linear] = [c.param(0, 32), c.param(1, 64)];
   const context = c.load('i32.load', 32, walk, info.context);
+  const frame = found.trunc(32).and(~0xfff);
   const addend = frame.sub(linear.trunc(32).and(~0xfff));
-  const rest = page.zext(64).shl(32).or(addend.zext(64));
+  const rest = found.and(~0xffff_ffffn).or(addend.zext(64));
   const fill = (into: Table): void => c.run(fills[into], walk, c.load('i32.load', 32, cpu, TABLES[into]), linear, rest);
   if (table === 'EXEC') {
     mark();
@@ -156,6 +149,7 @@ function fillFrom(c: Code, table: Table, walk: Val<32>, leaf: Leaf, page: Val<32
       isTrapped
         .or(leaf.low.and(Entry.D).isZero())
         .or(isDenied(context, leaf, 'WRITE'))
+        .or(found.trunc(32).and(StageGrant.WRITE).isZero())
         .isZero(),
       mayWrite,
     );
@@ -205,11 +199,12 @@ const walkFor = (table: Table): FunctionRef =>
     const frame4k = entry.get().and(FRAME).shrU(12);
     giveUpIf(c, frame4k.shrU(32).isNonzero());
     const page = frame4k.trunc(32).and(inside.not()).or(linear.shrU(12).trunc(32).and(inside));
-    const arenaPage = c.call(ramPage, 32, walk, page);
-    giveUpIf(c, arenaPage.isZero());
-    const frame = arenaPage.shl(12);
+    const found = c.call(finalFrame, 64, walk, page, c.constant(32, table === 'WRITE' ? 1 : 0));
+    const grants = found.trunc(32);
+    giveUpIf(c, grants.and(table === 'EXEC' ? StageGrant.EXECUTE : StageGrant.READ).isZero());
+    const frame = grants.and(~0xfff);
     const place = base.get().add(linear.shrU(shift.get()).trunc(32).and(0x1ff).shl(3));
-    fillFrom(c, table, walk, leaf, page, frame, () => markUsed(c, table, walk, leaf, place));
+    fillFrom(c, table, walk, leaf, found, () => markUsed(c, table, walk, leaf, place));
     c.if(shift.get().ne(12), () => c.run(noteLarge, c.load('i32.load', 32, walk, info.journal), linear, shift.get()));
     c.return(frame.or(linear.trunc(32).and(0xfff)));
   });
@@ -226,12 +221,13 @@ function refuseLeaf(c: Code, table: Table, walk: Val<32>, leaf: Leaf, shift: Val
   giveUpIf(c, hasKey.or(isDenied(context, leaf, table)));
 }
 
-/** Sets the flags that an allowed access owes its leaf, and gives up where somebody wants to hear of writes to the table. */
+/** Sets the flags that an allowed access owes its leaf, and gives up where somebody wants to hear of writes to the table, or a second stage has not been asked for them. */
 function markUsed(c: Code, table: Table, walk: Val<32>, leaf: Leaf, place: Val<32>): void {
   const owed = table === 'WRITE' ? Entry.A | Entry.D : Entry.A;
   c.if(leaf.low.and(owed).ne(owed), () => {
     const flagsAt = c.load('i32.load', 32, walk, info.pageFlags).add(place.shrU(12));
-    giveUpIf(c, c.load('i32.load8_u', 32, flagsAt, 0).and(WRITE_TRAP));
+    const isUnasked = c.load('i32.load', 32, walk, info.stage).eq(PlainStage.EPT);
+    giveUpIf(c, c.load('i32.load8_u', 32, flagsAt, 0).and(WRITE_TRAP).or(isUnasked));
     c.store('i32.store', place, leaf.low.or(owed), 0);
   });
 }

@@ -3,6 +3,7 @@ import { Access } from '../access.js';
 import { Paging } from '../context.js';
 import { PageFault } from '../faults.js';
 import { Rights } from '../guest/walk.js';
+import { PlainStage, type PlainStageTables } from '../plain-walk.js';
 import type { SecondStage } from '../second-stage.js';
 import { EptEntry } from './ept.js';
 import type { GuestSpace } from './guest-space.js';
@@ -20,6 +21,8 @@ import { pageOf, StageWalker } from './stage-walker.js';
 const TRIES = 8;
 const NPT_ACCESSED = 1 << 5;
 const NPT_DIRTY = 1 << 6;
+/** Bit 63 of an entry. */
+const TOP = 1 << 31;
 
 /** EPT or NPT in force: walks, checks, keeps flags, logs pages, notes faults, and caches guest-physical pages. */
 export class NestedStage implements SecondStage {
@@ -55,6 +58,24 @@ export class NestedStage implements SecondStage {
     this.ept = space.stage === Stage.EPT;
     this.flags = !this.ept || (space.modes & SpaceMode.ACCESSED_DIRTY) !== 0;
     this.tableWrites = this.flags;
+  }
+
+  /** What generated code must know to walk these tables; a `kind` of `NONE` where it cannot. */
+  get plain(): PlainStageTables {
+    const { space, walker, ept } = this;
+    const { paging, modes, root } = space;
+    const isLong = paging === Paging.LEVEL4 || paging === Paging.LEVEL5;
+    const isSpecial = (modes & (SpaceMode.MODE_BASED_EXECUTE | SpaceMode.PAGING_WRITE | SpaceMode.PAGING_VERIFY | SpaceMode.HLAT)) !== 0;
+    const kind = ept ? (this.flags ? PlainStage.EPT_FLAGS : PlainStage.EPT) : PlainStage.NPT;
+    const noExecute = !ept && (modes & SpaceMode.NX) === 0 ? TOP : 0;
+    return {
+      kind: isLong && !isSpecial ? kind : PlainStage.NONE,
+      root: root - (root % 4096),
+      isFiveLevel: paging === Paging.LEVEL5,
+      reserved: walker.reservedHigh | noExecute,
+      pages2m: !ept || (modes & SpaceMode.PAGES_2M) !== 0,
+      pages1g: (modes & SpaceMode.PAGES_1G) !== 0,
+    };
   }
 
   begin(): void {

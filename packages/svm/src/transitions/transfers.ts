@@ -55,8 +55,7 @@ const S_CET = word('sCet');
 const SSP = word('ssp');
 const INTERRUPT_SSP_TABLE = word('interruptSspTable');
 const PRESENT = 0x80;
-/** The bit "unusable" of access rights, and how far it is above that of "present". */
-const UNUSABLE = 1 << 16;
+/** How far the bit "unusable" of access rights is above "present". */
 const UNUSABLE_SHIFT = 9;
 const LIMIT_16 = 0xffff;
 
