@@ -20,7 +20,7 @@ import type { MmuOptions } from './options.js';
 import { assertOptions, TranslationFault } from './options.js';
 import { memoryTypeAt } from './page-memory-type.js';
 import { Denied, denies } from './permission.js';
-import { type PlainStageTables, PlainWalk } from './plain-walk.js';
+import { PlainWalk } from './plain-walk.js';
 import { A20_MASK, CPL, CR0, CR3, CR4, EFER, PKRS, PKRU, RFLAGS, TLB_EXEC, TLB_READ, TLB_WRITE, WALK } from './registers.js';
 import { Sanitizer } from './sanitizer.js';
 import type { SecondStage } from './second-stage.js';
@@ -73,9 +73,6 @@ export class Mmu extends TranslationCaches {
   /** Walks may begin at cached tables. */
   private cachesTables = true;
   private readonly plain: PlainWalk;
-  /** The space whose second stage is described there. */
-  private plainSpace = -1;
-  private plainTables: PlainStageTables | null = null;
   private apicAccessPage = -1;
   private apicGuestPage = -1;
 
@@ -147,7 +144,7 @@ export class Mmu extends TranslationCaches {
       walker.tables.secondStage = this.nested;
       this.nested.enter(space, this.spaces.generation);
     }
-    this.enterPlainStage(space);
+    this.plain.enterStage(space, pool.space, this.nested);
     this.adoptControls();
     this.setContext();
   }
@@ -164,7 +161,7 @@ export class Mmu extends TranslationCaches {
     walker.hlatPage = -1;
     walker.pdptesInMemory = false;
     walker.tables.secondStage = null;
-    this.plain.enterStage(null, -1, -1);
+    this.plain.leaveStage();
     this.cachesTables = this.sanitizer === null;
     this.adoptControls();
     this.setContext();
@@ -248,20 +245,9 @@ export class Mmu extends TranslationCaches {
 
   private mapChanged(): void {
     this.plain.mapChanged();
-    this.plainSpace = -1;
-    if (this.guest !== null) this.enterPlainStage(this.guest);
+    if (this.guest !== null) this.plain.enterStage(this.guest, this.pool.space, this.nested);
     this.placeWalk();
     this.forgetEverything();
-  }
-
-  /** Tells generated code of the second stage; what it must know is asked once for each space. */
-  private enterPlainStage({ stage, apicAccessPage, apicGuestPage }: GuestSpace): void {
-    const { pool, nested, plain } = this;
-    if (stage !== Stage.NONE && pool.space !== this.plainSpace) {
-      this.plainSpace = pool.space;
-      this.plainTables = nested.plain;
-    }
-    plain.enterStage(stage === Stage.NONE ? null : this.plainTables, apicAccessPage, apicGuestPage);
   }
 
   /**

@@ -2,6 +2,7 @@ import type { Arena, MemoryRange, PhysicalMemory } from '@nestvm/memory';
 import { PAGE_BYTES } from '@nestvm/memory';
 import { struct, u32 } from '@nestvm/state';
 import { Context, Paging } from './context.js';
+import { type GuestSpace, Stage } from './nested/guest-space.js';
 
 /**
  * What generated code must know to walk the tables of 4-level and 5-level paging by itself, and those of a second stage: `walk` of the vCPU state holds the place of this struct while
@@ -60,7 +61,9 @@ export class PlainWalk {
   private readonly i32: Int32Array;
   private readonly first: number;
   private isStageWalkable = true;
-  private described: PlainStageTables | null = null;
+  /** Number of the space whose second stage is described, and its `PlainStage`. */
+  private described = -1;
+  private kind: number = PlainStage.NONE;
 
   constructor(
     arena: Arena,
@@ -71,12 +74,12 @@ export class PlainWalk {
     this.i32 = arena.i32;
     this.first = arena.allocate('plain walk', plainWalk.size) / 4;
     this.i32[this.first + at.pageFlags / 4] = memory.pageFlagsOffset;
-    this.enterStage(null, -1, -1);
     this.mapChanged();
   }
 
   /** The guest-physical map has changed: the two largest ranges of RAM count. */
   mapChanged(): void {
+    this.described = -1;
     const ram = this.memory
       .ranges()
       .filter(({ kind }) => kind === 'ram')
@@ -92,25 +95,34 @@ export class PlainWalk {
     this.i32[word + 2] = (range?.arenaOffset ?? 0) / PAGE_BYTES;
   }
 
-  /** A second stage comes into force (null: it ends), with the pages that are none of generated code's (-1: none). */
-  enterStage(tables: PlainStageTables | null, apicPage: number, apicGuestPage: number): void {
+  /** A space of guest mode, which has a number of its own, comes into force; `nested` has entered it. What there is to know of its second stage is asked once. */
+  enterStage({ stage, apicAccessPage, apicGuestPage }: GuestSpace, number: number, nested: { readonly plain: PlainStageTables }): void {
     const { i32, first } = this;
-    i32[first + at.apicPage / 4] = apicPage;
+    i32[first + at.apicPage / 4] = apicAccessPage;
     i32[first + at.apicGuestPage / 4] = apicGuestPage;
-    if (tables === null) {
+    if (stage === Stage.NONE) {
       i32[first + at.stage / 4] = PlainStage.NONE;
-      this.isStageWalkable = apicPage < 0 && apicGuestPage < 0;
+      this.isStageWalkable = apicAccessPage < 0 && apicGuestPage < 0;
       return;
     }
-    if (tables !== this.described) this.describe(tables);
-    i32[first + at.stage / 4] = tables.kind;
-    const isNear = apicPage < PAGES_4G && apicGuestPage < PAGES_4G;
-    this.isStageWalkable = isNear && tables.kind !== PlainStage.NONE && i32[first + at.stageRoot / 4] !== 0;
+    if (number !== this.described) {
+      this.described = number;
+      this.describe(nested.plain);
+    }
+    i32[first + at.stage / 4] = this.kind;
+    const isNear = apicAccessPage < PAGES_4G && apicGuestPage < PAGES_4G;
+    this.isStageWalkable = isNear && this.kind !== PlainStage.NONE && i32[first + at.stageRoot / 4] !== 0;
+  }
+
+  /** Guest mode has ended. */
+  leaveStage(): void {
+    this.i32[this.first + at.stage / 4] = PlainStage.NONE;
+    this.isStageWalkable = true;
   }
 
   private describe(tables: PlainStageTables): void {
     const { i32, first, memory } = this;
-    this.described = tables;
+    this.kind = tables.kind;
     i32[first + at.stageRoot / 4] = Math.max(memory.arenaOffsetOf(tables.root), 0);
     i32[first + at.stageShift / 4] = tables.isFiveLevel ? TOP_SHIFT_5 : TOP_SHIFT_4;
     i32[first + at.stageReserved / 4] = tables.reserved;
