@@ -86,6 +86,6 @@ function report(error: unknown): number {
 
 // A reader that went away (| head) ends the program quietly.
 process.stdout.on('error', () => process.exit(0));
-const status = await dispatch(process.argv.slice(2)).catch(report);
+const status = dispatch(process.argv.slice(2)).catch(report);
 // What is still in the pipe goes out first.
-process.stdout.write('', () => process.exit(status));
+void status.then((code) => process.stdout.write('', () => process.exit(code)));

@@ -9,7 +9,7 @@ import { guest, nestvm, pathFor, type Running, start } from './spawn.js';
 const SHOW = [
   0xba, 0xf8, 0x03, 0xb0, 0x52, 0xee, 0xb2, 0xfd, 0xec, 0xa8, 0x01, 0x74, 0xfb, 0xb2, 0xf8, 0xec, 0x04, 0x20, 0xee, 0xb2, 0xfd, 0xeb, 0xf1,
 ];
-const bundle = fileURLToPath(new URL('../build/nestvm.mjs', import.meta.url));
+const bundle = fileURLToPath(new URL('../build/nestvm.cjs', import.meta.url));
 const TIMEOUT = 60_000;
 
 const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
@@ -125,8 +125,8 @@ describe.skipIf(process.platform === 'win32')('a character device on a pseudo-te
       const twice = await nestvm('run', ...guest(0xf4), '-chardev', 'pty,id=one', '-serial', 'chardev:one', '-serial', 'chardev:one');
       expect(twice).toMatchObject({ status: 2, err: expect.stringMatching(/-serial: another device has this pseudo-terminal/) });
       mkdirSync(pathFor('elsewhere'));
-      copyFileSync(bundle, pathFor('elsewhere/nestvm.mjs'));
-      const { status, stderr } = spawnSync(process.execPath, [pathFor('elsewhere/nestvm.mjs'), 'run', ...guest(0xf4), '-serial', 'pty'], {
+      copyFileSync(bundle, pathFor('elsewhere/nestvm.cjs'));
+      const { status, stderr } = spawnSync(process.execPath, [pathFor('elsewhere/nestvm.cjs'), 'run', ...guest(0xf4), '-serial', 'pty'], {
         encoding: 'utf8',
         env: { ...process.env, NODE_PATH: '' },
       });
