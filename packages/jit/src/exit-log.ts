@@ -1,5 +1,5 @@
 import { Record, Slot } from '@nestvm/cpu/compiling';
-import type { Code, Val } from '@nestvm/emit';
+import { type Code, defineFunction, type Val } from '@nestvm/emit';
 import type { ArenaViews } from './arena-views.js';
 
 const ENTRIES = 1024;
@@ -11,6 +11,10 @@ const COUNT = 8;
 const PAGE_BYTES = 4096;
 /** In place of a distance: the interpreter had to do the instruction. */
 const GAVE_UP = PAGE_BYTES;
+/** …or the link of a jump to another page was followed. */
+const FAR = PAGE_BYTES + 1;
+/** Times, in those after which other ways are reported, after which the code of another page is worth having twice. */
+const FAR_FACTOR = 16;
 
 /** Where an arena's memory is had from. */
 export interface LogHome extends ArenaViews {
@@ -29,10 +33,12 @@ function add(map: Map<number, number[]>, key: number, value: number): void {
  */
 export class ExitLog {
   private readonly address: number;
+  private readonly logExit = defineFunction('logExit', { params: ['i32', 'i32', 'i32', 'i32'], results: [] }, (code) => this.writeLog(code));
   private readonly known = new Map<number, number[]>();
   /** Heads of the blocks that jumped somewhere, by the arena offset of where. */
   private readonly jumpers = new Map<number, number[]>();
   private readonly givenUp = new Set<number>();
+  private readonly far = new Set<number>();
 
   constructor(
     private readonly home: LogHome,
@@ -55,26 +61,38 @@ export class ExitLog {
     this.write(code, record, code.constant(32, GAVE_UP), entered);
   }
 
-  private write(code: Code, record: Val<32>, delta: Val<32>, entered: Val<32>): void {
+  /** Writes the code that remembers a jump to another page by its link's address; the region is compiled anew, with what is there, when it is gone very often. */
+  writeFar(code: Code, link: Val<32>, entered: Val<32>): void {
+    this.write(code, link, code.constant(32, FAR), entered, this.reported * FAR_FACTOR);
+  }
+
+  private write(code: Code, record: Val<32>, delta: Val<32>, entered: Val<32>, times = this.reported): void {
+    code.run(this.logExit, record, delta, entered, code.constant(32, times));
+  }
+
+  /** Counts a way out: (record, distance, head that the region was entered at, times after which that head is reported as hot). */
+  private writeLog(c: Code): void {
+    const [record, delta, entered, times] = [c.param(0, 32), c.param(1, 32), c.param(2, 32), c.param(3, 32)];
     const entry = record
       .shrU(5)
       .xor(delta)
       .and(ENTRIES - 1)
       .shl(ENTRY_SHIFT);
-    const at = (field: number): Val<32> => code.load('i32.load', 32, entry, this.address + field);
-    const put = (field: number, value: Val<32>): void => code.store('i32.store', entry, value, this.address + field);
-    const count = code.choose(
-      at(RECORD).eq(record).and(at(DELTA).eq(delta)),
+    const at = (field: number): Val<32> => c.load('i32.load', 32, entry, this.address + field);
+    const put = (field: number, value: Val<32>): void => c.store('i32.store', entry, value, this.address + field);
+    const isSame = at(RECORD).eq(record).and(at(DELTA).eq(delta));
+    const count = c.choose(
+      isSame,
       32,
       () => at(COUNT).add(1),
-      () => code.constant(32, 0),
+      () => c.constant(32, 0),
     );
     put(RECORD, record);
     put(DELTA, delta);
     put(COUNT, count);
-    code.if(count.eq(this.reported), () => {
-      code.store('i32.store', entered, code.constant(32, Slot.HEAD), Record.HANDLER);
-      code.store('i32.store', entered, code.constant(32, 1), Record.COUNTDOWN);
+    c.if(count.eq(times), () => {
+      c.store('i32.store', entered, c.constant(32, Slot.HEAD), Record.HANDLER);
+      c.store('i32.store', entered, c.constant(32, 1), Record.COUNTDOWN);
     });
   }
 
@@ -83,12 +101,12 @@ export class ExitLog {
     const { i32 } = this.home;
     this.known.clear();
     this.jumpers.clear();
-    this.givenUp.clear();
     for (let at = this.address >>> 2; at < (this.address + (ENTRIES << ENTRY_SHIFT)) >>> 2; at += 1 << (ENTRY_SHIFT - 2)) {
       const [record, delta, count] = [i32[at]!, i32[at + DELTA / 4]!, i32[at + COUNT / 4]!];
       if (record === 0) continue;
-      if (delta !== GAVE_UP) this.readJump(record, delta);
-      else if (count >= this.reported) this.givenUp.add(record);
+      if (delta < PAGE_BYTES) this.readJump(record, delta);
+      else if (delta === GAVE_UP && count >= this.reported) this.givenUp.add(record);
+      else if (delta === FAR && count >= this.reported * FAR_FACTOR) this.far.add(record);
     }
   }
 
@@ -108,6 +126,18 @@ export class ExitLog {
   /** Offsets in its page that a jump led to lately, as of the last `read`. */
   targetsOf(record: number): readonly number[] {
     return this.known.get(record) ?? [];
+  }
+
+  /** Forgets everything: records have gone. */
+  clear(): void {
+    this.home.i32.fill(0, this.address >>> 2, (this.address + (ENTRIES << ENTRY_SHIFT)) >>> 2);
+    this.givenUp.clear();
+    this.far.clear();
+  }
+
+  /** Whether the jump to another page with a link at an address was gone very often. */
+  isFollowed(link: number): boolean {
+    return this.far.has(link);
   }
 
   /** Whether the interpreter had to do an instruction often. */

@@ -109,6 +109,7 @@ export class Jit implements HotCode {
   dropped(arenaPage: number): void {
     if (arenaPage >= 0) return this.compiled.dropPage(arenaPage, this.threshold);
     this.queue.clear();
+    this.exits.clear();
     this.compiled.clear(null);
   }
 
@@ -156,7 +157,7 @@ export class Jit implements HotCode {
       excluded: this.excluded,
       isWarm: (other: number) => this.isWarm(other),
       blockAt: (at: number) => cache.find(at, mode),
-      crossesPages: (mode & Mode.LONG) !== 0,
+      isFollowed: (link: number) => (mode & Mode.LONG) !== 0 && this.exits.isFollowed(link),
       isEntry: (other: number) => this.compiled.isEntry(other),
       targetsOf: (record: number) => this.exits.targetsOf(record),
       jumpersTo: (at: number) => this.exits.jumpersTo(at),

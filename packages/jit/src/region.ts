@@ -43,8 +43,8 @@ export interface RegionSource {
   readonly isWarm: (head: number) => boolean;
   /** Head of the block at an arena offset, or 0. */
   readonly blockAt: (host: number) => number;
-  /** Whether blocks of other pages may be included. */
-  readonly crossesPages: boolean;
+  /** Whether the block of another page that a link leads to is to be included, by the link's address. */
+  readonly isFollowed: (link: number) => boolean;
   /** Whether a block has been entered from outside before. */
   readonly isEntry: (head: number) => boolean;
   /** Offsets in its page that an indirect jump was seen to lead to, by its record. */
@@ -128,7 +128,7 @@ class Explorer {
   }
 
   private follow(block: Block, edge: Edge): void {
-    if (!edge.isInside && !(this.source.crossesPages && Math.abs(pageOf(edge.target)) <= FARTHEST_PAGE)) return;
+    if (!edge.isInside && !(this.source.isFollowed(block.last + edge.link) && Math.abs(pageOf(edge.target)) <= FARTHEST_PAGE)) return;
     this.visit(linkedHead(this.source.views, block, edge), edge.target);
   }
 

@@ -322,6 +322,7 @@ export class Translator implements Exits {
       code.tailCall(goToRecord, link, code.cpu);
     });
     code.storeState('i64.store', rip, at.rip);
+    code.if(link, () => this.exitLog.writeFar(code, place, code.param(0, 32)));
     const isNext = place.and(Record.BYTES - 1).eq(Record.LINK_NEXT);
     const reason = code.select(isNext, code.constant(32, ExitReason.LINK_NEXT), code.constant(32, ExitReason.LINK_TAKEN));
     code.tailCall(jumpSlow, place.and(-Record.BYTES), code.cpu, link, reason);
