@@ -15,7 +15,7 @@ export { readHostTsc, readTsc } from './msr/time.js';
 export { isRegisterForm, readLinear, readRm, writeGpr, writeLinear, writeRm } from './operands.js';
 export { Outcome } from './outcome.js';
 export { recentNs } from './ports/clock.js';
-export { EventKind, Place } from './ports/virtualization.js';
+export { EventKind, ListedWrite, Place } from './ports/virtualization.js';
 export { loadRegisters } from './saved-state.js';
 export { Attribute, setNullSegment } from './segments/descriptor.js';
 export { syncBreakpoints } from './system/debug-registers.js';

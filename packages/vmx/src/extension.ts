@@ -3,6 +3,7 @@ import { type EventKind, type Place, RFLAGS } from '@nestvm/cpu/extension';
 import { Rflags, type SensitiveEvent } from '@nestvm/isa';
 import { inspectActivity } from './activity.js';
 import { apicAccess } from './apic/accesses.js';
+import { leaveList, readVirtualMsr, writeListedMsr } from './apic/msrs.js';
 import { sendUserIpi } from './apic/user-ipi.js';
 import { inNonRoot } from './instructions/exits.js';
 import { mergedControl, visibleControl } from './intercepts/control-registers.js';
@@ -91,6 +92,18 @@ export class VmxExtension extends Vmx implements Virtualization {
 
   sendIpi(_cpu: Vcpu, length: number, vector: number, destination: number): boolean {
     return sendUserIpi(this, length, vector, destination);
+  }
+
+  readListedMsr(_cpu: Vcpu, index: number): boolean {
+    return readVirtualMsr(this, index);
+  }
+
+  writeListedMsr(_cpu: Vcpu, index: number): number {
+    return writeListedMsr(this, index);
+  }
+
+  leaveList(_cpu: Vcpu, length: number, last: boolean): boolean {
+    return leaveList(this, length, last);
   }
 
   get enabled(): boolean {

@@ -54,6 +54,8 @@ export class Vmx {
   /** First word of the current VMCS in `i32`, and its physical address; -1 without one. */
   region = -1;
   regionAddress = -1;
+  /** Reason of the exit that follows the register of WRMSRLIST that was just written; -1 for none. */
+  owedByList = -1;
   /** A page of nobody's, in place of a VMCS whose memory has gone away. */
   private readonly nowhere: number;
   /** The current VMCS, as generated code has it. */

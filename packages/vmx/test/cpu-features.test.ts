@@ -187,6 +187,70 @@ describe('enable MSR-list instructions', () => {
     expect(qualification(without)).toBe(0);
   });
 
+  describe('with virtualized x2APIC mode', () => {
+    const [VERSION, TPR, EOI] = [0x803, 0x808, 0x80b];
+    const VECTOR = 0x51;
+    /** L2 whose list has these registers from bit 0 on, with values; VECTOR is in service. */
+    function virtual(registers: readonly (readonly [msr: number, value: number])[]): { level: Level; page: number; text: (name: string) => string } {
+      const level = arrange(
+        'proc3.ENABLE_MSRLIST',
+        'proc1.USE_MSR_BITMAPS',
+        'proc1.USE_TPR_SHADOW',
+        'proc2.VIRTUALIZE_X2APIC_MODE',
+        'proc2.APIC_REGISTER_VIRTUALIZATION',
+        'proc2.VIRTUAL_INTERRUPT_DELIVERY',
+        'pin.EXTERNAL_INTERRUPT_EXITING',
+      );
+      registers.forEach(([msr, value], i) => {
+        level.memory.write32(Place.DATA + 8 * i, msr);
+        level.memory.write32(Place.DATA + 8 * i + 4, 0);
+        level.memory.write32(Place.DATA + 0x200 + 8 * i, value);
+        level.memory.write32(Place.DATA + 0x204 + 8 * i, 0);
+      });
+      const page = level.c.lo(F.VIRTUAL_APIC_ADDRESS);
+      level.memory.write32(page + 0x100 + 0x10 * (VECTOR >>> 5), 1 << (VECTOR & 31));
+      level.c.set(F.GUEST_INTERRUPT_STATUS, VECTOR << 8);
+      const text = (name: string): string => `mov ecx, ${2 ** registers.length - 1}\nmov esi, ${Place.DATA}\nmov edi, ${Place.DATA + 0x200}\n${name}`;
+      return { level, page, text };
+    }
+
+    it('RDMSRLIST reads from the virtual-APIC page', () => {
+      const { level, page, text } = virtual([
+        [VERSION, 0],
+        [TPR, 0],
+      ]);
+      level.memory.write32(page + 0x30, 0x5_0014);
+      level.memory.write32(page + 0x80, 0x30);
+      expect(run(level, text('rdmsrlist'))).toBe(R.VMCALL);
+      expect([0, 8].map((at) => level.memory.read32(Place.DATA + 0x200 + at))).toEqual([0x5_0014, 0x30]);
+    });
+
+    it('WRMSRLIST writes there, with the EOI exit behind its register', () => {
+      const arranged = (): ReturnType<typeof virtual> => {
+        const made = virtual([
+          [TPR, 0x20],
+          [EOI, 0],
+          [PAT, 0x0606_0606],
+        ]);
+        made.level.c.set(F.EOI_EXIT_BITMAP_0 + 2 * (VECTOR >>> 6), VECTOR & 32 ? 0 : 1 << (VECTOR & 31), VECTOR & 32 ? 1 << (VECTOR & 31) : 0);
+        return made;
+      };
+      const { level, page, text } = arranged();
+      expect(run(level, text('wrmsrlist'))).toBe(R.VIRTUALIZED_EOI);
+      expect([qualification(level), level.memory.read32(page + 0x80), level.cpu.gpr(1)]).toEqual([VECTOR, 0x20, 4n]);
+      expect(level.c.lo(F.GUEST_RIP), 'one register is left').toBe(Place.L2 + 15);
+      const last = arranged();
+      expect(run(last.level, last.text('wrmsrlist').replace('ecx, 7', 'ecx, 3'))).toBe(R.VIRTUALIZED_EOI);
+      expect([last.level.cpu.gpr(1), last.level.c.lo(F.GUEST_RIP)]).toEqual([0n, Place.L2 + 19]);
+    });
+
+    it('WRMSRLIST faults on what the register may not have', () => {
+      const { level, text } = virtual([[EOI, 1]]);
+      expect(run(level, text('wrmsrlist'))).toBe(R.EXCEPTION_OR_NMI);
+      expect([exception(level) & 0xff, level.cpu.gpr(1)]).toEqual([13, 1n]);
+    });
+  });
+
   it('WRMSRNS exits as WRMSR does, with qualification 1', () => {
     const level = arrange();
     expect(run(level, 'wrmsrns')).toBe(R.WRMSR);

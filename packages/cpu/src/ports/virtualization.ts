@@ -41,6 +41,9 @@ export interface TransitionCounters {
   readonly exits: Float64Array;
 }
 
+/** What an extension did with a write of WRMSRLIST: nothing, all of it, or it recorded a fault. */
+export const ListedWrite = { PLAIN: 0, DONE: 1, FAULT: 2 } as const;
+
 /**
  * The hook that VMX and SVM plug into a CPU. While `guestMode` is 0 only `blocksInit`, `enterSmm`, `leaveSmm` and `reset` are asked.
  * A method that returns true has made the VM exit: the whole state is the host's, and the caller drops what it was doing.
@@ -77,6 +80,13 @@ export interface Virtualization {
   scaleTsc?(cpu: Vcpu): void;
   /** SENDUIPI of `length` bytes sends a notification, `destination` as in NDST; true: the extension has dealt with it, and RIP is past the instruction (or an exit was made). */
   sendIpi?(cpu: Vcpu, length: number, vector: number, destination: number): boolean;
+  /**
+   * A register of RDMSRLIST or WRMSRLIST that is not intercepted, its value in `cpu.lo`/`cpu.hi`: whether the extension has read it; a `ListedWrite`. `leaveList`: the exit that
+   * the write owes was made, behind the instruction of `length` bytes when the register was the `last`.
+   */
+  readListedMsr?(cpu: Vcpu, index: number): boolean;
+  writeListedMsr?(cpu: Vcpu, index: number): number;
+  leaveList?(cpu: Vcpu, length: number, last: boolean): boolean;
   /** The tag of the guest's translations (its ASID), when its hypervisor lets it execute INVLPGB and TLBSYNC; else -1. */
   broadcastTag?(): number;
   /** Nanoseconds in which the guest's TSC counts so many ticks, the ratio undone; not whole. */

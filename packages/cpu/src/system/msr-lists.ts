@@ -3,8 +3,9 @@ import { Segment, Vector } from '@nestvm/isa';
 import { segmentAddress } from '../address.js';
 import { readLinear, writeLinear } from '../operands.js';
 import { Outcome } from '../outcome.js';
+import { ListedWrite } from '../ports/virtualization.js';
 import type { Vcpu } from '../vcpu.js';
-import { GPR } from '../words.js';
+import { GPR, GUEST_MODE } from '../words.js';
 
 const RCX = GPR + 2;
 const RSI = GPR + 12;
@@ -26,6 +27,16 @@ function entryAt(cpu: Vcpu, register: number, index: number, write: boolean): bo
   return segmentAddress(cpu, Segment.DS, lo, hi, 8, write);
 }
 
+function writeRegister(cpu: Vcpu, msr: number, lo: number, hi: number): Outcome {
+  if (cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.writeListedMsr !== undefined) {
+    cpu.lo = lo;
+    cpu.hi = hi;
+    const written = cpu.virtualization.writeListedMsr(cpu, msr);
+    if (written !== ListedWrite.PLAIN) return written === ListedWrite.DONE ? Outcome.NEXT : Outcome.FAULT;
+  }
+  return cpu.msrs.write(msr, lo, hi) ? Outcome.NEXT : cpu.raise(Vector.GP, 0);
+}
+
 /** One register of the list: its outcome, or NEXT when the next one may follow. */
 function transfer(cpu: Vcpu, insn: Readonly<Instruction>, index: number, write: boolean): Outcome {
   if (!entryAt(cpu, RSI, index, false) || !readLinear(cpu, cpu.lo, cpu.hi, 64)) return Outcome.FAULT;
@@ -37,10 +48,11 @@ function transfer(cpu: Vcpu, insn: Readonly<Instruction>, index: number, write: 
     if (!readLinear(cpu, lo, hi, 64)) return Outcome.FAULT;
     const value = [cpu.lo, cpu.hi] as const;
     if (cpu.intercepted('WRMSRLIST', insn.length, msr, true)) return Outcome.JUMPED;
-    return cpu.msrs.write(msr, ...value) ? Outcome.NEXT : cpu.raise(Vector.GP, 0);
+    return writeRegister(cpu, msr, ...value);
   }
   if (cpu.intercepted('RDMSRLIST', insn.length, msr)) return Outcome.JUMPED;
-  if (!cpu.msrs.read(msr)) return cpu.raise(Vector.GP, 0);
+  const virtual = cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.readListedMsr?.(cpu, msr) === true;
+  if (!virtual && !cpu.msrs.read(msr)) return cpu.raise(Vector.GP, 0);
   return writeLinear(cpu, lo, hi, 64, cpu.lo, cpu.hi) ? Outcome.NEXT : Outcome.FAULT;
 }
 
@@ -53,7 +65,9 @@ function run(cpu: Vcpu, insn: Readonly<Instruction>, write: boolean): Outcome {
     if (outcome !== Outcome.NEXT) return outcome;
     if (index < 32) w[RCX] = w[RCX]! & ~(1 << index);
     else w[RCX + 1] = w[RCX + 1]! & ~(1 << (index - 32));
-    if (cpu.attention !== 0 && lowest(cpu) < 64) return Outcome.REPEAT;
+    const last = lowest(cpu) === 64;
+    if (w[GUEST_MODE] !== 0 && cpu.virtualization?.leaveList?.(cpu, insn.length, last) === true) return Outcome.JUMPED;
+    if (cpu.attention !== 0 && !last) return Outcome.REPEAT;
   }
   return Outcome.NEXT;
 }

@@ -1,6 +1,6 @@
 import { TSC_DEADLINE } from '../apic/deadline.js';
 import { readApicMsr, writeApicMsr } from '../apic/msrs.js';
-import { Proc1, Proc2, Proc3 } from '../controls/controls.js';
+import { Proc1, Proc3 } from '../controls/controls.js';
 import { F } from '../fields/layout.js';
 import { exitForInstruction, exitQualified } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
@@ -47,14 +47,13 @@ export function msrWrite(vmx: Vmx, length: number, index: number): boolean {
 }
 
 /**
- * Whether a register of an MSR list exits. Registers that VMX virtualizes without an exit (IA32_SPEC_CTRL, IA32_TSC_DEADLINE, those of x2APIC mode) do so here as if the bitmaps said it:
- * their virtualization is of single reads and writes.
+ * Whether a register of an MSR list exits. IA32_SPEC_CTRL and IA32_TSC_DEADLINE, which VMX virtualizes without an exit, do so here as if the bitmaps said it:
+ * their virtualization is of single reads and writes. That of x2APIC registers is in `apic/msrs.ts`.
  */
 function exitsInList(vmx: Vmx, index: number, write: boolean): boolean {
   const { controls } = vmx;
   if (index === SPEC_CTRL && controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return true;
   if (index === TSC_DEADLINE && controls.hasProc3(Proc3.APIC_TIMER_VIRTUALIZATION)) return true;
-  if (index >= 0x800 && index <= 0x8ff && controls.hasProc2(Proc2.VIRTUALIZE_X2APIC_MODE)) return true;
   return exits(vmx, index, write);
 }
 
