@@ -205,15 +205,25 @@ export class PhysicalMemory implements GuestMemory {
       const to = address + done;
       const length = Math.min(source.length - done, PAGE_BYTES - (to & 0xfff));
       const at = this.arenaOffsetOf(to);
-      if (at >= 0 && this.beforeWrite(at, length)) this.arena.u8.set(source.subarray(done, done + length), at);
+      if (at >= 0 && this.beforeWrite(at, length)) this.arena.u8.set(length === source.length ? source : source.subarray(done, done + length), at);
       else for (let i = 0; i < length; i++) this.write8(to + i, source[done + i]!);
       done += length;
     }
   }
 
+  /** Asked several times for each request of a device. */
+  private ramAround(address: number, length: number): MemoryRange | undefined {
+    const { mapped } = this;
+    for (let i = 0; i < mapped.length; i++) {
+      const range = mapped[i]!;
+      if (address >= range.base && address + length <= range.base + range.size && range.kind === 'ram') return range;
+    }
+    return undefined;
+  }
+
   /** RAM as a view, after what writes owe to `CODE`, `WATCHED` and the dirty log when `writing`; undefined for what is not RAM in one piece. */
   view(address: number, length: number, writing: boolean): Uint8Array | undefined {
-    const range = this.mapped.find(({ kind, base, size }) => kind === 'ram' && address >= base && address + length <= base + size);
+    const range = this.ramAround(address, length);
     if (range === undefined) return undefined;
     const from = range.arenaOffset + (address - range.base);
     const end = from + length;

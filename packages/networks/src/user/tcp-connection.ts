@@ -107,7 +107,7 @@ export class TcpConnection implements TcpEvents {
 
   data(bytes: Uint8Array): void {
     if (this.#state === 'over' || this.#hostEnded) return;
-    this.#out.push(bytes.slice());
+    this.#out.push(bytes);
     if (this.#out.length > this.peer.mostWaiting && !this.#paused) {
       this.#paused = true;
       this.socket?.pause();

@@ -26,8 +26,11 @@ export interface VirtioNetworkOptions {
   readonly packed?: boolean;
 }
 
-/** How late interrupts for sent frames are, in guest time. */
-const CONFIRM_NS = 500_000;
+/**
+ * How late interrupts for sent frames are, in guest time: later than most answers, which make them superfluous, and so late that a host whose timers count
+ * milliseconds can sleep until then.
+ */
+const CONFIRM_NS = 2_000_000;
 /** Frames that wait while the driver gives no buffers. */
 const MOST_WAITING = 256;
 
@@ -160,7 +163,7 @@ export class VirtioNetwork extends VirtioDevice {
    */
   #confirm(queue: Virtqueue): void {
     const { clock } = this.carrier ?? {};
-    if (queue.publishLate() > queue.size >> 1 || clock === undefined) queue.interruptLate();
+    if (queue.publishLate() > queue.size >> 2 || clock === undefined) queue.interruptLate();
     else {
       this.#confirmation ??= clock.createTimer(`${this.name}/sent`, () => this.#confirmAll());
       if (this.#confirmation.deadlineNs === Infinity) this.#confirmation.arm(clock.nowNs() + CONFIRM_NS);
