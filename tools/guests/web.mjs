@@ -33,7 +33,7 @@ export async function downloads(name, { machine, suffix, more, report }) {
   try {
     const [lease] = await guest.waitFor(/net: eth0 has 10\.0\.2\.15\/24, router 10\.0\.2\.2, dns 10\.0\.2\.3/);
     report(lease);
-    const [, bytes, sum] = await guest.waitFor(/net: fetched (\d+) bytes, md5 ([0-9a-f]+)/);
+    const [, bytes, sum] = await guest.waitFor(/net: fetched (\d+) bytes, md5 ([0-9a-f]{32})/);
     check(Number(bytes) === FILE_BYTES && sum === md5(file), `${bytes} bytes with ${sum} came, ${FILE_BYTES} with ${md5(file)} were sent`);
     report(`${bytes} bytes came from a web server of the host, as they were sent`);
   } finally {
