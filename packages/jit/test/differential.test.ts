@@ -3,6 +3,7 @@ import { CetControl, Cr4, vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import { attachJit } from '../src/index.js';
 import { At, type Board, createBoard } from './support/board.js';
+import { FAULTING_DATA, handleFaults, takePage } from './support/faults.js';
 import { random, randomProgram } from './support/random-program.js';
 
 const { offset } = vcpuState;
@@ -84,6 +85,43 @@ describe('random programs leave the same state at every stop', { timeout: Math.m
     expect(halts).toBeGreaterThan(programs / 2);
     expect(regions).toBeGreaterThan(programs / 2);
   });
+});
+
+it('faults come at the same instruction, with the same state, wherever pages are missing', { timeout: Math.max(600_000, PROGRAMS * 2000) }, () => {
+  const boards = [createBoard([]), createBoard([])] as const;
+  const [plain, compiled] = boards;
+  const jit = attachJit(compiled.engine, { threshold: 3 });
+  const programs = Math.ceil(PROGRAMS / 2);
+  let taken = 0;
+  let halts = 0;
+  for (let seed = 1; seed <= programs; seed++) {
+    const next = random(seed * 131);
+    const program = randomProgram(next, 100 + next(300), FAULTING_DATA);
+    scramble(boards, next);
+    for (const board of boards) {
+      handleFaults(board);
+      board.memory.write(At.CODE, Uint8Array.from(program));
+    }
+    for (let turn = 0; turn < 400; turn++) {
+      const budget = next(1500);
+      const stop = plain.executor.run(budget);
+      const same = compiled.executor.run(budget) === stop;
+      const found = [...differences(plain, compiled), ...(same ? [] : [`another stop than ${stop}`])];
+      if (found.length > 0) expect({ seed, turn, found, program: Buffer.from(program).toString('hex') }).toBeNull();
+      if (stop === 'idle') halts++;
+      if (stop !== 'budget') break;
+      const [page, isWhole] = [next(64), next(2) === 0];
+      if (takePage(plain, page, isWhole)) taken++;
+      takePage(compiled, page, isWhole);
+    }
+  }
+  console.log(
+    `${programs} programs, ${taken} times a page that was there again taken away, ${jit.counters.regions} regions compiled, ${halts} programs came to their end`,
+  );
+  expect(halts).toBeGreaterThan(programs / 2);
+  // More often than pages are there at first.
+  expect(taken).toBeGreaterThan(10 * programs);
+  expect(jit.counters.regions).toBeGreaterThan(programs);
 });
 
 it('code that writes to itself runs as written, compiled or not', () => {

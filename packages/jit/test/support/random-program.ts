@@ -155,9 +155,9 @@ function callOf(next: Next, functions: readonly number[], here: number): number[
 }
 
 /** A program: turns of a loop over random instructions, inner loops and jumps, and functions that are called; then HLT. */
-export function randomProgram(next: Next, turns: number): number[] {
-  // mov rbp, DATA; mov r15d, turns; jmp over the functions
-  const bytes = [0x48, 0xc7, 0xc5, ...word(At.DATA), 0x41, 0xbf, ...word(turns)];
+export function randomProgram(next: Next, turns: number, data: number = At.DATA): number[] {
+  // mov rbp, data; mov r15d, turns; jmp over the functions
+  const bytes = [0x48, 0xc7, 0xc5, ...word(data), 0x41, 0xbf, ...word(turns)];
   const bodies = [stretch(next, 1, 1), stretch(next, 2, 1)].map((body) => [...body, 0xc3]);
   bytes.push(0xe9, ...word(bodies[0]!.length + bodies[1]!.length));
   const functions = bodies.map((body) => bytes.push(...body) - body.length);
