@@ -55,6 +55,8 @@ export class TlbPool {
   private readonly hints = new Int32Array(HINTS);
   private readonly large: LargePages;
   private clock = 0;
+  /** Banks from this one on have never belonged to a context, and are empty. */
+  private boundBanks = 0;
 
   constructor(
     arena: Arena,
@@ -167,7 +169,7 @@ export class TlbPool {
    */
   invalidatePage(tag: number, lo: number, hi: number, mask: number, match: number, structures: boolean): void {
     this.onForget?.();
-    for (let bank = 0; bank < this.banks; bank++) {
+    for (let bank = 0; bank < this.boundBanks; bank++) {
       if ((tag >= 0 && this.tags[bank] !== tag) || (this.members.contextOf(bank) & mask) !== match || this.members.isStale(bank)) continue;
       if (structures) this.structures.clear(bank);
       else this.structures.drop(bank, lo, hi);
@@ -267,6 +269,7 @@ export class TlbPool {
     this.tags[bank] = this.tag;
     this.roots[bank] = this.root;
     this.bound[bank] = 1;
+    this.boundBanks = Math.max(this.boundBanks, bank + 1);
   }
 
   private clearCurrent(): void {
