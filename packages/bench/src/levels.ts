@@ -63,13 +63,19 @@ function checkSums(subjects: readonly NestedSubject[], test: string): void {
 const EXIT = 'exit-';
 const LEVELS = [2, 3] as const;
 
+/** What all levels together execute while a test runs at a level: its own clock counts the instructions. */
+function instructionsOf({ runs }: NestedSubject, level: number, test: string): number | undefined {
+  return least(runs.flatMap((run) => run.get(level)?.tests.get(test)?.guestSeconds ?? []));
+}
+
 function compute(subject: NestedSubject, test: string): string[] {
   const base = timeOf(subject, 1, test);
-  const cells = LEVELS.map((level) => {
-    const time = timeOf(subject, level, test);
-    return time === undefined || base === undefined ? '–' : (time / base).toFixed(2);
-  });
-  return [base === undefined ? '–' : (base / 1000).toFixed(3), ...cells];
+  const ratios = (of: typeof timeOf): string[] =>
+    LEVELS.map((level) => {
+      const [first, value] = [of(subject, 1, test), of(subject, level, test)];
+      return value === undefined || first === undefined || first === 0 ? '–' : (value / first).toFixed(2);
+    });
+  return [base === undefined ? '–' : (base / 1000).toFixed(3), ...ratios(timeOf), ...ratios(instructionsOf)];
 }
 
 /** Microseconds of an exit from a level to the level above, which has measured it. */
@@ -82,14 +88,14 @@ function exitTime({ runs }: NestedSubject, level: number, test: string): string 
 }
 
 /**
- * Each test in L2 and in L3 against the same test in L1, and what an exit takes, in Markdown.
+ * Each test in L2 and in L3 against the same test in L1, in CPU time and in the instructions that all levels execute for it, and what an exit takes, in Markdown.
  * @throws BenchError `checksum` when levels did not compute the same.
  */
 export function formatLevels(subjects: readonly NestedSubject[]): string {
   const names = new Set(subjects.flatMap(({ runs }) => runs.flatMap((run) => [...run.values()].flatMap(({ tests }) => [...tests.keys()]))));
   const tests = [...names].filter((name) => !name.startsWith(EXIT) && name !== 'nothing');
   for (const test of tests) checkSums(subjects, test);
-  const head = ['test', ...subjects.flatMap(({ name }) => [`${name} L1 CPU s`, 'L2 ÷ L1', 'L3 ÷ L1'])];
+  const head = ['test', ...subjects.flatMap(({ name }) => [`${name} L1 CPU s`, 'L2 ÷ L1', 'L3 ÷ L1', 'instructions, L2', 'L3'])];
   const exitHead = ['exit, µs of CPU', ...subjects.flatMap(({ name }) => [`${name} L2`, 'L3'])];
   const exits = [...names].filter((name) => name.startsWith(EXIT));
   const exitRow = (test: string): string[] => [

@@ -6,14 +6,16 @@ const sum = '00000000deadbeef';
 /** A console on which each test takes the given milliseconds, and printing a test's lines one. */
 function runOf(levels: readonly { integer: number; exits?: number; sum?: string }[]): LevelRuns {
   let now = 0;
+  let level = 1;
   const reader = new LevelsReader(() => ({ wallMs: now, cpuMs: now }));
   const test = (name: string, ms: number, checksum: string): void => {
     reader.push(`BENCH-START ${name}\nBEN`);
     now += ms;
-    reader.push(`CH ${name} 0.5 ${checksum}\n`);
+    reader.push(`CH ${name} ${level === 1 ? 0.5 : 0.6} ${checksum}\n`);
   };
   levels.forEach(({ integer, exits, sum: own = sum }, i) => {
-    reader.push(`hello from L${i + 1}, up 1.00 s\n`);
+    level = i + 1;
+    reader.push(`hello from L${level}, up 1.00 s\n`);
     test('nothing', 1, '0000000000000000');
     test('integer', integer + 1, own);
     reader.push('BENCH-END\n');
@@ -36,13 +38,13 @@ describe('a nested run', () => {
       runOf([{ integer: 110, exits: 25 }, { integer: 102, exits: 800 }, { integer: 120 }]),
     ];
     const text = formatLevels([{ name: 'SVM', runs }]);
-    expect(text).toContain('| integer | 0.100 | 1.02 | 1.20 |');
+    expect(text).toContain('| integer | 0.100 | 1.02 | 1.20 | 1.20 | 1.20 |');
     expect(text).toContain('| cpuid | 20.0 | 800.0 |');
     expect(text).not.toContain('nothing');
   });
 
   it('says what is missing when a level did not come', () => {
-    expect(formatLevels([{ name: 'SVM', runs: [runOf([{ integer: 100 }])] }])).toContain('| integer | 0.100 | – | – |');
+    expect(formatLevels([{ name: 'SVM', runs: [runOf([{ integer: 100 }])] }])).toContain('| integer | 0.100 | – | – | – | – |');
   });
 
   it('is worth nothing when levels do not compute the same', () => {
