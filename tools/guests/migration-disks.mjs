@@ -27,15 +27,19 @@ const drivesOf = (folder) =>
 
 const devices = DISKS.map(({ device }) => device).join(' ');
 /** The contents of write `$k`. */
-const CONTENTS = `(echo $k; cat /tmp/piece) | head -c ${PIECE}M`;
+const CONTENTS = `(echo $k; cat /tmp/piece) | head -c ${PIECE << 20}`;
 /** Writes until there is a file `enough`, to each place at least once. */
 const WRITE = `(k=0; while [ ! -e /tmp/enough ] || [ $k -lt ${PIECES} ]; do ${CONTENTS} >/tmp/next; for d in ${devices}; do dd if=/tmp/next of=/dev/$d bs=1M seek=$((k%${PIECES}*${PIECE})) conv=fsync 2>/dev/null; done; k=$((k+1)); echo wrote-$k; done; echo $k >/tmp/count; echo wrote-all) & true`;
 /** The hash of what is on each disk, read from the disk, and of what should be there: the last write to each place. */
-const LOOK = `echo 3 >/proc/sys/vm/drop_caches; for d in ${devices}; do echo "$d $(head -c ${PIECE * PIECES}M /dev/$d | md5sum | cut -c1-32)"; done; n=$(cat /tmp/count); echo "all $(for s in $(seq 0 ${PIECES - 1}); do k=$(((n-1-s)/${PIECES}*${PIECES}+s)); ${CONTENTS}; done | md5sum | cut -c1-32)"`;
+const LOOK = `echo 3 >/proc/sys/vm/drop_caches; for d in ${devices}; do echo "$d $(head -c ${(PIECE * PIECES) << 20} /dev/$d | md5sum | cut -c1-32)"; done; n=$(cat /tmp/count); echo "all $(for s in $(seq 0 ${PIECES - 1}); do k=$(((n-1-s)/${PIECES}*${PIECES}+s)); ${CONTENTS}; done | md5sum | cut -c1-32)"`;
+
+/** The hash of no bytes: a command has failed. */
+const OF_NOTHING = 'd41d8cd98f00b204e9800998ecf8427e';
 
 async function assertWhole(guest, when) {
   const said = await guest.shell(LOOK, { minutes: 20 });
   const hashes = new Map([...said.matchAll(/^(\w+) ([0-9a-f]{32})$/gm)].map(([, name, hash]) => [name, hash]));
+  check(!said.includes(OF_NOTHING), `${when}: nothing was read: ${said}`);
   for (const { device } of DISKS)
     check(
       hashes.get(device) !== undefined && hashes.get(device) === hashes.get('all'),
