@@ -58,7 +58,7 @@ interface Way {
   readonly option: string;
   readonly queues: number;
   readonly queue: number;
-  request(writing: boolean, data: Uint8Array): { readonly out: Uint8Array[]; readonly room: number; readonly status: number };
+  readonly request: (writing: boolean, data: Uint8Array) => { readonly out: Uint8Array[]; readonly room: number; readonly status: number };
   /** Of the answer's status byte. */
   readonly failed: number;
 }

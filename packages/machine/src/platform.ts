@@ -260,7 +260,7 @@ export class Platform {
   /** RESET: every device to its power-on state, then what firmware would have set up. The bus of the APICs is not a device that forgets. */
   reset(): void {
     // Devices may leave with the reset.
-    for (const device of [...this.devices]) device.reset();
+    for (const device of this.devices.slice()) device.reset();
     for (const apic of this.localApics) apic.reset();
     const { ports, board, parts, startup } = this.options;
     this.noteBootOrder();

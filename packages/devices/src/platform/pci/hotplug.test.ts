@@ -13,7 +13,8 @@ function make() {
   const card = new PciFunction({ name: 'card', vendor: 0x1234, device: 1, classCode: 0 });
   card.addBar({ index: 0, kind: 'memory', size: 0x1000, read: () => 0x77, write: () => {} });
   host.add(5, card);
-  let [notified, left] = [0, [] as number[]];
+  let notified = 0;
+  const left: number[] = [];
   const hotplug = new PciHotplug({
     base: BASE,
     notify: () => void notified++,
