@@ -7,6 +7,7 @@ import { UsageError } from './errors.js';
 import { DEFAULT_ERRORS, type ErrorPolicy } from './options/block-errors.js';
 import type { RunOptions } from './options/config.js';
 import type { DriveSpec } from './options/drives.js';
+import { openRemote } from './remote-drives.js';
 
 /** A drive as monitors show it. */
 export interface MediaEntry {
@@ -89,9 +90,9 @@ export class Media {
     return [...this.options.drives, ...this.nodes.list().map(({ drive }) => drive)].map(fixedEntry);
   }
 
-  /** Adds a node (`blockdev-add`); throws `UsageError`. */
-  addNode(description: unknown): void {
-    this.nodes.add(description);
+  /** Adds a node (`blockdev-add`); rejects with `UsageError`. */
+  addNode(description: unknown): Promise<void> {
+    return this.nodes.add(description);
   }
 
   /** Deletes a node (`blockdev-del`); throws `UsageError`. */
@@ -115,13 +116,17 @@ export class Media {
     this.onTray(name, true);
   }
 
-  /** Puts another image into a CD drive; throws `UsageError`. */
-  change(name: string, path: string, { force = false, format }: { readonly force?: boolean; readonly format?: ImageFormat } = {}): void {
+  /** Puts another image into a CD drive; rejects with `UsageError`. */
+  async change(
+    name: string,
+    path: string,
+    { force = false, format }: { readonly force?: boolean; readonly format?: ImageFormat } = {},
+  ): Promise<void> {
     const cd = this.find(name);
     if (cd.drive.locked && cd.path !== undefined) this.eject(name, force);
     const common = { id: name, option: `change ${name}`, path, plugged: false, cd: true, readOnly: true, snapshot: false, writeCache: true };
     const drive: DriveSpec = { ...common, ...(format ? { format } : {}) };
-    const disk = openDrive(drive);
+    const disk = openDrive(await openRemote(drive));
     this.empty(cd);
     cd.drive.change(this.guard(drive, disk));
     Object.assign(cd, { disk, path, ...(format ? { format } : {}) });

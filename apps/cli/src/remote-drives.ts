@@ -1,6 +1,7 @@
 import { inflateRawSync } from 'node:zlib';
 import { type ByteSource, DiskError, openHttpSource, openRemoteImage } from '@nestvm/disks';
 import { UsageError } from './errors.js';
+import type { BlockNode } from './options/blockdev.js';
 import type { DriveSpec } from './options/drives.js';
 
 /** A server that says nothing for so long is not there. */
@@ -40,9 +41,25 @@ async function openSource(url: string): Promise<ByteSource> {
   return new TalkingSource(await openHttpSource(url, { fetch: patient }));
 }
 
-async function openRemote(drive: DriveSpec): Promise<DriveSpec> {
-  const { option, path, format, readOnly } = drive;
+const isWeb = (node: BlockNode | undefined): boolean => node?.driver === 'http' || node?.driver === 'https';
+
+/** Whether a node is an image on a web server as it is, and not a part of one or something above another. */
+const isPlain = (node: BlockNode): boolean =>
+  isWeb(node) ||
+  ((node.driver === 'raw' || node.driver === 'qcow2') &&
+    isWeb(node.below) &&
+    node.backing === undefined &&
+    node.offsetBytes === undefined &&
+    node.sizeBytes === undefined);
+
+/** The drive with its image opened where that is on a web server; rejects with `UsageError`. */
+export async function openRemote(drive: DriveSpec): Promise<DriveSpec> {
+  const { option, path, format, readOnly, node } = drive;
   if (!isRemote(path)) return drive;
+  if (node && !isPlain(node))
+    throw new UsageError(
+      `${option}: above http and https there is raw or qcow2 for the whole image, and nothing else; name the image so, or copy it`,
+    );
   try {
     const opened = await openRemoteImage(path, {
       open: openSource,

@@ -61,14 +61,14 @@ function packet(command: readonly number[]): Uint8Array {
   return bytes;
 }
 
-it('changes and ejects CDs, but not disks, and asks a guest that has locked the door', () => {
+it('changes and ejects CDs, but not disks, and asks a guest that has locked the door', async () => {
   const { media, trays, parts, path, close } = make('-hda @disk -cdrom @one');
   expect(media.list().map((entry) => [entry.name, entry.path === undefined, entry.removable])).toEqual([
     ['drive0', false, false],
     ['drive1', false, true],
   ]);
   const cd = parts.drives.find((drive) => drive instanceof CdDrive)!;
-  media.change('drive1', path('two'));
+  await media.change('drive1', path('two'));
   expect([cd.drive.medium?.sizeBytes, media.list()[1]?.path]).toEqual([8192, path('two')]);
   for (const command of [[0x4a, 1], [0], [0x1e, 0, 0, 0, 1]]) cd.startPacket(packet(command));
   expect(() => media.eject('drive1', false)).toThrow(/locked/);
@@ -79,7 +79,7 @@ it('changes and ejects CDs, but not disks, and asks a guest that has locked the 
   close();
 });
 
-it('changes CDs of SCSI drives, too', () => {
+it('changes CDs of SCSI drives, too', async () => {
   const { media, trays, virtio, path, close } = make(
     '-device virtio-scsi-pci -drive file=@one,if=none,id=first,media=cdrom -device scsi-cd,drive=first -device scsi-cd,id=empty -drive file=@disk,if=none,id=hd -device scsi-hd,drive=hd',
   );
@@ -90,7 +90,7 @@ it('changes CDs of SCSI drives, too', () => {
   ]);
   const { places } = virtio.configs[0]!.device as VirtioScsi;
   const cds = places.map(({ device }) => device).filter((device) => device instanceof ScsiCd);
-  media.change('empty', path('two'));
+  await media.change('empty', path('two'));
   media.eject('first', false);
   expect(cds.map(({ drive }) => drive.medium?.sizeBytes)).toEqual([undefined, 8192]);
   expect(trays).toEqual(['empty closed', 'first open']);

@@ -82,6 +82,29 @@ describe('a disk on a web server', () => {
     await expect(opening).rejects.toThrow(message);
   });
 
+  it.each([
+    ['http', (url: string) => `driver=http,url=${url}/d.raw,node-name=d`, 'raw'],
+    ['raw above it', (url: string) => `raw,node-name=d,file.driver=http,file.url=${url}/d.raw`, 'raw'],
+    ['qcow2 above it', (url: string) => `qcow2,node-name=d,file.driver=http,file.url=${url}/d.qcow2`, 'qcow2'],
+  ])('is a node of -blockdev: %s', async (_, describe, format) => {
+    const file = new MemoryFile();
+    if (format === 'qcow2') createQcow2(file, { sizeBytes: 2 ** 24 });
+    else file.write(0, new Uint8Array(4096));
+    const url = await serveFile(file.bytes());
+    const nodes = parseDrives(new Map([['blockdev', [describe(url)]]]), true);
+    const [drive] = await openRemoteDrives(nodes);
+    expect([drive!.format, openDrive(drive!).sizeBytes]).toEqual([format, format === 'raw' ? 4096 : 2 ** 24]);
+  });
+
+  it.each([
+    ['http,node-name=d,url=https://h/a', /write url=http:/],
+    ['raw,node-name=d,offset=512,file.driver=http,file.url=http://h/a', /for the whole image, and nothing else/],
+    ['blkdebug,node-name=d,image.driver=https,image.url=https://h/a', /for the whole image, and nothing else/],
+  ])('is refused as a node of what is not built upon it: %s', async (text, message) => {
+    const opening = async (): Promise<unknown> => openRemoteDrives(parseDrives(new Map([['blockdev', [text]]]), true));
+    await expect(opening()).rejects.toThrow(message);
+  });
+
   it('says so when nobody listens', async () => {
     await expect(openRemoteDrives(drives('file=http://127.0.0.1:1/d'))).rejects.toThrow(/127.0.0.1:1\/d: .*; check the address/);
     expect(() => openDrive(drives('file=http://127.0.0.1:1/d')[0]!)).toThrow(/when the machine starts/);

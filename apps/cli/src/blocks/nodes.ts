@@ -3,6 +3,7 @@ import { openDrive } from '../disk.js';
 import { UsageError } from '../errors.js';
 import { type BlockNode, nodeOf } from '../options/blockdev.js';
 import { type DriveSpec, nodeDrive } from '../options/drives.js';
+import { openRemote } from '../remote-drives.js';
 
 /** A node that was added while the machine runs. */
 export interface AddedNode {
@@ -19,14 +20,15 @@ export class AddedNodes {
   /** `drives`: those of the command line, whose names are taken. */
   constructor(private readonly drives: readonly DriveSpec[]) {}
 
-  /** Opens what QMP's arguments describe; throws `UsageError`. */
-  add(description: unknown): void {
+  /** Opens what QMP's arguments describe; rejects with `UsageError`. */
+  async add(description: unknown): Promise<void> {
     const given = this.drives.flatMap(({ node }) => (node?.name === undefined ? [] : [[node.name, node] as const]));
     const node = nodeOf('blockdev-add', description, new Map<string, BlockNode>(given), 0);
     const { name } = node;
     if (name === undefined) throw new UsageError("blockdev-add: 'node-name' is missing, by which other commands find it");
     if (this.nodes.has(name) || this.drives.some(({ id }) => id === name)) throw new UsageError(`blockdev-add: there is a node '${name}' already`);
-    const drive = nodeDrive({ ...node, name });
+    const drive = await openRemote(nodeDrive({ ...node, name }));
+    if (this.nodes.has(name)) throw new UsageError(`blockdev-add: there is a node '${name}' already`);
     this.nodes.set(name, { drive, disk: openDrive(drive) });
   }
 

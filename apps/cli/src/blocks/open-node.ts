@@ -77,6 +77,9 @@ function protocolOf(node: BlockNode, readOnly: boolean): DiskFile {
   switch (node.driver) {
     case 'file':
       return new HostFile(node.option, node.path!, readOnly || node.readOnly);
+    case 'http':
+    case 'https':
+      throw new UsageError(`${node.option}: an image on a web server is read as a whole, by raw or qcow2 right above it`);
     case 'null-co':
       return new NullFile(node.sizeBytes!);
     case 'blkdebug':

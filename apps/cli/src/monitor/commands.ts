@@ -165,9 +165,10 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
   },
   change: {
     help: 'change DRIVE FILE: put another CD in',
-    run: ({ target, args: [name, path] }) => {
+    run: async ({ target, args: [name, path] }) => {
       if (name === undefined || path === undefined) throw new UsageError("write change DRIVE FILE; 'info block' lists the drives");
-      target.media.change(name, path);
+      await target.media.change(name, path);
+      return '';
     },
   },
   cpu: { help: 'cpu N: what follows is about this CPU', run: selectCpu },

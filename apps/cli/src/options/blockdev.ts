@@ -10,7 +10,7 @@ export interface BlockNode {
   readonly name?: string;
   readonly driver: BlockDriver;
   readonly readOnly: boolean;
-  /** `file`: its path. */
+  /** `file`: its path. `http` and `https`: the address. */
   readonly path?: string;
   /** `null-co`, and `raw` where it is a part: bytes. */
   readonly sizeBytes?: number;
@@ -27,7 +27,7 @@ export interface BlockNode {
 export const filePathOf = ({ path, below }: BlockNode): string | undefined => path ?? (below && filePathOf(below));
 
 /** Drivers of nodes. */
-export type BlockDriver = 'file' | 'raw' | 'qcow2' | 'null-co' | 'blkdebug';
+export type BlockDriver = 'file' | 'http' | 'https' | 'raw' | 'qcow2' | 'null-co' | 'blkdebug';
 
 /** What was written of a node: JSON, or the same made of dotted keys. */
 type Tree = { readonly [key: string]: unknown };
@@ -36,6 +36,8 @@ type Tree = { readonly [key: string]: unknown };
 const COMMON = ['driver', 'node-name', 'read-only', 'auto-read-only', 'discard', 'detect-zeroes', 'force-share', 'cache'];
 const KEYS: Readonly<Record<BlockDriver, readonly string[]>> = {
   file: ['filename', 'aio', 'locking', 'drop-cache', 'pr-manager'],
+  http: ['url', 'readahead', 'timeout'],
+  https: ['url', 'readahead', 'timeout'],
   raw: ['file', 'offset', 'size'],
   qcow2: [
     'file',
@@ -144,6 +146,15 @@ interface Draft {
   readonly child: (key: string) => BlockNode;
 }
 
+/** The address of an image on a web server. */
+const webOf =
+  (driver: 'http' | 'https') =>
+  ({ option, tree }: Draft): Partial<BlockNode> => {
+    const path = textOf(option, tree, 'url');
+    if (path?.toLowerCase().startsWith(`${driver}://`)) return { path };
+    throw new UsageError(`${option}: ${driver} needs an address; write url=${driver}://HOST/IMAGE`);
+  };
+
 /** What each driver has of its own. */
 const OWN: Readonly<Record<BlockDriver, (draft: Draft) => Partial<BlockNode>>> = {
   file: ({ option, tree }) => {
@@ -151,6 +162,8 @@ const OWN: Readonly<Record<BlockDriver, (draft: Draft) => Partial<BlockNode>>> =
     if (path === undefined || path === '') throw new UsageError(`${option}: filename= is missing`);
     return { path };
   },
+  http: webOf('http'),
+  https: webOf('https'),
   raw: ({ option, tree, child }) => ({
     below: child('file'),
     ...bytesOf(option, tree, 'offset', 'offsetBytes'),

@@ -97,13 +97,13 @@ function screenDump(target: MonitorTarget, given: QmpArguments): void {
   });
 }
 
-function changeMedium(target: MonitorTarget, given: QmpArguments): void {
+function changeMedium(target: MonitorTarget, given: QmpArguments): Promise<void> {
   const format = given['format'];
   if (format !== undefined && format !== 'raw' && format !== 'qcow2')
     throw new QmpError('GenericError', `Unknown driver '${JSON.stringify(format)}'`);
   const mode = given['read-only-mode'] ?? 'retain';
   if (mode !== 'retain' && mode !== 'read-only') throw new QmpError('GenericError', `read-only-mode: '${JSON.stringify(mode)}': a CD is read-only`);
-  target.media.change(driveOf(given), textOf(given, 'filename'), { force: given['force'] === true, ...(format ? { format } : {}) });
+  return target.media.change(driveOf(given), textOf(given, 'filename'), { force: given['force'] === true, ...(format ? { format } : {}) });
 }
 
 /** The drive that `id` or `device` names. */
