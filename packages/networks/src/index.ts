@@ -3,6 +3,7 @@
  * @packageDocumentation
  */
 export type { Network, Offload, Receiver } from './network.js';
+export type { TftpFile, TftpFolder } from './user/tftp.js';
 export { UserNetwork, type GuestForward, type HostForward, type UserNetworkOptions } from './user/user-network.js';
 export type { NetworkHost, TcpEvents, TcpSocket, UdpSocket } from './user/host.js';
 export { SocketLink, type LinkStream } from './socket-link.js';

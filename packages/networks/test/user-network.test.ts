@@ -58,6 +58,26 @@ function dhcp(type: number, ...options: number[]): Uint8Array {
 const ME = [10, 0, 2, 15];
 
 describe('a user network', () => {
+  it('names a file for booting, and gives it away by TFTP', () => {
+    const file = { sizeBytes: 3, read: (_: number, into: Uint8Array) => (into.set([7, 8, 9]), 3), close: () => {} };
+    const { host, network, frames } = create({ bootFile: 'pxelinux.0', tftp: (name) => (name === 'pxelinux.0' ? file : undefined), restrict: true });
+    network.send(dhcp(1));
+    const { body } = verify(frames[0]!);
+    expect(new TextDecoder().decode(body.subarray(108, 119))).toBe('pxelinux.0\0');
+    expect([...body.subarray(20, 24)]).toEqual([10, 0, 2, 2]);
+    const request = [0, 1, ...new TextEncoder().encode('pxelinux.0\0octet\0')];
+    network.send(udp(ME, 2000, [10, 0, 2, 2], 69, request));
+    const answer = verify(frames[1]!);
+    expect([answer.ports, [...answer.body]]).toEqual([
+      [69, 2000],
+      [0, 3, 0, 1, 7, 8, 9],
+    ]);
+    // Elsewhere it is a port as any.
+    network.send(udp(ME, 2000, [9, 9, 9, 9], 69, request));
+    expect([frames.length, host.nameServers.length > 0]).toEqual([2, true]);
+    network.close();
+  });
+
   it('gives addresses by DHCP', () => {
     const { network, frames } = create({ hostName: 'guest' });
     network.send(dhcp(1));

@@ -6,6 +6,7 @@ import { runCommand } from './command-socket.js';
 import { DatagramCable } from './datagram-cable.js';
 import { createNetworkHost } from './node-host.js';
 import { SocketCable } from './socket-cable.js';
+import { openTftpFolder } from './tftp-folder.js';
 import { createWebSocketCable } from './web-socket-cable.js';
 
 /** The networks of a run, by their ids. */
@@ -79,7 +80,8 @@ export class NetworkParts {
     try {
       const host = createNetworkHost();
       const guestForwards = (spec.guestForwards ?? []).map(({ address, port, to }) => ({ address, port, connect: connectorOf(host, to) }));
-      const network = new UserNetwork({ ...spec, guestForwards, host });
+      const tftp = spec.tftpFolder === undefined ? {} : { tftp: openTftpFolder(spec.option, spec.tftpFolder) };
+      const network = new UserNetwork({ ...spec, ...tftp, guestForwards, host });
       this.openers.push(() => openUser(network, spec.option));
       return network;
     } catch (error) {

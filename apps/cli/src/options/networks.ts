@@ -16,6 +16,9 @@ export type NetworkSpec = { readonly id: string; readonly option: string } & (
       readonly hostAddress?: string;
       readonly dnsAddress?: string;
       readonly dhcpStart?: string;
+      /** Folder that guests read by TFTP, and the file in it that DHCP names. */
+      readonly tftpFolder?: string;
+      readonly bootFile?: string;
       readonly forwards: readonly HostForward[];
       readonly guestForwards?: readonly GuestForwardSpec[];
     }
@@ -91,6 +94,8 @@ const USER_TEXTS = {
   host: 'hostAddress',
   dns: 'dnsAddress',
   dhcpstart: 'dhcpStart',
+  tftp: 'tftpFolder',
+  bootfile: 'bootFile',
 } as const;
 
 function parseUser(option: string, text: string, values: Values): UserSpec {

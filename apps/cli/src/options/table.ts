@@ -68,7 +68,7 @@ export const optionRows: readonly OptionRow[] = [
     argument: 'user|socket|websocket|hubport,id=ID[,…]',
     repeat: true,
     group: 'Machine',
-    help: 'a network for -device virtio-net-pci,netdev=ID: user[,hostfwd=tcp::8080-:80][,guestfwd=tcp:10.0.2.100:7-tcp:127.0.0.1:7000 or -cmd:COMMAND][,net=10.0.2.0/24][,host=A][,dns=A][,dhcpstart=A][,hostname=N][,domainname=N][,restrict=on]; socket,listen=:PORT or connect=HOST:PORT or mcast=GROUP:PORT or udp=HOST:PORT,localaddr=HOST:PORT (as QEMU); websocket,url=ws://HOST:PORT/ (a relay for guests in web pages, as `nestvm relay`: a frame in each binary message); hubport,hubid=N[,netdev=ID]',
+    help: 'a network for -device virtio-net-pci,netdev=ID: user[,hostfwd=tcp::8080-:80][,guestfwd=tcp:10.0.2.100:7-tcp:127.0.0.1:7000 or -cmd:COMMAND][,net=10.0.2.0/24][,host=A][,dns=A][,dhcpstart=A][,hostname=N][,domainname=N][,tftp=DIR][,bootfile=F][,restrict=on]; socket,listen=:PORT or connect=HOST:PORT or mcast=GROUP:PORT or udp=HOST:PORT,localaddr=HOST:PORT (as QEMU); websocket,url=ws://HOST:PORT/ (a relay for guests in web pages, as `nestvm relay`: a frame in each binary message); hubport,hubid=N[,netdev=ID]',
   },
   { name: 'nic', argument: 'user|socket[,…][,mac=M]|none', repeat: true, group: 'Machine', help: 'a network with its virtio card at once' },
   {

@@ -15,6 +15,7 @@ const Option = {
 const Message = { DISCOVER: 1, OFFER: 2, REQUEST: 3, DECLINE: 4, ACK: 5, NAK: 6, RELEASE: 7, INFORM: 8 } as const;
 const LEASE_SECONDS = 86_400;
 const FIXED_BYTES = 240;
+const BOOT_FILE_BYTES = 128;
 
 /** What a DHCP server gives to its clients; addresses as 32-bit numbers. */
 export interface DhcpOptions {
@@ -26,6 +27,8 @@ export interface DhcpOptions {
   readonly count: number;
   readonly hostName?: string;
   readonly domainName?: string;
+  /** What a client that boots from the network is to fetch by TFTP. */
+  readonly bootFile?: string;
 }
 
 /** A DHCP server ("RFC 2131") that gives each Ethernet address an IP address and keeps it so. */
@@ -63,7 +66,7 @@ export class DhcpServer {
   }
 
   #reply(request: Uint8Array, type: number, address: number): Uint8Array {
-    const { server, dns, mask, hostName, domainName } = this.options;
+    const { server, dns, mask, hostName, domainName, bootFile = '' } = this.options;
     const reply = new Uint8Array(FIXED_BYTES + 308);
     const view = new DataView(reply.buffer);
     reply.set(request.subarray(0, FIXED_BYTES));
@@ -72,6 +75,7 @@ export class DhcpServer {
     reply.fill(0, 44, 236);
     view.setUint32(16, address);
     view.setUint32(20, server);
+    reply.set(new TextEncoder().encode(bootFile).subarray(0, BOOT_FILE_BYTES - 1), 108);
     let at = FIXED_BYTES;
     const add = (option: number, ...bytes: number[]): void => {
       reply.set([option, bytes.length, ...bytes], at);

@@ -16,6 +16,7 @@ import {
 import { DhcpServer } from './dhcp.js';
 import type { NetworkHost, TcpEvents, TcpSocket } from './host.js';
 import { TcpNat } from './tcp-nat.js';
+import { type TftpFolder, TftpServer } from './tftp.js';
 import { UdpNat } from './udp-nat.js';
 
 /** A port of the host that leads to one of the guest. */
@@ -53,6 +54,9 @@ export interface UserNetworkOptions {
   readonly hostAddress?: string;
   readonly dnsAddress?: string;
   readonly dhcpStart?: string;
+  /** Files that guests may fetch from the host by TFTP, and the one that DHCP names for booting. */
+  readonly tftp?: TftpFolder;
+  readonly bootFile?: string;
   /** Places in the network that lead elsewhere, with `restrict`, too. */
   readonly guestForwards?: readonly GuestForward[];
 }
@@ -61,6 +65,8 @@ export interface UserNetworkOptions {
 const OUR_MAC = Uint8Array.of(0x52, 0x55, 0x0a, 0, 2, 2);
 const BROADCAST = new Uint8Array(6).fill(0xff);
 const LOOPBACK = 0x7f000001;
+const DHCP_PORT = 67;
+const TFTP_PORT = 69;
 /** Addresses that DHCP gives. */
 const MOST_GUESTS = 16;
 
@@ -80,6 +86,7 @@ export class UserNetwork implements Network {
   readonly #dhcp: DhcpServer;
   readonly #tcp: TcpNat;
   readonly #udp: UdpNat;
+  readonly #tftp: TftpServer | undefined;
   readonly #macs = new Map<number, Uint8Array>();
   readonly #closers: (() => void)[] = [];
 
@@ -102,6 +109,7 @@ export class UserNetwork implements Network {
       count: this.#guestCount(),
       ...(options.hostName === undefined ? {} : { hostName: options.hostName }),
       ...(options.domainName === undefined ? {} : { domainName: options.domainName }),
+      ...(options.bootFile === undefined ? {} : { bootFile: options.bootFile }),
     });
     const routes = {
       host: options.host,
@@ -114,6 +122,7 @@ export class UserNetwork implements Network {
     };
     this.#tcp = new TcpNat(routes, () => this.guest, this.hostAddress);
     this.#udp = new UdpNat(routes, this.hostAddress);
+    this.#tftp = options.tftp && new TftpServer(options.tftp);
   }
 
   /** Opens the ports of `forwards`; rejects with the host's reason for the first that cannot be had. */
@@ -145,6 +154,7 @@ export class UserNetwork implements Network {
     for (const close of this.#closers.splice(0)) close();
     this.#tcp.close();
     this.#udp.close();
+    this.#tftp?.close();
   }
 
   /** Addresses that DHCP may give: up to the first that is somebody else's, or the end of the network. */
@@ -199,10 +209,23 @@ export class UserNetwork implements Network {
       case Protocol.TCP:
         return this.#tcp.receive(packet);
       case Protocol.UDP:
-        if (packet.payload.length >= 8 && packet.payloadView.getUint16(2) === 67) return this.#answerDhcp(frame, packet);
-        return this.#udp.receive(packet);
+        return this.#datagram(frame, packet);
       default:
     }
+  }
+
+  #datagram(frame: Uint8Array, packet: IpPacket): void {
+    const port = packet.payload.length < 8 ? 0 : packet.payloadView.getUint16(2);
+    if (port === DHCP_PORT) return this.#answerDhcp(frame, packet);
+    if (port === TFTP_PORT && this.#tftp && packet.target === this.hostAddress) return this.#answerTftp(frame, packet, this.#tftp);
+    this.#udp.receive(packet);
+  }
+
+  #answerTftp(frame: Uint8Array, { source, payload, payloadView }: IpPacket, server: TftpServer): void {
+    const port = payloadView.getUint16(0);
+    const answer = server.answer(`${source}:${port}`, payload.subarray(8));
+    const ends = { from: OUR_MAC, to: frame.subarray(6, 12), source: this.hostAddress, target: source, sourcePort: TFTP_PORT, targetPort: port };
+    if (answer) this.receiver?.(createUdpFrame(ends, answer));
   }
 
   /** Echo requests to the host and the name server are answered here; there is no way to send others without rights. */
