@@ -14,13 +14,13 @@ const PML4 = 0x1000;
 export const At = { CODE: 0x10000, STACK: 0x30000, DATA: 0x40000, DATA_BYTES: 0x4000 } as const;
 
 /** One vCPU in 64-bit mode at level 0, with a megabyte of memory (unless told otherwise) and nothing else. */
-export function createBoard(code: ArrayLike<number>, { ramBytes = RAM_BYTES } = {}) {
+export function createBoard(code: ArrayLike<number>, { ramBytes = RAM_BYTES, model: name = 'max' } = {}) {
   const arena = createArena({ bytes: (96 << 20) + ramBytes });
   const memory = new PhysicalMemory({ arena });
   const ram = arena.allocate('ram', ramBytes, 4096);
   memory.mapRam(0, ramBytes, ram);
   const base = arena.allocate('vcpu 0', vcpuState.size, 64);
-  const model = parseCpu('max');
+  const model = parseCpu(name);
   const mmu = new Mmu({ memory, vcpuBase: base, maxPhysicalAddress: model.physicalBits, pages1g: true });
   const parts = { mmu, memory, ports: new PortSpace(), clock: { nowNs: () => 0 }, random: createDeterministicRandom(1) };
   const cpu = new Vcpu({ index: 0, buffer: arena.memory.buffer, base, model, ...parts });
