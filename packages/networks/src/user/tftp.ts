@@ -46,14 +46,15 @@ export class TftpServer {
       case Packet.ACKNOWLEDGE:
         return this.#next(client, number);
       case Packet.ERROR:
-        return void this.#end(client);
+        this.#end(client);
+        return undefined;
       default:
         return failure(Failure.ILLEGAL, 'not a packet of TFTP');
     }
   }
 
   close(): void {
-    for (const client of [...this.#transfers.keys()]) this.#end(client);
+    for (const client of this.#transfers.keys()) this.#end(client);
   }
 
   #begin(client: string, packet: Uint8Array): Uint8Array {
@@ -79,7 +80,10 @@ export class TftpServer {
     if (number === ((block - 1) & 0xffff) && block > 0) return sent;
     if (number !== (block & 0xffff)) return undefined;
     // A block that is not full was the last.
-    if (block * blockBytes > file.sizeBytes) return void this.#end(client);
+    if (block * blockBytes > file.sizeBytes) {
+      this.#end(client);
+      return undefined;
+    }
     return this.#send(client, transfer, block + 1);
   }
 
