@@ -74,6 +74,13 @@ const MAKERS: readonly Maker[] = [
   // PADDD, PXOR, PAND, MOVDQU
   (n) => [0x66, 0x0f, pick(n, [0xfe, 0xef, 0xdb, 0xd4]), 0xc0 | n(64)],
   (n) => [0xf3, 0x0f, pick(n, [0x6f, 0x7f]), 0x85 | (n(8) << 3), n(256), n(60), 0, 0],
+  // ADD MUL SUB DIV SQRT MIN MAX and conversions between formats, of scalars and (without conversions) of vectors; UCOMISx
+  (n) => [pick(n, [0xf2, 0xf3]), 0x0f, pick(n, [0x58, 0x59, 0x5c, 0x5e, 0x51, 0x5d, 0x5f, 0x5a]), 0xc0 | n(64)],
+  (n) => [0x66, 0x0f, pick(n, [0x58, 0x59, 0x5c, 0x5e, 0x51, 0x5d, 0x5f, 0x2e]), 0xc0 | n(64)],
+  // CVTSI2SD, CVTTSD2SI and the like of 64 bits; MOVSD from and to the data
+  (n) => [pick(n, [0xf2, 0xf3]), 0x48, 0x0f, 0x2a, 0xc0 | (n(8) << 3) | pick(n, [0, 1, 2, 3, 6, 7])],
+  (n) => [pick(n, [0xf2, 0xf3]), 0x48, 0x0f, pick(n, [0x2c, 0x2d]), 0xc0 | (pick(n, [0, 1, 2, 3, 6, 7]) << 3) | n(8)],
+  (n) => [0xf2, 0x0f, pick(n, [0x10, 0x11]), 0x85 | (n(8) << 3), n(256), n(60), 0, 0],
   // FLD1, FLDZ, FXCH, FADD, FMUL, FSUB, FDIV, FCOMI; FLD, FST, FSTP of 32 and 64 bits; FILD, FISTP; FNSTSW AX; FSQRT
   (n) =>
     pick(n, [
