@@ -1,5 +1,6 @@
-import { type Handlers, Record, Slot } from '@nestvm/cpu/compiling';
+import { type Handlers, Record } from '@nestvm/cpu/compiling';
 import type { ArenaViews } from './arena-views.js';
+import { countTurns, openBlock } from './heat.js';
 import { pageOf, type Region } from './region.js';
 
 /** A region that has been compiled. */
@@ -52,6 +53,7 @@ export class CompiledCode {
         installed.heads.set(head, entry);
         this.lead(head, installed.slot, entry);
       } else if (!this.owners.has(head)) this.count(head, turns);
+      openBlock(this.views, this.handlers, head);
     }
     this.bytes += bytes;
     for (const page of region.pages) {
@@ -148,8 +150,7 @@ export class CompiledCode {
   }
 
   private count(head: number, turns: number): void {
-    this.views.i32[head >>> 2] = Slot.HEAD;
-    this.views.i32[(head + Record.COUNTDOWN) >>> 2] = turns;
+    countTurns(this.views, head, turns);
   }
 
   /** Other code takes a head over; what nothing leads to any more goes. */

@@ -6,8 +6,10 @@ import { meanings } from '@nestvm/semantics';
 import { CompiledCode } from './compiled-code.js';
 import { JitError, NotCompilable } from './errors.js';
 import { ExitLog } from './exit-log.js';
+import { countTurns, grantTurns, isOpen, openFrom, turnsOf } from './heat.js';
 import { FunctionLibrary } from './library.js';
-import { countdown, type Region, selectRegion } from './region.js';
+import { ModulesUnderWay } from './modules-under-way.js';
+import { type Region, selectRegion } from './region.js';
 import type { RegionCode } from './region-code.js';
 import { Translator } from './translate.js';
 
@@ -15,14 +17,18 @@ const PAGE_BYTES = 4096;
 
 /** How the JIT works. */
 export interface JitOptions {
-  /** Turns of a block after which it is compiled (4096). */
+  /** Turns of a function, or of a loop, after which it is looked at more closely and then compiled (16384). Below 24, each block is compiled by itself. */
   readonly threshold?: number;
   /** Bytes of memory that compiled code may take, about (128 MiB). */
   readonly codeBytes?: number;
+  /** Whether modules are compiled while the guest runs on, by other threads of the engine; they come into force when the event loop gets a turn (false). */
+  readonly background?: boolean;
 }
 
 /** A region on its way into a module. */
 interface Translated {
+  /** Its hot block. */
+  readonly head: number;
   readonly region: Region;
   readonly code: RegionCode;
 }
@@ -50,8 +56,12 @@ const PATIENCE_TURNS = 512;
 const MOST_REPORTS = 24;
 /** Bytes of memory that an engine takes for a byte of WebAssembly, about: machine code and what belongs to it. */
 const EXPANSION = 12;
-/** Part of its turns that a block must have gone to be compiled along with a hot one. */
+/** Part of the threshold for which a hot block and what it leads to are looked at more closely before they are compiled. */
+const CLOSER = 1 / 16;
+/** Part of those turns that a block must have gone to be compiled along with a hot one. */
 const WARM = 1 / 4;
+/** Turns for which a block whose code is under way is not reported. */
+const AWAITED_TURNS = 2 ** 30;
 /** Times that the threshold of a page is doubled at most, for code that was written anew. */
 const MOST_DOUBLINGS = 8;
 /** Turns, in thresholds, until a block that is in a region, but no entry of it, becomes one. */
@@ -68,6 +78,7 @@ const MODES = LONG | CODE32 | STACK32 | PROTECTED | USER | IA32E | FLAT | LA57 |
 export class Jit implements HotCode {
   readonly modes = MODES;
   readonly threshold: number;
+  readonly countsAll: boolean;
   readonly counters: JitCounters = { modules: 0, regions: 0, instructions: 0, bytes: 0, evicted: 0, flushes: 0 };
   private readonly codeBytes: number;
   private readonly compiled: CompiledCode;
@@ -77,13 +88,17 @@ export class Jit implements HotCode {
   private reports = 0;
   private readonly library: FunctionLibrary;
   private readonly exits: ExitLog;
+  private readonly background: boolean;
+  private readonly underWay = new ModulesUnderWay<Translated>();
 
   constructor(
     private readonly engine: Engine,
     options: JitOptions,
   ) {
-    this.threshold = options.threshold ?? 4096;
+    this.threshold = options.threshold ?? 16384;
     this.codeBytes = options.codeBytes ?? 128 << 20;
+    this.background = options.background ?? false;
+    this.countsAll = this.threshold < MOST_REPORTS;
     if (!(this.threshold >= 1)) throw new JitError('bad-option', `threshold ${this.threshold}: give at least 1 turn`);
     this.library = new FunctionLibrary(engine.arena.memory, engine.arena.shared, engine.handlers.runtime);
     this.exits = new ExitLog(engine.arena, this.threshold);
@@ -97,16 +112,25 @@ export class Jit implements HotCode {
 
   /** See {@link HotCode}. */
   hot(cpu: Vcpu, head: number): void {
-    const { i32 } = this.engine.arena;
+    const { arena, handlers, cache } = this.engine;
     if (this.compiled.revive(head)) return;
+    if (!this.countsAll && !isOpen(arena, head)) {
+      const mode = cpu.get32('mode');
+      openFrom(arena, handlers, head, (host) => cache.find(host, mode));
+      return grantTurns(arena, head, Math.ceil(this.threshold * CLOSER));
+    }
     if (this.queue.has(head)) this.reports++;
     else this.queue.set(head, cpu.get32('mode'));
-    i32[(head + Record.COUNTDOWN) >>> 2] = Math.min(PATIENCE_TURNS, this.threshold);
+    grantTurns(arena, head, Math.min(PATIENCE_TURNS, this.threshold));
     if (this.queue.size >= BATCH || this.reports >= MOST_REPORTS || this.threshold < MOST_REPORTS) this.compileQueue();
   }
 
   /** See {@link HotCode}. */
   dropped(arenaPage: number): void {
+    for (const head of this.underWay.drop(arenaPage)) {
+      // On the page itself it is stale; one on another page counts again.
+      if (arenaPage >= 0 && this.engine.arena.i32[head >>> 2] === Slot.HEAD) countTurns(this.engine.arena, head, this.threshold);
+    }
     if (arenaPage >= 0) return this.compiled.dropPage(arenaPage, this.threshold);
     this.queue.clear();
     this.exits.clear();
@@ -116,15 +140,17 @@ export class Jit implements HotCode {
   /** Drops all compiled code; what is hot is compiled again. */
   flush(): void {
     this.counters.flushes++;
+    for (const head of this.underWay.drop(-1)) countTurns(this.engine.arena, head, this.threshold);
     this.compiled.clear(this.threshold);
   }
 
   private isWarm(head: number): boolean {
-    const { i32 } = this.engine.arena;
-    const slot = i32[head >>> 2]!;
+    const { arena } = this.engine;
+    const slot = arena.i32[head >>> 2]!;
     if (slot !== Slot.HEAD) return slot !== Slot.PASS;
-    const turns = this.turns(i32[(head + Record.HOST) >>> 2]! >>> 12);
-    return turns - countdown(this.engine.arena, head) >= turns * WARM;
+    if (!this.countsAll) return turnsOf(arena, head) >= this.threshold * CLOSER * WARM;
+    const turns = this.turns(arena.i32[(head + Record.HOST) >>> 2]! >>> 12);
+    return turns - arena.i32[(head + Record.COUNTDOWN) >>> 2]! >= turns * WARM;
   }
 
   private compileQueue(): void {
@@ -167,7 +193,7 @@ export class Jit implements HotCode {
       if (region === null) return null;
       try {
         const { code } = new Translator(region, arena, meanings, (mode & Mode.LONG) !== 0, this.exits);
-        return { region, code };
+        return { head, region, code };
       } catch (error) {
         if (!(error instanceof NotCompilable) || error.row < 0) throw error;
         this.excluded.add(error.row);
@@ -180,13 +206,20 @@ export class Jit implements HotCode {
     for (const { code } of batch) for (const target of code.called.values()) library.provide(target);
     const functions = batch.map(({ code }, i) => ({ name: `region${i}`, signature: code.signature, code }));
     const bytes = buildModule({ frame: library.frame, functions, included: () => false });
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), library.imports);
     counters.modules++;
     counters.bytes += bytes.length;
-    for (const [i, { region }] of batch.entries()) {
-      counters.regions++;
-      counters.instructions += region.instructions;
-      const share = (bytes.length * EXPANSION) / batch.length;
+    const share = (bytes.length * EXPANSION) / batch.length;
+    if (!this.background) return this.install(batch.entries(), new WebAssembly.Module(bytes), share);
+    for (const { head } of batch) grantTurns(this.engine.arena, head, AWAITED_TURNS);
+    this.underWay.compile(bytes, batch, (module, present) => this.install(present, module, share));
+  }
+
+  /** Puts regions of a module into force, each by its number in the module. */
+  private install(batch: Iterable<[number, Translated]>, module: WebAssembly.Module, share: number): void {
+    const { exports } = new WebAssembly.Instance(module, this.library.imports);
+    for (const [i, { region }] of batch) {
+      this.counters.regions++;
+      this.counters.instructions += region.instructions;
       this.compiled.install(region, exports[`region${i}`]!, share, this.threshold * ENTRY_FACTOR);
     }
   }

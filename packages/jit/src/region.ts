@@ -1,6 +1,7 @@
 import { type Handlers, Record, Slot } from '@nestvm/cpu/compiling';
 import type { ArenaViews } from './arena-views.js';
 import { type Block, type Edge, readBlock } from './block.js';
+import { headOfLink } from './heat.js';
 import { annotate, headersOf, type Piece, placesOf, renumber, shapeOf, sideEntriesOf } from './shape.js';
 
 /** Bounds of a region. */
@@ -62,10 +63,7 @@ export const pageOf = (offset: number): number => Math.floor(offset / PAGE_BYTES
 /** Head of the block that an edge is linked to, or that a jump to another page led to last; or 0. */
 export function linkedHead(views: ArenaViews, block: Block, edge: Edge): number {
   const { i32 } = views;
-  if (edge.isInside) {
-    const target = i32[(block.last + edge.link) >>> 2]!;
-    return target > 1 ? target : 0;
-  }
+  if (edge.isInside) return headOfLink(views, i32[(block.last + edge.link) >>> 2]!);
   const target = i32[(block.last + Record.FAR_RECORD) >>> 2]!;
   const host = i32[(block.last + Record.FAR_HOST) >>> 2]! >>> 0;
   if (target === 0 || ((host ^ edge.target) & (PAGE_BYTES - 1)) !== 0) return 0;
@@ -229,6 +227,3 @@ export function countPredecessors(region: Region): number[] {
   for (const successors of region.successors) for (const target of successors) counts[target]!++;
   return counts;
 }
-
-/** Number of turns that the head of a block that is not compiled still has to go. */
-export const countdown = (views: ArenaViews, head: number): number => views.i32[(head + Record.COUNTDOWN) >>> 2]!;

@@ -46,8 +46,10 @@ describe('random programs leave the same state at every stop', { timeout: Math.m
     [1, 128 << 20],
     [3, 128 << 20],
     [20, 128 << 20],
+    // The first threshold at which links pass heads over.
+    [24, 128 << 20],
     // Little room: code is parked, comes back, and goes.
-    [1, 40_000],
+    [1, 120_000],
   ])('compiled after %i turns, in %i bytes', (threshold, codeBytes) => {
     // Code that keeps going takes its time.
     const programs = codeBytes < 1 << 20 ? Math.ceil(PROGRAMS / 12) : PROGRAMS;
@@ -123,6 +125,29 @@ it('faults come at the same instruction, with the same state, wherever pages are
   // More often than pages are there at first.
   expect(taken).toBeGreaterThan(10 * programs);
   expect(jit.counters.regions).toBeGreaterThan(programs);
+});
+
+it('modules that are compiled in the background come into force whenever they are there', { timeout: 300_000 }, async () => {
+  const [plain, compiled] = [createBoard([]), createBoard([])];
+  const jit = attachJit(compiled.engine, { threshold: 32, background: true });
+  for (let seed = 1; seed <= 12; seed++) {
+    const next = random(seed * 31);
+    const program = randomProgram(next, 40 + next(200));
+    scramble([plain, compiled], next);
+    for (const board of [plain, compiled]) board.memory.write(At.CODE, Uint8Array.from(program));
+    for (let turn = 0; turn < 200; turn++) {
+      const budget = next(20_000);
+      const stop = plain.executor.run(budget);
+      expect(compiled.executor.run(budget)).toBe(stop);
+      expect(differences(plain, compiled)).toEqual([]);
+      // The event loop gets a turn, or a module that is under way is dropped.
+      if (next(3) === 0) await new Promise((resolve) => setTimeout(resolve, next(4)));
+      if (next(20) === 0) jit.flush();
+      if (stop !== 'budget') break;
+    }
+  }
+  expect(jit.counters.modules).toBeGreaterThan(0);
+  expect(jit.counters.regions).toBeGreaterThan(0);
 });
 
 it('code that writes to itself runs as written, compiled or not', () => {

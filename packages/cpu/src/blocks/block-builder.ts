@@ -5,7 +5,7 @@ import { underCet } from '../cet/governed.js';
 import { atBranchTarget } from '../cet/tracker.js';
 import { handlerForm } from '../interpreter/facts.js';
 import type { Handlers } from '../interpreter/handlers.js';
-import { Link, Record, Slot } from '../interpreter/record.js';
+import { HEAD_LENGTH, Link, Record, Slot } from '../interpreter/record.js';
 import { RecordWriter } from '../interpreter/record-writer.js';
 import { SECOND_STAGE_VECTOR } from '../linear.js';
 import { nextPageHigh } from '../mode.js';
@@ -132,6 +132,8 @@ export class BlockBuilder {
     this.handlers.flush();
     if (this.onBuilt !== null) this.onBuilt(arenaOffset, mode, bytes);
     this.endsWithin(start, Math.min(bytes, room));
+    const { i32, u16 } = this.arena;
+    if (i32[start >>> 2] === Slot.HEAD) u16[(start + Record.RECORDS) >>> 1] = (end - start) / Record.BYTES - 1;
     this.cache.add(arenaOffset, mode, start, (end - start) / Record.BYTES, Math.max(1, Math.min(bytes, room)));
     return start;
   }
@@ -152,9 +154,11 @@ export class BlockBuilder {
   private head(start: number, arenaOffset: number, mode: number): number {
     const isPlain = (mode & Mode.LONG) !== 0 || (mode & (Mode.FLAT | Mode.PROTECTED)) === (Mode.FLAT | Mode.PROTECTED);
     if (this.turns === null || this.loose || !isPlain || (mode & ~this.countedModes) !== 0) return start;
-    this.writer.head(start, Slot.HEAD, 0, 0, 0);
-    this.arena.i32[(start + Record.COUNTDOWN) >>> 2] = this.turns(arenaOffset >>> 12);
-    this.arena.i32[(start + Record.HOST) >>> 2] = arenaOffset;
+    const { i32, u8 } = this.arena;
+    this.writer.head(start, Slot.HEAD, 0, HEAD_LENGTH, 0);
+    i32[(start + Record.COUNTDOWN) >>> 2] = i32[(start + Record.START) >>> 2] = this.turns(arenaOffset >>> 12);
+    i32[(start + Record.HOST) >>> 2] = arenaOffset;
+    u8[start + Record.OPEN] = 0;
     return start + Record.BYTES;
   }
 

@@ -37,8 +37,17 @@ export const Record = {
   ENTRY: 24,
   /** u32, for heads: arena offset of the block's first byte. */
   HOST: 16,
+  /** u32, for heads: what the countdown began at. */
+  START: 12,
+  /** u16, for heads: records of the block behind its head. */
+  RECORDS: 8,
+  /** u8, for heads: not zero when the jumps of the block lead to heads wherever they go. */
+  OPEN: 22,
   BYTES: 32,
 } as const;
+
+/** `LENGTH` of a head: no instruction is so long. */
+export const HEAD_LENGTH = 0xff;
 
 /** Values of a link that is no record. */
 export const Link = {

@@ -101,7 +101,7 @@ const dispatchFunction = (name: string, blockCache: number, isFar: boolean): Fun
             c.store('i32.store', record, target, Record.FAR_RECORD);
           }
           c.store('i64.store', cpu, rip, at.blockRip);
-          goTo(c, target, cpu);
+          enterBlock(c, target, c.load('i32.load', 32, target, Record.HANDLER), cpu);
         },
       );
     });
@@ -125,9 +125,23 @@ function followFar(c: Code, cpu: Val<32>, record: Val<32>, host: Val<32>, rip: V
     const slot = c.load('i32.load', 32, target, Record.HANDLER);
     c.if(slot.ne(Slot.STALE), () => {
       c.store('i64.store', cpu, rip, at.blockRip);
-      c.tailCallIndirect(HANDLER, slot, target, cpu);
+      enterBlock(c, target, slot, cpu);
     });
   });
+}
+
+/** Goes to a block by the slot in its first record: what a head does is done here, which saves a way through the table. */
+function enterBlock(c: Code, record: Val<32>, slot: Val<32>, cpu: Val<32>): void {
+  c.if(slot.eq(Slot.HEAD), () => countTurn(c, record, cpu));
+  c.tailCallIndirect(HANDLER, slot, record, cpu);
+}
+
+/** Counts a turn of a block down, and reports the block at zero, else goes on with it. */
+function countTurn(c: Code, record: Val<32>, cpu: Val<32>): void {
+  const left = c.load('i32.load', 32, record, Record.COUNTDOWN).sub(1);
+  c.store('i32.store', record, left, Record.COUNTDOWN);
+  c.if(left.isZero(), () => leave(c, cpu, record, ExitReason.HOT));
+  goTo(c, record.add(Record.BYTES), cpu);
 }
 
 const dispatchRef: FunctionRef = { name: 'dispatch', signature: HANDLER };
@@ -167,11 +181,7 @@ export const goToRecord = defineFunction('goToRecord', HANDLER, (c) => goTo(c, c
 
 /** Counts a turn of a block down, and reports the block at zero. */
 export const head = defineFunction('head', HANDLER, (c) => {
-  const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
-  const left = c.load('i32.load', 32, record, Record.COUNTDOWN).sub(1);
-  c.store('i32.store', record, left, Record.COUNTDOWN);
-  c.if(left.isZero(), () => leave(c, cpu, record, ExitReason.HOT));
-  goTo(c, record.add(Record.BYTES), cpu);
+  countTurn(c, c.param(0, 32), c.param(1, 32));
 });
 
 /** Goes on with the next record. */

@@ -4,6 +4,8 @@ import type { Vcpu } from '../vcpu.js';
 export interface HotCode {
   /** Bits of `Mode` that compiled code knows of: blocks of modes with others are not counted, and never reported. */
   readonly modes: number;
+  /** Whether the turns of all blocks are counted, wherever they are reached from; else only those of functions' first blocks and of loops' heads. */
+  readonly countsAll: boolean;
   /** Turns after which a block that is decoded now, from an arena page, is reported. */
   turns(arenaPage: number): number;
   /**
