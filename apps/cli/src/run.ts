@@ -160,6 +160,7 @@ function machineConfig(options: RunOptions, characters: Characters): MachineConf
     reboot: options.reboot,
     ...(options.tlb ? { tlb: tlbConfig(options.tlb) } : {}),
     ...(options.jit === undefined ? {} : { jit: options.jit }),
+    ...(options.codeBytes === undefined ? {} : { codeBytes: options.codeBytes }),
     incoming: options.loadSnapshot !== undefined || options.incoming !== undefined,
   };
 }

@@ -118,6 +118,8 @@ describe('every option', () => {
     ['-chardev stdio,id=s,mux=on,signal=off -serial chardev:s', { serial: [{ kind: 'stdio', monitor: true }] }],
     ['-chardev null,id=n -device isa-debugcon,chardev=n,readback=0x55', { debugConsole: { port: 0xe9, readback: 0x55 } }],
     ['-M q35,smm=auto,vmport=off,kernel-irqchip=split -smp 2,dies=1 -m 1G,maxmem=1G', { board: 'q35', boardProperties: {} }],
+    ['-accel tcg,jit=on,tb-size=64', { jit: true, codeBytes: 64 << 20 }],
+    ['-accel tcg,jit=off -accel tcg,tb-size=0', { jit: false }],
     ['-seed 7', { seed: 7 }],
     ['-d int,unimp -D log', { log: ['int', 'unimp'], logFile: 'log' }],
     ['-levels', { levels: true }],

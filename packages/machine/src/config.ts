@@ -127,6 +127,8 @@ export interface MachineConfig {
   readonly tlb?: TlbConfig;
   /** Compile hot guest code to WebAssembly (off): `'force'` compiles everything at its first turn, for tests. */
   readonly jit?: boolean | 'force';
+  /** Bytes of host memory that compiled code may take, about (128 MiB). */
+  readonly codeBytes?: number;
   readonly host?: HostServices;
   /** Nothing need be given to run: the machine is about to get its state from a snapshot. */
   readonly incoming?: boolean;

@@ -121,7 +121,7 @@ export class Machine {
     this.inputs = new InputRouter(() => this.platform.virtio, this.platform.keyboard);
     this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
     this.engine = new Engine(this.arena, this.memory);
-    this.jit = config.jit ? attachJit(this.engine, config.jit === 'force' ? { threshold: 1 } : {}) : null;
+    this.jit = createJit(this.engine, config);
     this.executors = this.cpus.map((cpu) => new Interpreter(cpu, this.engine));
     this.loop = new RunLoop({
       executors: this.executors,
@@ -376,6 +376,11 @@ function allocateArena(bytes: number): Arena {
     if (error instanceof MemoryError) throw new MachineError('too-much-memory', error.message);
     throw error;
   }
+}
+
+function createJit(engine: Engine, { jit, codeBytes }: MachineConfig): Jit | null {
+  if (jit === false || jit === undefined) return null;
+  return attachJit(engine, { ...(jit === 'force' ? { threshold: 1 } : { background: true }), ...(codeBytes === undefined ? {} : { codeBytes }) });
 }
 
 /** Size of the arena for a machine's memories; throws `MachineError` (`too-much-memory`). */

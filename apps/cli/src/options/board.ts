@@ -3,7 +3,7 @@ import { type BoardName, boardNames, boardProperties } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
 import { boardOnly, takeOnly } from './only.js';
 import { last, type RawOptions } from './parse.js';
-import { assertKeys, parseProperties, parseSwitch } from './text.js';
+import { assertKeys, parseInteger, parseProperties, parseSwitch } from './text.js';
 
 /** Properties that name the nodes in the flash, by unit. */
 const FLASH_KEYS = ['pflash0', 'pflash1'];
@@ -37,14 +37,28 @@ export function parseMachine(
   return { board, properties, flash };
 }
 
-/** Takes any accelerator's name, with a warning unless it is QEMU's own; says whether hot code is to be compiled, if that is given. */
-export function acceptAccelerator(option: string, accel: string, warnings: string[]): boolean | 'force' | undefined {
+/** What of `-accel` is about hot code. */
+export interface AcceleratorSpec {
+  /** Whether it is compiled. */
+  readonly jit?: boolean | 'force';
+  /** Bytes of host memory that compiled code may take. */
+  readonly codeBytes?: number;
+}
+
+const MOST_CODE_MIB = 2048;
+
+/** Takes any accelerator's name, with a warning unless it is QEMU's own. */
+export function acceptAccelerator(option: string, accel: string, warnings: string[]): AcceleratorSpec {
   const { head, values } = parseProperties(accel.replaceAll(':', ','));
   if (head !== 'tcg') {
     warnings.push(`${option}: Nestvm emulates every instruction itself; '${head}' is ignored`);
-    return undefined;
+    return {};
   }
-  const jit = values.get('jit');
-  if (jit === undefined) return undefined;
-  return jit === 'force' ? 'force' : parseSwitch(`${option}: jit`, jit);
+  const [jit, size] = [values.get('jit'), values.get('tb-size')];
+  // QEMU's 0 leaves it to the emulator.
+  const mib = size === undefined ? 0 : parseInteger(`${option}: tb-size`, size, 0, MOST_CODE_MIB);
+  return {
+    ...(jit === undefined ? {} : { jit: jit === 'force' ? 'force' : parseSwitch(`${option}: jit`, jit) }),
+    ...(mib === 0 ? {} : { codeBytes: mib * 2 ** 20 }),
+  };
 }

@@ -61,8 +61,9 @@ export interface RunOptions {
   readonly levels: boolean;
   readonly monitors: readonly MonitorSpec[];
   readonly tlb?: TlbSpec;
-  /** Compile hot code (`-accel tcg,jit=on`). */
+  /** Whether hot code is compiled, and how much room that may take (`-accel tcg,jit=off`, `-accel tcg,tb-size=64`). */
   readonly jit?: boolean | 'force';
+  readonly codeBytes?: number;
   /** The snapshot to start from, or whence a machine comes. */
   readonly loadSnapshot?: string;
   readonly incoming?: string;
@@ -106,7 +107,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const terminal = onTerminal
     ? ({ kind: 'stdio', monitor: true } as const)
     : [...serial, ...consoleCharacters(devices)].find((spec) => spec.kind === 'stdio');
-  const jit = (raw.get('accel') ?? []).map((accel) => acceptAccelerator(`-accel ${accel}`, accel, warnings)).findLast((on) => on !== undefined);
+  const accelerators = (raw.get('accel') ?? []).map((accel) => acceptAccelerator(`-accel ${accel}`, accel, warnings));
   return {
     name: parseProperties(last(raw, 'name') ?? 'nestvm').head || 'nestvm',
     board,
@@ -139,7 +140,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     credentials: (raw.get('object') ?? []).filter(isTlsCredentials).map(parseTlsCredentials),
     monitors,
     ...(tlb === undefined ? {} : { tlb }),
-    ...(jit === undefined ? {} : { jit }),
+    ...Object.assign({}, ...accelerators),
     log: parseLog(last(raw, 'd')),
     ...(logFile === undefined ? {} : { logFile }),
     warnings,
