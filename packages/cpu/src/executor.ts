@@ -3,6 +3,7 @@ import type { Arena, PhysicalMemory } from '@nestvm/memory';
 import { type Meanings, meanings } from '@nestvm/semantics';
 import { BlockBuilder } from './blocks/block-builder.js';
 import { CodeCache } from './blocks/code-cache.js';
+import { linkTo } from './blocks/link-target.js';
 import { noteBranch } from './events/branches.js';
 import { afterInstruction, afterIteration, beforeInstruction } from './events/debug.js';
 import { Activity, deliverFault } from './events/deliver.js';
@@ -91,29 +92,6 @@ export class Engine {
     // Heads that check the segment's limit and the second page come first.
     while (i32[at >>> 2] === Slot.LIMIT || i32[at >>> 2] === Slot.CROSSING) at += Record.BYTES;
     return u8[at + Record.LENGTH]!;
-  }
-
-  /**
-   * What a jump's link is to hold for a block: its head where turns are worth counting, which is at calls, at jumps backward (the heads of loops), and wherever a block that was looked
-   * at more closely leads to; else the first instruction, as if there were no head. Functions are also reached through `dispatch`, which knows heads only.
-   */
-  linkTo(target: number, record: number, field: number): number {
-    const { i32, u8, u16 } = this.arena;
-    const slot = i32[target >>> 2]!;
-    if ((slot !== Slot.HEAD && slot !== Slot.PASS) || this.hotCode === null) return target;
-    if (slot === Slot.HEAD && (this.hotCode.countsAll || u8[this.headOf(record) + Record.OPEN] !== 0)) return target;
-    if (slot === Slot.HEAD && field === Record.LINK_TAKEN) {
-      if (i32[(record + Record.TARGET) >>> 2]! <= u16[(record + Record.BLOCK_OFFSET) >>> 1]!) return target;
-      if (this.handlers.factsOf(i32[record >>> 2]!)?.row.mnemonic === 'CALL') return target;
-    }
-    return target + Record.BYTES;
-  }
-
-  /** The head of a block by the record that control leaves it at. */
-  private headOf(record: number): number {
-    const { i32, u8 } = this.arena;
-    const before = u8[record + Record.INDEX]! + (i32[record >>> 2] === Slot.FALL_THROUGH ? 2 : 1);
-    return record - before * Record.BYTES;
   }
 
   /** Reports hot blocks from now on; what is decoded already is dropped. */
@@ -384,7 +362,7 @@ export class Interpreter implements Executor {
     const { i32 } = engine.arena;
     // The block that jumps may have gone while its target was decoded.
     if (flushes === engine.cache.flushes && engine.cache.keeps(target) && i32[(record + field) >>> 2] === Link.OPEN)
-      i32[(record + field) >>> 2] = engine.linkTo(target, record, field);
+      i32[(record + field) >>> 2] = linkTo(engine, target, record, field);
     return true;
   }
 
