@@ -21,7 +21,7 @@ const RESERVED_1G = 0x3fff_f000;
 const RESERVED_2M = 0x001f_f000;
 
 /** Arena page of a page in RAM, or 0: (plain walk, page). */
-export const ramPage = defineFunction('ramPage', { params: [I, I], results: [I] }, (c) => {
+const ramPage = defineFunction('ramPage', { params: [I, I], results: [I] }, (c) => {
   const [walk, page] = [c.param(0, 32), c.param(1, 32)];
   for (const first of [info.lowFirst, info.highFirst]) {
     const inside = page.sub(c.load('i32.load', 32, walk, first));

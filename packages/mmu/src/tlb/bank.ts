@@ -24,7 +24,7 @@ const BYTES = tlbBank.size;
 const [TABLES, CONTEXT, JOURNAL, STALE, LINKS] = [at.tables / 4, at.context / 4, at.journal / 4, at.stale / 4, at.links / 4];
 
 /** The `PrivilegeClass` of a context. */
-export const privilegeClass = (context: number): number =>
+const privilegeClass = (context: number): number =>
   (context & Context.USER) !== 0 ? PrivilegeClass.USER : (context & Context.AC) !== 0 ? PrivilegeClass.SUPERVISOR_AC : PrivilegeClass.SUPERVISOR;
 
 /** The structs of a pool's banks, and which of them is in force: both generated code and TypeScript change that. */
