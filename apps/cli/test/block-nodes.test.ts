@@ -69,7 +69,7 @@ describe('-blockdev', () => {
   });
 
   it.each([
-    ['driver=bogus,node-name=d', /there are file, raw, qcow2/],
+    ['driver=bogus,node-name=d', /there are file, http, https, raw, qcow2/],
     ['driver=file,node-name=d', /filename= is missing/],
     ['driver=file,filename=x,filname=y,node-name=d', /nearest is 'filename'/],
     ['driver=raw,file=nobody,node-name=d', /file=nobody: no such node/],

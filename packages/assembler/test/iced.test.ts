@@ -15,6 +15,13 @@ import { createRandom, randomOperands } from './generate.js';
 const UNKNOWN_TO_ICED =
   /^(PREFETCH\w*|FEMMS|NOP|WRMSRNS|SALC|VP2INTERSECT\w|RDPRU|TLBSYNC|INVLPGB|.*FSTPNCE|FCOMP?|FXCH|FSTP|FFREEP|U(IRET|D\d)|VF?C?M\w+C[PS]H|V\w*GATHER\w*|V\w*SCATTER\w*)$/;
 
+/** MPX takes no 16-bit addresses, as iced says; where it is not enabled the bytes are a NOP all the same. */
+function isRefusedUnderMpx(bytes: Uint8Array, mode: CodeBits): boolean {
+  const insn = new Instruction();
+  decodeInto(insn, bytes, 0, bytes.length, mode);
+  return insn.row.features[0] === 'mpx' && insn.mod !== 3 && insn.addressSize === 16;
+}
+
 it('iced-x86 takes the bytes for one instruction of the same length', () => {
   const random = createRandom(0x5eed);
   const wrong = new Map<string, string>();
@@ -30,7 +37,8 @@ it('iced-x86 takes the bytes for one instruction of the same length', () => {
           const decoder = new Decoder(mode, Uint8Array.from(encoding.bytes), DecoderOptions.MPX);
           const insn = decoder.decode();
           count++;
-          if (insn.isInvalid || insn.length !== encoding.bytes.length)
+          const isTaken = !insn.isInvalid && insn.length === encoding.bytes.length;
+          if (!isTaken && !isRefusedUnderMpx(Uint8Array.from(encoding.bytes), mode))
             wrong.set(row.mnemonic, `${mode} ${row.mnemonic}: ${Buffer.from(encoding.bytes).toString('hex')}`);
           insn.free();
           decoder.free();
