@@ -25,6 +25,9 @@ done
 
 echo "hello from L$level, up $(cut -d' ' -f1 /proc/uptime) s"
 echo "L$level: CPUs: $(nproc)"
+# Linux leaves huge pages off in machines of less than 512 MiB; with them a hypervisor maps its guest by 2 MiB, as machines that run hypervisors do.
+# Before all else, so that programs find the same on each level.
+echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 [ -z "$each" ] || "$each"
 if [ "$level" -ge "$levels" ]; then
   [ -z "$last" ] || "$last"
@@ -43,8 +46,6 @@ for module in $(cat /lib/modules/order); do
   esac
   insmod /lib/modules/$module $arguments || { echo "L$level: insmod $module failed"; exit 1; }
 done
-# Linux leaves huge pages off in machines of less than 512 MiB; with them a hypervisor maps its guest by 2 MiB, as machines that run hypervisors do.
-echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 echo "L$level: kvm-$vendor loaded, up $(cut -d' ' -f1 /proc/uptime) s"
 
 if [ -n "$exits" ] && { [ -n "$each" ] || [ $((level + 1)) -eq "$levels" ]; }; then

@@ -10,9 +10,9 @@ export const PROMPT = 'nestvm# ';
 const COUNTED = ['-icount', 'shift=0,sleep=off'];
 export const LOAD_MODULES =
   'for m in $(cat /lib/modules/order); do case $m in kvm_intel.ko) grep -qw vmx /proc/cpuinfo || continue;; kvm_amd.ko) grep -qw svm /proc/cpuinfo || continue;; esac; insmod /lib/modules/$m; done';
-/** L2's console is a pipe and a file, so that L1's shell stays free. */
+/** L2's console is a pipe and a file, so that L1's shell stays free. tkvm has no I/O APIC: without noapic the serial port's interrupts do not reach Linux. */
 const START_L2 =
-  'rm -f /tmp/in /tmp/out; mkfifo /tmp/in; (tkvm -m 160 -k /guest/vmlinuz -i /guest/initrd.cpio -a "console=ttyS0 quiet cryptomgr.notests nestvm.fin=reset" </tmp/in >/tmp/out 2>&1; echo "status $?" >/tmp/status) & exec 3>/tmp/in';
+  'rm -f /tmp/in /tmp/out; mkfifo /tmp/in; (tkvm -m 160 -k /guest/vmlinuz -i /guest/initrd.cpio -a "console=ttyS0 quiet noapic cryptomgr.notests nestvm.fin=reset" </tmp/in >/tmp/out 2>&1; echo "status $?" >/tmp/status) & exec 3>/tmp/in';
 
 const MOVE_L2 =
   'until pidof tkvm >/dev/null; do sleep 0.02; done; (while pidof tkvm >/dev/null; do taskset -p 1 $(pidof tkvm); sleep 0.03; taskset -p 2 $(pidof tkvm); sleep 0.03; done) >/dev/null 2>&1 & true';
