@@ -58,7 +58,7 @@ export class ClearPages {
 }
 
 /** Whether a bitmap has a page. */
-const hasPage = (bitmap: Uint32Array, page: number): boolean => ((bitmap[page >>> 5]! >>> (page & 31)) & 1) !== 0;
+export const hasPage = (bitmap: Uint32Array, page: number): boolean => ((bitmap[page >>> 5]! >>> (page & 31)) & 1) !== 0;
 
 /**
  * Clears the pages of a block that are to be clear, of those that may not be so (`touched`, default all). What is clear is not written, and what was never touched

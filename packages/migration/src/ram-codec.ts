@@ -1,4 +1,4 @@
-import { ClearPages, PAGE_BYTES } from './clear-pages.js';
+import { ClearPages, hasPage, PAGE_BYTES } from './clear-pages.js';
 import { MigrationError } from './errors.js';
 import type { RamBlock } from './machine-port.js';
 
@@ -109,7 +109,7 @@ export interface PageSpan {
 export function* pageSpans(bytes: Uint8Array, wanted?: Uint32Array): Generator<PageSpan> {
   const clear = new ClearPages(bytes);
   const pages = bytes.length / PAGE_BYTES;
-  const isWanted = (page: number): boolean => page < pages && (wanted === undefined || ((wanted[page >>> 5]! >>> (page & 31)) & 1) !== 0);
+  const isWanted = (page: number): boolean => page < pages && (wanted === undefined || hasPage(wanted, page));
   for (let page = 0; page < pages; ) {
     if (!isWanted(page)) {
       page = wanted![page >>> 5] === 0 ? ((page >>> 5) + 1) << 5 : page + 1;
