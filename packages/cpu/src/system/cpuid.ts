@@ -21,29 +21,26 @@ const Shown = { APIC: 1, LIMIT: 2, VALID: 4 } as const;
 
 /** What CPUID has answered lately, by leaf and subleaf and by all the state that shows: hypervisors and programs ask the same again and again. */
 export class CpuidAnswers {
-  private readonly kept = new Int32Array(SLOTS * WORDS);
+  /** The answers, each with what it answers. */
+  readonly words = new Int32Array(SLOTS * WORDS);
 
   constructor(private readonly cpu: Vcpu) {}
 
-  /** Index of the registers of an answer in the array that `words` is. */
+  /** Index of the registers of an answer in `words`. */
   find(leaf: number, subleaf: number): number {
-    const { kept, cpu } = this;
+    const { words, cpu } = this;
     const { w } = cpu;
     const flags = this.shownFlags();
     const at = WORDS * (Math.imul(leaf ^ (leaf >>> 24) ^ Math.imul(subleaf, 0x9d), 0x9e3779b1) >>> 26);
     const isKnown =
-      kept[at] === (leaf | 0) &&
-      kept[at + 1] === (subleaf | 0) &&
-      kept[at + STATE] === flags &&
-      kept[at + STATE + 1] === w[CR4] &&
-      kept[at + STATE + 2] === w[XCR0] &&
-      kept[at + STATE + 3] === w[XSS];
+      words[at] === (leaf | 0) &&
+      words[at + 1] === (subleaf | 0) &&
+      words[at + STATE] === flags &&
+      words[at + STATE + 1] === w[CR4] &&
+      words[at + STATE + 2] === w[XCR0] &&
+      words[at + STATE + 3] === w[XSS];
     if (!isKnown) this.ask(at, leaf, subleaf, flags);
     return at + RESULT;
-  }
-
-  get words(): Int32Array {
-    return this.kept;
   }
 
   private shownFlags(): number {
@@ -53,7 +50,7 @@ export class CpuidAnswers {
   }
 
   private ask(at: number, leaf: number, subleaf: number, flags: number): void {
-    const { kept, cpu } = this;
+    const { words, cpu } = this;
     const { w } = cpu;
     const state: CpuidState = {
       apicId: cpu.apicId,
@@ -64,7 +61,7 @@ export class CpuidAnswers {
       limitMaximum: (flags & Shown.LIMIT) !== 0,
     };
     const { eax, ebx, ecx, edx } = cpu.model.cpuid(leaf, subleaf, state);
-    kept.set([leaf, subleaf, flags, w[CR4]!, w[XCR0]!, w[XSS]!, eax, ebx, ecx, edx], at);
+    words.set([leaf, subleaf, flags, w[CR4]!, w[XCR0]!, w[XSS]!, eax, ebx, ecx, edx], at);
   }
 }
 
