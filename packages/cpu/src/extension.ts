@@ -21,6 +21,6 @@ export { Attribute, setNullSegment } from './segments/descriptor.js';
 export { syncBreakpoints } from './system/debug-registers.js';
 export type { SystemInstruction } from './system/index.js';
 export { SYSTEM_INSTRUCTIONS } from './system/index.js';
-export { type Conversion, compileTransfers, type Move, type Transfer } from './transfers.js';
+export { attributesOf, baseOf, type Conversion, compileTransfers, limitOf, type Move, moveQuad, selectorOf, type Transfer } from './transfers.js';
 export { isUserNotification, processNotification as processUserNotification } from './user-interrupts/notification.js';
 export * from './words.js';

@@ -1,5 +1,6 @@
 import { buildModule, type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import type { Arena } from '@nestvm/memory';
+import { SEG_ATTRIBUTES, SEG_BASE, SEG_LIMIT, SEG_SELECTOR } from './words.js';
 
 /** What happens to 32 bits on their way. */
 export type Conversion = (value: Val<32>) => Val<32>;
@@ -18,6 +19,15 @@ export interface Move {
 
 /** A transfer of registers: from one place of the arena to another, byte offsets both, multiples of 8. */
 export type Transfer = (from: number, to: number) => void;
+
+/** Byte offsets, in the vCPU state, of the parts of a segment register. */
+export const selectorOf = (segment: number): number => 2 * (SEG_SELECTOR + segment);
+export const attributesOf = (segment: number): number => 4 * (SEG_ATTRIBUTES + segment);
+export const limitOf = (segment: number): number => 4 * (SEG_LIMIT + segment);
+export const baseOf = (segment: number): number => 4 * (SEG_BASE + 2 * segment);
+
+/** The move of 64 bits from one word to another. */
+export const moveQuad = (from: number, to: number): Move => ({ bits: 64, from: 4 * from, to: 4 * to });
 
 const LOADS = { 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load' } as const;
 const STORES = { 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store' } as const;

@@ -1,4 +1,6 @@
 import {
+  attributesOf,
+  baseOf,
   type Conversion,
   CR0,
   CR2,
@@ -16,13 +18,13 @@ import {
   IDTR_LIMIT,
   KERNEL_GS_BASE,
   LSTAR,
+  limitOf,
   type Move,
+  moveQuad,
   RIP,
-  SEG_ATTRIBUTES,
   SEG_BASE,
-  SEG_LIMIT,
-  SEG_SELECTOR,
   STAR,
+  selectorOf,
   type Transfer,
   word,
 } from '@nestvm/cpu/extension';
@@ -71,19 +73,13 @@ const unpack: Conversion = (word32) => {
   return packed.and(0xff).or(packed.and(0xf00).shl(4)).or(unusable);
 };
 
-const selectorOf = (segment: number): number => 2 * (SEG_SELECTOR + segment);
-const attributesOf = (segment: number): number => 4 * (SEG_ATTRIBUTES + segment);
-const limitOf = (segment: number): number => 4 * (SEG_LIMIT + segment);
-const baseOf = (segment: number): number => 4 * (SEG_BASE + 2 * segment);
-
-const quad = (from: number, to: number): Move => ({ bits: 64, from: 4 * from, to: 4 * to });
 const swapped = (moves: readonly Move[]): Move[] => moves.map(({ bits, from, to }) => ({ bits, from: to, to: from! }));
 
 /** A segment register with its hidden part; `shift`: high bits of the base that repeat the sign (0: none). */
 function segmentIn(at: number, segment: number, shift = 0): Move[] {
   const base: Move[] =
     shift === 0
-      ? [quad(at + 2, SEG_BASE + 2 * segment)]
+      ? [moveQuad(at + 2, SEG_BASE + 2 * segment)]
       : [
           { bits: 32, from: 4 * (at + 2), to: baseOf(segment) },
           { bits: 32, from: 4 * (at + 3), to: baseOf(segment) + 4, convert: (high) => high.shl(shift).shrS(shift) },
@@ -101,7 +97,7 @@ const segmentOut = (at: number, segment: number): Move[] => [
   { bits: 32, from: attributesOf(segment), to: 4 * at, convert: pack },
   { bits: 16, from: selectorOf(segment), to: 4 * at },
   { bits: 32, from: limitOf(segment), to: 4 * (at + 1) },
-  quad(SEG_BASE + 2 * segment, at + 2),
+  moveQuad(SEG_BASE + 2 * segment, at + 2),
 ];
 
 /** What VMRUN and #VMEXIT move, and VMLOAD and VMSAVE: VMCB word, segment. */
@@ -172,21 +168,21 @@ const hostOut: readonly Move[] = [
       [SSP, HOST_CET + 2],
       [INTERRUPT_SSP_TABLE, HOST_CET + 4],
     ] as const
-  ).map(([own, kept]) => quad(own, kept)),
+  ).map(([own, kept]) => moveQuad(own, kept)),
   { bits: 32, from: 4 * GDTR_LIMIT, to: 4 * HOST_GDTR_LIMIT },
   { bits: 32, from: 4 * IDTR_LIMIT, to: 4 * HOST_IDTR_LIMIT },
   ...[0, 1, 2, 3].flatMap((segment): Move[] => [
     { bits: 16, from: selectorOf(segment), to: 2 * (HOST_SELECTOR + segment) },
     { bits: 32, from: attributesOf(segment), to: 4 * (HOST_ATTRIBUTES + segment) },
     { bits: 32, from: limitOf(segment), to: 4 * (HOST_LIMIT + segment) },
-    quad(SEG_BASE + 2 * segment, HOST_BASE + 2 * segment),
+    moveQuad(SEG_BASE + 2 * segment, HOST_BASE + 2 * segment),
   ]),
 ];
 
 function guestIn(cet: boolean): Move[] {
   return [
     ...WORLD_SEGMENTS.flatMap(([at, segment]) => segmentIn(at, segment)),
-    ...[...COPIED, ...(cet ? CET : [])].map(([from, to]) => quad(from, to)),
+    ...[...COPIED, ...(cet ? CET : [])].map(([from, to]) => moveQuad(from, to)),
     { bits: 32, from: 4 * (Vmcb.GDTR + 1), to: 4 * GDTR_LIMIT, convert: (limit) => limit.and(LIMIT_16) },
     { bits: 32, from: 4 * (Vmcb.IDTR + 1), to: 4 * IDTR_LIMIT, convert: (limit) => limit.and(LIMIT_16) },
   ];
@@ -195,7 +191,7 @@ function guestIn(cet: boolean): Move[] {
 function guestOut(cet: boolean): Move[] {
   return [
     ...WORLD_SEGMENTS.flatMap(([at, segment]) => segmentOut(at, segment)),
-    ...[...COPIED, ...STORED, ...(cet ? CET : [])].map(([to, from]) => quad(from, to)),
+    ...[...COPIED, ...STORED, ...(cet ? CET : [])].map(([to, from]) => moveQuad(from, to)),
     { bits: 32, from: 4 * GDTR_LIMIT, to: 4 * (Vmcb.GDTR + 1) },
     { bits: 32, from: 4 * IDTR_LIMIT, to: 4 * (Vmcb.IDTR + 1) },
   ];
@@ -204,7 +200,7 @@ function guestOut(cet: boolean): Move[] {
 function hiddenIn(shift: number): Move[] {
   return [
     ...HIDDEN_SEGMENTS.flatMap(([at, segment]) => segmentIn(at, segment, shift)),
-    ...HIDDEN_QUADS.map(([from, to]) => quad(from, to)),
+    ...HIDDEN_QUADS.map(([from, to]) => moveQuad(from, to)),
     ...HIDDEN_ADDRESSES.flatMap(([from, to]): Move[] => [
       { bits: 32, from: 4 * from, to: 4 * to },
       { bits: 32, from: 4 * from + 4, to: 4 * to + 4, convert: (high) => high.shl(shift).shrS(shift) },
@@ -214,7 +210,7 @@ function hiddenIn(shift: number): Move[] {
 
 const hiddenOut = (): Move[] => [
   ...HIDDEN_SEGMENTS.flatMap(([at, segment]) => segmentOut(at, segment)),
-  ...[...HIDDEN_QUADS, ...HIDDEN_ADDRESSES].map(([to, from]) => quad(from, to)),
+  ...[...HIDDEN_QUADS, ...HIDDEN_ADDRESSES].map(([to, from]) => moveQuad(from, to)),
 ];
 
 /** What world switches copy: guests between a VMCB and the vCPU state, the host's registers within the vCPU state. */

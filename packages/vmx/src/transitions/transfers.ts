@@ -1,4 +1,6 @@
 import {
+  attributesOf,
+  baseOf,
   CR3,
   compileTransfers,
   GDTR_BASE,
@@ -6,12 +8,12 @@ import {
   GPR,
   IDTR_BASE,
   IDTR_LIMIT,
+  limitOf,
   type Move,
+  moveQuad,
   RIP,
-  SEG_ATTRIBUTES,
   SEG_BASE,
-  SEG_LIMIT,
-  SEG_SELECTOR,
+  selectorOf,
   type Transfer,
   word,
 } from '@nestvm/cpu/extension';
@@ -61,14 +63,9 @@ const hostQuads = [
 ] as const;
 const hostSegments = ['ES', 'CS', 'SS', 'DS', 'FS', 'GS', 'TR'] as const;
 
-const selectorOf = (segment: number): number => 2 * (SEG_SELECTOR + segment);
-const attributesOf = (segment: number): number => 4 * (SEG_ATTRIBUTES + segment);
-const limitOf = (segment: number): number => 4 * (SEG_LIMIT + segment);
-const baseOf = (segment: number): number => 4 * (SEG_BASE + 2 * segment);
-
 function guestIn(): Move[] {
   const moves: Move[] = [
-    ...guestQuads.map(([field, home]) => ({ bits: 64, from: 4 * field, to: 4 * home }) as const),
+    ...guestQuads.map(([field, home]) => moveQuad(field, home)),
     ...guestWords.map(([field, home]) => ({ bits: 32, from: 4 * field, to: 4 * home }) as const),
   ];
   for (const [segment, name] of guestSegments.entries())
@@ -87,7 +84,7 @@ const guestOut = (): Move[] =>
 
 /** Segment registers of the host: flat, but for the bases that have fields (SDM Vol. 3, "Loading Host Segment and Descriptor-Table Registers"). */
 function hostIn(long: boolean): Move[] {
-  const moves: Move[] = hostQuads.map(([field, home]) => ({ bits: 64, from: 4 * field, to: 4 * home }));
+  const moves: Move[] = hostQuads.map(([field, home]) => moveQuad(field, home));
   for (const name of hostSegments) {
     const segment = Segment[name];
     const from = 4 * F[`HOST_${name}_SELECTOR`];
