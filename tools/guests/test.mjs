@@ -4,14 +4,17 @@
  *
  * Usage: pnpm test:guests [--tier ci|nightly|all] [--only name,name] [--list] [--jobs N] [--label NAME] [--patience N]
  * Each console is kept in build/guests/logs/NAME.log. `--label` writes the counts to build/reports/summary-NAME.json, for tools/workspace/sum-reports.mjs.
+ * Runs that failed, when they are few, are repeated once, one at a time; one that passes then counts as passed and is told as flaky. The consoles of its
+ * first run are kept in build/guests/logs/first/.
  * `--patience N` gives each run N times as long before it counts as hung, for hosts that are busy with other things.
  * Ends with a line `N passed, N failed`; guests that cannot be built count as one failure.
  */
 import { spawn } from 'node:child_process';
-import { createWriteStream, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { tailOf, tell, writeSummary } from '../workspace/summaries.mjs';
 import { buildBootable } from './bootable.mjs';
 import { buildGuests, defaultOutput } from './build.mjs';
 import { scenarios } from './scenarios.mjs';
@@ -19,6 +22,8 @@ import { fetchOvmf } from './uefi.mjs';
 
 const root = resolve(fileURLToPath(new URL('../../', import.meta.url)));
 const logs = join(defaultOutput, 'logs');
+/** More runs than these that fail are no accident. */
+const MOST_REPEATED = 5;
 
 /** The first line of `expect` that the console lacks, in order; undefined when all are there. */
 function firstMissing(console_, expect) {
@@ -79,14 +84,15 @@ function run(scenario, patience) {
     child.stdin.on('error', () => {});
     child.on('close', (status, signal) => {
       clearTimeout(timer);
-      log.end();
       const missing = firstMissing(output, scenario.expect) ?? scenario.somewhere?.find((text) => !output.includes(text));
       const unwanted = scenario.refuse?.find((text) => output.includes(text) || errors.includes(text));
-      if (late) done(`no end after ${scenario.timeoutMinutes * patience} minutes${missing ? `, and no "${missing}"` : ''}`);
-      else if (missing) done(`no "${missing}" on the console`);
-      else if (unwanted) done(`"${unwanted}" on the console`);
-      else if (status !== (scenario.status ?? 0)) done(`ended with ${signal ?? `status ${status}`}`);
-      else done(undefined);
+      const problem = () => {
+        if (late) return `no end after ${scenario.timeoutMinutes * patience} minutes${missing ? `, and no "${missing}"` : ''}`;
+        if (missing) return `no "${missing}" on the console`;
+        if (unwanted) return `"${unwanted}" on the console`;
+        return status === (scenario.status ?? 0) ? undefined : `ended with ${signal ?? `status ${status}`}`;
+      };
+      log.end(() => done(problem()));
     });
   });
 }
@@ -101,14 +107,19 @@ async function play({ name, play }) {
   }
 }
 
+/** Runs one and tells how it went; resolves to what went wrong, or undefined. */
 async function report(scenario, patience) {
   const start = process.hrtime.bigint();
   const problem = scenario.play ? await play(scenario) : await run(scenario, patience);
   const seconds = (Number(process.hrtime.bigint() - start) / 1e9).toFixed(0);
-  console.log(
-    `${problem ? '✗' : '✓'} ${scenario.name} (${seconds} s)${problem ? `: ${problem}; console in ${join(logs, `${scenario.name}.log`)}` : ''}`,
-  );
-  return problem === undefined;
+  const log = join(logs, `${scenario.name}.log`);
+  console.log(`${problem ? '✗' : '✓'} ${scenario.name} (${seconds} s)${problem ? `: ${problem}; console in ${log}` : ''}`);
+  if (problem === undefined) return undefined;
+  return {
+    scenario,
+    name: `guest ${scenario.name}`,
+    message: existsSync(log) ? `${problem}; its console ends with\n${tailOf(readFileSync(log, 'utf8'))}` : problem,
+  };
 }
 
 function chosen(values) {
@@ -120,8 +131,8 @@ function chosen(values) {
   });
 }
 
-/** Builds what the runs need; false, after saying why, when that is impossible here. */
-function built(queue) {
+/** Builds what the runs need; resolves to what is in the way, after saying it. */
+function obstacle(queue) {
   try {
     const log = (line) => console.log(line);
     buildGuests({
@@ -136,23 +147,48 @@ function built(queue) {
     });
     if (queue.some(({ uefi }) => uefi)) fetchOvmf(defaultOutput, log);
     if (queue.some(({ drives, uefi }) => drives && !uefi)) buildBootable(defaultOutput, log);
-    return true;
+    return undefined;
   } catch (error) {
-    console.log(`✗ the guests cannot be built on this machine (gcc and apt-get, with package lists, are needed): ${error.message}`);
-    return false;
+    const problem = `the guests cannot be built on this machine (gcc and apt-get, with package lists, are needed): ${error.message}`;
+    console.log(`✗ ${problem}`);
+    return problem;
   }
 }
 
-/** Runs the scenarios, `jobs` at a time; resolves to the counts. */
+/** Runs each that failed once more, when they are few; resolves to the names of those that passed then. */
+async function repeat(failures, patience) {
+  const passed = new Set();
+  if (failures.length > MOST_REPEATED) return passed;
+  const kept = join(logs, 'first');
+  for (const { scenario } of failures) {
+    console.log(`… ${scenario.name}: once more, alone; the first consoles are kept in ${kept}`);
+    mkdirSync(kept, { recursive: true });
+    for (const file of readdirSync(logs)) {
+      if (file.startsWith(scenario.name) && file.endsWith('.log')) copyFileSync(join(logs, file), join(kept, file));
+    }
+    if ((await report(scenario, patience)) === undefined) passed.add(scenario.name);
+  }
+  return passed;
+}
+
+/** Runs the scenarios, `jobs` at a time; resolves to the summary. */
 async function runAll(queue, jobs, patience) {
   mkdirSync(logs, { recursive: true });
-  const results = [];
+  const count = queue.length;
+  const found = [];
   const worker = async () => {
-    for (let next = queue.shift(); next; next = queue.shift()) results.push(await report(next, patience));
+    for (let next = queue.shift(); next; next = queue.shift()) found.push(await report(next, patience));
   };
   await Promise.all(Array.from({ length: Math.max(1, jobs) }, worker));
-  const failed = results.filter((passed) => !passed).length;
-  return { passed: results.length - failed, failed };
+  const failed = found.filter((failure) => failure !== undefined);
+  const passedLater = await repeat(failed, patience);
+  const failures = [];
+  const flaky = [];
+  for (const { scenario, name, message } of failed) {
+    if (passedLater.has(scenario.name)) flaky.push({ name, message, note: 'passed when run again alone' });
+    else failures.push({ name, message });
+  }
+  return { passed: count - failures.length, failed: failures.length, failures, flaky };
 }
 
 const options = {
@@ -171,13 +207,15 @@ async function main() {
     return;
   }
   const queue = chosen(values);
-  const counts = built(queue) ? await runAll(queue, Number(values.jobs) || 1, Number(values.patience) || 1) : { passed: 0, failed: 1 };
-  if (values.label) {
-    mkdirSync(join(root, 'build/reports'), { recursive: true });
-    writeFileSync(join(root, `build/reports/summary-${String(values.label)}.json`), JSON.stringify(counts));
-  }
-  console.log(`${counts.passed} passed, ${counts.failed} failed`);
-  process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
+  const problem = obstacle(queue);
+  const summary =
+    problem === undefined
+      ? await runAll(queue, Number(values.jobs) || 1, Number(values.patience) || 1)
+      : { passed: 0, failed: 1, failures: [{ name: 'guests', message: problem }], flaky: [] };
+  if (values.label) writeSummary(String(values.label), summary);
+  process.stdout.write(tell(summary));
+  console.log(`${summary.passed} passed, ${summary.failed} failed`);
+  process.exitCode = summary.failed === 0 && summary.passed > 0 ? 0 : 1;
 }
 
 await main();

@@ -1,15 +1,27 @@
 // @ts-check
-/** Adds up the summaries of the labels given (`build/reports/summary-LABEL.json`) and prints `N passed, N failed`; a missing one is a failure. */
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+/**
+ * Adds up the summaries of the labels given (`build/reports/summary-LABEL.json`): prints what failed and what is flaky, then `N passed, N failed`.
+ * A missing summary is a failure.
+ */
+import { addUp, readSummary, tell } from './summaries.mjs';
 
-const total = { passed: 0, failed: 0 };
-for (const label of process.argv.slice(2)) {
-  const file = fileURLToPath(new URL(`../../build/reports/summary-${label}.json`, import.meta.url));
-  const count = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { passed: 0, failed: 1 };
-  process.stdout.write(`${label}: ${count.passed} passed, ${count.failed} failed${existsSync(file) ? '' : ' (it ended before its summary)'}\n`);
-  total.passed += count.passed;
-  total.failed += count.failed;
+/** @param {import('./summaries.mjs').Failure} failure @param {string} label */
+const labelled = (failure, label) => ({ ...failure, name: `${label}: ${failure.name}` });
+
+const summaries = process.argv.slice(2).map((label) => ({ label, ...readSummary(label) }));
+for (const { label, ...summary } of summaries) {
+  const { failures, flaky } = summary;
+  process.stdout.write(
+    tell({
+      ...summary,
+      failures: failures.map((each) => labelled(each, label)),
+      flaky: flaky.map((each) => ({ ...each, ...labelled(each, label) })),
+    }),
+  );
 }
+for (const { label, passed, failed, flaky } of summaries) {
+  process.stdout.write(`${label}: ${passed} passed, ${failed} failed${flaky.length === 0 ? '' : `, ${flaky.length} of the passed flaky`}\n`);
+}
+const total = addUp(summaries);
 process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

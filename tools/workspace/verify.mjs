@@ -1,15 +1,19 @@
 // @ts-check
 /**
  * All checks and all test suites: `npm test`. Options: `--only NAME[,NAME]`, `--label TEXT` (name of the report), then arguments for vitest.
- * The last line is `N passed, N failed`: every check and every test counts as one.
+ * The last line is `N passed, N failed`: every check and every test counts as one. Test files that failed, when they are few, run once more, alone; what
+ * passes then is told as flaky.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { childEnvironment, root } from './bootstrap.mjs';
+import { addUp, tailOf, tell, writeSummary } from './summaries.mjs';
+import { filesToRepeat, readResults, summarize } from './vitest-results.mjs';
 
 /** @typedef {{ name: string, title: string, command: string[], after?: string }} Check */
-/** @typedef {{ passed: number, failed: number }} Count */
+/** @typedef {import('./summaries.mjs').Failure} Failure */
+/** @typedef {import('./summaries.mjs').Summary} Summary */
 
 const script = (/** @type {string} */ name, /** @type {string[]} */ ...args) => ['node', `tools/workspace/${name}`, ...args];
 
@@ -36,15 +40,15 @@ const seconds = (/** @type {number} */ startMs) => `${((Date.now() - startMs) / 
 
 /**
  * Runs a command to its end; `onOutput` gets its output, or it is ours when absent.
- * @param {string[]} command @param {(text: string) => void} [onOutput] @returns {Promise<number>} its exit status
+ * @param {string[]} command @param {(text: string) => void} [onOutput] @param {Record<string, string>} [variables] @returns {Promise<number>} its exit status
  */
-function run([program, ...args], onOutput) {
+function run([program, ...args], onOutput, variables = {}) {
   const local = join(root, 'node_modules', '.bin', program ?? '');
   const executable = program === 'node' ? process.execPath : local;
   return new Promise((resolve) => {
     const child = spawn(executable, args, {
       cwd: root,
-      env: childEnvironment(),
+      env: { ...childEnvironment(), ...variables },
       stdio: ['ignore', onOutput ? 'pipe' : 'inherit', onOutput ? 'pipe' : 'inherit'],
     });
     child.stdout?.on('data', (data) => onOutput?.(String(data)));
@@ -57,7 +61,7 @@ function run([program, ...args], onOutput) {
   });
 }
 
-/** @param {Check} check @returns {Promise<boolean>} */
+/** @param {Check} check @returns {Promise<Failure | undefined>} */
 async function runCheck(check) {
   const startMs = Date.now();
   let output = '';
@@ -69,15 +73,17 @@ async function runCheck(check) {
   if (!passed) process.stdout.write(`${output.trimEnd()}\n✗ ${check.name} failed with status ${status}: ${check.command.join(' ')}\n`);
   // Warnings of a check that passed are worth seeing only when they are asked for.
   else if (process.env['NESTVM_VERBOSE'] !== undefined) process.stdout.write(output);
-  return passed;
+  return passed
+    ? undefined
+    : { name: `check ${check.name} (${check.command.join(' ')})`, message: tailOf(output) || `it ended with status ${status}` };
 }
 
 /**
  * Two checks at a time, each after the one that it needs.
- * @param {Check[]} checks @returns {Promise<Count>}
+ * @param {Check[]} checks @returns {Promise<Summary>}
  */
 async function runChecks(checks) {
-  /** @type {Map<string, Promise<boolean>>} */
+  /** @type {Map<string, Promise<Failure | undefined>>} */
   const started = new Map();
   const queue = [...checks];
   const worker = async () => {
@@ -90,35 +96,35 @@ async function runChecks(checks) {
   };
   await Promise.all([worker(), worker()]);
   const results = await Promise.all(started.values());
-  const passed = results.filter(Boolean).length;
-  return { passed, failed: results.length - passed };
+  const failures = results.filter((result) => result !== undefined);
+  return { passed: results.length - failures.length, failed: failures.length, failures, flaky: [] };
 }
 
-/**
- * Counts a vitest JSON report; a file that did not even load counts as one failure.
- * @param {string} file @param {number} status exit status of vitest @returns {Count}
- */
-function countTests(file, status) {
-  if (!existsSync(file)) return { passed: 0, failed: 1 };
-  /** @type {{ numPassedTests: number, numFailedTests: number, testResults: { status: string, assertionResults: { status: string }[] }[] }} */
-  const report = JSON.parse(readFileSync(file, 'utf8'));
-  const unloaded = report.testResults.filter(
-    (suite) => suite.status === 'failed' && !suite.assertionResults.some((test) => test.status === 'failed'),
-  );
-  const failed = report.numFailedTests + unloaded.length;
-  // Unhandled errors and empty runs fail vitest without failing a test.
-  return { passed: report.numPassedTests, failed: failed === 0 && status !== 0 ? 1 : failed };
+/** Runs vitest; its reports are called `label`. @param {string} label @param {string[]} args */
+async function runVitest(label, args) {
+  const report = join(reports, `vitest-${label}.json`);
+  const unhandled = join(reports, `unhandled-${label}.json`);
+  for (const file of [report, unhandled]) rmSync(file, { force: true });
+  const reporters = ['--reporter=default', '--reporter=json', `--reporter=./tools/workspace/unhandled-reporter.mjs`, `--outputFile.json=${report}`];
+  const status = await run(['vitest', 'run', ...reporters, ...args], undefined, { NESTVM_UNHANDLED: unhandled });
+  return readResults(root, { report, unhandled, status });
 }
 
-/** @param {string} label @param {string[]} args @returns {Promise<Count>} */
+/** @param {string} label @param {string[]} args @returns {Promise<Summary>} */
 async function runTests(label, args) {
   const startMs = Date.now();
-  const file = join(reports, `vitest-${label}.json`);
   process.stdout.write(`… tests: all vitest suites on Node ${process.versions.node}\n`);
-  const status = await run(['vitest', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...args]);
-  const count = countTests(file, status);
-  process.stdout.write(`${count.failed === 0 ? '✓' : '✗'} tests (${seconds(startMs)})\n`);
-  return count;
+  const first = await runVitest(label, args);
+  const repeated = filesToRepeat(first);
+  let summary = summarize(first);
+  if (repeated.length > 0) {
+    process.stdout.write(`${tell(summary)}… tests: once more, alone: ${repeated.join(', ')}\n`);
+    // Of the arguments, what chooses tests is left out.
+    const settings = args.filter((arg) => /^--.+=/.test(arg));
+    summary = summarize(first, repeated, await runVitest(`${label}-again`, [...settings, '--no-file-parallelism', ...repeated]));
+  }
+  process.stdout.write(`${summary.failed === 0 ? '✓' : '✗'} tests (${seconds(startMs)})\n`);
+  return summary;
 }
 
 /** @param {string[]} argv */
@@ -141,11 +147,12 @@ function parseArguments(argv) {
 async function main(argv) {
   const { wants, label, rest } = parseArguments(argv);
   mkdirSync(reports, { recursive: true });
-  for (const kind of ['vitest', 'summary']) rmSync(join(reports, `${kind}-${label}.json`), { force: true });
+  for (const name of [`vitest-${label}`, `vitest-${label}-again`, `summary-${label}`]) rmSync(join(reports, `${name}.json`), { force: true });
   const checks = await runChecks(CHECKS.filter((check) => wants(check.name)));
-  const tests = wants('tests') ? await runTests(label, rest) : { passed: 0, failed: 0 };
-  const total = { passed: checks.passed + tests.passed, failed: checks.failed + tests.failed };
-  writeFileSync(join(reports, `summary-${label}.json`), JSON.stringify(total));
+  const tests = wants('tests') ? await runTests(label, rest) : addUp([]);
+  const total = addUp([checks, tests]);
+  writeSummary(label, total);
+  process.stdout.write(tell(total));
   process.stdout.write(`checks: ${checks.passed} passed, ${checks.failed} failed; tests: ${tests.passed} passed, ${tests.failed} failed\n`);
   process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
   return total.failed === 0 && total.passed > 0;
