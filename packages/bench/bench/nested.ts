@@ -4,11 +4,14 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { BenchError, formatLevels, type LevelRuns, LevelsReader, type NestedSubject } from '../src/index.js';
 import { type Emulator, watch } from './emulator.js';
+import { levelBootsTable } from './level-boots.js';
 
 /** What the table is made of. */
 export interface NestedBenchOptions {
   readonly root: string;
   readonly emulator: Emulator;
+  /** QEMU's TCG for the boots, where it is. */
+  readonly peer: Emulator | undefined;
   readonly runs: number;
   readonly scale: string;
   /** Tests with commas between, or undefined for all. */
@@ -27,6 +30,9 @@ const VENDORS = [
 const COUNTED = ['-icount', 'shift=0,sleep=off'];
 /** Exits of each kind that a level times. */
 const EXITS = 5000;
+
+const BOOTS = `The same boot without the list, on the host's clock: CPU time of the whole process until each level says hello, and the VM entries from start to end.
+`;
 
 function guest(root: string): string[] {
   execFileSync(process.execPath, [join(root, 'tools/guests/build.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
@@ -85,5 +91,6 @@ export async function nestedTable(options: NestedBenchOptions): Promise<string> 
     subjects.push({ name, runs: done });
     entries.push(`${name} ${counted}`);
   }
-  return `${formatLevels(subjects)}\nVM entries in a whole run of ${levels} levels, the list and the timed exits included: ${entries.join(', ')}.\n`;
+  const boots = await levelBootsTable({ ...options, files });
+  return `${formatLevels(subjects)}\nVM entries in a whole run of ${levels} levels, the list and the timed exits included: ${entries.join(', ')}.\n\n${BOOTS}\n${boots}`;
 }

@@ -170,7 +170,8 @@ for each thousand million, which is what user code costs beyond its own. Exits a
 async function nested(): Promise<string> {
   const { scale, only, vendor } = options;
   const numbers = { runs: Math.min(Number(options.runs), 2), levels: Number(options.levels), timeoutMs: Number(options.timeout) * 10_000 };
-  return `${nestedExplanation}\n${await nestedTable({ root, emulator: nestvm, scale, only, vendor, ...numbers })}`;
+  const peer = !options['no-peer'] && has('qemu-system-x86_64') ? qemu : undefined;
+  return `${nestedExplanation}\n${await nestedTable({ root, emulator: nestvm, peer, scale, only, vendor, ...numbers })}`;
 }
 
 const migrationExplanation = `## Save, load and migrate
