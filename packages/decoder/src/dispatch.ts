@@ -26,59 +26,95 @@ const DIMS = [
   { bit: Dim.REX_B, width: 1 },
 ] as const;
 
-/** The values of one dimension that a row accepts, or null when it does not care. */
-function accepted(row: OpcodeRow, bit: number): readonly number[] | null {
-  const { code } = row;
+const PREFIXES = new Map<number, number>([
+  [0, 1 << 0],
+  [0x66, 1 << 1],
+  [0xf3, 1 << 2],
+  [0xf2, 1 << 3],
+]);
+
+/** The values of one dimension that a row accepts, as bits, or 0 when it does not care. */
+function accepted({ code, mode64, mnemonic }: OpcodeRow, bit: number): number {
   switch (bit) {
     case Dim.MODE:
-      return row.mode64 === 'only' ? [1] : row.mode64 === 'invalid' ? [0] : null;
+      return mode64 === 'only' ? 2 : mode64 === 'invalid' ? 1 : 0;
     case Dim.PP:
-      return code.prefix === 'any' ? null : code.prefix === 'nfx' ? [0, 1] : [{ 0: 0, 0x66: 1, 0xf3: 2, 0xf2: 3 }[code.prefix]];
+      return code.prefix === 'any' ? 0 : code.prefix === 'nfx' ? 3 : (PREFIXES.get(code.prefix) as number);
     case Dim.W:
-      return code.w < 0 ? null : [code.w];
+      return code.w < 0 ? 0 : 1 << code.w;
     case Dim.L:
-      return code.l < 0 ? null : [code.l];
+      return code.l < 0 ? 0 : 1 << code.l;
     case Dim.MOD:
-      return code.mod === 'any' ? null : [code.mod === 'register' ? 1 : 0];
+      return code.mod === 'any' ? 0 : code.mod === 'register' ? 2 : 1;
     case Dim.REG:
-      return code.reg < 0 ? null : [code.reg];
+      return code.reg < 0 ? 0 : 1 << code.reg;
     case Dim.RM:
-      return code.rm < 0 ? null : [code.rm];
+      return code.rm < 0 ? 0 : 1 << code.rm;
     default:
-      return row.mnemonic === 'NOP' && code.map === '' ? [0] : null;
+      return mnemonic === 'NOP' && code.map === '' ? 1 : 0;
   }
 }
 
-/** How many dimensions a row fixes; a mandatory prefix outweighs REX.B (PAUSE against NOP). */
-const specificity = (row: OpcodeRow): number => DIMS.reduce((n, { bit }) => n + (accepted(row, bit) === null ? 0 : bit === Dim.REX_B ? 1 : 2), 0);
+/** A row with what it accepts, by the index of the dimension. */
+interface Candidate {
+  readonly row: OpcodeRow;
+  readonly accepts: Uint8Array;
+  /** Dimensions that it fixes, as bits. */
+  readonly fixes: number;
+  /** How many they are; a mandatory prefix outweighs REX.B (PAUSE against NOP). */
+  readonly specificity: number;
+}
+
+function candidate(row: OpcodeRow): Candidate {
+  const accepts = new Uint8Array(DIMS.length);
+  let fixes = 0;
+  let specificity = 0;
+  for (let i = 0; i < DIMS.length; i++) {
+    const { bit } = DIMS[i] as (typeof DIMS)[number];
+    const values = (accepts[i] = accepted(row, bit));
+    if (values === 0) continue;
+    fixes |= bit;
+    specificity += bit === Dim.REX_B ? 1 : 2;
+  }
+  return { row, accepts, fixes, specificity };
+}
 
 /** Bits of the leaf index below a dimension. */
 function widthBelow(shape: number, bit: number): number {
   return DIMS.reduce((sum, dim) => (dim.bit > bit && (shape & dim.bit) !== 0 ? sum + dim.width : sum), 0);
 }
 
-function fill(row: OpcodeRow, shape: number, leaves: Int16Array): void {
-  let indices = [0];
-  for (const { bit, width } of DIMS) {
+/** Every leaf that a row matches, as `put` gets it, from dimension `i` on. */
+function eachLeaf(accepts: Uint8Array, shape: number, i: number, index: number, put: (leaf: number) => void): void {
+  for (; i < DIMS.length; i++) {
+    const { bit, width } = DIMS[i] as (typeof DIMS)[number];
     if ((shape & bit) === 0) continue;
-    const values = accepted(row, bit) ?? Array.from({ length: 1 << width }, (_, i) => i);
-    indices = indices.flatMap((index) => values.map((value) => (index << width) | value));
+    const values = accepts[i] as number;
+    for (let value = 0; value < 1 << width; value++)
+      if (values === 0 || (values >> value) & 1) eachLeaf(accepts, shape, i + 1, (index << width) | value, put);
+    return;
   }
+  put(index);
+}
+
+function fill({ row, accepts, specificity }: Candidate, shape: number, leaves: Int16Array, candidates: readonly Candidate[]): void {
   // Where W is ignored outside 64-bit mode the row also takes W1 there.
   if (row.code.wIgnored32) {
-    const below = widthBelow(shape, Dim.W);
-    for (const index of indices) if (index >> widthBelow(shape, Dim.MODE) === 0) leaves[index | (1 << below)] = row.id;
+    const [below, mode] = [widthBelow(shape, Dim.W), widthBelow(shape, Dim.MODE)];
+    eachLeaf(accepts, shape, 0, 0, (leaf) => {
+      if (leaf >> mode === 0) leaves[leaf | (1 << below)] = row.id;
+    });
   }
-  for (const index of indices) {
-    const other = leaves[index] as number;
-    if (other < 0) leaves[index] = row.id;
-    else if (specificity(opcodeRows[other] as OpcodeRow) === specificity(row)) {
+  eachLeaf(accepts, shape, 0, 0, (leaf) => {
+    const other = leaves[leaf] as number;
+    if (other < 0) leaves[leaf] = row.id;
+    else if (candidates[other]?.specificity === specificity) {
       throw new DecoderError(
         'ambiguous-rows',
         `rows ${other} and ${row.id} (${opcodeRows[other]?.mnemonic}, ${row.mnemonic}, opcode ${row.code.opcode.toString(16)}) match the same bytes; make one more specific`,
       );
     }
-  }
+  });
 }
 
 function cellOf(row: OpcodeRow): number {
@@ -86,12 +122,14 @@ function cellOf(row: OpcodeRow): number {
   return space + (MAPS[row.code.map] as number) * 256 + row.code.opcode;
 }
 
-function groupByCell(): Map<number, OpcodeRow[]> {
-  const groups = new Map<number, OpcodeRow[]>();
-  for (const row of opcodeRows) {
-    for (let i = 0; i < (row.code.zOperand ? 8 : 1); i++) {
-      const cell = cellOf(row) + i;
-      groups.set(cell, [...(groups.get(cell) ?? []), row]);
+function groupByCell(candidates: readonly Candidate[]): Map<number, Candidate[]> {
+  const groups = new Map<number, Candidate[]>();
+  for (const one of candidates) {
+    for (let i = 0; i < (one.row.code.zOperand ? 8 : 1); i++) {
+      const cell = cellOf(one.row) + i;
+      const group = groups.get(cell);
+      if (group === undefined) groups.set(cell, [one]);
+      else group.push(one);
     }
   }
   return groups;
@@ -107,13 +145,14 @@ export interface DispatchTables {
 export function buildDispatch(): DispatchTables {
   const cells = new Int32Array(CELL_COUNT).fill(-1);
   const parts: Int16Array[] = [];
+  const candidates = opcodeRows.map(candidate);
   let base = 0;
-  for (const [cell, rows] of groupByCell()) {
-    const shape = DIMS.reduce((bits, { bit }) => (rows.some((row) => accepted(row, bit) !== null) ? bits | bit : bits), 0);
+  for (const [cell, rows] of groupByCell(candidates)) {
+    const shape = rows.reduce((bits, { fixes }) => bits | fixes, 0);
     const width = DIMS.reduce((sum, dim) => ((shape & dim.bit) !== 0 ? sum + dim.width : sum), 0);
     const leaves = new Int16Array(1 << width).fill(-1);
-    for (const row of [...rows].sort((a, b) => specificity(b) - specificity(a))) fill(row, shape, leaves);
-    const modRm = rows.some((row) => row.code.hasModRm);
+    for (const row of [...rows].sort((a, b) => b.specificity - a.specificity)) fill(row, shape, leaves, candidates);
+    const modRm = rows.some(({ row }) => row.code.hasModRm);
     cells[cell] = (base << CELL_BASE_SHIFT) | (modRm ? CELL_MODRM : 0) | shape;
     parts.push(leaves);
     base += leaves.length;

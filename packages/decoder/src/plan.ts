@@ -48,8 +48,10 @@ export const Plan = {
   ADDRESS64: 1 << 17,
 } as const;
 
-function immediateOf(row: OpcodeRow): number {
-  const codes = row.operands.filter((o) => 'I sI J A O L'.split(' ').includes(o.method)).map((o) => o.method + o.type);
+const IMMEDIATES = ['I', 'sI', 'J', 'A', 'O', 'L'];
+
+function immediateOf(operands: OpcodeRow['operands']): number {
+  const codes = operands.filter((o) => IMMEDIATES.includes(o.method)).map((o) => o.method + o.type);
   if (codes.length === 0) return Imm.NONE;
   if (codes.length === 2) return codes[0] === 'Iw' ? Imm.ENTER : Imm.TWO_BYTES;
   const code = codes[0] as string;
@@ -62,21 +64,17 @@ function immediateOf(row: OpcodeRow): number {
   return code.startsWith('O') ? Imm.MOFFS : Imm.Z;
 }
 
-function planOf(row: OpcodeRow): number {
-  const has = (...methods: string[]): boolean => row.operands.some((o) => methods.includes(o.method));
-  const bit = (when: boolean, value: number): number => (when ? value : 0);
+const bit = (when: boolean, value: number): number => (when ? value : 0);
+
+/** What operands say of a plan, and as `SSE` that they name vector registers, which counts in legacy rows. */
+function operandPlan(operands: OpcodeRow['operands']): number {
+  const has = (...methods: string[]): boolean => operands.some((o) => methods.includes(o.method));
   return (
-    immediateOf(row) |
-    bit(row.mode64 === 'default64', Plan.DEFAULT64) |
-    bit(row.mode64 === 'force64', Plan.FORCE64) |
-    bit(row.code.prefix === 0x66, Plan.MANDATORY_66) |
-    bit(row.lock, Plan.LOCK) |
+    immediateOf(operands) |
     bit(has('P', 'S'), Plan.REG_OF_8) |
     bit(has('N', 'Q', 'STi', 'KR', 'KE'), Plan.RM_OF_8) |
-    bit(row.code.zOperand, Plan.Z_OPERAND) |
-    bit(has('S', 'C', 'D', 'MV', 'KG', 'KB') || row.encoding === 'evex', Plan.CHECKED) |
-    bit(row.code.modIgnored, Plan.MOD_IGNORED) |
-    bit(row.encoding === 'legacy' && has('V', 'W', 'U'), Plan.SSE) |
+    bit(has('S', 'C', 'D', 'MV', 'KG', 'KB'), Plan.CHECKED) |
+    bit(has('V', 'W', 'U'), Plan.SSE) |
     bit(has('MV'), Plan.VSIB) |
     bit(has('B', 'H', 'KB'), Plan.USES_VVVV) |
     bit(has('W', 'U'), Plan.HAS_VECTOR_RM) |
@@ -84,5 +82,25 @@ function planOf(row: OpcodeRow): number {
   );
 }
 
+function rowPlan(row: OpcodeRow): number {
+  return (
+    bit(row.mode64 === 'default64', Plan.DEFAULT64) |
+    bit(row.mode64 === 'force64', Plan.FORCE64) |
+    bit(row.code.prefix === 0x66, Plan.MANDATORY_66) |
+    bit(row.lock, Plan.LOCK) |
+    bit(row.code.zOperand, Plan.Z_OPERAND) |
+    bit(row.encoding === 'evex', Plan.CHECKED) |
+    bit(row.code.modIgnored, Plan.MOD_IGNORED)
+  );
+}
+
 /** One plan per row id. */
-export const buildPlans = (): Int32Array => Int32Array.from(opcodeRows, planOf);
+export function buildPlans(): Int32Array {
+  // Rows share their lists of operands, of which there are some hundred.
+  const known = new Map<OpcodeRow['operands'], number>();
+  return Int32Array.from(opcodeRows, (row) => {
+    let plan = known.get(row.operands);
+    if (plan === undefined) known.set(row.operands, (plan = operandPlan(row.operands)));
+    return rowPlan(row) | (row.encoding === 'legacy' ? plan : plan & ~Plan.SSE);
+  });
+}

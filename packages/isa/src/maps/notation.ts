@@ -31,6 +31,21 @@ const REGISTER_METHODS = new Set(['N', 'R', 'U', 'KR', 'STi']);
 const FIXED = new Set(['AL', 'AX', 'CL', 'DX', 'rAX', 'eAX', '1', 'ST', 'ES', 'CS', 'SS', 'DS', 'FS', 'GS']);
 const ACCESS: Record<string, OperandSpec['access']> = { r: 'r', w: 'w', rw: 'rw', n: 'none' };
 
+/**
+ * The same for every line that says the same: a few hundred texts make up some thousand lines, which are read at every start. What is read is never written to, so that
+ * rows may share it.
+ */
+function remembered<T>(parse: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>();
+  return (text) => {
+    let found = known.get(text);
+    if (found === undefined) known.set(text, (found = parse(text)));
+    return found;
+  };
+}
+
+const words = (text: string): string[] => (text === '' ? [] : text.split(' ').filter((word) => word !== ''));
+
 function parseOperand(text: string): OperandSpec {
   const [spec, access = 'r'] = text.split(':') as [string, string?];
   const kind = ACCESS[access];
@@ -42,7 +57,23 @@ function parseOperand(text: string): OperandSpec {
   return { method: match[1] as string, type, memoryType: match[3] ?? type, access: kind };
 }
 
-function parseOpcode(text: string): Pick<OpcodeEncoding, 'prefix' | 'opcode' | 'zOperand' | 'reg' | 'rm' | 'hasModRm'> & { fixedModRm: boolean } {
+/** The operands of a line, each of them an object of its own, and what their methods say of ModRM. */
+interface Operands {
+  readonly list: readonly OperandSpec[];
+  readonly modRm: boolean;
+  readonly register: boolean;
+  readonly memory: boolean;
+}
+
+const parseOperands = remembered((text: string): Operands => {
+  const list = words(text).map(parseOperand);
+  const has = (methods: ReadonlySet<string>): boolean => list.some((operand) => methods.has(operand.method));
+  return { list, modRm: has(MODRM_METHODS), register: has(REGISTER_METHODS), memory: has(MEMORY_METHODS) };
+});
+
+type ParsedOpcode = Pick<OpcodeEncoding, 'prefix' | 'opcode' | 'zOperand' | 'reg' | 'rm' | 'hasModRm'> & { readonly fixedModRm: boolean };
+
+const parseOpcode = remembered((text: string): ParsedOpcode => {
   const match = /^(?:(NP|NFx|66|F3|F2) )?([0-9A-F]{2})(\+)?(?: (?:\/([0-7r])|([0-9A-F]{2})))?$/.exec(text);
   if (!match) throw new IsaError('bad-opcode-line', `opcode '${text}' is not of the form [prefix] byte[+] [/digit | byte]`);
   const [, prefix, opcode, plus, digit, byte] = match;
@@ -56,7 +87,7 @@ function parseOpcode(text: string): Pick<OpcodeEncoding, 'prefix' | 'opcode' | '
     hasModRm: digit !== undefined || modrm >= 0,
     fixedModRm: modrm >= 0,
   };
-}
+});
 
 const TUPLES: Record<string, EvexTuple> = {
   fv: 'full',
@@ -76,27 +107,7 @@ const TUPLES: Record<string, EvexTuple> = {
 };
 const LENGTHS: Record<string, 0 | 1 | 2> = { l0: 0, l1: 1, l2: 2, '128': 0, '256': 1, '512': 2 };
 
-interface Notes {
-  readonly words: ReadonlySet<string>;
-  readonly features: readonly string[];
-  readonly sensitive: SensitiveEvent | null;
-}
-
-function parseNotes(text: string): Notes {
-  const words = new Set<string>();
-  const features: string[] = [];
-  let sensitive: SensitiveEvent | null = null;
-  for (const word of text.split(' ').filter((w) => w !== '')) {
-    if (word.startsWith('@')) features.push(word.slice(1));
-    else if (word.startsWith('!')) {
-      sensitive = sensitiveEvents.find((name) => name === word.slice(1)) ?? null;
-      if (sensitive === null) throw new IsaError('bad-opcode-line', `unknown sensitive event ${word}; add it to events.ts`);
-    } else words.add(word);
-  }
-  return { words, features, sensitive };
-}
-
-function parseEvex(words: ReadonlySet<string>): EvexProperties {
+function evexOf(words: ReadonlySet<string>): EvexProperties {
   const tupleName = Object.keys(TUPLES).find((name) => words.has(name));
   if (tupleName === undefined) throw new IsaError('bad-opcode-line', `an EVEX line names no tuple (${[...words].join(' ')})`);
   const broadcast = words.has('b16') || words.has('b32') || words.has('b64');
@@ -148,50 +159,96 @@ const KNOWN = new Set([
   ...Object.keys(LENGTHS),
 ]);
 
-function parseLine(table: OpcodeTable, line: OpcodeLine, id: number): OpcodeRow {
-  const [opcodeText, mnemonic, operandText = '', noteText = ''] = line;
-  const { words, features, sensitive } = parseNotes(noteText);
-  for (const word of words)
-    if (!KNOWN.has(word)) throw new IsaError('bad-opcode-line', `${opcodeText} ${mnemonic}: unknown note '${word}'; see OpcodeLine`);
-  const operands = operandText
-    .split(' ')
-    .filter((o) => o !== '')
-    .map(parseOperand);
-  const { fixedModRm, ...opcode } = parseOpcode(opcodeText);
-  const legacy = table.encoding === 'legacy';
-  const has = (methods: ReadonlySet<string>): boolean => operands.some((o) => methods.has(o.method));
-  const modIgnored = words.has('anymod');
-  const isRegister = fixedModRm || words.has('reg') || has(REGISTER_METHODS);
-  const length = Object.keys(LENGTHS).find((name) => words.has(name));
+/** The notes of a line: what they say alike of every row. */
+interface Notes {
+  readonly words: ReadonlySet<string>;
+  readonly row: Pick<OpcodeRow, 'features' | 'sensitive' | 'lock' | 'rep' | 'cpl0' | 'iopl' | 'endsBlock' | 'mode64' | 'vectorLength'>;
+  readonly code: Pick<OpcodeEncoding, 'w' | 'l' | 'wIgnored32' | 'operandSize' | 'modIgnored'>;
+}
+
+function sensitiveEvent(word: string): SensitiveEvent {
+  const event = sensitiveEvents.find((name) => name === word.slice(1));
+  if (event === undefined) throw new IsaError('bad-opcode-line', `unknown sensitive event ${word}; add it to events.ts`);
+  return event;
+}
+
+const parseNotes = remembered((text: string): Notes => {
+  const all = words(text);
+  const plain = new Set(all.filter((word) => !word.startsWith('@') && !word.startsWith('!')));
+  for (const word of plain) if (!KNOWN.has(word)) throw new IsaError('bad-opcode-line', `unknown note '${word}' in '${text}'; see OpcodeLine`);
+  const sensitive = all.filter((word) => word.startsWith('!')).map(sensitiveEvent);
+  const has = (word: string): boolean => plain.has(word);
+  const length = Object.keys(LENGTHS).find(has);
   const l = length === undefined ? -1 : (LENGTHS[length] as number);
+  return {
+    words: plain,
+    row: {
+      features: all.filter((word) => word.startsWith('@')).map((word) => word.slice(1)),
+      sensitive: sensitive.at(-1) ?? null,
+      lock: has('lock'),
+      rep: has('rep') ? 'rep' : has('repz') ? 'repz' : 'none',
+      cpl0: has('cpl0'),
+      iopl: has('iopl'),
+      endsBlock: has('end'),
+      mode64: has('i64') ? 'invalid' : has('o64') ? 'only' : has('d64') ? 'default64' : has('f64') ? 'force64' : 'any',
+      vectorLength: l < 0 ? 0 : ((128 << l) as 128 | 256 | 512),
+    },
+    code: {
+      w: has('w0') ? 0 : has('w1') ? 1 : -1,
+      l,
+      wIgnored32: has('wig32'),
+      operandSize: has('o16') ? 16 : has('o32') ? 32 : has('o64s') ? 64 : 0,
+      modIgnored: has('anymod'),
+    },
+  };
+});
+
+const parseEvex = remembered((text: string): EvexProperties => evexOf(parseNotes(text).words));
+
+function modOf(operands: Operands, notes: Notes, fixedModRm: boolean): OpcodeEncoding['mod'] {
+  if (notes.code.modIgnored) return 'any';
+  if (fixedModRm || notes.words.has('reg') || operands.register) return 'register';
+  return notes.words.has('mem') || operands.memory ? 'memory' : 'any';
+}
+
+function parseLine({ encoding, map }: OpcodeTable, [opcodeText, mnemonic, operandText = '', noteText = '']: OpcodeLine, id: number): OpcodeRow {
+  const notes = parseNotes(noteText);
+  const operands = parseOperands(operandText);
+  const opcode = parseOpcode(opcodeText);
+  const legacy = encoding === 'legacy';
+  const { features, sensitive, lock, rep, cpl0, iopl, endsBlock, mode64, vectorLength } = notes.row;
+  const { w, l, wIgnored32, operandSize, modIgnored } = notes.code;
   return {
     id,
     mnemonic,
-    operands,
+    operands: operands.list,
     features,
     sensitive,
-    lock: words.has('lock'),
-    rep: words.has('rep') ? 'rep' : words.has('repz') ? 'repz' : 'none',
-    cpl0: words.has('cpl0'),
-    iopl: words.has('iopl'),
-    protectedOnly: words.has('prot') || !legacy,
-    endsBlock: words.has('end'),
-    mode64: words.has('i64') ? 'invalid' : words.has('o64') ? 'only' : words.has('d64') ? 'default64' : words.has('f64') ? 'force64' : 'any',
-    encoding: table.encoding,
-    vectorLength: l < 0 ? 0 : ((128 << l) as 128 | 256 | 512),
+    lock,
+    rep,
+    cpl0,
+    iopl,
+    protectedOnly: notes.words.has('prot') || !legacy,
+    endsBlock,
+    mode64,
+    encoding,
+    vectorLength,
     code: {
-      ...opcode,
-      map: table.map,
+      opcode: opcode.opcode,
+      zOperand: opcode.zOperand,
+      reg: opcode.reg,
+      rm: opcode.rm,
+      map,
       prefix: !legacy && opcode.prefix === 'any' ? 0 : opcode.prefix,
-      hasModRm: opcode.hasModRm || has(MODRM_METHODS),
-      mod: modIgnored ? 'any' : isRegister ? 'register' : words.has('mem') || has(MEMORY_METHODS) ? 'memory' : 'any',
-      w: words.has('w0') ? 0 : words.has('w1') ? 1 : -1,
+      hasModRm: opcode.hasModRm || operands.modRm,
+      mod: modOf(operands, notes, opcode.fixedModRm),
+      w,
       l,
-      wIgnored32: words.has('wig32'),
-      operandSize: words.has('o16') ? 16 : words.has('o32') ? 32 : words.has('o64s') ? 64 : 0,
+      wIgnored32,
+      operandSize,
       modIgnored,
     },
-    evex: table.encoding === 'evex' ? parseEvex(words) : null,
+    evex: encoding === 'evex' ? parseEvex(noteText) : null,
   };
 }
 

@@ -8,22 +8,20 @@ import { packed, packedUnary } from '../vector/packed.js';
 
 type V = Val<128>;
 
-/** Product in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1. */
-function multiplyField(a: number, b: number): number {
-  let product = 0;
-  for (let x = a, y = b; y > 0; y >>= 1, x = (x << 1) ^ (x & 0x80 ? 0x11b : 0)) if (y & 1) product ^= x;
-  return product;
+/** The inverses in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1, 0 for 0. All other elements are powers of 3, of which there are 255. */
+function inverses(): Uint8Array {
+  const powers = new Uint8Array(255);
+  for (let i = 0, power = 1; i < 255; i++, power ^= (power << 1) ^ (power & 0x80 ? 0x11b : 0)) powers[i] = power;
+  const result = new Uint8Array(256);
+  for (const [i, power] of powers.entries()) result[power] = powers[(255 - i) % 255]!;
+  return result;
 }
-
-/** The inverse in GF(2^8), 0 for 0. */
-const invert = (a: number): number => (a === 0 ? 0 : range(256).find((b) => multiplyField(a, b) === 1)!);
 
 /** The substitution box and its inverse (FIPS 197, "SubBytes"). */
 function substitutionBoxes(): { readonly forward: Uint8Array; readonly inverse: Uint8Array } {
   const forward = new Uint8Array(256);
   const inverse = new Uint8Array(256);
-  for (const a of range(256)) {
-    const b = invert(a);
+  for (const [a, b] of inverses().entries()) {
     const rotated = range(5).reduce((sum, i) => sum ^ ((b << i) | (b >> (8 - i))), 0);
     forward[a] = (rotated ^ 0x63) & 0xff;
     inverse[forward[a]!] = a;
