@@ -54,58 +54,66 @@ const SYNONYMS: Record<string, string> = Object.fromEntries(
   'c=b nae=b nb=ae nc=ae z=e nz=ne na=be nbe=a pe=p po=np nge=l nl=ge ng=le nle=g'.split(' ').map((pair) => pair.split('=') as [string, string]),
 );
 
-const table = new Map<string, { rows: OpcodeRow[]; operandSize: 0 | 16 | 32 | 64; addressSize: 0 | 16 | 32 | 64 }>();
+type Table = Map<string, { rows: OpcodeRow[]; operandSize: 0 | 16 | 32 | 64; addressSize: 0 | 16 | 32 | 64 }>;
 
-function add(name: string, row: OpcodeRow, operandSize: 0 | 16 | 32 | 64 = 0, addressSize: 0 | 16 | 32 | 64 = 0): void {
+function add(table: Table, name: string, row: OpcodeRow, operandSize: 0 | 16 | 32 | 64 = 0, addressSize: 0 | 16 | 32 | 64 = 0): void {
   const entry = table.get(name);
   if (entry === undefined) table.set(name, { rows: [row], operandSize, addressSize });
   else entry.rows.push(row);
 }
 
-function addString(name: string, row: OpcodeRow): void {
+function addString(table: Table, name: string, row: OpcodeRow): void {
   const isByte = row.operands.some((spec) => spec.type === 'b');
-  if (isByte) add(`${name}b`, row, 0);
+  if (isByte) add(table, `${name}b`, row, 0);
   else {
-    add(`${name}w`, row, 16);
-    add(`${name}d`, row, 32);
-    if (name !== 'ins' && name !== 'outs') add(`${name}q`, row, 64);
+    add(table, `${name}w`, row, 16);
+    add(table, `${name}d`, row, 32);
+    if (name !== 'ins' && name !== 'outs') add(table, `${name}q`, row, 64);
   }
 }
 
-function addRow(row: OpcodeRow<Mnemonic>): void {
+function addRow(table: Table, row: OpcodeRow<Mnemonic>): void {
   const { mnemonic } = row;
   const lower = mnemonic.toLowerCase();
   const sized = SIZED[mnemonic];
-  if (sized !== undefined) for (const [name, size] of Object.entries(sized)) add(name, row, size);
+  if (sized !== undefined) for (const [name, size] of Object.entries(sized)) add(table, name, row, size);
   // `retf`, `fxsave` and their kin also go by their plain name, at the size without a prefix.
   if (sized !== undefined && lower in sized) return;
-  if (STRINGS.includes(mnemonic)) return addString(lower, row);
+  if (STRINGS.includes(mnemonic)) return addString(table, lower, row);
   if (mnemonic === 'JCXZ') {
-    for (const [name, size] of Object.entries({ jcxz: 16, jecxz: 32, jrcxz: 64 } as const)) add(name, row, 0, size);
+    for (const [name, size] of Object.entries({ jcxz: 16, jecxz: 32, jrcxz: 64 } as const)) add(table, name, row, 0, size);
     return;
   }
-  for (const name of RENAMED[mnemonic] ?? [lower]) add(name, row);
+  for (const name of RENAMED[mnemonic] ?? [lower]) add(table, name, row);
 }
 
-for (const row of opcodeRows) addRow(row);
-for (const [other, condition] of Object.entries(SYNONYMS))
-  for (const family of ['j', 'set', 'cmov']) {
-    const entry = table.get(family + condition);
-    if (entry !== undefined) table.set(family + other, entry);
-  }
-for (const [other, name] of Object.entries({
-  sal: 'shl',
-  loopz: 'loope',
-  loopnz: 'loopne',
-  wait: 'fwait',
-  iretw: 'iret',
-  pushfw: 'pushf',
-  popfw: 'popf',
-}))
-  table.set(other, table.get(name) as NonNullable<ReturnType<typeof table.get>>);
+function makeTable(): Table {
+  const table: Table = new Map();
+  for (const row of opcodeRows) addRow(table, row);
+  for (const [other, condition] of Object.entries(SYNONYMS))
+    for (const family of ['j', 'set', 'cmov']) {
+      const entry = table.get(family + condition);
+      if (entry !== undefined) table.set(family + other, entry);
+    }
+  for (const [other, name] of Object.entries({
+    sal: 'shl',
+    loopz: 'loope',
+    loopnz: 'loopne',
+    wait: 'fwait',
+    iretw: 'iret',
+    pushfw: 'pushf',
+    popfw: 'popf',
+  }))
+    table.set(other, table.get(name) as NonNullable<ReturnType<typeof table.get>>);
+  return table;
+}
+
+/** Made when the first name is looked up: who assembles nothing needs none. */
+let names: Table | undefined;
+const table = (): Table => (names ??= makeTable());
 
 /** What a name in lower case stands for, or undefined. */
-export const findName = (name: string): NamedRows | undefined => table.get(name);
+export const findName = (name: string): NamedRows | undefined => table().get(name);
 
 /** Every name that text may use, in lower case. */
-export const mnemonicNames = (): readonly string[] => [...table.keys()];
+export const mnemonicNames = (): readonly string[] => [...table().keys()];

@@ -234,18 +234,27 @@ type OtherName =
 /** A program whose instructions are methods: `a.mov(rax, 1)`, `a.jmp('loop')`, `a.vmread('rax', 'rcx')`. */
 export type Assembler = Program & Readonly<Record<Lowercase<Mnemonic> | OtherName, (...operands: OperandLike[]) => void>>;
 
-class MethodProgram extends Program {}
-for (const name of mnemonicNames()) {
-  if (name in MethodProgram.prototype) continue;
-  Object.defineProperty(MethodProgram.prototype, name, {
-    value(this: Program, ...operands: OperandLike[]): void {
-      this.instruction(name, ...operands);
-    },
-  });
+/** Programs with a method for every instruction; the class is made for the first of them, since there are more than a thousand. */
+let methodProgram: typeof Program | undefined;
+
+function makeMethodProgram(): typeof Program {
+  class MethodProgram extends Program {}
+  for (const name of mnemonicNames()) {
+    if (name in MethodProgram.prototype) continue;
+    Object.defineProperty(MethodProgram.prototype, name, {
+      value(this: Program, ...operands: OperandLike[]): void {
+        this.instruction(name, ...operands);
+      },
+    });
+  }
+  return MethodProgram;
 }
 
 /** An empty program with a method for every instruction. */
-export const createAssembler = (options: ProgramOptions = {}): Assembler => new MethodProgram(options) as unknown as Assembler;
+export function createAssembler(options: ProgramOptions = {}): Assembler {
+  methodProgram ??= makeMethodProgram();
+  return new methodProgram(options) as unknown as Assembler;
+}
 
 const build =
   (mode: CodeBits) =>
