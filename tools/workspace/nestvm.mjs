@@ -4,7 +4,6 @@
  * the bundle in this very process, so that arguments, standard streams, signals and the exit status are the program's own.
  * What V8 has compiled is kept beside the bundle: parsing megabytes of source takes longer than all else that happens before a guest runs.
  */
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -21,7 +20,8 @@ const CACHE = '.code-cache';
 
 /** Size and time of a file, or undefined when it is gone. @param {string} file */
 function fingerprint(file) {
-  const stat = statSync(join(root, file), { throwIfNoEntry: false });
+  // Not `join`: a thousand of them are asked for at every start.
+  const stat = statSync(root + file, { throwIfNoEntry: false });
   return stat && `${stat.size}:${stat.mtimeMs}`;
 }
 
@@ -42,8 +42,23 @@ function withManifests(inputs) {
   return [...inputs, ...[...folders].map((folder) => `${folder}/package.json`), 'tools/workspace/nestvm.mjs'];
 }
 
+/**
+ * Loads what only some runs use when it is first used: TLS, HTTP, WebSockets and the like of Node and of libraries take longer than the rest of the program. An
+ * import of such a module is an object of which nothing but properties is asked for.
+ */
+const LAZY =
+  'const lazily = (load) => { let loaded; return new Proxy({}, { get: (_, name) => (loaded ??= load())[name], has: (_, name) => name in (loaded ??= load()) }); };';
+const RARE = ['child_process', 'crypto', 'dgram', 'dns', 'http', 'https', 'module', 'os', 'tls', 'zlib'];
+
+/** @param {string} code */
+const withLazyImports = (code) =>
+  code.replace(/^var (import_\w+) = (__toESM\(require_\w+\(\), 1\)|require\("(?:node:)?(\w+)"\));$/gm, (line, name, load, builtin) =>
+    builtin === undefined || RARE.includes(builtin) ? `var ${name} = lazily(() => ${load});` : line,
+  );
+
 /** Bundles once; true when it worked, else the errors are on standard error. */
-function bundleOnce() {
+async function bundleOnce() {
+  const { spawnSync } = await import('node:child_process');
   const startMs = Date.now();
   // A file that was saved while we were bundling may be in the bundle in either form: bundle again next time.
   const settledFingerprint = (/** @type {string} */ file) =>
@@ -58,7 +73,7 @@ function bundleOnce() {
     '--format=cjs',
     '--target=node20',
     '--define:import.meta.url=bundleUrl',
-    `--banner:js="use strict"; const bundleUrl = require('node:url').pathToFileURL(__filename).href;`,
+    `--banner:js="use strict"; const bundleUrl = require('node:url').pathToFileURL(__filename).href; ${LAZY}`,
     '--conditions=@nestvm/source',
     '--sourcemap=linked',
   ];
@@ -68,7 +83,7 @@ function bundleOnce() {
   if (built) {
     const inputs = withManifests(Object.keys(JSON.parse(readFileSync(metafile, 'utf8')).inputs));
     // Renames are atomic, so that commands started at the same time never see half a bundle.
-    const code = readFileSync(outfile, 'utf8').replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n//# sourceMappingURL=nestvm.cjs.map\n');
+    const code = withLazyImports(readFileSync(outfile, 'utf8')).replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n//# sourceMappingURL=nestvm.cjs.map\n');
     writeFileSync(outfile, code);
     writeFileSync(metafile, JSON.stringify(Object.fromEntries(inputs.map((file) => [file, settledFingerprint(file)])), null, 1));
     for (const name of readdirSync(folder)) if (name.endsWith(CACHE)) rmSync(join(folder, name), { force: true });
@@ -83,11 +98,11 @@ function bundleOnce() {
 /** Brings the bundle up to date, and the dependencies first where they are missing. */
 async function prepare() {
   if (isCurrent()) return;
-  if (existsSync(join(root, 'node_modules', 'esbuild')) && bundleOnce()) return;
+  if (existsSync(join(root, 'node_modules', 'esbuild')) && (await bundleOnce())) return;
   const setup = await import('./bootstrap.mjs');
   if (setup.isSetUp()) throw new Error('apps/cli does not bundle: see the errors above');
   setup.bootstrap();
-  if (!bundleOnce()) throw new Error('apps/cli does not bundle: see the errors above');
+  if (!(await bundleOnce())) throw new Error('apps/cli does not bundle: see the errors above');
 }
 
 /** What V8 compiled of this very bundle in an earlier run, under flags that change nothing. @param {string} command */
