@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { BootError, type BootFile } from '@nestvm/boot';
 import { DeviceError } from '@nestvm/devices';
 import {
@@ -30,6 +29,9 @@ import { openRemoteDrives } from './remote-drives.js';
 import { Session } from './session.js';
 import { TextDisplay } from './text/display.js';
 import { VirtioParts } from './virtio.js';
+
+/** 31 bits of the host's chance. The generator behind them is no secret of cryptography, and loading that of Node takes longer than making the CPU. */
+const randomSeed = (): number => 1 + Math.floor(Math.random() * (2 ** 31 - 1));
 
 /** `nestvm run …`: the result is the status for the process. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -155,7 +157,7 @@ function machineConfig(options: RunOptions, characters: Characters): MachineConf
     clock: options.clock,
     rtcSeconds: rtcSeconds(options.rtc),
     rtcClock: options.rtc.clock,
-    seed: options.seed ?? (options.clock.kind === 'virtual' ? 1 : randomInt(1, 2 ** 31)),
+    seed: options.seed ?? (options.clock.kind === 'virtual' ? 1 : randomSeed()),
     host: createEventLoopHost(globalThis),
     reboot: options.reboot,
     ...(options.tlb ? { tlb: tlbConfig(options.tlb) } : {}),
