@@ -1,6 +1,6 @@
 import { createEventLoopHost, createMachine, type Machine, type MachineOptions, type MachineOutcome } from '@nestvm/machine';
 import { createMemorySink, createMemorySource, loadSnapshot, saveSnapshot } from '@nestvm/migration';
-import type { MachineOrder, Phase, Reply, Request } from './protocol.js';
+import type { MachineOrder, Phase, Reply, Request, Told } from './protocol.js';
 import { openSurroundings, type Surroundings } from './surroundings.js';
 
 const MEBIBYTE = 2 ** 20;
@@ -39,8 +39,11 @@ export class MachineHost {
   private output = new Uint8Array(OUTPUT_BYTES);
   private filled = 0;
   private samples: [number, number] = [0, 0];
+  private run = 0;
+  /** Ends when what was asked for so far is done: starting, stopping and saving take a while, in which the next request may come. */
+  private queue: Promise<void> = Promise.resolve();
 
-  constructor(private readonly send: (reply: Reply) => void) {
+  constructor(private readonly tell: (told: Told) => void) {
     setInterval(() => this.sendStatus(), STATUS_MS);
     setInterval(() => this.sample(), SAMPLE_MS);
   }
@@ -49,25 +52,37 @@ export class MachineHost {
   async handle(request: Request): Promise<void> {
     switch (request.kind) {
       case 'start':
-        return this.start(request.order);
+        return this.inTurn(() => this.start(request.run, request.order));
       case 'input':
         this.machine?.receiveSerial(0, request.bytes);
         return;
       case 'pause':
-        return this.pause();
+        return this.inTurn(() => this.pause());
       case 'resume':
-        return this.resume();
+        return this.inTurn(() => this.resume());
       case 'reset':
         this.machine?.requestReset();
         return;
       case 'save':
-        return this.save();
+        return this.inTurn(() => this.save());
     }
   }
 
-  private async start(order: MachineOrder): Promise<void> {
+  private inTurn(act: () => Promise<void> | void): Promise<void> {
+    this.queue = this.queue.then(act);
+    return this.queue;
+  }
+
+  private send(reply: Reply): void {
+    this.tell({ run: this.run, reply });
+  }
+
+  private async start(run: number, order: MachineOrder): Promise<void> {
+    // What the machine before says up to here is its own.
     await this.pause();
     this.machine = undefined;
+    this.phase = 'ended';
+    this.run = run;
     this.surroundings?.close();
     this.surroundings = undefined;
     try {

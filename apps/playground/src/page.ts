@@ -2,7 +2,7 @@ import { FitAddon } from '@xterm/addon-fit';
 import { Terminal } from '@xterm/xterm';
 import { demos } from './demos.js';
 import { LevelsView } from './levels-view.js';
-import type { MachineOrder, Phase, Reply, Request } from './protocol.js';
+import type { MachineOrder, Phase, Reply, Request, Told } from './protocol.js';
 
 const find = <T extends HTMLElement>(id: string): T => {
   const found = document.getElementById(id);
@@ -28,6 +28,8 @@ const file = async (input: HTMLInputElement): Promise<{ name: string; bytes: Uin
 let phase: Phase = 'ended';
 /** The machine that a snapshot is loaded into: the one that was started last. */
 let lastOrder: MachineOrder | undefined;
+/** Number of the machine that the page shows. */
+let run = 0;
 
 function say(text: string, bad = false): void {
   const message = find('message');
@@ -47,10 +49,11 @@ function setPhase(next: Phase): void {
 
 function start(order: MachineOrder): void {
   say('');
+  setPhase('running');
   terminal.reset();
   const { snapshot: _, ...machine } = order;
   lastOrder = machine;
-  send({ kind: 'start', order });
+  send({ kind: 'start', run: ++run, order });
   terminal.focus();
 }
 
@@ -110,7 +113,9 @@ async function load(): Promise<void> {
   start({ ...lastOrder, snapshot: snapshot.bytes });
 }
 
-worker.onmessage = ({ data }: MessageEvent<Reply>) => receive(data);
+worker.onmessage = ({ data }: MessageEvent<Told>) => {
+  if (data.run === run) receive(data.reply);
+};
 worker.onerror = (event) => say(`The Worker failed: ${event.message}`, true);
 terminal.onData((text) => send({ kind: 'input', bytes: new TextEncoder().encode(text) }));
 find('demos').append(

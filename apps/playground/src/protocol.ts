@@ -19,7 +19,8 @@ export interface MachineOrder {
 
 /** From the page. */
 export type Request =
-  | { readonly kind: 'start'; readonly order: MachineOrder }
+  /** A machine in the place of the one before; `run` is a number that it alone has. */
+  | { readonly kind: 'start'; readonly run: number; readonly order: MachineOrder }
   | { readonly kind: 'input'; readonly bytes: Uint8Array }
   | { readonly kind: 'pause' }
   | { readonly kind: 'resume' }
@@ -49,7 +50,13 @@ export interface ContextStatus {
   readonly class: string;
 }
 
-/** From the Worker. */
+/** From the Worker: a reply of the machine that was started as `run`. What an earlier one still had to say may come after the order for the next. */
+export interface Told {
+  readonly run: number;
+  readonly reply: Reply;
+}
+
+/** What a machine says. */
 export type Reply =
   | { readonly kind: 'output'; readonly bytes: Uint8Array }
   | { readonly kind: 'status'; readonly status: Status }

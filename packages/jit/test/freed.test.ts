@@ -42,10 +42,10 @@ it('modules whose code was dropped are freed', { timeout: 300_000 }, async () =>
   // Handlers are modules too, and stay; regions are most of them.
   const kept = made.length - jit.counters.modules;
   expect(jit.counters.modules).toBeGreaterThan(20);
-  for (let i = 0; i < 10; i++) {
+  const alive = (): number => made.filter((reference) => reference.deref() !== undefined).length;
+  // A reference that was followed holds its module for the rest of the turn, and the engine's own threads may hold one for some turns more.
+  for (const endMs = performance.now() + 60_000; alive() > kept + 2 && performance.now() < endMs; collect()) {
     await new Promise((resolve) => setTimeout(resolve, 5));
-    collect();
   }
-  const alive = made.filter((reference) => reference.deref() !== undefined).length;
-  expect(alive).toBeLessThanOrEqual(kept + 2);
+  expect(alive()).toBeLessThanOrEqual(kept + 2);
 });
