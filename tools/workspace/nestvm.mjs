@@ -105,6 +105,15 @@ async function prepare() {
   if (!(await bundleOnce())) throw new Error('apps/cli does not bundle: see the errors above');
 }
 
+/** Contents of a file; one that is there now may be gone when it is read: another command may be bundling. @param {string} file */
+function readIfThere(file) {
+  try {
+    return readFileSync(file);
+  } catch {
+    return undefined;
+  }
+}
+
 /** What V8 compiled of this very bundle in an earlier run, under flags that change nothing. @param {string} command */
 function cacheFileFor(command) {
   const { size, mtimeMs } = statSync(bundle);
@@ -124,7 +133,7 @@ function keepCode(script, file) {
 
 function run() {
   const file = process.execArgv.length === 0 ? cacheFileFor(process.argv[2] === 'run' ? 'run' : 'other') : undefined;
-  const cachedData = file !== undefined && existsSync(file) ? readFileSync(file) : undefined;
+  const cachedData = file === undefined ? undefined : readIfThere(file);
   // esbuild writes ASCII.
   const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(bundle, 'latin1')}\n})`;
   const script = new Script(source, { filename: bundle, ...(cachedData === undefined ? {} : { cachedData }) });

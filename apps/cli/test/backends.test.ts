@@ -9,6 +9,7 @@ import { UsageError } from '../src/errors.js';
 import type { DatagramSpec } from '../src/networks/datagram-cable.js';
 import { NetworkParts } from '../src/networks/parts.js';
 import type { NetworkSpec } from '../src/options/networks.js';
+import { freePort } from './ports.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nestvm-backends-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -77,11 +78,12 @@ describe('networks', () => {
     parts.create({ networks, nics: [], dumps: [] });
     return parts;
   };
-  const taken = () =>
-    new Promise<{ port: number; close: () => void }>((resolve) => {
-      const server = createServer();
-      server.listen(0, '127.0.0.1', () => resolve({ port: (server.address() as { port: number }).port, close: () => void server.close() }));
-    });
+  const taken = async (): Promise<{ port: number; close: () => Promise<void> }> => {
+    const port = await freePort();
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+    return { port, close: () => new Promise((resolve) => server.close(() => resolve())) };
+  };
 
   it('says in one line that a port is in use, or that nobody listens', async () => {
     const { port, close } = await taken();
@@ -95,7 +97,7 @@ describe('networks', () => {
     await expect(user.open()).rejects.toThrow(new UsageError(`-netdev user: hostfwd on port ${port}: the port is in use; choose another port`));
     const listen = create({ kind: 'socket', id: 'n', option: '-netdev socket', end: 'listen', address: '127.0.0.1', port });
     await expect(listen.open()).rejects.toThrow(/the port is in use/);
-    close();
+    await close();
     user.close();
     listen.close();
     const there = create({ kind: 'socket', id: 'n', option: '-netdev socket', end: 'connect', address: '127.0.0.1', port });
@@ -104,8 +106,7 @@ describe('networks', () => {
   });
 
   it('brings frames from one end of a cable to the other', async () => {
-    const { port, close } = await taken();
-    close();
+    const port = await freePort();
     const [a, b] = (['listen', 'connect'] as const).map((end) =>
       create({ kind: 'socket', id: 'n', option: '-netdev socket', end, address: '127.0.0.1', port }),
     );
@@ -141,9 +142,7 @@ describe('networks', () => {
       b.close();
       return [heard.length, heard[7]!, echoes];
     };
-    const [{ port: first, close }, { port: second, close: closeToo }] = [await taken(), await taken()];
-    close();
-    closeToo();
+    const [first, second] = [await freePort(), await freePort()];
     const loop = '127.0.0.1';
     const peer = (localPort: number, port: number) => ({ kind: 'peer', address: loop, port, localAddress: loop, localPort });
     expect(await ends(peer(first, second), peer(second, first))).toEqual([60, 5, 0]);
@@ -152,8 +151,7 @@ describe('networks', () => {
   });
 
   it('lets a connection to a forwarded port wait for the guest', async () => {
-    const { port, close } = await taken();
-    close();
+    const port = await freePort();
     const parts = create({
       kind: 'user',
       id: 'n',

@@ -5,9 +5,11 @@ import { fileURLToPath } from 'node:url';
 import type { Link } from '@nestvm/migration';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../src/errors.js';
+import type { Door } from '../src/migration/door.js';
 import { parseTlsCredentials } from '../src/migration/tls.js';
 import { type LineOptions, openDoor, openLine, parsePlace } from '../src/migration/transport.js';
 import { createProcessWitness } from '../src/migration/witness.js';
+import { freePort } from './ports.js';
 import { pathFor, start, startWith } from './spawn.js';
 
 const certificates = fileURLToPath(new URL('tls/', import.meta.url));
@@ -25,17 +27,14 @@ function folderWith(name: string, files: Readonly<Record<string, string>>): stri
   return folder;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /** The end of a line at who waits for it. */
 async function awaitLine(uri: string, options: LineOptions): Promise<Link> {
   const door = await openDoor('-incoming', parsePlace('-incoming', uri), options);
+  return entered(door);
+}
+
+/** The line of who comes through an open door. */
+async function entered(door: Door<Link>): Promise<Link> {
   try {
     return await door.next();
   } finally {
@@ -47,12 +46,12 @@ async function awaitLine(uri: string, options: LineOptions): Promise<Link> {
 async function connected(uri: string, options: LineOptions = plain, other: LineOptions = options, listenUri = uri): Promise<[Link, Link]> {
   const waiting = awaitLine(listenUri, other);
   waiting.catch(() => {});
-  for (let tries = 0; ; tries++) {
+  for (const endMs = performance.now() + 60_000; ; ) {
     try {
       const here = await openLine('migrate', parsePlace('migrate', uri), options);
       return [here, await waiting];
     } catch (error) {
-      if (tries > 50 || !/is somebody listening/.test(String(error))) throw error;
+      if (performance.now() > endMs || !/is somebody listening/.test(String(error))) throw error;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -144,12 +143,11 @@ describe('TLS', () => {
   it('refuses a source whose certificate is of another authority', async () => {
     const distrustful = folderWith('distrustful-server', { 'ca-cert': 'other-cert' });
     const port = await freePort();
-    const waiting = awaitLine(`tcp:127.0.0.1:${port}`, { ...plain, tls: credentials('server', distrustful) });
-    const refused = waiting.then(
+    const door = await openDoor('-incoming', parsePlace('-incoming', `tcp:127.0.0.1:${port}`), { ...plain, tls: credentials('server', distrustful) });
+    const refused = entered(door).then(
       () => 'accepted',
       (error: unknown) => String(error),
     );
-    await new Promise((resolve) => setTimeout(resolve, 100));
     const line = openLine('migrate', parsePlace('migrate', `tcp:127.0.0.1:${port}`), { ...plain, tls: credentials('client') });
     await line.then((link) => link.source.read(1)).catch(() => {});
     expect(await refused).toMatch(/TLS: /);

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { freePort } from './ports.js';
 import { fileOf, guest, nestvm, pathFor, type Running, start } from './spawn.js';
 
 const TIMEOUT = 120_000;
@@ -80,13 +81,6 @@ function isAlphabetical(text: string): boolean {
 }
 
 const sizeOf = (path: string): number => (existsSync(path) ? readFileSync(path).length : 0);
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
 
 /** A line to `target` that breaks when the source gives the machine away: what says so never arrives. Afterwards it carries again, if `heals`. */
 function losingGo(path: string, target: string, heals = false): Promise<{ heal: () => void; close: () => void }> {
@@ -98,8 +92,11 @@ function losingGo(path: string, target: string, heals = false): Promise<{ heal: 
       here.destroy();
       there.destroy();
     };
+    // What is looked for may come in two pieces.
+    let last = '';
     here.on('data', (data) => {
-      if (!whole) broken = /CTRL[^]{12,60}say[^]{1,9}go/.test(data.toString('latin1'));
+      last = last.slice(-100) + data.toString('latin1');
+      if (!whole) broken = /CTRL[^]{12,60}say[^]{1,9}go/.test(last);
       if (whole || !broken) return void there.write(data);
       whole = heals;
       end();

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { JsonStream } from '../src/qmp/json-stream.js';
 import { client, negotiated, session } from './qmp-client.js';
@@ -44,7 +45,7 @@ describe('QMP', () => {
       expect((await qmp.call('query-status')).return).toEqual({ status: 'running', running: true, singlestep: false });
       expect((await qmp.call('quit')).return).toEqual({});
       expect((await running.ended).status).toBe(0);
-      expect(qmp.events.at(-1)).toMatchObject({ event: 'SHUTDOWN', data: { guest: false, reason: 'host-qmp-quit' } });
+      expect(await qmp.event('SHUTDOWN')).toMatchObject({ data: { guest: false, reason: 'host-qmp-quit' } });
     },
     TIMEOUT,
   );
@@ -140,6 +141,17 @@ describe('QMP', () => {
   );
 
   it(
+    'says why nobody can come by an address that is told later',
+    async () => {
+      const { running, qmp } = await negotiated(IDLE, '-incoming', 'defer');
+      const uri = `unix:${pathFor('absent/socket')}`;
+      expect((await qmp.call('migrate-incoming', { uri })).error?.desc).toMatch(/absent.*choose another address/);
+      expect(await running.ended).toMatchObject({ status: 2, err: expect.stringMatching(/absent.*choose another address/) });
+    },
+    TIMEOUT,
+  );
+
+  it(
     'migrates into a file, and keeps the reason of a failure',
     async () => {
       const { running, qmp } = await negotiated(IDLE);
@@ -159,6 +171,8 @@ describe('QMP', () => {
       expect((await far.call('query-status')).return).toMatchObject({ status: 'inmigrate' });
       expect((await far.call('migrate-incoming', { uri: 'nonsense' })).error?.desc).toMatch(/write tcp:HOST:PORT/);
       expect((await far.call('migrate-incoming', { uri: `unix:${target}` })).return).toEqual({});
+      // Answered when the source may come.
+      expect(existsSync(target)).toBe(true);
       expect((await far.call('migrate-incoming', { uri: `unix:${target}` })).error?.desc).toContain('-incoming defer');
       await qmp.call('migrate-set-parameters', { 'cpu-throttle-initial': 30, 'max-cpu-throttle': 95, 'downtime-limit': 250, 'max-bandwidth': 1e9 });
       expect((await qmp.call('migrate-set-parameters', { 'max-cpu-throttle': 100 })).error?.desc).toMatch(/per cent, 1 to 99/);

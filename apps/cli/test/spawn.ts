@@ -46,6 +46,8 @@ export function startWith(options: { readonly stdio: StdioOptions }, ...args: st
   child.once('exit', () => alive.delete(child));
   let out = '';
   let err = '';
+  // A character may come in two pieces.
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8');
   const waiting = new Set<() => void>();
   child.stdout.on('data', (data) => {
     out += String(data);

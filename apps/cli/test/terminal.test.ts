@@ -11,12 +11,18 @@ const SHOW = [
 
 /** Runs nestvm in a terminal of its own; gives what it printed, and afterwards what the terminal says about itself. */
 async function inTerminal(options: readonly string[], actions: readonly (readonly [RegExp, string])[]): Promise<string> {
-  const script = 'exec 3<&0; "$@" <&3 & echo "pid $!"; wait $!; echo "status $?"; stty -a';
+  // It ends when all has been read: of what is left behind an end, the library may drop the rest.
+  const script = 'exec 3<&0; "$@" <&3 & echo "pid $!"; wait $!; echo "status $?"; stty -a; echo "all told"; read answer';
   const pty = spawn('sh', ['-c', script, 'sh', process.execPath, launcher, ...options], { cols: 200 });
   let out = '';
   let next = 0;
+  let told = false;
   pty.onData((data) => {
     out += data;
+    if (/all told\s/.test(out) && !told) {
+      told = true;
+      pty.write('\r');
+    }
     const [pattern, action] = actions[next] ?? [];
     if (pattern === undefined || action === undefined || !pattern.test(out)) return;
     next++;

@@ -44,7 +44,7 @@ export async function runMigrationCommand(
     case 'migrate_cancel':
       return migration.cancelMigration();
     case 'migrate_incoming':
-      migration.receiveFrom(oneArgument(command, args, 'URI'));
+      await migration.receiveFrom(oneArgument(command, args, 'URI'));
       return '';
     case 'migrate_set_speed':
       migration.parameters.maxBandwidth = parseSize(command, oneArgument(command, args, 'BYTES'), 1);

@@ -15,6 +15,7 @@ import {
 import { UsageError } from '../errors.js';
 import { depart, reasonOf, type SessionControl, sleep } from './departure.js';
 import { openSource, writeWhole } from './file.js';
+import type { LateAddress } from './late-address.js';
 import { createParameters, type MigrationParameters } from './parameters.js';
 import { recoverTarget } from './recovery.js';
 import { formatStatus } from './status.js';
@@ -46,7 +47,7 @@ export class MigrationController {
   private readonly witness = createProcessWitness();
   private closeDoor: () => void = () => {};
   /** Takes the address, while `-incoming defer` waits for it. */
-  private deferred: ((uri: string) => void) | undefined;
+  private deferred: ((address: LateAddress) => void) | undefined;
   /** Ends when what was asked for so far is done. */
   private queue: Promise<unknown> = Promise.resolve();
 
@@ -134,25 +135,29 @@ export class MigrationController {
     return 'cancelling\n';
   }
 
-  /** `migrate_incoming URI`, after `-incoming defer`. */
-  receiveFrom(uri: string): void {
+  /** `migrate_incoming URI`, after `-incoming defer`; resolves when the source may come. */
+  async receiveFrom(uri: string): Promise<void> {
     if (!this.deferred) throw new UsageError("migrate_incoming: this process does not wait for an address; start it with '-incoming defer'");
     if (!uri.startsWith('file:')) this.splitUri('migrate_incoming', uri);
-    this.deferred(uri);
+    const { deferred } = this;
     this.deferred = undefined;
+    await new Promise<void>((open, fail) => deferred({ uri, open, fail }));
   }
 
   /** `-incoming URI`: waits for a machine, and resolves when it is to run here. */
   async receive(given: string): Promise<Arrival> {
     const machine = this.session.machine();
-    const uri = given === 'defer' ? await this.toldLater() : given;
+    const { uri, open, fail } = given === 'defer' ? await this.toldLater() : { uri: given };
     const file = /^file:(.+)$/.exec(uri);
     if (file) {
+      open?.();
       await loadSnapshot(machine.migratable, () => openSource('-incoming', file[1]!));
       return { how: 'handed over', confirm: () => Promise.resolve() };
     }
     const { place, tlsCreds } = this.splitUri('-incoming', uri);
-    const door = await openDoor('-incoming', place, this.lineOptions(tlsCreds));
+    const opening = (async () => openDoor('-incoming', place, this.lineOptions(tlsCreds)))();
+    opening.then(open, fail ?? (() => {}));
+    const door = await opening;
     const decided = new AbortController();
     const onWaiting = (message: string): void => {
       this.decision = () => decided.abort();
@@ -168,10 +173,10 @@ export class MigrationController {
   }
 
   /** Waits for `migrate_incoming`; nothing else keeps the process alive meanwhile. */
-  private async toldLater(): Promise<string> {
+  private async toldLater(): Promise<LateAddress> {
     const alive = setInterval(() => {}, 1 << 30);
     try {
-      return await new Promise<string>((resolve) => {
+      return await new Promise<LateAddress>((resolve) => {
         this.deferred = resolve;
         this.closeDoor = () => clearInterval(alive);
       });
