@@ -1,4 +1,4 @@
-import { Mode, opcodeRows, Segment } from '@nestvm/isa';
+import { Mode, MsrTable, opcodeRows, Segment } from '@nestvm/isa';
 import type { Arena, PhysicalMemory } from '@nestvm/memory';
 import { type Meanings, meanings } from '@nestvm/semantics';
 import { BlockBuilder } from './blocks/block-builder.js';
@@ -13,7 +13,8 @@ import { ExitReason, Link, Record, Slot } from './interpreter/record.js';
 import { SlowAccess } from './interpreter/slow-access.js';
 import { SECOND_STAGE_VECTOR, TLB_INDEX_MASK } from './linear.js';
 import { canonicalShift, DebugCtl, nextPageHigh } from './mode.js';
-import { readHostTsc } from './msr/time.js';
+import { writeMsrTable } from './msr/table.js';
+import { readTsc } from './msr/time.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
 import type { HotCode } from './ports/hot-code.js';
@@ -27,6 +28,7 @@ const EXIT_RECORD = word('exitRecord');
 const BLOCK_RIP = word('blockRip');
 const TLB_EXEC = word('tlbExec');
 const SCRATCH = word('scratch');
+const MSR_TABLE = word('msrTable');
 /** Instructions that a repeated instruction counts as each time it lets events in, after some thousands of elements. */
 const REPEAT_COST = 4096;
 const GP = 13;
@@ -94,6 +96,14 @@ export class Engine {
     return u8[at + Record.LENGTH]!;
   }
 
+  /** Makes the table of registers that generated code reads and writes by itself, for one vCPU. */
+  createMsrTable(cpu: Vcpu): number {
+    const bytes = MsrTable.SLOTS * MsrTable.SLOT_BYTES;
+    const table = this.arena.allocate(`msr table ${cpu.index}`, bytes, 64);
+    writeMsrTable(new DataView(this.arena.memory.buffer, table, bytes), cpu);
+    return table;
+  }
+
   /** Reports hot blocks from now on; what is decoded already is dropped. */
   attach(hotCode: HotCode): void {
     this.hotCode = hotCode;
@@ -117,6 +127,7 @@ export class Interpreter implements Executor {
   private found = 0;
   /** Instructions retired in earlier runs. */
   private before = 0;
+  private msrTable = 0;
 
   constructor(
     readonly cpu: Vcpu,
@@ -153,6 +164,8 @@ export class Interpreter implements Executor {
     this.granted = budget;
     this.parked = 0;
     this.withheld = 0;
+    // Only now is all defined that extensions bring; and a reset clears the word.
+    if (cpu.w[MSR_TABLE] === 0) cpu.w[MSR_TABLE] = this.msrTable ||= this.engine.createMsrTable(cpu);
     // Another vCPU may have taken its place.
     this.found = 0;
     cpu.w[BUDGET] = budget;
@@ -238,14 +251,14 @@ export class Interpreter implements Executor {
     return this.mayGoOn() ? this.findBlock() : 0;
   }
 
-  /** For generated code: the time-stamp counter, at the instruction of a record, into `scratch`. */
+  /** For generated code: the time-stamp counter as software sees it, at the instruction of a record, into `scratch`. */
   timeHere(record: number): void {
     const { cpu } = this;
     const { w } = cpu;
     // Time may go by instructions: count those of the block that came before.
     const before = this.engine.arena.u8[record + Record.INDEX]!;
     w[BUDGET] = w[BUDGET]! - before;
-    readHostTsc(cpu);
+    readTsc(cpu);
     w[BUDGET] = w[BUDGET]! + before;
     w[SCRATCH] = cpu.lo;
     w[SCRATCH + 1] = cpu.hi;

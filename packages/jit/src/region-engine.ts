@@ -33,6 +33,7 @@ export interface Exits {
   fallThrough(): void;
   jumpIndirect(target: Val<64>): void;
   isLast(): boolean;
+  isBeforeNop(): boolean;
 }
 
 /** The engine of compiled code: memory through the TLB; whatever is not plain leaves to the interpreter, at the same instruction. */
@@ -143,6 +144,10 @@ export class RegionEngine implements Engine {
   /** Nothing for instructions that are rarely what they are taken for: those are carried out at length. */
   get giveUp(): (() => void) | undefined {
     return this.exits.isGivenUp() ? undefined : () => this.exits.leave();
+  }
+
+  isBeforeNop(x: Context): Val<32> {
+    return (x.code as Code).constant(32, this.exits.isBeforeNop() ? 1 : 0);
   }
 
   isLast(x: Context): Val<32> {

@@ -178,6 +178,11 @@ export class Translator implements Exits {
     return next < Slot.FIRST_FREE && next !== Slot.SYSTEM;
   }
 
+  /** See {@link Exits}. */
+  isBeforeNop(): boolean {
+    return this.views.u8[this.record + Record.BEFORE_NOP] !== 0;
+  }
+
   private leaveAt(record: number, leave = this.toRecord): void {
     const { code, leaving } = this;
     code.flags.flush();

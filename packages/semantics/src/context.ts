@@ -49,12 +49,14 @@ export interface Engine {
   system(x: Context): void;
   /** Puts the TLB bank of a class of privilege (a `PrivilegeClass`) in force, or leaves to TypeScript: nothing of the instruction may have changed anything by then. */
   switchBank(x: Context, privilege: Val<32>): void;
-  /** The time-stamp counter of this vCPU. */
+  /** The time-stamp counter as software on this vCPU sees it. */
   time(x: Context): Val<64>;
   /** Leaves this instruction, which has changed nothing yet, to an engine that carries it out whole; absent where this one does. */
   readonly giveUp?: ((x: Context) => void) | undefined;
   /** Not 0 when no other instruction of the block runs after this one. */
   isLast(x: Context): Val<32>;
+  /** Not 0 when the next instruction of the block is a NOP; asked for STI only. */
+  isBeforeNop(x: Context): Val<32>;
 }
 
 /** One instruction being written: the code, the vCPU, what is known, and what the engine supplies. */

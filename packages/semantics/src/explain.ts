@@ -53,6 +53,7 @@ const readable: Engine = {
   switchBank: (x, privilege) => x.code.run(importedFunction('translationsOf', { params: [I], results: [] }), privilege),
   time: (x) => x.code.call(fieldCall('timeStampCounter', L), 64),
   isLast: (x) => x.code.call(fieldCall('isLast', I), 32),
+  isBeforeNop: (x) => x.code.call(fieldCall('isBeforeNop', I), 32),
 };
 
 const GPR = ['AX', 'CX', 'DX', 'BX', 'SP', 'BP', 'SI', 'DI'];

@@ -13,6 +13,7 @@ import { explainRefusal } from './explain/refusals.js';
 import { createSvmFeatures } from './features.js';
 import { installInstructions } from './instructions/instructions.js';
 import {
+  awaitsInterruptFlag,
   interceptEvent,
   physicalInterruptsAllowed,
   redirectInit,
@@ -22,6 +23,7 @@ import {
 } from './intercepts/events.js';
 import { interceptException, nestedPageFault } from './intercepts/exceptions.js';
 import { interceptInstruction } from './intercepts/intercept.js';
+import { lendMsrMap, msrBit } from './intercepts/permission-maps.js';
 import { serviceWriteTrap } from './intercepts/write-traps.js';
 import { installMsrs, resetMsrs } from './msrs.js';
 import { scaleTsc, unscaleTicks } from './transitions/tsc.js';
@@ -55,6 +57,7 @@ export class Svm implements Virtualization {
     installMsrs(this.context);
     installInstructions(this.context, this.view, (insn) => this.onRefusal?.(cpu, () => explainRefusal(this.view, insn)));
     resetMsrs(this.context);
+    options.memory.observe({ mapChanged: () => cpu.w[GUEST_MODE] !== 0 && lendMsrMap(this.context), writeAccessRevoked: () => undefined });
   }
 
   get counters(): SvmContext['counters'] {
@@ -110,6 +113,14 @@ export class Svm implements Virtualization {
 
   serviceGuest(_cpu: Vcpu, held: boolean): boolean {
     return serviceVirtualInterrupt(this.context, held);
+  }
+
+  msrBit(index: number, write: boolean): number {
+    return msrBit(index, write);
+  }
+
+  awaitsInterruptFlag(): boolean {
+    return awaitsInterruptFlag(this.context);
   }
 
   apicAccess(_cpu: Vcpu, bytes: number, access: number): boolean {

@@ -5,11 +5,13 @@ import { inspectActivity } from './activity.js';
 import { apicAccess } from './apic/accesses.js';
 import { leaveList, readVirtualMsr, writeListedMsr } from './apic/msrs.js';
 import { sendUserIpi } from './apic/user-ipi.js';
+import { Proc1 } from './controls/controls.js';
 import { inNonRoot } from './instructions/exits.js';
 import { mergedControl, visibleControl } from './intercepts/control-registers.js';
 import { interceptEvent } from './intercepts/events.js';
 import { interceptException } from './intercepts/exceptions.js';
 import { intercept } from './intercepts/instructions.js';
+import { msrBit } from './intercepts/msrs.js';
 import { secondStageFault } from './intercepts/pages.js';
 import { serviceOwnEvents } from './intercepts/windows.js';
 import { resumeGuest } from './transitions/entry.js';
@@ -50,6 +52,14 @@ export class VmxExtension extends Vmx implements Virtualization {
 
   interruptsAllowed(): boolean {
     return this.controls.externalInterruptExiting || (this.cpu.w[RFLAGS]! & Rflags.IF) !== 0;
+  }
+
+  msrBit(index: number, write: boolean): number {
+    return msrBit(index, write);
+  }
+
+  awaitsInterruptFlag(): boolean {
+    return this.controls.hasProc1(Proc1.INTERRUPT_WINDOW_EXITING) || this.apic.recognized;
   }
 
   service(_cpu: Vcpu, place: Place): boolean {

@@ -1,5 +1,4 @@
 import { word } from '@nestvm/cpu/extension';
-import { GuestMode } from '@nestvm/isa';
 
 const EXTENSION = word('extension');
 
@@ -22,9 +21,6 @@ export const VmxWord = {
   /** Deadline of the preemption timer in its counts of guest time, two words; it means something while the timer runs. */
   TIMER: EXTENSION + 8,
 } as const;
-
-/** The `guestMode` word in non-root operation: VMX has no exit for PUSHF. */
-export const NON_ROOT = GuestMode.ON | GuestMode.PLAIN_PUSHF;
 
 /** A physical address in two words of a view, as a number below 2^52, whatever the words hold. */
 export const addressAt = (words: Int32Array, at: number): number => (words[at + 1]! & 0xfffff) * 4294967296 + (words[at]! >>> 0);

@@ -1,6 +1,6 @@
 import type { NestedContext, TransitionCounters, Vcpu } from '@nestvm/cpu';
 import { NestedLedger } from '@nestvm/cpu';
-import { Shadow } from '@nestvm/cpu/extension';
+import { GUEST_MODE, Shadow, word } from '@nestvm/cpu/extension';
 import { PageFlag, type PhysicalMemory } from '@nestvm/memory';
 import { createGuestSpace, type GuestSpace, type Mmu } from '@nestvm/mmu';
 import { GuestDeadline } from './apic/deadline.js';
@@ -8,10 +8,12 @@ import { VirtualApic } from './apic/virtual-apic.js';
 import type { VmxCapabilities } from './capabilities/capabilities.js';
 import { createCapabilities, generationOf } from './capabilities/capabilities.js';
 import { EntryContext } from './checks/context.js';
+import { Proc1, Proc2, Proc3 } from './controls/controls.js';
 import { ControlsInForce } from './controls-in-force.js';
 import { exitReasonName } from './exits/qualification.js';
+import { F } from './fields/layout.js';
 import { LentVmcs } from './fields/lent-vmcs.js';
-import { addressAt, VmxWord } from './state.js';
+import { addressAt, pageOf, VmxWord } from './state.js';
 import { ExitRecord } from './transitions/exit-record.js';
 import { unscaleTicks } from './transitions/physical-delay.js';
 import { PreemptionTimer, type VmxClock } from './transitions/preemption-timer.js';
@@ -38,6 +40,9 @@ export interface PauseLoop {
 }
 
 const CR4_VMXE = 0x2000;
+const MSR_BITMAP = word('msrBitmap');
+
+const f = { link: F.VMCS_LINK_POINTER, readBitmap: F.VMREAD_BITMAP, writeBitmap: F.VMWRITE_BITMAP } as const;
 
 /**
  * The state of Intel VMX on one vCPU. Everything that must survive is in guest memory (the VMCS) or in the `extension` area of the vCPU state; the rest is what the
@@ -150,7 +155,34 @@ export class Vmx {
     const { w } = this.cpu;
     this.regionAddress = w[VmxWord.CURRENT_VALID] === 0 ? -1 : addressAt(w, VmxWord.CURRENT);
     this.region = this.regionAddress < 0 ? -1 : this.wordsAt(this.regionAddress);
-    this.lent.lend(this.on ? this.region : -1);
+    this.lendFields();
+  }
+
+  /** Lends generated code the MSR bitmap, and the VMCS that VMREAD and VMWRITE work on: where VMX is on or off, whatever the current VMCS is, in root operation or not. */
+  lendFields(): void {
+    const { cpu, lent, region } = this;
+    cpu.w[MSR_BITMAP] = this.msrBitmap();
+    if (!this.on || region < 0) lent.lend(-1);
+    else if (cpu.w[GUEST_MODE] === 0) lent.lend(region);
+    else this.lendShadow();
+  }
+
+  /** The MSR bitmap, while it alone decides what happens to registers that generated code knows; 0 otherwise. */
+  private msrBitmap(): number {
+    const { controls, memory, cpu } = this;
+    if (cpu.w[GUEST_MODE] === 0 || !controls.hasProc1(Proc1.USE_MSR_BITMAPS) || controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return 0;
+    return Math.max(0, memory.arenaOffsetOf(controls.msrBitmap));
+  }
+
+  /** What "VMCS shadowing" gives the guest, if it is on and all of it is in memory. */
+  private lendShadow(): void {
+    const { i32, region, memory, lent } = this;
+    const link = region + f.link;
+    const isShadowed = this.controls.hasProc2(Proc2.VMCS_SHADOWING) && (i32[link] !== -1 || i32[link + 1] !== -1);
+    const reads = isShadowed ? memory.arenaOffsetOf(addressAt(i32, region + f.readBitmap)) : -1;
+    const writes = isShadowed ? memory.arenaOffsetOf(addressAt(i32, region + f.writeBitmap)) : -1;
+    if (reads < 0 || writes < 0) lent.lend(-1);
+    else lent.lendShadow(this.wordsAt(pageOf(addressAt(i32, link))), reads, writes);
   }
 
   /** First word in `i32` of a page of physical memory; a page of nobody's when there is no memory that may be written. */
@@ -164,7 +196,7 @@ export class Vmx {
   /** Tells dirty log and code cache that words of a VMCS region are about to be written. */
   touch(region: number): void {
     this.memory.beforeWrite(region * 4, 4096);
-    if (region === this.region) this.lent.lendWrites();
+    this.lent.lendWrites(region);
   }
 
   reset(): void {

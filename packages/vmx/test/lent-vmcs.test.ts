@@ -1,6 +1,12 @@
 import { word } from '@nestvm/cpu/extension';
 import { describe, expect, it } from 'vitest';
+import { arrangeControl } from '../src/checks/arrange.js';
+import { F } from '../src/fields/layout.js';
+import { ExitReason } from '../src/transitions/reasons.js';
 import { createLevel, Place } from './level.js';
+
+/** The page of the shadow VMCS. */
+const SHADOW = 0x2_5000;
 
 const READ = word('vmcsRead');
 const WRITE = word('vmcsWrite');
@@ -29,6 +35,9 @@ next:
   inc edx
   test edx, 0x7fff
   jnz next
+`;
+
+const BEYOND_32_BITS = `
   bts rdx, 40
   vmread r8, rdx
   pushfq
@@ -43,13 +52,51 @@ describe('VMREAD and VMWRITE in generated code', () => {
       const { cpu, c } = level;
       if (!lent) cpu.w[READ] = 0;
       cpu.w[WRITE] = 0;
-      level.host(EVERY_ENCODING);
+      level.host(EVERY_ENCODING + BEYOND_32_BITS);
       while (level.run() === 'budget');
       expect(cpu.gpr(2) >> 40n, 'came to the end').toBe(1n);
       expect(cpu.w[WRITE] !== 0, 'written by generated code').toBe(lent);
       return { r8: [cpu.w[R8], cpu.w[R8 + 1]], vmcs: [...c.i32.subarray(c.base, c.base + 1024)] };
     });
     expect(results[0]).toEqual(results[1]);
+  });
+
+  it('do so in non-root operation on the shadow VMCS, but for fields that a bitmap names', () => {
+    const results = [true, false].map((lent) => {
+      const level = createLevel();
+      const { cpu, c, vmx, memory } = level;
+      arrangeControl(c, 'proc2', 'VMCS_SHADOWING', true);
+      memory.write32(SHADOW, vmx.capabilities.revision | (1 << 31));
+      c.set(F.VMCS_LINK_POINTER, SHADOW);
+      if (!lent) vmx.lendFields = () => void (cpu.w[READ] = cpu.w[WRITE] = 0);
+      level.guest((a) => a.text(`${EVERY_ENCODING}\nvmcall`));
+      level.enter();
+      while (level.run() === 'budget');
+      expect(c.lo(F.EXIT_REASON)).toBe(ExitReason.VMCALL);
+      const words = memory.arenaOffsetOf(SHADOW) / 4;
+      return { r8: [cpu.w[R8], cpu.w[R8 + 1]], vmcs: [...c.i32.subarray(words, words + 1024)] };
+    });
+    expect(results[0]).toEqual(results[1]);
+  });
+
+  it('exit in non-root operation where a bitmap has a 1', () => {
+    const level = createLevel();
+    const { c, memory, vmx } = level;
+    arrangeControl(c, 'proc2', 'VMCS_SHADOWING', true);
+    memory.write32(SHADOW, vmx.capabilities.revision | (1 << 31));
+    c.set(F.VMCS_LINK_POINTER, SHADOW);
+    for (const [instruction, bitmap, reason] of [
+      ['vmread rax, rdx', F.VMREAD_BITMAP, ExitReason.VMREAD],
+      ['vmwrite rdx, rax', F.VMWRITE_BITMAP, ExitReason.VMWRITE],
+    ] as const)
+      for (const encoding of [0x681e, 0x2800, 0x0802, 0x6c00])
+        for (const isNamed of [true, false]) {
+          memory.write8(c.lo(bitmap) + (encoding >>> 3), isNamed ? 1 << (encoding & 7) : 0xff & ~(1 << (encoding & 7)));
+          level.guest((a) => a.text(`mov edx, ${encoding}\n${instruction}\nvmcall`));
+          c.set(F.GUEST_RIP, Place.L2);
+          expect(level.enter(), `${instruction} ${encoding}`).toBe(isNamed ? reason : ExitReason.VMCALL);
+          memory.write8(c.lo(bitmap) + (encoding >>> 3), 0);
+        }
   });
 
   it('are seen by the dirty log', () => {

@@ -58,6 +58,8 @@ export class BlockBuilder {
   /** While a block that is good once is made; and where such blocks keep their system record, -1 for nowhere yet. */
   private loose = false;
   private looseRecord = -1;
+  /** The record of the last instruction, if that was STI. */
+  private shadowing = -1;
   /** Turns after which a new block of an arena page is reported as hot; null for never: then blocks have no heads. */
   turns: ((arenaPage: number) => number) | null = null;
   /** Bits of `Mode` that blocks may have to be counted. */
@@ -199,6 +201,8 @@ export class BlockBuilder {
     const { insn, handlers, writer } = this;
     readAsModel(cpu, insn, mode);
     const { row } = insn;
+    if (row.mnemonic === 'NOP' && index > 0 && this.shadowing === record - Record.BYTES) this.arena.u8[this.shadowing + Record.BEFORE_NOP] = 1;
+    this.shadowing = row.mnemonic === 'STI' ? record : -1;
     const governed = (mode & Mode.GOVERNED) !== 0 ? governing(insn, mode) : null;
     if (governed !== null) {
       this.system(record, offset, index, { ...this.systemRecord(cpu, -1), meaning: governed, extended: false });

@@ -90,10 +90,11 @@ function serviceInterrupt(cpu: Vcpu): boolean {
   const w = cpu.w;
   const activity = w[ACTIVITY]!;
   if (activity === Activity.SHUTDOWN || activity === Activity.WAIT_FOR_SIPI) return false;
+  const guest = w[GUEST_MODE] !== 0 ? cpu.virtualization : null;
+  const allowed = guest !== null ? guest.interruptsAllowed(cpu) : (w[RFLAGS]! & Rflags.IF) !== 0;
+  const awaited = guest !== null && guest.awaitsInterruptFlag?.(cpu) === true;
+  w[INTERRUPT_HELD] = awaited || (!allowed && cpu.interrupts.intr()) ? 1 : 0;
   if ((w[INTERRUPTIBILITY]! & (Shadow.STI | Shadow.MOV_SS)) !== 0) return false;
-  const guest = w[GUEST_MODE] !== 0 && cpu.virtualization !== null;
-  const allowed = guest ? cpu.virtualization!.interruptsAllowed(cpu) : (w[RFLAGS]! & Rflags.IF) !== 0;
-  w[INTERRUPT_HELD] = allowed || !cpu.interrupts.intr() ? 0 : 1;
   if (!allowed) {
     if (activity !== Activity.MWAIT || (w[MONITOR_ARMED]! & Monitor.BREAK_ON_INTERRUPT) === 0 || !cpu.interrupts.intr()) return false;
     wake(cpu);

@@ -163,6 +163,10 @@ export class InterpreterEngine implements Engine {
     return x.readState(64, at.scratch);
   }
 
+  isBeforeNop(x: Context): Val<32> {
+    return x.code.load('i32.load8_u', 32, this.record(x), Record.BEFORE_NOP);
+  }
+
   isLast(x: Context): Val<32> {
     // Slots with a fixed meaning end blocks, but for SYSTEM, whose instruction runs before events are looked at.
     const next = x.code.load('i32.load', 32, this.record(x), Record.BYTES + Record.HANDLER);

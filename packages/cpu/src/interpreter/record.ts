@@ -25,6 +25,8 @@ export const Record = {
   VVVV: 20,
   /** u8: index shift. */
   SCALE: 22,
+  /** u8, for STI: not zero when a NOP follows in the block. */
+  BEFORE_NOP: 22,
   /** u8: segment register of the memory operand. */
   SEGMENT: 23,
   /** u64: immediate. */

@@ -64,6 +64,10 @@ export interface Virtualization {
   interceptEvent(cpu: Vcpu, event: 'INTR' | 'NMI' | 'SMI' | 'INIT' | 'SIPI' | 'SHUTDOWN' | 'TASK_SWITCH', detail: number): boolean;
   /** Whether external interrupts may be taken or intercepted now (VMX external-interrupt exiting and SVM V_INTR_MASKING do not ask RFLAGS.IF). */
   interruptsAllowed(cpu: Vcpu): boolean;
+  /** Whether something of the extension's waits for the guest's RFLAGS.IF: an exit, a virtual interrupt. Asked whenever events are looked at. */
+  awaitsInterruptFlag?(cpu: Vcpu): boolean;
+  /** Bit of the bitmap at `msrBitmap` of the vCPU state that says whether a guest's RDMSR or WRMSR is intercepted; negative for none. Always the same. */
+  msrBit?(index: number, write: boolean): number;
   /** Deals with the extension's own pending events at a place in the order of events; true when it made an exit or delivered something. */
   service?(cpu: Vcpu, place: Place): boolean;
   /** The same after external interrupts, when none was taken; `shadowed` behind STI, MOV SS and POP SS. */

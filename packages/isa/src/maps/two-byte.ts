@@ -112,7 +112,7 @@ export const twoByte = table('legacy', '0F', [
   ['23', 'MOV_DR', 'Dy:w Ry', 'f64 anymod cpl0 end !DR_WRITE'],
   ['30', 'WRMSR', '', 'cpl0 end @msr !WRMSR'],
   ['31', 'RDTSC', '', '@tsc !RDTSC'],
-  ['32', 'RDMSR', '', 'cpl0 end @msr !RDMSR'],
+  ['32', 'RDMSR', '', 'cpl0 @msr !RDMSR'],
   ['33', 'RDPMC', '', 'end !RDPMC'],
   ['34', 'SYSENTER', '', 'prot end @sep'],
   ['35', 'SYSEXIT', '', 'prot cpl0 end @sep'],

@@ -78,14 +78,20 @@ export const vcpuState = struct('vcpu', 3, {
   activity: u32,
   /** Nonzero in guest mode (VMX non-root or SVM guest): sensitive events ask the virtualization port first. Bits: `GuestMode`. */
   guestMode: u32,
-  /** Not 0 while an interrupt is pending that RFLAGS.IF holds back. */
+  /** Not 0 while an interrupt, or what a hypervisor wants to do then, waits for RFLAGS.IF. */
   interruptHeld: derived(u32),
   /** Not 0 while somebody wants to hear of every change of privilege (performance counters that tell levels apart). */
   privilegeWatched: derived(u32),
-  /** Arena offset of the VMCS that VMREAD of root operation reads, 0 for none; of the one that VMWRITE may write without telling anybody; and of their `VmcsTable`. */
+  /** Arena offset of the VMCS that VMREAD reads (in guest mode a shadow VMCS), 0 for none; of the one that VMWRITE may write without telling anybody; and of their `VmcsTable`. */
   vmcsRead: derived(u32),
   vmcsWrite: derived(u32),
+  /** Arena offsets of the bitmaps of the fields that VMREAD and VMWRITE of guest mode must not touch; 0 where nothing restricts them. */
+  vmcsReadBitmap: derived(u32),
+  vmcsWriteBitmap: derived(u32),
   vmcsFields: derived(u32),
+  /** Arena offset of the vCPU's `MsrTable`, 0 for none; and of the hypervisor's bitmap of guest mode, 0 when every access is to be asked about. */
+  msrTable: derived(u32),
+  msrBitmap: derived(u32),
   /** Instructions retired before the current run of the engine. */
   retired: u64,
 
@@ -216,6 +222,14 @@ export const GuestMode = {
   ON: 1 << 0,
   /** PUSHF is not intercepted: generated code may execute it. */
   PLAIN_PUSHF: 1 << 1,
+  /** Likewise POPF and IRET, which exits do not follow either when they set RFLAGS.IF, unless `interruptHeld` says so. */
+  PLAIN_POPF: 1 << 2,
+  PLAIN_IRET: 1 << 3,
+  /** RDTSC and RDTSCP are not intercepted. */
+  PLAIN_RDTSC: 1 << 4,
+  /** Reads of CR2, of CR3 are not intercepted. */
+  PLAIN_CR2: 1 << 5,
+  PLAIN_CR3: 1 << 6,
 } as const;
 
 /** Bits of `vcpuState.mode`; a block of decoded code is valid only under the mode it was decoded in. */

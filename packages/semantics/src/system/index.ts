@@ -5,7 +5,8 @@ import { integerOperand } from '../operand.js';
 import { push } from '../stack.js';
 import { SYSCALL, SYSRET } from './fast-call.js';
 import { IRET } from './interrupt-return.js';
-import { leaveIf } from './leave.js';
+import { isIntercepted, leaveIf } from './leave.js';
+import { RDMSR, WRMSR } from './msr.js';
 import { CLAC, POPF, STAC } from './privilege.js';
 import { LDMXCSR, MOV_CR, RDFSBASE, RDGSBASE, RDPKRU, RDTSC, RDTSCP, STMXCSR, WRFSBASE, WRGSBASE } from './registers.js';
 import { VMREAD, VMWRITE } from './vmcs.js';
@@ -20,21 +21,19 @@ const CLI: Emitter = (x) => {
 };
 
 /**
- * STI at level 0 while no interrupt is being held back. Then the shadow over the next instruction needs no other care than that both are in one block:
- * events are looked at between blocks. Not in guest mode: an exit of the next instruction tells of the shadow.
+ * STI at level 0 while nothing is being held back. Then the shadow over the next instruction needs no other care than that both are in one block:
+ * events are looked at between blocks. In guest mode an exit of the next instruction tells of the shadow: there that one must be a NOP, which cannot exit,
+ * as it is where Linux patches a call of a hypervisor out; or IF is 1 already, and there is no shadow.
  */
 const STI: Emitter = (x) => {
-  leaveIf(x, x.get32('cpl').or(x.get32('guestMode')).or(x.get32('interruptHeld')).or(x.engine.isLast(x)));
+  const isTold = x.get32('guestMode').isNonzero().and(x.engine.isBeforeNop(x).isZero()).and(x.get32('rflags').and(Rflags.IF).isZero());
+  leaveIf(x, x.get32('cpl').or(isTold).or(x.get32('interruptHeld')).or(x.engine.isLast(x)));
   x.set32('rflags', x.get32('rflags').or(Rflags.IF));
 };
 
 /** PUSHF outside of virtual-8086 mode. RF and VM are pushed as 0 (SDM Vol. 2, PUSHF). */
 const PUSHF: Emitter = (x) => {
-  const isIntercepted = x
-    .get32('guestMode')
-    .and(GuestMode.ON | GuestMode.PLAIN_PUSHF)
-    .eq(GuestMode.ON);
-  leaveIf(x, isIntercepted.or(x.get32('mode').and(Mode.V8086)));
+  leaveIf(x, isIntercepted(x, GuestMode.PLAIN_PUSHF).or(x.get32('mode').and(Mode.V8086)));
   const image = x
     .get32('rflags')
     .and(~(Rflags.RF | Rflags.VM))
@@ -87,6 +86,8 @@ export const systemMeanings: Meanings = {
   SWAPGS,
   RDTSC,
   RDTSCP,
+  RDMSR,
+  WRMSR,
   LDMXCSR,
   VLDMXCSR: LDMXCSR,
   STMXCSR,

@@ -1,8 +1,8 @@
 import type { Val } from '@nestvm/emit';
-import { Gpr, PrivilegeClass, Rflags, Segment, vcpuState } from '@nestvm/isa';
+import { Gpr, GuestMode, PrivilegeClass, Rflags, Segment, vcpuState } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
-import { leaveIf } from './leave.js';
+import { isIntercepted, leaveIf } from './leave.js';
 import { leaveIfReleased, leaveUnlessPlain, type SegmentValue, setFlags, setLevel, setSegment, supervisorClass } from './privilege.js';
 
 const at = vcpuState.offset;
@@ -72,7 +72,7 @@ export const IRET: Emitter = (x) => {
     return;
   }
   leaveUnlessPlain(x);
-  const isBlocked = x.get32('guestMode').or(x.get32('interruptibility')).or(x.get32('cpl'));
+  const isBlocked = isIntercepted(x, GuestMode.PLAIN_IRET).or(x.get32('interruptibility')).or(x.get32('cpl'));
   leaveIf(x, isBlocked.or(x.get32('rflags').and(Rflags.NT | Rflags.AC)));
   const pointer = x.gpr(64, Gpr.RSP);
   const word = (n: number): Val<64> => x.engine.load(x, 64, pointer.add(8 * n));

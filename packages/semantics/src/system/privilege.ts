@@ -1,8 +1,8 @@
 import type { IntWidth, Val } from '@nestvm/emit';
-import { Cr4, Mode, PrivilegeClass, Rflags, vcpuState, Xstate } from '@nestvm/isa';
+import { Cr4, GuestMode, Mode, PrivilegeClass, Rflags, vcpuState, Xstate } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
-import { leaveIf } from './leave.js';
+import { isIntercepted, leaveIf } from './leave.js';
 
 const at = vcpuState.offset;
 
@@ -13,10 +13,10 @@ export function leaveUnlessPlain(x: Context): void {
   leaveIf(x, odd.or(cet).or(x.get32('privilegeWatched')));
 }
 
-/** Leaves where flags that set IF let an interrupt in that was held back; in guest mode, where more than interrupts may wait for IF, whenever IF gets set. */
+/** Leaves where flags that set IF let something in that was held back. */
 export function leaveIfReleased(x: Context, flags: Val<32>): void {
   const rises = flags.and(x.get32('rflags').not()).and(Rflags.IF).isNonzero();
-  const waits = x.get32('interruptHeld').or(x.get32('guestMode')).isNonzero();
+  const waits = x.get32('interruptHeld').isNonzero();
   leaveIf(x, rises.and(waits));
 }
 
@@ -90,7 +90,7 @@ export const POPF: Emitter = (x) => {
     x.ended = true;
     return;
   }
-  leaveIf(x, x.get32('cpl').or(x.get32('guestMode')));
+  leaveIf(x, x.get32('cpl').or(isIntercepted(x, GuestMode.PLAIN_POPF)));
   const pointer = x.gpr(64, 4);
   const value = x.engine
     .load(x, operandSize as IntWidth, pointer)

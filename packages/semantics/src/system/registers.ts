@@ -1,9 +1,9 @@
 import type { Val } from '@nestvm/emit';
-import { Cr4, Gpr, Segment, vcpuState } from '@nestvm/isa';
+import { Cr4, Gpr, GuestMode, Segment, vcpuState } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { integerOperand } from '../operand.js';
-import { leaveIf } from './leave.js';
+import { isIntercepted, leaveIf } from './leave.js';
 
 const at = vcpuState.offset;
 /** Bits of MXCSR that are not reserved. */
@@ -18,7 +18,13 @@ export const MOV_CR: Emitter = (x) => {
     return;
   }
   const number = source!.method === 'C' ? x.fields.reg() : x.fields.rm();
-  leaveIf(x, x.get32('cpl').or(x.get32('guestMode')).or(number.eq(1)).or(number.gtU(4)));
+  const plain = x.code.select(
+    number.eq(2),
+    x.const(32, GuestMode.PLAIN_CR2),
+    x.code.select(number.eq(3), x.const(32, GuestMode.PLAIN_CR3), x.const(32, 0)),
+  );
+  const isShown = x.get32('guestMode').isZero().or(x.get32('guestMode').and(plain));
+  leaveIf(x, x.get32('cpl').or(isShown.isZero()).or(number.eq(1)).or(number.gtU(4)));
   // CR0, CR2, CR3 and CR4 stand one after another.
   const place = x.code.select(number, number.sub(1), number);
   x.writeGpr(64, x.fields.rm(), x.readState(64, place.shl(3).add(at.cr0)));
@@ -56,9 +62,10 @@ export const RDGSBASE = readBase(Segment.GS);
 export const WRFSBASE = writeBase(Segment.FS);
 export const WRGSBASE = writeBase(Segment.GS);
 
-/** The time-stamp counter where neither CR4.TSD nor a hypervisor forbids it. */
+/** The time-stamp counter, as a guest sees it in guest mode, where neither CR4.TSD nor a hypervisor forbids it. */
 function readTime(x: Context): void {
-  leaveIf(x, x.get32('guestMode').or(x.get32('cr4').and(Cr4.TSD).isNonzero().and(x.get32('cpl').isNonzero())));
+  const isReserved = x.get32('cr4').and(Cr4.TSD).isNonzero().and(x.get32('cpl').isNonzero());
+  leaveIf(x, isIntercepted(x, GuestMode.PLAIN_RDTSC).or(isReserved));
   const time: Val<64> = x.engine.time(x);
   x.setGpr(32, Gpr.RAX, time.trunc(32));
   x.setGpr(32, Gpr.RDX, time.shrU(32).trunc(32));

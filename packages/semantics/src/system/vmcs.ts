@@ -5,12 +5,21 @@ import type { Emitter } from '../emitter.js';
 import { integerOperand } from '../operand.js';
 import { leaveIf } from './leave.js';
 
+/** Leaves where a bitmap has a 1 for a field: such an access is the hypervisor's. */
+function leaveIfRestricted(x: Context, bitmap: Val<32>, field: Val<32>): void {
+  x.code.if(bitmap, () => {
+    const bits = x.code.load('i32.load8_u', 32, bitmap.add(field.shrU(3)), 0);
+    leaveIf(x, bits.shrU(field.and(7)).and(1));
+  });
+}
+
 /** The table's slot of the field that the register operand names, for hypervisors at level 0 in 64-bit mode; the rest is the full implementation's. */
-function slotOf(x: Context, region: Val<32>): Val<32> {
+function slotOf(x: Context, region: Val<32>, bitmap: Val<32>): Val<32> {
   const encoding = x.readGpr(64, x.fields.reg());
   const unusual = encoding.and(~BigInt(VmcsTable.ENCODING)).isZero().xor(1);
-  leaveIf(x, x.get32('cpl').or(x.get32('guestMode')).or(unusual).or(region.isZero()));
+  leaveIf(x, x.get32('cpl').or(unusual).or(region.isZero()));
   const bits = encoding.trunc(32);
+  leaveIfRestricted(x, bitmap, bits);
   const slot = bits.shrU(5).and(0x300).or(bits.shrU(4).and(0xc0)).or(bits.shrU(1).and(0x3f));
   return x.get32('vmcsFields').add(slot.mul(VmcsTable.SLOT_BYTES));
 }
@@ -23,12 +32,12 @@ function notHere(x: Context): void {
   x.ended = true;
 }
 
-/** VMREAD of the current VMCS in root operation. */
+/** VMREAD of the current VMCS in root operation, of the shadow VMCS in guest mode. */
 export const VMREAD: Emitter = (x) => {
   if (!x.facts.long) return notHere(x);
   const { code } = x;
   const region = x.get32('vmcsRead');
-  const slot = slotOf(x, region);
+  const slot = slotOf(x, region, x.get32('vmcsReadBitmap'));
   const offset = code.load('i32.load16_u', 32, slot, VmcsTable.READ);
   leaveIf(x, offset.isZero());
   const value = code.load('i64.load', 64, region.add(offset), 0).and(code.load('i64.load', 64, slot, VmcsTable.MASK));
@@ -41,7 +50,7 @@ export const VMWRITE: Emitter = (x) => {
   if (!x.facts.long) return notHere(x);
   const { code } = x;
   const region = x.get32('vmcsWrite');
-  const slot = slotOf(x, region);
+  const slot = slotOf(x, region, x.get32('vmcsWriteBitmap'));
   const offset = code.load('i32.load16_u', 32, slot, VmcsTable.WRITE);
   leaveIf(x, offset.isZero());
   const value = (integerOperand(x, x.facts.row.operands[1]!, 64).read() as Val<64>).and(code.load('i64.load', 64, slot, VmcsTable.MASK));

@@ -67,4 +67,5 @@ export const markedEngine: Engine = {
   switchBank: () => {},
   time: (x) => x.const(64, 0x1_2345_6789),
   isLast: (x) => x.const(32, 0),
+  isBeforeNop: (x) => x.const(32, 0),
 };

@@ -117,6 +117,9 @@ export function serviceVirtualNmi(svm: SvmContext): boolean {
   return true;
 }
 
+/** Whether a virtual interrupt may wait for the guest's RFLAGS.IF. */
+export const awaitsInterruptFlag = (svm: SvmContext): boolean => svm.avic.on || (control(svm) & IntControl.V_IRQ) !== 0;
+
 /** Delivers or intercepts a pending virtual interrupt (APM Vol. 2, "Virtual Interrupts"). */
 export function serviceVirtualInterrupt(svm: SvmContext, held: boolean): boolean {
   const { cpu } = svm;

@@ -1,11 +1,19 @@
+import { word } from '@nestvm/cpu/extension';
 import { Prefix } from '@nestvm/decoder';
+import { PAGE_BYTES } from '@nestvm/memory';
 import type { SvmContext } from '../context.js';
+import { ExitCode } from '../exits/codes.js';
 import { Vmcb } from '../vmcb/layout.js';
+
+const MSR_BITMAP = word('msrBitmap');
+
+/** The page-aligned address of a map, as a field of the VMCB has it. */
+const mapAddress = ({ i32, vmcb }: SvmContext, field: number): number =>
+  (i32[vmcb + field + 1]! >>> 0) * 4294967296 + ((i32[vmcb + field]! & ~0xfff) >>> 0);
 
 /** A bit field of guest memory: byte at `offset` from the page-aligned address in the VMCB. */
 function mapByte(svm: SvmContext, field: number, offset: number): number {
-  const { i32, vmcb, memory } = svm;
-  return memory.read8((i32[vmcb + field + 1]! >>> 0) * 4294967296 + ((i32[vmcb + field]! & ~0xfff) >>> 0) + offset);
+  return svm.memory.read8(mapAddress(svm, field) + offset);
 }
 
 /** Whether the I/O permission map intercepts `width` bytes from a port on (APM Vol. 2, "IOIO Intercepts"). */
@@ -33,10 +41,24 @@ function msrRange(index: number): number {
   return index >= 0xc0010000 && index < 0xc0012000 ? 0x1000 : -1;
 }
 
+/** Bit of the MSR permission map; -1 outside of its ranges. */
+export function msrBit(index: number, write: boolean): number {
+  const range = msrRange(index >>> 0);
+  return range < 0 ? -1 : 8 * range + 2 * (index & 0x1fff) + (write ? 1 : 0);
+}
+
+/** Lends generated code the MSR permission map, while that decides and lies in one piece of memory. */
+export function lendMsrMap(svm: SvmContext): void {
+  const { i32, vmcb, memory, cpu } = svm;
+  const address = mapAddress(svm, Vmcb.MSRPM_BASE);
+  const offset = memory.arenaOffsetOf(address);
+  const isWhole = offset >= 0 && memory.arenaOffsetOf(address + PAGE_BYTES) === offset + PAGE_BYTES;
+  const isAsked = ((i32[vmcb + Vmcb.INTERCEPTS]! >>> (ExitCode.MSR & 31)) & 1) !== 0;
+  cpu.w[MSR_BITMAP] = isWhole && isAsked ? offset : 0;
+}
+
 /** Whether the MSR permission map intercepts an access; registers outside of its ranges always are (APM Vol. 2, "MSR Intercepts"). */
 export function isMsrIntercepted(svm: SvmContext, index: number, write: boolean): boolean {
-  const range = msrRange(index >>> 0);
-  if (range < 0) return true;
-  const bit = 2 * (index & 0x1fff) + (write ? 1 : 0);
-  return ((mapByte(svm, Vmcb.MSRPM_BASE, range + (bit >>> 3)) >>> (bit & 7)) & 1) !== 0;
+  const bit = msrBit(index, write);
+  return bit < 0 || ((mapByte(svm, Vmcb.MSRPM_BASE, bit >>> 3) >>> (bit & 7)) & 1) !== 0;
 }

@@ -1,12 +1,13 @@
 import { GUEST_MODE, INTERRUPTIBILITY, RIP, recentNs, SECOND_STAGE_VECTOR, Shadow, updateModeBits, word } from '@nestvm/cpu/extension';
-import { GuestMode } from '@nestvm/isa';
 import { Stage } from '@nestvm/mmu';
 import type { VmrunView } from '../checks/view.js';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
+import { lendMsrMap } from '../intercepts/permission-maps.js';
 import { NestedControl, TlbControl, Vmcb } from '../vmcb/layout.js';
 import { HOST_CR0, HOST_CR4, HOST_EFER, PAUSE_COUNT, VMCB_ADDRESS } from '../words.js';
 import { loadBranches } from './branches.js';
+import { guestModeOf } from './guest-mode.js';
 import { loadGuest } from './guest-state.js';
 import { hostPaging, hostSpaceModes } from './host-paging.js';
 import { saveHost } from './host-state.js';
@@ -26,16 +27,6 @@ const PAGING_WORDS = [
   [CR4, HOST_CR4],
   [EFER, HOST_EFER],
 ] as const;
-
-/** The PUSHF intercept in the word of intercepts 60h-7Fh. */
-const PUSHF_INTERCEPT = 1 << 16;
-
-/** The `guestMode` word: whether PUSHF is intercepted. */
-function guestMode(svm: SvmContext, v: number): number {
-  const { i32 } = svm;
-  const pushf = (i32[v + Vmcb.INTERCEPTS]! & PUSHF_INTERCEPT) === 0 ? GuestMode.PLAIN_PUSHF : 0;
-  return GuestMode.ON | pushf;
-}
 
 /** Describes the guest's address space to the MMU. Nested tables have the format of the host's own, so this looks at the host's registers. */
 function describeSpace(svm: SvmContext, v: number): void {
@@ -127,7 +118,8 @@ export function enterGuest(svm: SvmContext, view: VmrunView, v: number, lo: numb
   loadControls(svm, v);
   loadGuest(svm, v);
   loadBranches(svm, v);
-  w[GUEST_MODE] = guestMode(svm, v);
+  w[GUEST_MODE] = guestModeOf(svm);
+  lendMsrMap(svm);
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~Shadow.GIF;
   updateModeBits(cpu);
   svm.mmu.enterGuest(svm.space);
@@ -147,6 +139,8 @@ export function resumeGuest(svm: SvmContext): void {
   for (const [own, host] of PAGING_WORDS) w[own] = w[host]!;
   describeSpace(svm, v);
   PAGING_WORDS.forEach(([own], i) => (w[own] = guest[i]!));
+  w[GUEST_MODE] = guestModeOf(svm);
+  lendMsrMap(svm);
   svm.avic.enter(v);
   svm.tscOffsetLo = svm.i32[v + Vmcb.TSC_OFFSET]!;
   svm.tscOffsetHi = svm.i32[v + Vmcb.TSC_OFFSET + 1]!;

@@ -63,7 +63,7 @@ export class VirtualApic {
   /** An exit for a TPR below its threshold is due. */
   private belowThreshold = false;
   /** A virtual interrupt is recognized. */
-  private recognized = false;
+  recognized = false;
 
   constructor(private readonly vmx: VirtualApicHost) {}
 

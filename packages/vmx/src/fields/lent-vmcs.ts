@@ -7,6 +7,8 @@ import { FieldArea, FieldWidth, fields } from './layout.js';
 
 const READ = word('vmcsRead');
 const WRITE = word('vmcsWrite');
+const READ_BITMAP = word('vmcsReadBitmap');
+const WRITE_BITMAP = word('vmcsWriteBitmap');
 const FIELDS = word('vmcsFields');
 
 /** Writes the table by which generated code carries out VMREAD and VMWRITE; see `VmcsTable`. */
@@ -24,8 +26,8 @@ function writeTable(view: DataView, capabilities: VmxCapabilities): void {
 }
 
 /**
- * Lends the current VMCS to generated code, so that a hypervisor's VMREAD and VMWRITE need no call. Writing is lent as a TLB lends a page: until somebody wants to
- * know of writes to it.
+ * Lends a VMCS to generated code, so that a hypervisor's VMREAD and VMWRITE need no call: the current one in root operation, the shadow VMCS in non-root
+ * operation. Writing is lent as a TLB lends a page: until somebody wants to know of writes to it.
  */
 export class LentVmcs {
   private readonly table: number;
@@ -42,21 +44,33 @@ export class LentVmcs {
     writeTable(new DataView(arena.memory.buffer, this.table, bytes), capabilities);
   }
 
-  /** Lends the VMCS whose first word is `region` (-1: none) for reading; nothing is lent for writing until the next write. */
+  /** Lends the VMCS whose first word is `region` (-1: none); for writing too, unless somebody is to be told of the next write. */
   lend(region: number): void {
-    this.w[READ] = region < 0 ? 0 : 4 * region;
-    this.w[WRITE] = 0;
-    this.w[FIELDS] = this.table;
+    const { w } = this;
+    w[READ] = region < 0 ? 0 : 4 * region;
+    w[WRITE] = 0;
+    w[READ_BITMAP] = 0;
+    w[WRITE_BITMAP] = 0;
+    w[FIELDS] = this.table;
+    this.lendWrites(region);
   }
 
-  /** After a write that has told everybody: further ones need not, unless somebody is told of all. */
-  lendWrites(): void {
-    const page = this.w[READ]! >>> 12;
-    if (page === 0) return;
+  /** … under bitmaps of the fields that are not lent (arena offsets). */
+  lendShadow(region: number, readBitmap: number, writeBitmap: number): void {
+    this.lend(region);
+    this.w[READ_BITMAP] = readBitmap;
+    this.w[WRITE_BITMAP] = writeBitmap;
+  }
+
+  /** Lends a VMCS for writing if it is lent for reading and nobody is to be told of writes to it any more. */
+  lendWrites(region: number): void {
+    const { w } = this;
+    if (region < 0 || w[READ] !== 4 * region) return;
+    const page = (4 * region) >>> 12;
     const { pageFlags } = this.memory;
     if ((pageFlags[page]! & WRITE_TRAP) !== 0) return;
     pageFlags[page]! |= PageFlag.WRITE_CACHED;
-    this.w[WRITE] = this.w[READ]!;
+    w[WRITE] = w[READ]!;
   }
 
   /** Takes write access to an arena page back; -1: to all. */

@@ -8,14 +8,19 @@ import type { Vmx } from '../vmx.js';
 import { skip } from './control-registers.js';
 import { readSpecCtrl, SPEC_CTRL, writeSpecCtrl } from './spec-ctrl.js';
 
-/** Whether the access exits: the bitmaps cover 0-1FFFH and C0000000H-C0001FFFH, a KiB each for reading and then for writing. */
+/** Bit of the bitmaps: they cover 0-1FFFH and C0000000H-C0001FFFH, a KiB each for reading and then for writing. -1 outside. */
+export function msrBit(index: number, write: boolean): number {
+  const low = index < 0x2000;
+  if (!low && (index < 0xc0000000 || index > 0xc0001fff)) return -1;
+  return (low ? 0 : 0x2000) + (write ? 0x4000 : 0) + (index & 0x1fff);
+}
+
+/** Whether the access exits. */
 function exits(vmx: Vmx, index: number, write: boolean): boolean {
   const { controls, memory } = vmx;
   if (!controls.hasProc1(Proc1.USE_MSR_BITMAPS)) return true;
-  const low = index < 0x2000;
-  if (!low && (index < 0xc0000000 || index > 0xc0001fff)) return true;
-  const at = controls.msrBitmap + (low ? 0 : 0x400) + (write ? 0x800 : 0) + ((index & 0x1fff) >>> 3);
-  return ((memory.read8(at) >>> (index & 7)) & 1) !== 0;
+  const bit = msrBit(index, write);
+  return bit < 0 || ((memory.read8(controls.msrBitmap + (bit >>> 3)) >>> (bit & 7)) & 1) !== 0;
 }
 
 /** The instruction was carried out here. */

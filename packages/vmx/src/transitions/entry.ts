@@ -1,9 +1,10 @@
 import { ACTIVITY, Activity, EventKind, GUEST_MODE, INTERRUPTIBILITY, injectEvent, recentNs, Shadow, updateModeBits } from '@nestvm/cpu/extension';
 import { Pin, Proc1, Proc2 } from '../controls/controls.js';
 import { F, VmcsHeader } from '../fields/layout.js';
-import { addressAt, NON_ROOT, VmxWord } from '../state.js';
+import { addressAt, VmxWord } from '../state.js';
 import type { Vmx } from '../vmx.js';
 import { endInstruction, failEntry } from './exit.js';
+import { guestModeOf } from './guest-mode.js';
 import { loadGuestState, loadPdptes, usesPdptes } from './guest-state.js';
 import { loadMsrList } from './msr-lists.js';
 import { ExitReason } from './reasons.js';
@@ -77,8 +78,9 @@ function loadWorld(vmx: Vmx): boolean {
   loadGuestState(vmx);
   if (!controls.hasProc2(Proc2.ENABLE_VPID)) mmu.invalidateTag(0);
   setRules(vmx);
-  cpu.w[GUEST_MODE] = NON_ROOT;
+  cpu.w[GUEST_MODE] = guestModeOf(controls);
   updateModeBits(cpu);
+  vmx.lendFields();
   mmu.enterGuest(vmx.space);
   const pdptes = usesPdptes(cpu.w);
   if (pdptes && controls.usesEpt) loadPdptes(vmx);
@@ -94,9 +96,11 @@ function loadWorld(vmx: Vmx): boolean {
 
 /** Non-root operation again, after the state of a vCPU in it and its memory were loaded: what VM entry takes from the VMCS is taken anew. */
 export function resumeGuest(vmx: Vmx): void {
-  const { controls, i32, region, mmu, timer } = vmx;
+  const { controls, i32, region, mmu, timer, cpu } = vmx;
   controls.load(i32, region);
+  cpu.w[GUEST_MODE] = guestModeOf(controls);
   describeSpace(vmx);
+  vmx.lendFields();
   mmu.enterGuest(vmx.space);
   setRules(vmx);
   note(vmx);

@@ -75,6 +75,7 @@ function abort(vmx: Vmx, cause: number): void {
 /** Puts the host's world in force: state, MMU, MSRs. */
 function enterHost(vmx: Vmx, nmi: boolean): void {
   const { cpu, mmu, i32, region } = vmx;
+  vmx.lendFields();
   loadHostState(vmx, nmi);
   // Without VPIDs an exit forgets VPID 0. The entry has done so for the host, and the next entry does for the guest before it runs: nothing can tell.
   updateModeBits(cpu);

@@ -1,6 +1,7 @@
 import { GUEST_MODE } from '@nestvm/cpu/extension';
-import { NON_ROOT, VmxWord } from '../state.js';
+import { VmxWord } from '../state.js';
 import type { Vmx } from '../vmx.js';
+import { guestModeOf } from './guest-mode.js';
 
 /** What SMM has interrupted. */
 const Interrupted = { NOTHING: 0, ROOT: 1, NON_ROOT: 2 } as const;
@@ -25,6 +26,7 @@ export function leaveSmm(vmx: Vmx): void {
   w[VmxWord.ON] = 1;
   vmx.locateRegion();
   if (interrupted !== Interrupted.NON_ROOT || vmx.region < 0) return;
-  w[GUEST_MODE] = NON_ROOT;
+  w[GUEST_MODE] = guestModeOf(vmx.controls);
+  vmx.lendFields();
   vmx.mmu.enterGuest(vmx.space);
 }

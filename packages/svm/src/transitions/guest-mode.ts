@@ -1,0 +1,18 @@
+import { GuestMode } from '@nestvm/isa';
+import type { SvmContext } from '../context.js';
+import { ExitCode } from '../exits/codes.js';
+import { isIntercepted } from '../intercepts/intercept-bit.js';
+import { Vmcb } from '../vmcb/layout.js';
+
+/** The `guestMode` word under the VMCB in force: what generated code may execute. */
+export function guestModeOf(svm: SvmContext): number {
+  const reads = svm.i32[svm.vmcb + Vmcb.CR_INTERCEPTS]!;
+  let bits: number = GuestMode.ON;
+  if (!isIntercepted(svm, ExitCode.PUSHF)) bits |= GuestMode.PLAIN_PUSHF;
+  if (!isIntercepted(svm, ExitCode.POPF)) bits |= GuestMode.PLAIN_POPF;
+  if (!isIntercepted(svm, ExitCode.IRET)) bits |= GuestMode.PLAIN_IRET;
+  if (!isIntercepted(svm, ExitCode.RDTSC) && !isIntercepted(svm, ExitCode.RDTSCP)) bits |= GuestMode.PLAIN_RDTSC;
+  if ((reads & (1 << 2)) === 0) bits |= GuestMode.PLAIN_CR2;
+  if ((reads & (1 << 3)) === 0) bits |= GuestMode.PLAIN_CR3;
+  return bits;
+}

@@ -1,0 +1,11 @@
+import { GuestMode } from '@nestvm/isa';
+import { Proc1, Proc2 } from '../controls/controls.js';
+import type { ControlsInForce } from '../controls-in-force.js';
+
+/** The `guestMode` word in non-root operation: what generated code may execute there. VMX has no exits for PUSHF, POPF, IRET and reads of CR2. */
+export function guestModeOf(controls: ControlsInForce): number {
+  let bits = GuestMode.ON | GuestMode.PLAIN_PUSHF | GuestMode.PLAIN_POPF | GuestMode.PLAIN_IRET | GuestMode.PLAIN_CR2;
+  if (!controls.hasProc1(Proc1.RDTSC_EXITING) && controls.hasProc2(Proc2.ENABLE_RDTSCP)) bits |= GuestMode.PLAIN_RDTSC;
+  if (!controls.hasProc1(Proc1.CR3_STORE_EXITING)) bits |= GuestMode.PLAIN_CR3;
+  return bits;
+}
