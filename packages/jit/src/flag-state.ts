@@ -17,6 +17,17 @@ export interface Producer {
   readonly conditions?: readonly ((() => Val<32>) | undefined)[];
 }
 
+/** Flags that one point of the code hands to another. */
+export interface KnownFlags {
+  /** What made them, if that is known; else the variables hold them. */
+  readonly producer: Producer | null;
+  /** Whether the variables hold them as well. */
+  readonly isKept: boolean;
+}
+
+/** Nothing is known: the variables hold the flags. */
+export const UNKNOWN_FLAGS: KnownFlags = { producer: null, isKept: false };
+
 /** The variables that keep the flags in a region: see `FlagKind`. */
 export interface FlagVariables {
   readonly kind: Variable<32>;
@@ -31,6 +42,8 @@ export interface FlagVariables {
  */
 export class FlagState {
   producer: Producer | null = null;
+  /** The producer whose flags the variables hold, if that is known. */
+  private kept: Producer | null = null;
   depth = 0;
   /** Set when the variables have been written inside of conditional code. */
   hasWritten = false;
@@ -71,9 +84,26 @@ export class FlagState {
     return this.constant(64, 0);
   }
 
-  /** Writes the flags in force into the variables; the producer stays in force. */
+  /** Writes the flags in force into the variables, unless they hold them; the producer stays in force. */
   flush(): void {
-    if (this.producer !== null) this.write(this.producer);
+    this.flushAside();
+    if (this.depth === 0) this.kept = this.producer;
+  }
+
+  /** The same in code that leaves, which says nothing about the variables elsewhere. */
+  flushAside(): void {
+    if (this.producer !== null && this.producer !== this.kept) this.write(this.producer);
+  }
+
+  /** What is known of the flags at this point, for a block that is reached from here alone. */
+  get state(): KnownFlags {
+    return { producer: this.producer, isKept: this.producer === this.kept };
+  }
+
+  /** Goes on with what was known elsewhere. */
+  resume({ producer, isKept }: KnownFlags): void {
+    this.producer = producer;
+    this.kept = isKept ? producer : null;
   }
 
   /** The flags that stand now, to be read later. */
@@ -94,7 +124,7 @@ export class FlagState {
     return (before) => {
       this.depth--;
       if (this.hasWritten) {
-        if (saved !== null) before(() => this.write(saved));
+        if (saved !== null && saved !== this.kept) before(() => this.write(saved));
         this.producer = null;
       } else this.producer = saved;
       this.hasWritten ||= outer;

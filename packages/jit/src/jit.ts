@@ -1,6 +1,6 @@
 import type { Engine, Vcpu } from '@nestvm/cpu';
 import { type HotCode, Record, Slot } from '@nestvm/cpu/compiling';
-import { buildModule } from '@nestvm/emit';
+import { buildModule, type FunctionDefinition } from '@nestvm/emit';
 import { Mode } from '@nestvm/isa';
 import { meanings } from '@nestvm/semantics';
 import { CompiledCode } from './compiled-code.js';
@@ -12,6 +12,7 @@ import { ModulesUnderWay } from './modules-under-way.js';
 import { type Region, selectRegion } from './region.js';
 import type { RegionCode } from './region-code.js';
 import { Translator } from './translate.js';
+import { defineWayOut } from './way-out.js';
 
 const PAGE_BYTES = 4096;
 
@@ -21,7 +22,10 @@ export interface JitOptions {
   readonly threshold?: number;
   /** Bytes of memory that compiled code may take, about (128 MiB). */
   readonly codeBytes?: number;
-  /** Whether modules are compiled while the guest runs on, by other threads of the engine; they come into force when the event loop gets a turn (false). */
+  /**
+   * Whether modules are compiled while the guest runs on, by other threads of the engine; they come into force when the event loop gets a turn, and until then what they hold is
+   * interpreted, and counted as if it had never been compiled (false). It is done so in any case where the engine refuses to compile at once, as browsers do on a page's own thread.
+   */
   readonly background?: boolean;
 }
 
@@ -88,7 +92,8 @@ export class Jit implements HotCode {
   private reports = 0;
   private readonly library: FunctionLibrary;
   private readonly exits: ExitLog;
-  private readonly background: boolean;
+  private readonly waysOut: { readonly long: FunctionDefinition; readonly legacy: FunctionDefinition };
+  private background: boolean;
   private readonly underWay = new ModulesUnderWay<Translated>();
 
   constructor(
@@ -102,6 +107,7 @@ export class Jit implements HotCode {
     if (!(this.threshold >= 1)) throw new JitError('bad-option', `threshold ${this.threshold}: give at least 1 turn`);
     this.library = new FunctionLibrary(engine.arena.memory, engine.arena.shared, engine.handlers.runtime);
     this.exits = new ExitLog(engine.arena, this.threshold);
+    this.waysOut = { long: defineWayOut(this.exits, true), legacy: defineWayOut(this.exits, false) };
     this.compiled = new CompiledCode(engine.arena, engine.handlers);
   }
 
@@ -192,7 +198,7 @@ export class Jit implements HotCode {
       const region = selectRegion(source, head, host % PAGE_BYTES);
       if (region === null) return null;
       try {
-        const { code } = new Translator(region, arena, meanings, (mode & Mode.LONG) !== 0, this.exits);
+        const { code } = new Translator(region, arena, meanings, this.exits, (mode & Mode.LONG) !== 0 ? this.waysOut.long : this.waysOut.legacy);
         return { head, region, code };
       } catch (error) {
         if (!(error instanceof NotCompilable) || error.row < 0) throw error;
@@ -209,9 +215,21 @@ export class Jit implements HotCode {
     counters.modules++;
     counters.bytes += bytes.length;
     const share = (bytes.length * EXPANSION) / batch.length;
-    if (!this.background) return this.install(batch.entries(), new WebAssembly.Module(bytes), share);
+    const ready = this.compileNow(bytes);
+    if (ready !== null) return this.install(batch.entries(), ready, share);
     for (const { head } of batch) grantTurns(this.engine.arena, head, AWAITED_TURNS);
     this.underWay.compile(bytes, batch, (module, present) => this.install(present, module, share));
+  }
+
+  /** The module at once; null where that is not wanted, or not allowed. Engines check it then, and make code of a function when it first runs. */
+  private compileNow(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module | null {
+    if (this.background) return null;
+    try {
+      return new WebAssembly.Module(bytes);
+    } catch {
+      this.background = true;
+      return null;
+    }
   }
 
   /** Puts regions of a module into force, each by its number in the module. */

@@ -212,13 +212,9 @@ export class RegionCode extends Code {
     }
   }
 
-  /** Stores all registers that the code writes. */
+  /** Stores all registers that the code writes, and of the flags the result. */
   storeAll(): void {
-    if (this.flags.isUsed) {
-      const { kind, result, a, b } = this.flags.variables;
-      super.store('i64.store', this.cpu, result.get(), at.flagResult);
-      super.store('i32.store', this.cpu, this.call(flagAux, 32, kind.get(), result.get(), a.get(), b.get()), at.flagAux);
-    }
+    if (this.flags.isUsed) super.store('i64.store', this.cpu, this.flags.variables.result.get(), at.flagResult);
     for (const { variable, offset, isWritten } of this.homes.values())
       if (isWritten) super.store(`${TYPES[variable.width]}.store`, this.cpu, variable.get(), offset);
   }

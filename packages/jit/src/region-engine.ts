@@ -25,6 +25,8 @@ export const EXECUTED = FORMS[1] as LookUpForm;
 export interface Exits {
   /** What holds the base of a TLB table. */
   table(name: 'tlbRead' | 'tlbWrite'): Variable<32>;
+  /** Says that the code that follows may leave. */
+  prepare(): void;
   /** Leaves to the interpreter at the present instruction, which has changed nothing yet. */
   leave(): void;
   /** Whether the present instruction was left to the interpreter often. */
@@ -49,9 +51,13 @@ export class RegionEngine implements Engine {
     if (exits.isGivenUp()) return this.hostOrRefill(x, table, linear, bytes);
     const { code, groups } = this.home;
     const place = code.placeOf(linear);
-    if (place === null) return x.code.lookUp(linear, exits.table(table), FORMS[bytes]!, () => exits.leave());
+    if (place === null) {
+      exits.prepare();
+      return x.code.lookUp(linear, exits.table(table), FORMS[bytes]!, () => exits.leave());
+    }
     const known = groups.find(table, place, bytes);
     if (known !== null) return known;
+    exits.prepare();
     const form = { ...FORMS[bytes]! };
     const host = x.code.lookUp(linear, exits.table(table), form, () => exits.leave());
     if (code.flags.depth === 0) groups.add(table, place, { form, host });

@@ -1,5 +1,5 @@
-import { dispatchTargets, ExitReason, goToRecord, jumpSlow, Record, Slot } from '@nestvm/cpu/compiling';
-import type { Branch, Val, Variable } from '@nestvm/emit';
+import { goToRecord, Record, Slot } from '@nestvm/cpu/compiling';
+import type { Branch, FunctionRef, Val, Variable } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import { Context, type Meanings } from '@nestvm/semantics';
 import { AccessGroups } from './access-groups.js';
@@ -8,13 +8,14 @@ import type { Block, Edge } from './block.js';
 import { NotCompilable } from './errors.js';
 import type { ExitLog } from './exit-log.js';
 import { ConstantFields } from './fields.js';
-import type { Producer } from './flag-state.js';
+import { type KnownFlags, UNKNOWN_FLAGS } from './flag-state.js';
 import { RegionFlags } from './flags.js';
 import { Layout } from './layout.js';
 import { needsFlags } from './liveness.js';
 import { countPredecessors, hostOf, linkedHead, pageOf, type Region } from './region.js';
 import { RegionCode } from './region-code.js';
 import { EXECUTED, type Exits, RegionEngine } from './region-engine.js';
+import { Leave, NO_FLAGS } from './way-out.js';
 
 const at = vcpuState.offset;
 const PAGE_BYTES = 4096;
@@ -23,15 +24,18 @@ const PAGE_MASK = ~0xfffn;
 /** What holds the bases of the TLB's tables. */
 type Tables = { readonly [table in 'tlbRead' | 'tlbWrite' | 'tlbExec']: Variable<32> };
 
-/** What leaving a region hands to the code that does it. */
+/** What leaving a region hands to the code that does it: see `defineWayOut`. */
 interface Leaving {
-  /** Record to go on at, or of the jump that leaves, or the place of the link in it. */
-  readonly record: Variable<32>;
-  /** RIP to go on at. */
+  /** Record to go on at, or of the jump that leaves, or the place of the link in it; and a `Leave`. */
+  readonly place: Variable<32>;
+  /** RIP to go on at, from the start of the region's page. */
   readonly rip: Variable<64>;
   /** Start of the page of the block that is left, from the region's. */
-  readonly page: Variable<64>;
+  readonly page: Variable<32>;
 }
+
+/** Whether a block ends in a jump that goes one of two ways, and can do nothing else. */
+const isConditional = ({ taken, next }: Block): boolean => taken !== null && next !== null;
 
 /** Writes a region as one function (record, cpu), where `record` is the head of an entry. */
 export class Translator implements Exits {
@@ -43,19 +47,14 @@ export class Translator implements Exits {
   private readonly tables: Tables;
   private readonly leaving: Leaving;
   private readonly layout: Layout;
-  private toRecord: Branch = () => undefined;
-  private toGivenUp: Branch = () => undefined;
-  private toDispatch: Branch = () => undefined;
-  private toLink: Branch = () => undefined;
+  private out: Branch = () => undefined;
   /** Edges that lead to a block; those from outside count twice. */
   private readonly predecessors: readonly number[];
-  /** What produced the flags that a block with one predecessor finds. */
-  private readonly carried: (Producer | null)[] = [];
+  /** What is known of the flags that a block with one predecessor finds. */
+  private readonly carried: KnownFlags[] = [];
   private readonly usedTables = new Set<keyof Tables>();
   /** Whether the blocks are on several pages. */
   private readonly isSpread: boolean;
-  private usesLink = false;
-  private usesDispatch = false;
   private block!: Block;
   private place = 0;
   private step = 0;
@@ -64,8 +63,8 @@ export class Translator implements Exits {
     private readonly region: Region,
     private readonly views: ArenaViews,
     private readonly meanings: Meanings,
-    private readonly isLong: boolean,
     private readonly exitLog: ExitLog,
+    private readonly wayOut: FunctionRef,
   ) {
     const { code } = this;
     this.predecessors = countPredecessors(region);
@@ -74,29 +73,17 @@ export class Translator implements Exits {
     this.budget = code.declare(32);
     this.layout = new Layout(code, region, (place) => this.writeBlock(place));
     this.tables = { tlbRead: code.declare(32), tlbWrite: code.declare(32), tlbExec: code.declare(32) };
-    this.leaving = { record: code.declare(32), rip: code.declare(64), page: code.declare(64) };
+    this.leaving = { place: code.declare(32), rip: code.declare(64), page: code.declare(32) };
     this.write();
   }
 
   private write(): void {
     const { code } = this;
-    code.block((toRecord) => {
-      this.toRecord = toRecord;
-      code.block((toGivenUp) => {
-        this.toGivenUp = toGivenUp;
-        code.block((toDispatch) => {
-          this.toDispatch = toDispatch;
-          code.block((toLink) => {
-            this.toLink = toLink;
-            this.body();
-          });
-          if (this.usesLink) this.leaveByLink();
-        });
-        if (this.usesDispatch) this.leaveByDispatch();
-      });
-      this.exitLog.writeGivenUp(code, this.leaving.record.get(), code.param(0, 32));
+    code.block((out) => {
+      this.out = out;
+      this.body();
     });
-    this.leaveToRecord();
+    this.leaveRegion();
   }
 
   private body(): void {
@@ -120,11 +107,14 @@ export class Translator implements Exits {
     const block = region.blocks[place] as Block;
     this.block = block;
     this.place = place;
-    code.flags.producer = this.carried[place] ?? null;
+    code.flags.resume(this.carried[place] ?? UNKNOWN_FLAGS);
     code.rip = () => this.ripAt(block.offset);
     this.groups.clear();
     code.startBlock();
-    for (let i = 0; i < block.steps.length; i++) this.writeStep(i);
+    for (let i = 0; i < block.steps.length; i++) {
+      if (i === block.steps.length - 1 && isConditional(block)) this.charge();
+      this.writeStep(i);
+    }
     this.step = block.steps.length;
     if (block.end === 'fall-through') this.fallThrough();
     else if (block.end === 'interpreter') this.leaveAt(block.last);
@@ -158,8 +148,14 @@ export class Translator implements Exits {
   }
 
   /** See {@link Exits}. */
+  prepare(): void {
+    // All ways out up to the next producer then find the flags in the variables.
+    if (this.code.flags.depth === 0) this.code.flags.flush();
+  }
+
+  /** See {@link Exits}. */
   leave(): void {
-    this.leaveAt(this.record, this.toGivenUp);
+    this.leaveAt(this.record, Leave.GIVEN_UP);
   }
 
   /** See {@link Exits}. */
@@ -183,23 +179,15 @@ export class Translator implements Exits {
     return this.views.u8[this.record + Record.BEFORE_NOP] !== 0;
   }
 
-  private leaveAt(record: number, leave = this.toRecord): void {
-    const { code, leaving } = this;
-    code.flags.flush();
-    leaving.record.set(code.constant(32, record));
+  private leaveAt(record: number, how: number = Leave.RECORD): void {
+    this.code.flags.flushAside();
     this.setPage(this.block);
-    leave();
+    this.goOut(record, how);
   }
 
   /** Says which page the block is on that is left, or gone on with. */
   private setPage({ offset }: Block): void {
-    if (this.isSpread) this.leaving.page.set(this.code.constant(64, pageOf(offset) * PAGE_BYTES));
-  }
-
-  /** Start of that page. */
-  private leavingPage(): Val<64> {
-    const page = this.page.get();
-    return this.isSpread ? page.add(this.leaving.page.get()) : page;
+    if (this.isSpread) this.leaving.page.set(this.code.constant(32, pageOf(offset) * PAGE_BYTES));
   }
 
   private charge(): void {
@@ -218,7 +206,7 @@ export class Translator implements Exits {
 
   private follow(edge: Edge): void {
     const { region, views, block } = this;
-    this.charge();
+    if (!isConditional(block)) this.charge();
     const target = region.places.get(linkedHead(views, block, edge));
     if (target === undefined) return this.leaveTo(edge);
     this.cross(target, () => this.leaveTo(edge));
@@ -241,38 +229,35 @@ export class Translator implements Exits {
 
   private goForward(target: number): void {
     // Whoever is reached from here alone finds the flags as they are.
-    if (this.predecessors[target] === 1) this.carried[target] = this.code.flags.producer;
+    if (this.predecessors[target] === 1) this.carried[target] = this.code.flags.state;
     else if (needsFlags(this.views, this.region, this.region.blocks[target]!)) this.code.flags.flush();
     this.layout.forward(this.place, target);
   }
 
   private goBackward(target: number): void {
-    const { code, region, leaving } = this;
+    const { code, region } = this;
     const block = region.blocks[target]!;
     const needed = needsFlags(this.views, region, block);
     if (needed) code.flags.flush();
     code.rarely(this.budget.get().ltS(region.instructions), () => {
-      if (!needed) code.flags.flush();
-      leaving.record.set(code.constant(32, block.head + Record.BYTES));
+      code.flags.flushAside();
       this.setPage(block);
-      this.toRecord();
+      this.goOut(block.head + Record.BYTES, Leave.RECORD);
     });
     this.layout.backward(target);
   }
 
   private leaveTo(edge: Edge): void {
     const { code, leaving, block } = this;
-    code.flags.flush();
-    leaving.rip.set(this.ripAt(edge.target));
-    leaving.record.set(code.constant(32, block.last + edge.link));
-    this.usesLink = true;
-    this.toLink();
+    code.flags.flushAside();
+    leaving.rip.set(code.constant(64, edge.target));
+    this.goOut(block.last + edge.link, Leave.LINK);
   }
 
   /** See {@link Exits}. */
   jumpIndirect(target: Val<64>): void {
     const { region } = this;
-    this.charge();
+    if (!isConditional(this.block)) this.charge();
     // To where it was seen to go, without a look-up.
     this.layout.select(target.sub(this.page.get()), region.targets[this.place]!, (place) => {
       this.cross(place, () => this.leaveByRip(target));
@@ -283,53 +268,27 @@ export class Translator implements Exits {
 
   private leaveByRip(target: Val<64>): void {
     const { code, leaving, block } = this;
-    code.flags.flush();
-    leaving.record.set(code.constant(32, block.last));
-    leaving.rip.set(target);
+    code.flags.flushAside();
+    leaving.rip.set(target.sub(this.page.get()));
     this.setPage(block);
-    this.usesDispatch = true;
-    this.toDispatch();
+    this.goOut(block.last, Leave.JUMP);
   }
 
-  private storeAll(): void {
-    this.code.storeAll();
-    this.code.storeState('i32.store', this.budget.get(), at.budget);
+  private goOut(place: number, how: number): void {
+    this.leaving.place.set(this.code.constant(32, place | how));
+    this.out();
   }
 
-  private leaveToRecord(): void {
+  /** Where all ways out come together. */
+  private leaveRegion(): void {
     const { code, leaving } = this;
-    this.storeAll();
-    // The block's RIP by its head, which is before its first record.
-    const record = leaving.record.get();
-    const head = record.sub(code.load('i32.load8_u', 32, record, Record.INDEX).shl(5)).sub(Record.BYTES);
-    const offset = code.load('i32.load', 32, head, Record.HOST).and(PAGE_BYTES - 1);
-    code.storeState('i64.store', this.leavingPage().add(offset.zext(64)), at.blockRip);
-    code.tailCall(goToRecord, record, code.cpu);
-  }
-
-  private leaveByDispatch(): void {
-    const { code, leaving } = this;
-    this.storeAll();
-    this.exitLog.writeJump(code, leaving.record.get(), leaving.rip.get().sub(this.leavingPage()).trunc(32), code.param(0, 32));
-    code.storeState('i64.store', leaving.rip.get(), at.rip);
-    code.tailCall(dispatchTargets.near, leaving.record.get(), code.cpu);
-  }
-
-  private leaveByLink(): void {
-    const { code, leaving } = this;
-    this.storeAll();
-    const place = leaving.record.get();
-    const link = code.load('i32.load', 32, place);
-    // Outside of 64-bit code RIP wraps behind the last page.
-    const rip = this.isLong ? leaving.rip.get() : leaving.rip.get().and(0xffffffffn);
-    code.if(link.gtU(1), () => {
-      code.storeState('i64.store', rip, at.blockRip);
-      code.tailCall(goToRecord, link, code.cpu);
-    });
-    code.storeState('i64.store', rip, at.rip);
-    code.if(link, () => this.exitLog.writeFar(code, place, code.param(0, 32)));
-    const isNext = place.and(Record.BYTES - 1).eq(Record.LINK_NEXT);
-    const reason = code.select(isNext, code.constant(32, ExitReason.LINK_NEXT), code.constant(32, ExitReason.LINK_TAKEN));
-    code.tailCall(jumpSlow, place.and(-Record.BYTES), code.cpu, link, reason);
+    const { kind, a, b } = code.flags.variables;
+    code.storeAll();
+    code.storeState('i32.store', this.budget.get(), at.budget);
+    // Variables that are never set may hold anything.
+    const page = this.isSpread ? leaving.page.get() : code.constant(32, 0);
+    const none = code.constant(64, 0);
+    const flags = code.flags.isUsed ? ([kind.get(), a.get(), b.get()] as const) : ([code.constant(32, NO_FLAGS), none, none] as const);
+    code.tailCall(this.wayOut, leaving.place.get(), code.cpu, leaving.rip.get(), page, code.param(0, 32), ...flags);
   }
 }

@@ -380,7 +380,7 @@ function allocateArena(bytes: number): Arena {
 
 function createJit(engine: Engine, { jit, codeBytes }: MachineConfig): Jit | null {
   if (jit === false || jit === undefined) return null;
-  return attachJit(engine, { ...(jit === 'force' ? { threshold: 1 } : { background: true }), ...(codeBytes === undefined ? {} : { codeBytes }) });
+  return attachJit(engine, { ...(jit === 'force' ? { threshold: 1 } : {}), ...(codeBytes === undefined ? {} : { codeBytes }) });
 }
 
 /** Size of the arena for a machine's memories; throws `MachineError` (`too-much-memory`). */

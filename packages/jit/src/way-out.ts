@@ -1,0 +1,111 @@
+import { dispatchTargets, ExitReason, goToRecord, jumpSlow, Record } from '@nestvm/cpu/compiling';
+import { type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
+import { vcpuState } from '@nestvm/isa';
+import type { ExitLog } from './exit-log.js';
+import { flagAux } from './lasting-flags.js';
+
+const at = vcpuState.offset;
+const PAGE_BYTES = 4096;
+const PAGE_MASK = ~0xfffn;
+
+/** How a region is left: in the lowest bits of the address of a record, or of a link, which are zero. */
+export const Leave = {
+  /** At a record, where the interpreter goes on. */
+  RECORD: 0,
+  /** The same at an instruction that the region cannot carry out, which is remembered. */
+  GIVEN_UP: 1,
+  /** By the jump of a record, to RIP. */
+  JUMP: 2,
+  /** By a link, to RIP where it leads nowhere yet. */
+  LINK: 3,
+} as const;
+
+/** In place of a kind of flags: the region has neither read nor written them. */
+export const NO_FLAGS = -1;
+
+/**
+ * The end of all regions: (record or link with how it is left, vCPU, RIP as the distance from the region's page, distance of the page that is left from there, head that the region
+ * was entered at, kind of the flags, and what they are made from). All other state is in its place; the vCPU has RIP of the entry still.
+ */
+export function defineWayOut(exitLog: ExitLog, isLong: boolean): FunctionDefinition {
+  const signature = { params: ['i32', 'i32', 'i64', 'i32', 'i32', 'i32', 'i64', 'i64'], results: [] } as const;
+  return defineFunction(isLong ? 'leaveRegion64' : 'leaveRegion32', signature, (code) => new WayOut(code, exitLog, isLong).write());
+}
+
+class WayOut {
+  private readonly cpu: Val<32>;
+  private readonly entered: Val<32>;
+  /** Start of the page that is left. */
+  private readonly page: Val<64>;
+  private readonly how: Val<32>;
+  private readonly place: Val<32>;
+
+  constructor(
+    private readonly code: Code,
+    private readonly exitLog: ExitLog,
+    private readonly isLong: boolean,
+  ) {
+    this.cpu = code.param(1, 32);
+    this.entered = code.param(4, 32);
+    this.page = this.start().add(code.param(3, 32).sext(64));
+    this.how = code.param(0, 32).and(3);
+    this.place = code.param(0, 32).and(-4);
+  }
+
+  /** Start of the region's page. */
+  private start(): Val<64> {
+    return this.code.load('i64.load', 64, this.cpu, at.blockRip).and(PAGE_MASK);
+  }
+
+  write(): void {
+    const { code, how } = this;
+    this.keepFlags();
+    code.if(how.eq(Leave.LINK), () => this.byLink());
+    code.if(how.eq(Leave.JUMP), () => this.byJump());
+    this.atRecord();
+  }
+
+  private keepFlags(): void {
+    const { code, cpu } = this;
+    const kind = code.param(5, 32);
+    code.if(kind.geS(0), () => {
+      const result = code.load('i64.load', 64, cpu, at.flagResult);
+      code.store('i32.store', cpu, code.call(flagAux, 32, kind, result, code.param(6, 64), code.param(7, 64)), at.flagAux);
+    });
+  }
+
+  private atRecord(): void {
+    const { code, cpu, how, place } = this;
+    code.if(how, () => this.exitLog.writeGivenUp(code, place, this.entered));
+    // The block's RIP by its head, which is before its first record.
+    const head = place.sub(code.load('i32.load8_u', 32, place, Record.INDEX).shl(5)).sub(Record.BYTES);
+    const offset = code.load('i32.load', 32, head, Record.HOST).and(PAGE_BYTES - 1);
+    code.store('i64.store', cpu, this.page.add(offset.zext(64)), at.blockRip);
+    code.tailCall(goToRecord, place, cpu);
+  }
+
+  private byJump(): void {
+    const { code, cpu, place } = this;
+    const rip = this.start().add(code.param(2, 64));
+    this.exitLog.writeJump(code, place, rip.sub(this.page).trunc(32), this.entered);
+    code.store('i64.store', cpu, rip, at.rip);
+    code.tailCall(dispatchTargets.near, place, cpu);
+  }
+
+  private byLink(): void {
+    const { code, cpu, place } = this;
+    const link = code.load('i32.load', 32, place);
+    const next = this.start().add(code.param(2, 64));
+    // Outside of 64-bit code RIP wraps behind the last page.
+    const rip = this.isLong ? next : next.and(0xffffffffn);
+    code.if(link.gtU(1), () => {
+      code.store('i64.store', cpu, rip, at.blockRip);
+      code.tailCall(goToRecord, link, cpu);
+    });
+    code.store('i64.store', cpu, rip, at.rip);
+    code.if(link, () => this.exitLog.writeFar(code, place, this.entered));
+    const isNext = place.and(Record.BYTES - 1).eq(Record.LINK_NEXT);
+    const reason = code.select(isNext, code.constant(32, ExitReason.LINK_NEXT), code.constant(32, ExitReason.LINK_TAKEN));
+    code.tailCall(jumpSlow, place.and(-Record.BYTES), cpu, link, reason);
+  }
+}
