@@ -8,6 +8,9 @@ export default defineConfig({
     pool: 'threads',
     // The default leaves one core idle, which is half of a small machine; vitest's own thread has little to do.
     maxWorkers: '100%',
-    testTimeout: 60_000,
+    // For what hangs, not for what is slow: how long a test or a hook takes depends on what else the host does, and must not decide about it.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    teardownTimeout: 60_000,
   },
 });

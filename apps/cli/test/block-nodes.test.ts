@@ -9,7 +9,7 @@ import { configure } from '../src/options/config.js';
 import { parseOptions } from '../src/options/parse.js';
 import { negotiated } from './qmp-client.js';
 
-const TIMEOUT = 120_000;
+const TIMEOUT = 300_000;
 const folder = mkdtempSync(join(tmpdir(), 'nestvm-blocks-'));
 const path = (name: string): string => join(folder, name);
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { nestvm } from './spawn.js';
 
-const TIMEOUT = 120_000;
+const TIMEOUT = 300_000;
 
 it('demo shows three levels on both vendors, and ends with status 0', { timeout: TIMEOUT }, async () => {
   const { status, out, err } = await nestvm('demo');

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { negotiated } from './qmp-client.js';
 import { fileOf } from './spawn.js';
 
-const TIMEOUT = 60_000;
+const TIMEOUT = 300_000;
 /** Waits for interrupts, for ever. */
 const IDLE = [0xfb, 0xf4, 0xeb, 0xfd];
 

@@ -96,7 +96,7 @@ describe('lines of a migration', () => {
     expect(await carries(await connected(command, plain, plain, `unix:${path}`))).toBe(true);
   });
 
-  it('fd: a socket that the process was started with', { timeout: 60_000 }, async () => {
+  it('fd: a socket that the process was started with', { timeout: 300_000 }, async () => {
     const server: Server = createServer();
     await new Promise<void>((resolve) => server.listen(pathFor('fd'), resolve));
     const arrived = new Promise<Socket>((resolve) => server.once('connection', resolve));
@@ -160,7 +160,7 @@ describe('TLS', () => {
   });
 });
 
-it('a witness tells living processes of this system from dead ones, and knows nothing of others', { timeout: 30_000 }, async () => {
+it('a witness tells living processes of this system from dead ones, and knows nothing of others', { timeout: 300_000 }, async () => {
   const witness = createProcessWitness();
   const identity = JSON.parse(witness.me) as { pid: number };
   expect(await witness.judge(witness.me)).toBe('alive');

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { freePort } from './ports.js';
 import { fileOf, guest, nestvm, pathFor, type Running, start } from './spawn.js';
 
-const TIMEOUT = 120_000;
+const TIMEOUT = 300_000;
 
 /** Real mode, prints the letters A to Z over and over, a pause of 65536 steps between two. */
 const COUNTER = [

@@ -4,7 +4,7 @@ import { JsonStream } from '../src/qmp/json-stream.js';
 import { client, negotiated, session } from './qmp-client.js';
 import { fileOf, guest, pathFor, start } from './spawn.js';
 
-const TIMEOUT = 120_000;
+const TIMEOUT = 300_000;
 /** hlt; jmp to it, with interrupts on. */
 const IDLE = [0xfb, 0xf4, 0xeb, 0xfd];
 describe('the stream of values', () => {

@@ -4,7 +4,7 @@ import { createMemorySink, saveSnapshot } from '@nestvm/migration';
 import { describe, expect, it } from 'vitest';
 import { fileOf, nestvm } from './spawn.js';
 
-const TIMEOUT = 120_000;
+const TIMEOUT = 300_000;
 const CPU = 'Skylake-Server,vmx=on';
 const image = vmxImage({ levels: 2, program: 'count' });
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { deviceRows } from '../src/options/devices.js';
 import { type Ended, guest, pathFor, start } from './spawn.js';
 
-const TIMEOUT = 240_000;
+const TIMEOUT = 300_000;
 
 /** What a device needs beside its name: options before and behind it, and properties. */
 interface Recipe {

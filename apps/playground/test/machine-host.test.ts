@@ -21,7 +21,7 @@ function createHost() {
   return { host, told, has, kinds };
 }
 
-it('of machines that are ordered one upon the other the last one runs, and each reply is of one machine', { timeout: 120_000 }, async () => {
+it('of machines that are ordered one upon the other the last one runs, and each reply is of one machine', { timeout: 300_000 }, async () => {
   const { host, told, has, kinds } = createHost();
   const unreachable = { ...orderOf('count'), disk: 'http://127.0.0.1:1/nothing' };
   await Promise.all([
@@ -37,7 +37,7 @@ it('of machines that are ordered one upon the other the last one runs, and each 
   expect(told.at(-1)!.reply).toMatchObject({ kind: 'status', status: { phase: 'paused' } });
 });
 
-it('a pause or a save that is asked for while the machine is being made comes behind its start', { timeout: 120_000 }, async () => {
+it('a pause or a save that is asked for while the machine is being made comes behind its start', { timeout: 300_000 }, async () => {
   const { host, told, kinds } = createHost();
   void host.handle({ kind: 'start', run: 1, order: orderOf('kernel') });
   void host.handle({ kind: 'pause' });

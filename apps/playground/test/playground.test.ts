@@ -16,7 +16,7 @@ import { demos } from '../src/demos.js';
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 const browserPath = NAMES.map((name) => spawnSync('which', [name], { encoding: 'utf8' }).stdout?.trim()).find((path) => path);
 const QUIET = ['--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 300_000;
 
 /** The machine of the demo `count`, stopped in Node at a line of its guest. */
 async function machineAt(line: string) {

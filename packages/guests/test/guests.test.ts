@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { kernelImage, svmImage, vmxImage } from '../src/index.js';
 import { runGuest, runOnQemu } from './run.js';
 
-const TIMEOUT = 120_000;
+const TIMEOUT = 300_000;
 const SUCCESS = { kind: 'exit', status: 1 };
 
 /** What levels 2 to `last` print when the level below starts each of them twice. */

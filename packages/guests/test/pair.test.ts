@@ -10,7 +10,7 @@ it.each([
   ['VMX', vmxPairImage, 'host,vendor=intel', 'CPUID'],
   ['SVM', svmPairImage, 'EPYC,svm=on,x2apic=on', 'CPUID'],
   ['SVM', svmPairImage, 'host,vendor=amd', 'CPUID'],
-] as const)('%s: two processors exchange their guests', { timeout: 120_000 }, async (_name, image, cpu, exit) => {
+] as const)('%s: two processors exchange their guests', { timeout: 300_000 }, async (_name, image, cpu, exit) => {
   const { machine, lines } = pairMachine(image({ rounds: ROUNDS, exits: EXITS }), cpu);
   expect(await machine.run()).toEqual({ kind: 'exit', status: 1 });
   expect(lines()).toEqual(['two processors, two guests', `guest 0 counts ${ROUNDS * EXITS}`, `guest 1 counts ${ROUNDS * EXITS}`]);

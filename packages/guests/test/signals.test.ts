@@ -10,7 +10,7 @@ it.each([
   ['VMX', vmxSignalsImage, 'host,vendor=intel', VMX],
   ['SVM', svmSignalsImage, 'EPYC,svm=on,x2apic=on', SVM],
   ['SVM', svmSignalsImage, 'host,vendor=amd', SVM],
-] as const)('%s: a processor signals to another that runs a guest', { timeout: 120_000 }, async (_name, image, cpu, said) => {
+] as const)('%s: a processor signals to another that runs a guest', { timeout: 300_000 }, async (_name, image, cpu, said) => {
   const { machine, lines } = pairMachine(image(), cpu);
   expect(await machine.run()).toEqual({ kind: 'exit', status: 1 });
   expect(lines()).toEqual(['INIT and start-up IPIs for a guest', ...said]);

@@ -10,7 +10,7 @@ import { createMemorySource, isActive, L2ActiveError, loadSnapshot, saveSnapshot
 import { saveUnits } from '../src/save.js';
 import { boot, bootTo, fingerprint, ramFingerprint, runTo, snapshot, vendors } from './machines.js';
 
-const TIMEOUT = 240_000;
+const TIMEOUT = 300_000;
 const SECOND = 1e9;
 
 const discard = { write: () => Promise.resolve() };

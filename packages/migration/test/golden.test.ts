@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { createMemorySource, loadSnapshot } from '../src/index.js';
 import { createGolden, goldens } from './golden.js';
 
-it.each(goldens)('$file still loads, and its guest goes on to its end', { timeout: 60_000 }, async (golden) => {
+it.each(goldens)('$file still loads, and its guest goes on to its end', { timeout: 300_000 }, async (golden) => {
   const bytes = readFileSync(new URL(`golden/${golden.file}.snapshot`, import.meta.url));
   const output = { text: '' };
   const machine = createGolden(golden, output);

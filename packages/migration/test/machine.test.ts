@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { createMemorySource, loadSnapshot } from '../src/index.js';
 import { boot as bootImage, fingerprint, runTo, snapshot } from './machines.js';
 
-const TIMEOUT = 120_000;
+const TIMEOUT = 300_000;
 const boot = (name: keyof typeof guests, cpu: string, output: number[] = []): Machine => bootImage(guests[name](), cpu, output);
 
 describe('a machine that is saved and loaded', () => {
