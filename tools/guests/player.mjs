@@ -1,6 +1,6 @@
 /** A guest on the emulator that a script plays with: types on its console, waits for lines, talks to the monitor. */
 import { spawn } from 'node:child_process';
-import { createWriteStream, mkdirSync, mkdtempSync } from 'node:fs';
+import { createWriteStream, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -13,8 +13,14 @@ const PROMPT = '(nestvm) ';
 
 export const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-/** A folder for sockets and snapshots of one scenario. */
-export const scratch = () => mkdtempSync(join(tmpdir(), 'nestvm-guests-'));
+const folders = [];
+
+/** A folder for sockets and snapshots of one scenario; it is gone when the script ends. */
+export function scratch() {
+  const folder = mkdtempSync(join(tmpdir(), 'nestvm-guests-'));
+  folders.push(folder);
+  return folder;
+}
 
 /** A monitor on a unix socket: `ask(line)` resolves to what is printed up to the next prompt. */
 class Monitor {
@@ -71,6 +77,13 @@ process.on('exit', () => {
       process.kill(-group, 'SIGKILL');
     } catch {
       // It has just ended by itself.
+    }
+  }
+  for (const folder of folders) {
+    try {
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 20 });
+    } catch {
+      // What is left behind is in the system's folder for such things.
     }
   }
 });

@@ -103,11 +103,11 @@ async function runChecks(checks) {
 /** Runs vitest; its reports are called `label`. @param {string} label @param {string[]} args */
 async function runVitest(label, args) {
   const report = join(reports, `vitest-${label}.json`);
-  const unhandled = join(reports, `unhandled-${label}.json`);
-  for (const file of [report, unhandled]) rmSync(file, { force: true });
-  const reporters = ['--reporter=default', '--reporter=json', `--reporter=./tools/workspace/unhandled-reporter.mjs`, `--outputFile.json=${report}`];
-  const status = await run(['vitest', 'run', ...reporters, ...args], undefined, { NESTVM_UNHANDLED: unhandled });
-  return readResults(root, { report, unhandled, status });
+  const failures = join(reports, `failures-${label}.json`);
+  for (const file of [report, failures]) rmSync(file, { force: true });
+  const reporters = ['--reporter=default', '--reporter=json', `--reporter=./tools/workspace/failure-reporter.mjs`, `--outputFile.json=${report}`];
+  const status = await run(['vitest', 'run', ...reporters, ...args], undefined, { NESTVM_FAILURES: failures });
+  return readResults(root, { report, failures, status });
 }
 
 /** @param {string} label @param {string[]} args @returns {Promise<Summary>} */

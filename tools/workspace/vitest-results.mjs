@@ -10,6 +10,7 @@ import { headOf } from './summaries.mjs';
  * @typedef {{ kind: 'test' | 'file' | 'errors', file: string, title: string, passed: boolean, message: string }} Result
  */
 /** @typedef {import('./summaries.mjs').Summary} Summary */
+/** @typedef {import('./failure-reporter.mjs').Told} Told */
 /** @typedef {{ status: string, title: string, ancestorTitles: string[], failureMessages?: string[] | null }} Assertion */
 /** @typedef {{ name: string, status: string, message: string, assertionResults: Assertion[] }} Suite */
 
@@ -19,8 +20,14 @@ const MOST_REPEATED = 5;
 /** @param {Result} result */
 const nameOf = ({ file, title }) => [file, title].filter((part) => part !== '').join(' > ');
 
-/** @param {Suite} suite @param {string} file @returns {Result[]} */
-function resultsOf(suite, file) {
+/** @param {Suite} suite @param {string} file @param {Told[]} told what its failed tests said @returns {Result[]} */
+function resultsOf(suite, file, told) {
+  const rest = [...told];
+  /** The next message of a test of this title. @param {string} title */
+  const messageOf = (title) => {
+    const at = rest.findIndex((test) => test.title === title);
+    return at < 0 ? undefined : rest.splice(at, 1)[0]?.message;
+  };
   /** @type {Map<string, number>} Tests of one file may have one title; they are told apart by their order. */
   const seen = new Map();
   /** @type {Result[]} */
@@ -30,8 +37,9 @@ function resultsOf(suite, file) {
       const words = [...test.ancestorTitles, test.title].join(' > ');
       const times = (seen.get(words) ?? 0) + 1;
       seen.set(words, times);
-      const message = headOf((test.failureMessages ?? []).join('\n'));
-      return { kind: 'test', file, title: times === 1 ? words : `${words} (${times})`, passed: test.status === 'passed', message };
+      const passed = test.status === 'passed';
+      const message = passed ? '' : headOf(messageOf(words) ?? (test.failureMessages ?? []).join('\n'));
+      return { kind: 'test', file, title: times === 1 ? words : `${words} (${times})`, passed, message };
     });
   if (suite.status === 'failed' && results.every(({ passed }) => passed)) {
     results.push({ kind: 'file', file, title: '', passed: false, message: headOf(suite.message || 'the file failed, though no test of it did') });
@@ -42,18 +50,20 @@ function resultsOf(suite, file) {
 /**
  * The results of one run of vitest. Errors that no test awaited and empty runs fail it without failing a test.
  * @param {string} root
- * @param {{ report: string, unhandled: string, status: number }} run the files that it wrote, and its exit status
+ * @param {{ report: string, failures: string, status: number }} run the files that vitest and our reporter wrote, and its exit status
  * @returns {Result[]}
  */
-export function readResults(root, { report, unhandled, status }) {
+export function readResults(root, { report, failures, status }) {
   const fileOf = (/** @type {string} */ path) => relative(root, path).split(sep).join('/');
   const whole = (/** @type {string} */ message) => ({ kind: /** @type {const} */ ('errors'), file: '', title: 'vitest', passed: false, message });
   if (!existsSync(report)) return [whole(`it ended with status ${status} and wrote no report: see its output`)];
   const { testResults } = /** @type {{ testResults: Suite[] }} */ (JSON.parse(readFileSync(report, 'utf8')));
-  const results = testResults.flatMap((suite) => resultsOf(suite, fileOf(suite.name)));
-  /** @type {{ file?: string, message: string }[]} */
-  const errors = existsSync(unhandled) ? JSON.parse(readFileSync(unhandled, 'utf8')) : [];
-  for (const { file, message } of errors) {
+  /** @type {{ tests: Told[], unhandled: Told[] }} */
+  const { tests, unhandled } = existsSync(failures) ? JSON.parse(readFileSync(failures, 'utf8')) : { tests: [], unhandled: [] };
+  const toldOf = (/** @type {string} */ file) => tests.filter((test) => test.file !== undefined && fileOf(test.file) === file);
+  const results = testResults.flatMap((suite) => resultsOf(suite, fileOf(suite.name), toldOf(fileOf(suite.name))));
+  for (const { file, title, message: said } of unhandled) {
+    const message = title === '' ? said : `while '${title}' ran: ${said}`;
     results.push({
       kind: 'errors',
       file: file === undefined ? '' : fileOf(file),

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import UnhandledReporter from './unhandled-reporter.mjs';
+import FailureReporter, { type Told } from './failure-reporter.mjs';
 import { filesToRepeat, readResults, summarize } from './vitest-results.mjs';
 
 let folder: string;
@@ -29,13 +29,12 @@ const suite = (file: string, tests: readonly Test[], failure?: string): object =
 });
 
 /** Results of a run that wrote these suites and errors. */
-function resultsOf(suites: readonly object[], status = 0, errors?: readonly object[]) {
+function resultsOf(suites: readonly object[], status = 0, unhandled: readonly Told[] = [], tests: readonly Told[] = []) {
   const report = join(folder, 'build/vitest.json');
-  const unhandled = join(folder, 'build/unhandled.json');
+  const failures = join(folder, 'build/failures.json');
   writeFileSync(report, JSON.stringify({ testResults: suites }));
-  rmSync(unhandled, { force: true });
-  if (errors) writeFileSync(unhandled, JSON.stringify(errors));
-  return readResults(folder, { report, unhandled, status });
+  writeFileSync(failures, JSON.stringify({ unhandled, tests }));
+  return readResults(folder, { report, failures, status });
 }
 
 describe('the results of one run', () => {
@@ -51,12 +50,12 @@ describe('the results of one run', () => {
 
   it('count a file that did not load, an error that no test awaited, and a run that failed without either', () => {
     const well = suite('x.test.ts', [{ title: 'adds' }]);
-    const lost = { file: join(folder, 'x.test.ts'), message: 'Error: lost' };
+    const lost = { file: join(folder, 'x.test.ts'), title: 'adds', message: 'Error: lost' };
     const named = (...[suites, status, errors]: Parameters<typeof resultsOf>) => summarize(resultsOf(suites, status, errors)).failures;
     expect(named([well, suite('y.test.ts', [], 'SyntaxError')], 1)).toEqual([{ name: 'y.test.ts', message: 'SyntaxError' }]);
-    expect(named([well], 1, [lost])).toEqual([{ name: 'x.test.ts > an error that no test awaited', message: 'Error: lost' }]);
+    expect(named([well], 1, [lost])).toEqual([{ name: 'x.test.ts > an error that no test awaited', message: "while 'adds' ran: Error: lost" }]);
     expect(named([well], 1)).toEqual([{ name: 'vitest', message: expect.stringContaining('status 1, though no test failed') }]);
-    const absent = readResults(folder, { report: join(folder, 'absent'), unhandled: join(folder, 'absent'), status: 137 });
+    const absent = readResults(folder, { report: join(folder, 'absent'), failures: join(folder, 'absent'), status: 137 });
     expect(summarize(absent)).toMatchObject({ passed: 0, failed: 1, failures: [{ message: expect.stringContaining('status 137') }] });
   });
 });
@@ -104,7 +103,7 @@ describe('a second run', () => {
   });
 
   it('decides about errors that no test awaited', () => {
-    const lost = { file: join(folder, 'x'), message: 'Error: lost' };
+    const lost = { file: join(folder, 'x'), title: '', message: 'Error: lost' };
     const first = resultsOf([suite('x', [{ title: 'adds' }])], 1, [lost]);
     const well = resultsOf([suite('x', [{ title: 'adds' }])]);
     expect(filesToRepeat(first)).toEqual(['x']);
@@ -114,18 +113,31 @@ describe('a second run', () => {
   });
 });
 
-it('the reporter writes the errors that no test awaited', () => {
-  const file = join(folder, 'unhandled.json');
-  const before = process.env['NESTVM_UNHANDLED'];
-  process.env['NESTVM_UNHANDLED'] = file;
+it('the reporter tells what failed tests and errors that no test awaited said', () => {
+  const file = join(folder, 'failures.json');
+  const before = process.env['NESTVM_FAILURES'];
+  process.env['NESTVM_FAILURES'] = file;
+  const late = { message: 'Test timed out in 5 ms.', stack: 'Error: STACK_TRACE_ERROR\n    at x:3' };
+  const unequal = { message: 'expected 1 to be 2', diff: '- 2\n+ 1', stack: 'AssertionError: expected 1 to be 2\n    at x:4' };
+  const failed = [late, unequal].map((error) => ({ fullName: 'it > waits', result: () => ({ errors: [error] }) }));
   try {
-    new UnhandledReporter().onTestRunEnd(
-      [],
-      [{ stack: 'Error: lost\n at y', VITEST_TEST_PATH: '/x', VITEST_TEST_NAME: 'adds' }, { message: 'no stack' }],
+    new FailureReporter().onTestRunEnd(
+      [{ moduleId: join(folder, 'x'), children: { allTests: () => failed } }],
+      [{ message: 'lost', stack: 'Error: lost\n    at y', VITEST_TEST_PATH: join(folder, 'x'), VITEST_TEST_NAME: 'adds' }, {}],
     );
   } finally {
-    if (before === undefined) delete process.env['NESTVM_UNHANDLED'];
-    else process.env['NESTVM_UNHANDLED'] = before;
+    if (before === undefined) delete process.env['NESTVM_FAILURES'];
+    else process.env['NESTVM_FAILURES'] = before;
   }
-  expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual([{ file: '/x', message: "while 'adds' ran: Error: lost\n at y" }, { message: 'no stack' }]);
+  const { tests, unhandled } = JSON.parse(readFileSync(file, 'utf8')) as { tests: Told[]; unhandled: Told[] };
+  expect(unhandled.map(({ title, message }) => [title, message])).toEqual([
+    ['adds', 'lost\n    at y'],
+    ['', 'no message'],
+  ]);
+  // Two tests of one title get what they said themselves.
+  const twice = ['waits', 'waits'].map((title) => ({ title, failure: 'a stack' }));
+  expect(summarize(resultsOf([suite('x', twice)], 1, [], tests)).failures).toEqual([
+    { name: 'x > it > waits', message: 'Test timed out in 5 ms.\n    at x:3' },
+    { name: 'x > it > waits (2)', message: 'expected 1 to be 2\n- 2\n+ 1\n    at x:4' },
+  ]);
 });

@@ -1,18 +1,17 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createQcow2, MemoryFile } from '@nestvm/disks';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { openDisk } from '../src/disk.js';
 import { UsageError } from '../src/errors.js';
 import type { DatagramSpec } from '../src/networks/datagram-cable.js';
 import { NetworkParts } from '../src/networks/parts.js';
 import type { NetworkSpec } from '../src/options/networks.js';
 import { freePort } from './ports.js';
+import { temporaryFolder } from './temporary.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'nestvm-backends-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder('backends');
 
 function image(name: string, change: (file: MemoryFile) => void = () => {}, backing?: string): string {
   const file = new MemoryFile();

@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createQcow2, MemoryFile } from '@nestvm/disks';
 import { describe, expect, it } from 'vitest';
@@ -8,9 +7,10 @@ import { UsageError } from '../src/errors.js';
 import { configure } from '../src/options/config.js';
 import { parseOptions } from '../src/options/parse.js';
 import { negotiated } from './qmp-client.js';
+import { temporaryFolder } from './temporary.js';
 
 const TIMEOUT = 300_000;
-const folder = mkdtempSync(join(tmpdir(), 'nestvm-blocks-'));
+const folder = temporaryFolder('blocks');
 const path = (name: string): string => join(folder, name);
 
 writeFileSync(

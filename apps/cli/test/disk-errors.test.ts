@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
 import { VirtioFeature, VirtioMmio } from '@nestvm/devices/virtio';
@@ -10,13 +9,14 @@ import { Media } from '../src/media.js';
 import { configure } from '../src/options/config.js';
 import { parseOptions } from '../src/options/parse.js';
 import { VirtioParts } from '../src/virtio.js';
+import { temporaryFolder } from './temporary.js';
 
 const BASE = 0xfeb0_0000;
 const SECTOR = 3;
 
 /** A driver of the disk that the options make, on a file whose sector 3 fails once, and what the session hears. */
 function make(device: string, policy: string, rule: string) {
-  const file = join(mkdtempSync(join(tmpdir(), 'nestvm-errors-')), 'raw');
+  const file = join(temporaryFolder('errors'), 'raw');
   writeFileSync(file, new Uint8Array(64 * 512).fill(0x11));
   const blocks = `-blockdev file,filename=${file},node-name=file -blockdev blkdebug,image=file,node-name=d,inject-error.0.sector=${SECTOR},inject-error.0.once=on,${rule}`;
   const options = configure(parseOptions(`${blocks} ${device},drive=d${policy} -nodefaults -kernel k`.split(' ')), () => '');

@@ -1,5 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CdDrive } from '@nestvm/devices/ata';
 import { ScsiCd, type VirtioScsi } from '@nestvm/devices/virtio';
@@ -9,9 +8,10 @@ import { Media } from '../src/media.js';
 import { configure } from '../src/options/config.js';
 import { parseOptions } from '../src/options/parse.js';
 import { VirtioParts } from '../src/virtio.js';
+import { temporaryFolder } from './temporary.js';
 
 function make(text: string) {
-  const folder = mkdtempSync(join(tmpdir(), 'nestvm-media-'));
+  const folder = temporaryFolder('media');
   const path = (name: string): string => join(folder, name);
   for (const name of ['disk', 'one', 'two']) writeFileSync(path(name), new Uint8Array(name === 'two' ? 8192 : 4096));
   const args = text.split(' ').map((word) => word.replace(/@(\w+)/, (_, name: string) => path(name)));

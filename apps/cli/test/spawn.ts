@@ -1,9 +1,9 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach } from 'vitest';
+import { temporaryFolder } from './temporary.js';
 
 const launcher = fileURLToPath(new URL('../../../tools/workspace/nestvm.mjs', import.meta.url));
 
@@ -78,7 +78,7 @@ export function nestvm(...args: string[]): Promise<Ended> {
   return running.ended;
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'nestvm-cli-'));
+const folder = temporaryFolder('cli');
 let files = 0;
 
 /** A file with these bytes; its path. */

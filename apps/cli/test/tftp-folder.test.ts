@@ -1,12 +1,12 @@
-import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { UsageError } from '../src/errors.js';
 import { openTftpFolder } from '../src/networks/tftp-folder.js';
+import { temporaryFolder } from './temporary.js';
 
 it('gives away the files of a folder, and nothing beside it', () => {
-  const outside = mkdtempSync(join(tmpdir(), 'nestvm-tftp-'));
+  const outside = temporaryFolder('tftp');
   const folder = join(outside, 'boot');
   mkdirSync(join(folder, 'deep'), { recursive: true });
   writeFileSync(join(outside, 'secret'), 'no');
