@@ -1,4 +1,4 @@
-import type { IntWidth, Val } from '@nestvm/emit';
+import type { IntWidth, Val, Variable } from '@nestvm/emit';
 import { Gpr, Mode, Segment } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter, Meanings } from '../emitter.js';
@@ -6,8 +6,11 @@ import { operandWidth } from '../operand.js';
 
 /** Elements after which a repeated instruction lets events in. */
 const TURNS = 4096;
-/** A run of up to a page counts as this many elements. */
-const RUN_COST = 16;
+/**
+ * Elements up to the end of a page count as this many together, where they can be carried out at once. Whether they are depends on what the TLB holds, and the guest must not see that: so do
+ * those that go one by one.
+ */
+const RUN_COST = 128;
 
 interface StringOperation {
   readonly width: IntWidth;
@@ -61,11 +64,13 @@ function operation(x: Context): StringOperation {
 
 /** What a run of elements does at its end: given their number, it goes on with the rest, or ends the instruction. */
 type Done = (count: Val<64>) => void;
+/** What the next element counts as if it goes alone. */
+type Cost = Variable<32>;
 /** Carries out a run of at most `count` elements and calls `done`, or falls through when it must go element by element. */
-type Bulk = (x: Context, s: StringOperation, count: Val<64>, done: Done) => void;
+type Bulk = (x: Context, s: StringOperation, count: Val<64>, cost: Cost, done: Done) => void;
 
 /** Repeats one restartable element while rCX lasts; `step` gives the condition to stop early, if it has one. */
-function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>, done: Done) => void): void {
+function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>, cost: Cost, done: Done) => void): void {
   const { code } = x;
   const { addressSize } = x.facts;
   const count = (): Val<64> => x.gpr(addressSize, Gpr.RCX).zext(64);
@@ -74,10 +79,12 @@ function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>
   const turns = code.variable(code.select(single, x.const(32, 1), x.const(32, TURNS)));
   code.block((leave) => {
     leave(count().isZero());
+    const cost = code.variable(x.const(32, 1));
     code.loop((again) => {
       if (bulk) {
+        cost.set(x.const(32, 1));
         code.if(single.isZero(), () =>
-          bulk(count(), (done) => {
+          bulk(count(), cost, (done) => {
             const left = count().sub(done);
             setCount(left);
             leave(left.isZero());
@@ -91,7 +98,7 @@ function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>
       setCount(count().sub(1));
       if (stop) leave(stop);
       leave(count().isZero());
-      turns.set(turns.get().sub(1));
+      turns.set(turns.get().sub(cost.get()));
       again(turns.get().gtS(0));
       x.engine.repeat(x);
     });
@@ -115,7 +122,7 @@ function stringInstruction(step: (x: Context, s: StringOperation) => void, optio
         if (!options.compares) return null;
         return rep === 1 ? x.flags.zf().xor(1) : x.flags.zf();
       },
-      fast ? (count, done) => bulk(x, s, count, done) : undefined,
+      fast ? (count, cost, done) => bulk(x, s, count, cost, done) : undefined,
     );
   };
 }
@@ -128,15 +135,22 @@ function elementsInPage(x: Context, linear: Val<64>, bytes: number, count: Val<6
   return x.code.select(count.ltU(room), count, room);
 }
 
+/** Falls through to a run of `n` elements when that is worth it; the last element of a run counts for all of it. */
+function beginRun(x: Context, n: Val<64>, cost: Cost, leave: (condition: Val<32>) => void): void {
+  const isLast = n.ltU(2);
+  cost.set(x.code.select(isLast, x.const(32, RUN_COST), x.const(32, 0)));
+  leave(isLast);
+}
+
 /** MOVS by whole runs inside one page on each side. */
-function bulkMove(x: Context, s: StringOperation, count: Val<64>, done: Done): void {
+function bulkMove(x: Context, s: StringOperation, count: Val<64>, cost: Cost, done: Done): void {
   const { code, engine } = x;
   const bytes = s.width / 8;
   code.block((leave) => {
     leave(x.get32('rflags').and(DIRECTION));
     const [from, to] = [s.sourceLinear(), s.targetLinear(1)];
     const n = elementsInPage(x, to, bytes, elementsInPage(x, from, bytes, count));
-    leave(n.ltU(2));
+    beginRun(x, n, cost, leave);
     const source = engine.hostAddress(x, from, 0);
     leave(source.isZero());
     const target = engine.hostAddress(x, to, 1);
@@ -158,14 +172,14 @@ function move(x: Context, register: number, length: Val<32>): void {
 }
 
 /** STOS by whole runs: memory.fill for bytes and for patterns of one byte, else a loop of stores. */
-function bulkStore(x: Context, s: StringOperation, count: Val<64>, done: Done): void {
+function bulkStore(x: Context, s: StringOperation, count: Val<64>, cost: Cost, done: Done): void {
   const { code, engine } = x;
   const bytes = s.width / 8;
   code.block((leave) => {
     leave(x.get32('rflags').and(DIRECTION));
     const to = s.targetLinear(1);
     const n = elementsInPage(x, to, bytes, count);
-    leave(n.ltU(2));
+    beginRun(x, n, cost, leave);
     const target = engine.hostAddress(x, to, 1);
     leave(target.isZero());
     const length = n.trunc(32).mul(bytes);
