@@ -5,6 +5,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['@nestvm/source'] } },
   test: {
     include: ['packages/*/{src,test}/**/*.test.ts', 'apps/*/{src,test}/**/*.test.ts', 'tools/**/*.test.ts'],
+    // How guest code runs: tools/workspace/jit-mode.ts says what there is.
+    setupFiles: process.env['NESTVM_JIT'] ? ['tools/workspace/jit-mode.ts'] : [],
     pool: 'threads',
     // The default leaves one core idle, which is half of a small machine; vitest's own thread has little to do.
     maxWorkers: '100%',

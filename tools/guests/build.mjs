@@ -3,12 +3,13 @@
  * Builds the guests that the tests, the demo and the benchmarks boot: the kernel of Debian's cloud package as it is, and an initramfs of
  * our own with Debian's static busybox. Outputs go to build/guests; the packages are cached there by checksum.
  *
- * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--qemu-l3] [--xen] [--virtio] [--full] [--cet]
+ * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--qemu-l3] [--xen] [--virtio] [--full] [--cet] [--soak]
  *   --qemu   also makes nested-qemu.cpio, in which Debian's QEMU starts the levels (some 90 packages)
  *   --qemu-l3 also makes nested-qemu-l3.cpio, the same with a QEMU in L2 as well
  *   --virtio also makes virtio.cpio, with the drivers of virtio devices and Debian's mkfs.ext4 (run it with nestvm.run=disks)
  *   --full   also makes vmlinuz-full and full.cpio: Debian's full kernel, with drivers for 9P, input and graphics
  *   --cet    also makes vmlinuz-cet and nested-cet.cpio: a kernel of Debian that uses indirect-branch tracking, and shadow stacks for programs
+ *   --soak   also makes soak.cpio, whose two levels build and compress files with Debian's tcc
  *   --xen    also makes xen, vmlinuz-dom0 and xen.cpio: Debian's Xen, a dom0 and in it a guest
  */
 import { execFileSync } from 'node:child_process';
@@ -24,6 +25,7 @@ import { buildFull } from './full.mjs';
 import { moduleFiles } from './modules.mjs';
 import { fetchPackages } from './packages.mjs';
 import { buildPrograms } from './programs/build.mjs';
+import { soakFiles } from './soak.mjs';
 import { buildXen } from './xen.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -91,7 +93,8 @@ export function buildGuests({
   full = false,
   cet = false,
   l2Network = false,
-  log = () => {},
+  soak = false,
+  log = (/** @type {string} */ _line) => {},
 } = {}) {
   mkdirSync(output, { recursive: true });
   const [kernelTree, busyboxTree] = fetchPackages(output, [kernelPackage, 'busybox-static'], log);
@@ -122,6 +125,11 @@ export function buildGuests({
     const drivers = moduleFiles(join(kernelTree, 'lib/modules', version), ['kvm-intel', 'kvm-amd', 'virtio-pci', 'virtio-net']);
     writeFileSync(join(output, 'nested-net.cpio'), buildLevels({ ...levels, modules: drivers, files: emulatorFiles(output, log), depth: 2 }));
   }
+  if (soak) {
+    const files = soakFiles(output, log);
+    const guest = { kernel, initramfs: buildInitramfs({ busybox, programs, files }) };
+    writeFileSync(join(output, 'soak.cpio'), buildInitramfs({ busybox, programs, modules: kvm, files, guest }));
+  }
   if (xen) {
     const guest = { kernel, initramfs: readFileSync(initramfs) };
     buildXen(output, (parts) => buildInitramfs({ busybox, programs, guest, ...parts }), log);
@@ -141,6 +149,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       virtio: { type: 'boolean' },
       full: { type: 'boolean' },
       cet: { type: 'boolean' },
+      soak: { type: 'boolean' },
     },
   });
   const options = {
@@ -152,6 +161,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     virtio: values.virtio ?? false,
     full: values.full ?? false,
     cet: values.cet ?? false,
+    soak: values.soak ?? false,
     log: (line) => console.log(line),
   };
   if (values.kernel) options.kernelPackage = values.kernel;

@@ -3,10 +3,11 @@
 #   nestvm.levels=N   levels in all (2: this machine and one guest)      nestvm.level=N   this level; the machine's own is 1
 #   nestvm.vmm=V      tkvm, qemu-pc, qemu-q35 or qemu-microvm            nestvm.kvm=a=b,c=d   parameters for kvm-intel or kvm-amd
 #   nestvm.last=P     program that the deepest level runs, e.g. bench-all
+#   nestvm.beside=P   program that this machine runs while it runs the next level
 #   nestvm.each=P     program that every level runs before it starts the next; with nestvm.exits, each level times them too and goes on
 #   nestvm.memory=a,b,…  MiB for the levels from 2 on                    nestvm.exits=N   time N exits instead of booting
 #   nestvm.vcpus=N       vCPUs of the levels from 2 on, under QEMU       nestvm.move=yes  move L2's threads from CPU to CPU of L1
-level=1 levels=2 vmm=tkvm kvm= memory=320,112,80 exits= last= options= vcpus=1 move= each=
+level=1 levels=2 vmm=tkvm kvm= memory=320,112,80 exits= last= options= vcpus=1 move= each= beside=
 for word in $(cat /proc/cmdline); do
   case $word in
     nestvm.level=*) level=${word#*=} ;;
@@ -17,6 +18,7 @@ for word in $(cat /proc/cmdline); do
     nestvm.exits=*) exits=${word#*=} ;;
     nestvm.last=*) last=${word#*=} ;;
     nestvm.each=*) each=${word#*=} ;;
+    nestvm.beside=*) beside=${word#*=} ;;
     nestvm.vcpus=*) vcpus=${word#*=} ;;
     nestvm.move=*) move=${word#*=} ;;
     nestvm.scale=* | nestvm.bench=*) options="$options $word" ;;
@@ -74,6 +76,7 @@ mover() {
   done
 }
 [ -z "$move" ] || mover &
+[ -z "$beside" ] || "$beside" &
 
 case $vmm in
   tkvm) tkvm -m "$mib" -k /guest/vmlinuz -i /guest/initrd.cpio -a "$words" ;;

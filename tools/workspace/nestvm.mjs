@@ -131,7 +131,15 @@ function keepCode(script, file) {
   }
 }
 
+/** For tests: `NESTVM_JIT` (off, on, force, mixed) says how machines run whose command line has no `-accel`. */
+function chooseJit() {
+  const mode = process.env['NESTVM_JIT'];
+  if (!mode || process.argv[2] !== 'run' || process.argv.some((argument) => /^--?accel$/.test(argument))) return;
+  process.argv.push('-accel', `tcg,jit=${mode}`);
+}
+
 function run() {
+  chooseJit();
   const file = process.execArgv.length === 0 ? cacheFileFor(process.argv[2] === 'run' ? 'run' : 'other') : undefined;
   const cachedData = file === undefined ? undefined : readIfThere(file);
   // esbuild writes ASCII.

@@ -2,6 +2,7 @@ import type { BootFile, BootModule, SmbiosConfig } from '@nestvm/boot';
 import type { CpuModel } from '@nestvm/isa/models';
 import type { AtaConfig } from './ata.js';
 import type { BoardName, BoardPart } from './boards.js';
+import type { DropConfig } from './cache-drops.js';
 import type { TlbConfig } from './tlb-debug.js';
 import type { VirtioConfig } from './virtio.js';
 
@@ -125,10 +126,15 @@ export interface MachineConfig {
   readonly seed?: number;
   /** Debugging of address translation. */
   readonly tlb?: TlbConfig;
-  /** Compile hot guest code to WebAssembly (off): `'force'` compiles everything at its first turn, for tests. */
-  readonly jit?: boolean | 'force';
+  /**
+   * Compile hot guest code to WebAssembly (off). For tests: `'force'` compiles everything at its first turn, `'mixed'` what turns 64 times, so that much is compiled and much
+   * is not, and drops all caches at random (`drops`).
+   */
+  readonly jit?: boolean | 'force' | 'mixed';
   /** Bytes of host memory that compiled code may take, about (128 MiB). */
   readonly codeBytes?: number;
+  /** Drops decoded code, compiled code and translations at random, for tests (`jit: 'mixed'` does by itself, with seed 1). */
+  readonly drops?: DropConfig;
   readonly host?: HostServices;
   /** Nothing need be given to run: the machine is about to get its state from a snapshot. */
   readonly incoming?: boolean;

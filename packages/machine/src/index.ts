@@ -25,6 +25,7 @@ export type { EventLoop } from './host.js';
 export type { Hotplug } from './hotplug.js';
 export type { MachineInspector } from './inspector.js';
 export type { ExitCount, LevelCounts } from './levels.js';
+export type { DropConfig } from './cache-drops.js';
 export type { TlbConfig } from './tlb-debug.js';
 export type { MachineTrace } from './trace.js';
 export type { VirtioConfig } from './virtio.js';

@@ -7,6 +7,7 @@ import { type Arena, createArena, MemoryError, PhysicalMemory } from '@nestvm/me
 import { Mmu } from '@nestvm/mmu';
 import { type Board, type BoardPart, boards, type RamLayout, ramLayout } from './boards.js';
 import { createStartup, type Startup } from './boot-plan.js';
+import { CacheDrops } from './cache-drops.js';
 import { NestedClaims } from './claims.js';
 import {
   type ClockConfig,
@@ -42,6 +43,8 @@ const MEBIBYTE = 2 ** 20;
 const ENGINE_BYTES = 48 * MEBIBYTE;
 const VCPU_BYTES = 2 * MEBIBYTE;
 const FOUR_GIB = 2 ** 32;
+/** Turns until code is compiled where some of it is to be, and some not. */
+const MIXED_TURNS = 64;
 
 /** A whole machine: memory, CPUs, devices, and the loop that runs them. */
 export class Machine {
@@ -58,6 +61,8 @@ export class Machine {
   readonly platform: Platform;
   /** The JIT, if there is one. */
   readonly jit: Jit | null;
+  /** What drops caches at random, if anything does. */
+  readonly drops: CacheDrops | null;
   private readonly engine: Engine;
   private readonly startup: Startup;
   private readonly loop: RunLoop;
@@ -122,6 +127,7 @@ export class Machine {
     this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
     this.engine = new Engine(this.arena, this.memory);
     this.jit = createJit(this.engine, config);
+    this.drops = createDrops({ engine: this.engine, jit: this.jit, mmus: this.mmus }, config);
     this.executors = this.cpus.map((cpu) => new Interpreter(cpu, this.engine));
     this.loop = new RunLoop({
       executors: this.executors,
@@ -132,6 +138,7 @@ export class Machine {
         this.platform.current = index;
         this.lowMemory.systemManagement(this.cpus[index]!.get32('smm') !== 0);
       },
+      ...(this.drops ? { beforeSlice: () => this.drops?.beforeSlice() } : {}),
       reset: () => {
         this.reset();
         this.onRestart?.();
@@ -380,7 +387,13 @@ function allocateArena(bytes: number): Arena {
 
 function createJit(engine: Engine, { jit, codeBytes }: MachineConfig): Jit | null {
   if (jit === false || jit === undefined) return null;
-  return attachJit(engine, { ...(jit === 'force' ? { threshold: 1 } : {}), ...(codeBytes === undefined ? {} : { codeBytes }) });
+  const how = jit === true ? {} : { threshold: jit === 'force' ? 1 : MIXED_TURNS };
+  return attachJit(engine, { ...how, ...(codeBytes === undefined ? {} : { codeBytes }) });
+}
+
+function createDrops(caches: ConstructorParameters<typeof CacheDrops>[0], { jit, drops }: MachineConfig): CacheDrops | null {
+  const config = drops ?? (jit === 'mixed' ? { seed: 1 } : undefined);
+  return config ? new CacheDrops(caches, config) : null;
 }
 
 /** Size of the arena for a machine's memories; throws `MachineError` (`too-much-memory`). */

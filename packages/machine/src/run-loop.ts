@@ -18,6 +18,8 @@ export interface RunLoopOptions {
   readonly clockConfig: ClockConfig;
   /** Told which vCPU runs from now on. */
   readonly selectCpu: (index: number) => void;
+  /** Told before each slice of a vCPU. */
+  readonly beforeSlice?: () => void;
   readonly reset: () => void;
   /** True when no vCPU can ever go on: all have halted with interrupts off. Asked only when all of them wait. */
   readonly halted: () => boolean;
@@ -160,9 +162,10 @@ export class RunLoop {
   }
 
   private slice(index: number): Stop {
-    const { executors, selectCpu } = this.options;
+    const { executors, selectCpu, beforeSlice } = this.options;
     const executor = executors[index]!;
     const budget = this.budget();
+    beforeSlice?.();
     selectCpu(index);
     this.runningIndex = index;
     this.time.beginSlice(executor);

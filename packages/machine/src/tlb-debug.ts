@@ -27,7 +27,7 @@ export function tlbOptions(
 }
 
 /** xorshift32 from a seed. */
-function randomBits(seed: number): () => number {
+export function randomBits(seed: number): () => number {
   let x = Math.imul(seed, 0x9e3779b1) ^ 0x6c078965;
   return () => {
     x ^= x << 13;

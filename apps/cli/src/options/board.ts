@@ -40,7 +40,7 @@ export function parseMachine(
 /** What of `-accel` is about hot code. */
 export interface AcceleratorSpec {
   /** Whether it is compiled. */
-  readonly jit?: boolean | 'force';
+  readonly jit?: boolean | 'force' | 'mixed';
   /** Bytes of host memory that compiled code may take. */
   readonly codeBytes?: number;
 }
@@ -58,7 +58,7 @@ export function acceptAccelerator(option: string, accel: string, warnings: strin
   // QEMU's 0 leaves it to the emulator.
   const mib = size === undefined ? 0 : parseInteger(`${option}: tb-size`, size, 0, MOST_CODE_MIB);
   return {
-    ...(jit === undefined ? {} : { jit: jit === 'force' ? 'force' : parseSwitch(`${option}: jit`, jit) }),
+    ...(jit === undefined ? {} : { jit: jit === 'force' || jit === 'mixed' ? jit : parseSwitch(`${option}: jit`, jit) }),
     ...(mib === 0 ? {} : { codeBytes: mib * 2 ** 20 }),
   };
 }

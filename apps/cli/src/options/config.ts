@@ -62,7 +62,7 @@ export interface RunOptions {
   readonly monitors: readonly MonitorSpec[];
   readonly tlb?: TlbSpec;
   /** Whether hot code is compiled, and how much room that may take (`-accel tcg,jit=off`, `-accel tcg,tb-size=64`). */
-  readonly jit?: boolean | 'force';
+  readonly jit?: boolean | 'force' | 'mixed';
   readonly codeBytes?: number;
   /** The snapshot to start from, or whence a machine comes. */
   readonly loadSnapshot?: string;

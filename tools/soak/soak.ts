@@ -1,0 +1,113 @@
+/**
+ * Debian builds and compresses files in L1 and, under its KVM, in L2, twice at the same time: once undisturbed, once with decoded code, compiled code and translations dropped at
+ * random. Both runs must be the same at every checkpoint; where they are not, the first instant is looked for.
+ *
+ * Usage: pnpm soak [--minutes N | --hours N] [--vendor intel|amd|both] [--every MILLIONS] [--seed N] [--reference on|off]
+ *   --minutes    wall time of all runs together (10; both vendors share it)
+ *   --every      instructions between two checkpoints, in millions (1000)
+ *   --seed       seed of the drops (1)
+ *   --reference  whether the undisturbed run has the JIT on (default), or none
+ * Ends with a line `N passed, N failed`: one for each vendor.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { buildGuests } from '../guests/build.mjs';
+import { compareWays, type Difference, narrow } from './compare.js';
+import { summary } from './digest.js';
+import { guests } from './guests.js';
+import { type Answer, remoteWay } from './remote-run.js';
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '10' },
+    hours: { type: 'string' },
+    vendor: { type: 'string', default: 'both' },
+    every: { type: 'string', default: '1000' },
+    seed: { type: 'string', default: '1' },
+    reference: { type: 'string', default: 'on' },
+    label: { type: 'string' },
+  },
+  // pnpm hands over a `--` of its own.
+  args: process.argv.slice(2).filter((argument) => argument !== '--'),
+});
+
+type Vendor = 'intel' | 'amd';
+
+function vendorsOf(name: string): readonly Vendor[] {
+  if (name === 'both') return ['intel', 'amd'];
+  if (name === 'intel' || name === 'amd') return [name];
+  throw new Error(`--vendor ${name}: intel, amd or both`);
+}
+
+function positive(option: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`--${option} ${text}: give a number above 0`);
+  return value;
+}
+
+const vendors = vendorsOf(values.vendor);
+const minutes = values.hours === undefined ? positive('minutes', values.minutes) : 60 * positive('hours', values.hours);
+const everyNs = positive('every', values.every) * 1e6;
+const seed = positive('seed', values.seed);
+if (values.reference !== 'on' && values.reference !== 'off') throw new Error(`--reference ${values.reference}: on or off`);
+const reference = values.reference;
+const say = (line: string): void => console.log(line);
+
+function show({ ways, sameNs, atNs, lines }: Difference): void {
+  say(`${ways.map(({ name }) => name).join(' and ')} are the same at ${sameNs} ns of guest time and not at ${atNs} ns:\n  ${lines.join('\n  ')}`);
+}
+
+/** What has to be there at the end for the run to have been worth anything: both levels came to work. */
+const LEVELS = ['soak: L1: round 1:', 'soak: L2: round 1:'];
+
+/** True when both runs were the same, and in both levels files were built. */
+async function soak(vendor: Vendor, untilMs: number): Promise<boolean> {
+  const printed = new Map<string, string>();
+  const last = new Map<string, Answer>();
+  const watch = (way: string, answer: Answer): void => {
+    last.set(way, answer);
+    printed.set(way, (printed.get(way) ?? '') + (answer.console ?? ''));
+  };
+  const guest = guests[`soak-${vendor}`];
+  const ways = [
+    remoteWay('undisturbed', guest, { jit: reference }, watch),
+    remoteWay('with drops', guest, { jit: 'mixed', dropSeed: seed, evictSeed: seed + 1 }, watch),
+  ];
+  const options = {
+    everyNs,
+    more: () => Date.now() < untilMs,
+    onSame: (atNs: number, digest: Parameters<typeof summary>[0]) =>
+      say(`${vendor}: ${(atNs / 1e9).toFixed(1)} s of guest time, ${digest['instructions']} instructions: both are ${summary(digest)}`),
+  };
+  const { difference, ended, checkpoints } = await compareWays(ways, options);
+  const folder = fileURLToPath(new URL('../../build/guests/logs/', import.meta.url));
+  mkdirSync(folder, { recursive: true });
+  for (const [way, text] of printed) writeFileSync(`${folder}soak-${vendor}-${way.replace(' ', '-')}.log`, text);
+  for (const [way, { cpuSeconds, counters }] of last) say(`${vendor}, ${way}: ${cpuSeconds?.toFixed(0)} s of CPU, ${JSON.stringify(counters)}`);
+  if (difference) {
+    show(difference);
+    show(await narrow(difference, everyNs, 1, { more: () => true, onCloser: show }));
+    return false;
+  }
+  const rounds = [...(printed.get('undisturbed') ?? '').matchAll(/^soak: (L\d): round (\d+)/gm)];
+  const missing = LEVELS.filter((line) => !printed.get('undisturbed')?.includes(line));
+  say(
+    `${vendor}: the same through ${checkpoints} checkpoints, with ${rounds.length} rounds of building and compressing (${rounds.filter(([, level]) => level === 'L2').length} of them in L2)`,
+  );
+  if (ended !== undefined) say(`${vendor}: the guest, which should go on for ever, ended: ${ended}`);
+  for (const line of missing) say(`${vendor}: no "${line}" on the console: give it more time`);
+  return ended === undefined && missing.length === 0;
+}
+
+buildGuests({ soak: true, log: say });
+const startMs = Date.now();
+let passed = 0;
+for (const [i, vendor] of vendors.entries()) if (await soak(vendor, startMs + (minutes * 60_000 * (i + 1)) / vendors.length)) passed++;
+if (values.label) {
+  const folder = fileURLToPath(new URL('../../build/reports/', import.meta.url));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(`${folder}summary-${values.label}.json`, JSON.stringify({ passed, failed: vendors.length - passed }));
+}
+say(`${passed} passed, ${vendors.length - passed} failed`);
+process.exitCode = passed === vendors.length ? 0 : 1;
