@@ -99,6 +99,8 @@ class Explorer {
   from(head: number, offset: number): Block[] {
     const { views, jumpersTo, blockAt } = this.source;
     this.visit(head, offset, true);
+    // Without the hot block itself, what jumps to it would be compiled again and again.
+    if (!this.found.has(head)) return [];
     for (const jumper of jumpersTo(hostOf(views, head))) {
       const host = hostOf(views, jumper);
       // It may have gone, or be of another mode.
