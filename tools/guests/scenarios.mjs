@@ -13,6 +13,7 @@ import { l2Moves } from './l2-migration.mjs';
 import { moves, rule } from './migration.mjs';
 import { disksMove } from './migration-disks.mjs';
 import { faultsWhileMoving } from './migration-faults.mjs';
+import { sameRun } from './same-run.mjs';
 import { screens } from './screens.mjs';
 import { downloads, webBackends } from './web.mjs';
 
@@ -240,6 +241,10 @@ const shared = (name, tier, machine, device) => played(name, tier, (_, report) =
 /** kill -9 of the emulator under load. */
 const crash = (name, tier, options) => played(name, tier, (_, report) => crashes(name, { ...options, report }), 'virtio.cpio');
 
+/** The same guest several ways, at every checkpoint. */
+const same = (name, tier, guest, ways, everyMillions, most, initramfs = 'initrd.cpio') =>
+  played(name, tier, (_, report) => sameRun({ guest, ways, everyMillions, most, report }), initramfs);
+
 const newerRule = (/** @type {string} */ cpu) => (/** @type {string} */ name, report) =>
   rule(name, cpu, { attempts: 20, initramfs: 'nested-cet.cpio', staysOn: true, report });
 
@@ -354,6 +359,12 @@ export const scenarios = [
   xen('xen-intel', 'nightly', 'Skylake-Server,vmx=on'),
   xen('xen-cet-amd', 'nightly', 'EPYC-Milan,svm=on,cet-ss=on', ['Enabling Supervisor Shadow Stacks']),
   xen('xen-cet-intel', 'nightly', 'max', ['Enabling Supervisor Shadow Stacks', 'Enabling Indirect Branch Tracking']),
+
+  same('icount-boot', 'ci', 'boot', ['off', 'on'], 100),
+  same('icount-boot-all', 'nightly', 'boot', ['off', 'on', 'force', 'mixed'], 50),
+  same('icount-bench', 'nightly', 'bench', ['off', 'on', 'mixed'], 250),
+  same('icount-l2-intel', 'nightly', 'soak-intel', ['off', 'on', 'mixed'], 500, 16, 'soak.cpio'),
+  same('icount-l2-amd', 'nightly', 'soak-amd', ['off', 'on', 'mixed'], 500, 16, 'soak.cpio'),
 
   played('migrate-under-load', 'ci', (name, report) => moves(name, ['-m', '256M'], { hops: 10, network: true, report }), 'virtio.cpio'),
   played('migrate-disks', 'ci', (name, report) => disksMove(name, ['-M', 'pc'], { hops: 3, report }), 'virtio.cpio'),

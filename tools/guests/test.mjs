@@ -142,6 +142,7 @@ function obstacle(queue) {
       cet: queue.some(({ kernel, initramfs }) => kernel === 'vmlinuz-cet' || initramfs === 'nested-cet.cpio'),
       full: queue.some(({ initramfs }) => initramfs === 'full.cpio'),
       l2Network: queue.some(({ initramfs }) => initramfs === 'nested-net.cpio'),
+      soak: queue.some(({ initramfs }) => initramfs === 'soak.cpio'),
       virtio: queue.some(({ initramfs }) => initramfs === 'virtio.cpio'),
       log,
     });

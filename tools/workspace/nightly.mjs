@@ -1,8 +1,8 @@
 // @ts-check
 /**
  * The long tests: `pnpm test:nightly`. Everything that `npm test` does with a sample is done in full here: all captured vectors, a million random VMCSs and
- * VMCBs each, every opcode-map prefix and ten million byte strings a mode against iced-x86, ACPICA's reading of the ACPI tables, the API reference, then all
- * guests. Takes hours; the last line is `N passed, N failed`.
+ * VMCBs each, every opcode-map prefix and ten million byte strings a mode against iced-x86, ACPICA's reading of the ACPI tables, the API reference, four
+ * hours of the soak, then all guests. Takes hours; the last line is `N passed, N failed`.
  */
 import { spawnSync } from 'node:child_process';
 import { childEnvironment, root } from './bootstrap.mjs';
@@ -26,6 +26,7 @@ const STEPS = {
   'nightly-sweep': ['node_modules/tsx/dist/cli.mjs', '--conditions=@nestvm/source', 'packages/decoder/test/full-sweep.ts'],
   'nightly-acpi': ['node_modules/tsx/dist/cli.mjs', '--conditions=@nestvm/source', 'tools/acpi/check.ts'],
   'nightly-docs': ['node_modules/typedoc/bin/typedoc'],
+  'nightly-soak': ['node_modules/tsx/dist/cli.mjs', '--conditions=@nestvm/source', 'tools/soak/soak.ts', '--hours', '4', '--label', 'nightly-soak'],
   'nightly-guests': ['tools/guests/test.mjs', '--tier', 'all', '--jobs', '2', '--label', 'nightly-guests'],
 };
 /** Steps that keep no count of their own count as one each. */

@@ -201,10 +201,10 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'help', alias: 'h', group: 'Debugging', help: 'this text' },
   {
     name: 'accel',
-    argument: 'tcg[,jit=on|off][,tb-size=MiB]',
+    argument: 'tcg[,jit=on|off|force|mixed][,tb-size=MiB]',
     repeat: true,
     group: 'Machine',
-    help: 'jit: compile hot guest code to WebAssembly (off); tb-size: memory for that (128)',
+    help: 'jit: compile hot guest code to WebAssembly (off; force: all of it, mixed: drop caches at random, both for tests); tb-size: most memory for that (128)',
   },
   { name: 'net', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'networks are made with -netdev or -nic' },
   { name: 'parallel', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'there is no parallel port' },
