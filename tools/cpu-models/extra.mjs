@@ -22,6 +22,7 @@ export const extraFeatures = [
   ['prefetchiti', 7, 1, 'edx', 14],
   ['uiret-uif', 7, 1, 'edx', 17],
   ['cet-sss', 7, 1, 'edx', 18],
+  ['bhi-ctrl', 7, 2, 'edx', 4],
   ['monitorx', 0x80000001, 0, 'ecx', 29],
   ['rdpru', 0x80000008, 0, 'ebx', 4],
   ['stibp-always-on', 0x80000008, 0, 'ebx', 17],
@@ -52,6 +53,7 @@ export const msrFeatures = [
   ['pbrsb-no', 0x10a, 24],
   ['gds-no', 0x10a, 26],
   ['rfds-no', 0x10a, 27],
+  ['its-no', 0x10a, 62],
   ['split-lock-detect', 0xcf, 5],
   ['full-width-write', 0x345, 13],
 ];

@@ -133,11 +133,24 @@ export class BlockBuilder {
   private finish(arenaOffset: number, mode: number, start: number, end: number, bytes: number, room: number): number {
     this.handlers.flush();
     if (this.onBuilt !== null) this.onBuilt(arenaOffset, mode, bytes);
+    if ((mode & Mode.LONG) !== 0) this.pairUp(start, end);
     this.endsWithin(start, Math.min(bytes, room));
     const { i32, u16 } = this.arena;
     if (i32[start >>> 2] === Slot.HEAD) u16[(start + Record.RECORDS) >>> 1] = (end - start) / Record.BYTES - 1;
     this.cache.add(arenaOffset, mode, start, (end - start) / Record.BYTES, Math.max(1, Math.min(bytes, room)));
     return start;
+  }
+
+  /** Gives records the handlers that carry out two of them; from the end, since comparisons and the jumps behind them profit most. Each keeps its own fields, and leaves by them. */
+  private pairUp(start: number, end: number): void {
+    const { handlers } = this;
+    const { i32 } = this.arena;
+    for (let record = end - 2 * Record.BYTES; record >= start; record -= Record.BYTES) {
+      const both = handlers.pairOf(i32[record >>> 2]!, i32[(record + Record.BYTES) >>> 2]!);
+      if (both === 0) continue;
+      i32[record >>> 2] = both;
+      record -= Record.BYTES;
+    }
   }
 
   /** Gives a block of a segment that may end the head that checks it; gives the place of its first instruction. */

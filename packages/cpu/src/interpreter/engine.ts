@@ -3,7 +3,7 @@ import { vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
 import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
-import { charge, checkSegment, goTo, goToRip, hostTime, jumpSlow, leave, leaveWithFault, systemHere } from './runtime.js';
+import { charge, checkSegment, goTo, goToRip, HANDLER, hostTime, jumpSlow, leave, leaveWithFault, systemHere } from './runtime.js';
 import { hostCommit, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const at = vcpuState.offset;
@@ -13,10 +13,11 @@ const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.lo
 const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
 const INDEX_MASK = 1023 << 4;
 
-/** The fields of a record, loaded where they are used. */
-export function recordFields(c: Code, record: Val<32>): Fields {
-  const u16 = (offset: number): Val<32> => c.load('i32.load16_u', 32, record, offset);
-  const u8 = (offset: number): Val<32> => c.load('i32.load8_u', 32, record, offset);
+/** The fields of the record `from` bytes behind another, loaded where they are used. */
+export function recordFields(c: Code, record: Val<32>, from = 0): Fields {
+  const u16 = (offset: number): Val<32> => c.load('i32.load16_u', 32, record, from + offset);
+  const u8 = (offset: number): Val<32> => c.load('i32.load8_u', 32, record, from + offset);
+  const i32 = (offset: number): Val<32> => c.load('i32.load', 32, record, from + offset);
   return {
     reg: () => u16(Record.REG),
     rm: () => u16(Record.RM),
@@ -24,20 +25,41 @@ export function recordFields(c: Code, record: Val<32>): Fields {
     base: () => u16(Record.BASE),
     index: () => u16(Record.INDEX_REGISTER),
     scale: () => u8(Record.SCALE),
-    displacement: () => c.load('i32.load', 32, record, Record.DISPLACEMENT),
+    displacement: () => i32(Record.DISPLACEMENT),
     segment: () => u8(Record.SEGMENT),
-    immediate: () => c.load('i64.load', 64, record, Record.IMMEDIATE),
-    immediate32: () => c.load('i32.load', 32, record, Record.IMMEDIATE),
+    immediate: () => c.load('i64.load', 64, record, from + Record.IMMEDIATE),
+    immediate32: () => i32(Record.IMMEDIATE),
     blockOffset: () => u16(Record.BLOCK_OFFSET),
     length: () => u8(Record.LENGTH),
-    targetOffset: () => c.load('i32.load', 32, record, Record.TARGET),
+    targetOffset: () => i32(Record.TARGET),
   };
 }
 
+/** Memory at a host address. */
+const placeAt = <W extends MemoryWidth>(code: Code, width: W, address: Val<32>): Place<W> => ({
+  read: () => code.load(LOAD[width], width, address),
+  write: (value) => code.store(STORE[width], address, value),
+});
+
 /** The interpreter's engine: memory through the TLB of the vCPU, flow through records. Functions take (record, cpu). */
 export class InterpreterEngine implements Engine {
+  private readonly offset: number;
+  private readonly alone: number | undefined;
+
+  /** `offset`: where the instruction's record is from the parameter's; `alone`: the slot of the handler that takes over when the TLB does not have the place of an access. */
+  constructor(place: { readonly offset?: number; readonly alone?: number } = {}) {
+    this.offset = place.offset ?? 0;
+    this.alone = place.alone;
+  }
+
   private record(x: Context): Val<32> {
-    return x.code.param(0, 32);
+    const record = x.code.param(0, 32);
+    return this.offset === 0 ? record : record.add(this.offset);
+  }
+
+  /** Field of the record. */
+  private field(x: Context, offset: number): Val<32> {
+    return x.code.load('i32.load', 32, x.code.param(0, 32), this.offset + offset);
   }
 
   /** The TLB entry for an address, and whether an access of `bytes` bytes hits it. */
@@ -50,10 +72,19 @@ export class InterpreterEngine implements Engine {
     return { hit: aligned, host: () => low.add(code.load('i32.load', 32, entry, 8)) };
   }
 
+  /** Hands the instruction, which has changed nothing yet, to its own handler unless an access hits; true where there is such a handler. */
+  private handOver(x: Context, hit: Val<32>): boolean {
+    const { code } = x;
+    if (this.alone === undefined) return false;
+    code.if(hit.isZero(), () => code.tailCallIndirect(HANDLER, code.constant(32, this.alone!), this.record(x), x.cpu));
+    return true;
+  }
+
   load<W extends MemoryWidth>(x: Context, width: W, linear: Val<64>): Val<W> {
     const { code } = x;
     const bytes = width / 8;
     const { hit, host } = this.look(x, 'tlbRead', linear, bytes);
+    if (this.handOver(x, hit)) return code.load(LOAD[width], width, host());
     const address = code.choose(hit, 32, host, () => this.slow(x, slowRead, linear, bytes));
     return code.load(LOAD[width], width, address);
   }
@@ -68,6 +99,7 @@ export class InterpreterEngine implements Engine {
   store<W extends MemoryWidth>(x: Context, width: W, linear: Val<64>, value: Val<W>): void {
     const { code } = x;
     const { hit, host } = this.look(x, 'tlbWrite', linear, width / 8);
+    if (this.handOver(x, hit)) return code.store(STORE[width], host(), value);
     code.if(
       hit,
       () => code.store(STORE[width], host(), value),
@@ -82,6 +114,7 @@ export class InterpreterEngine implements Engine {
     const { code } = x;
     const bytes = width / 8;
     const { hit, host } = this.look(x, 'tlbWrite', linear, bytes);
+    if (this.handOver(x, hit)) return placeAt(code, width, host());
     const address = code.choose(hit, 32, host, () => this.slow(x, slowModify, linear, bytes));
     return {
       read: () => code.load(LOAD[width], width, address),
@@ -95,7 +128,7 @@ export class InterpreterEngine implements Engine {
 
   probeWrite(x: Context, bytes: number, linear: Val<64>): void {
     const { hit } = this.look(x, 'tlbWrite', linear, bytes);
-    x.code.if(hit.isZero(), () => this.slow(x, slowProbe, linear, bytes));
+    if (!this.handOver(x, hit)) x.code.if(hit.isZero(), () => this.slow(x, slowProbe, linear, bytes));
   }
 
   hostAddress(x: Context, linear: Val<64>, access: 0 | 1): Val<32> {
@@ -115,14 +148,13 @@ export class InterpreterEngine implements Engine {
   }
 
   next(x: Context): void {
-    goTo(x.code, this.record(x).add(Record.BYTES), x.cpu);
+    goTo(x.code, x.code.param(0, 32).add(this.offset + Record.BYTES), x.cpu);
   }
 
   private linked(x: Context, linkOffset: number, reason: number, offset: Val<32>): void {
     const { code, cpu } = x;
-    const record = this.record(x);
-    const left = charge(code, cpu, record, 1);
-    const link = code.load('i32.load', 32, record, linkOffset);
+    const left = charge(code, cpu, code.param(0, 32), 1, this.offset);
+    const link = this.field(x, linkOffset);
     const target = x.get64('blockRip').add(offset.sext(64));
     const rip = x.facts.long ? target : target.and(0xffffffffn);
     code.if(left.geS(0).and(link.gtU(1)), () => {
@@ -130,7 +162,7 @@ export class InterpreterEngine implements Engine {
       goTo(code, link, cpu);
     });
     x.set64('rip', rip);
-    code.tailCall(jumpSlow, record, cpu, link, code.constant(32, reason));
+    code.tailCall(jumpSlow, this.record(x), cpu, link, code.constant(32, reason));
   }
 
   jumpDirect(x: Context): void {
@@ -142,7 +174,7 @@ export class InterpreterEngine implements Engine {
   }
 
   jumpIndirect(x: Context, target: Val<64>): void {
-    charge(x.code, x.cpu, this.record(x), 1);
+    charge(x.code, x.cpu, x.code.param(0, 32), 1, this.offset);
     goToRip(x.code, this.record(x), x.cpu, target);
   }
 
@@ -169,7 +201,7 @@ export class InterpreterEngine implements Engine {
 
   isLast(x: Context): Val<32> {
     // Slots with a fixed meaning end blocks, but for SYSTEM, whose instruction runs before events are looked at.
-    const next = x.code.load('i32.load', 32, this.record(x), Record.BYTES + Record.HANDLER);
+    const next = this.field(x, Record.BYTES + Record.HANDLER);
     return next.ltU(Slot.FIRST_FREE).and(next.ne(Slot.SYSTEM));
   }
 }

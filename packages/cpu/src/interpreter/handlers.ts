@@ -3,6 +3,7 @@ import type { OpcodeRow } from '@nestvm/isa';
 import { Context, type Facts, type Meanings } from '@nestvm/semantics';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { factsOf, isLongForm, KEY_FORMS } from './facts.js';
+import { commonPairs, type Placed, pairHandler } from './pairs.js';
 import { ExitReason, Slot } from './record.js';
 import { crossing, HANDLER, head, leaving, limit, pass, runtimeFunctions, system } from './runtime.js';
 import { seedKeys } from './seed.js';
@@ -64,6 +65,9 @@ export class Handlers {
   /** By a row's id: 1 has a meaning, 2 has none, 0 was not asked for yet. */
   private readonly known: Uint8Array;
   private readonly keys: number[] = [];
+  /** Slots of handlers that carry two instructions out, by the slots of each: the first times `TABLE_MAXIMUM`, and the second. */
+  private readonly paired = new Map<number, number>();
+  private readonly pairs: (readonly [Placed, Placed] | undefined)[] = [];
   /** What was asked for with `factsOf`, by slot. */
   private readonly facts: Facts[] = [];
   private readonly released: number[] = [];
@@ -120,7 +124,26 @@ export class Handlers {
   private seed(): void {
     this.seeded = true;
     const { rows } = this.options;
-    for (const key of seedKeys(rows.filter((row) => this.has(row)))) this.slotFor(Math.floor(key / KEY_FORMS), key % KEY_FORMS);
+    for (const key of seedKeys(rows.filter((row) => this.has(row)))) this.slotOf(key);
+    for (const [first, second] of commonPairs(rows)) this.pair({ key: first, slot: this.slotOf(first) }, { key: second, slot: this.slotOf(second) });
+  }
+
+  private slotOf(key: number): number {
+    return this.slotFor(Math.floor(key / KEY_FORMS), key % KEY_FORMS);
+  }
+
+  private pair(first: Placed, second: Placed): void {
+    const slot = this.newSlot();
+    this.paired.set(first.slot * TABLE_MAXIMUM + second.slot, slot);
+    // To whoever asks, the record is still that of its first instruction.
+    this.keys[slot] = first.key;
+    this.pairs[slot] = [first, second];
+    this.pending.push(slot);
+  }
+
+  /** Slot of the handler that carries out two instructions whose own handlers are in these slots; 0 where there is none. */
+  pairOf(first: number, second: number): number {
+    return this.paired.get(first * TABLE_MAXIMUM + second) ?? 0;
   }
 
   private newSlot(): number {
@@ -165,7 +188,10 @@ export class Handlers {
   flush(): void {
     if (this.pending.length === 0) return;
     const { rows, meanings } = this.options;
-    const functions = this.pending.map((slot) => handler(this.keys[slot]!, rows, meanings));
+    const functions = this.pending.map((slot) => {
+      const pair = this.pairs[slot];
+      return pair ? pairHandler(pair[0], pair[1], rows, meanings) : handler(this.keys[slot]!, rows, meanings);
+    });
     const offset = this.pending[0]!;
     this.pending = [];
     this.instantiate(functions, offset);

@@ -45,9 +45,9 @@ export function goTo(c: Code, record: Val<32>, cpu: Val<32>): void {
   c.tailCallIndirect(HANDLER, c.load('i32.load', 32, record, Record.HANDLER), record, cpu);
 }
 
-/** Takes a retired run of instructions off the budget; gives what is left. */
-export function charge(c: Code, cpu: Val<32>, record: Val<32>, extra: number): Val<32> {
-  const left = c.load('i32.load', 32, cpu, at.budget).sub(c.load('i32.load8_u', 32, record, Record.INDEX).add(extra));
+/** Takes a retired run of instructions, up to the record `from` bytes behind another, off the budget; gives what is left. */
+export function charge(c: Code, cpu: Val<32>, record: Val<32>, extra: number, from = 0): Val<32> {
+  const left = c.load('i32.load', 32, cpu, at.budget).sub(c.load('i32.load8_u', 32, record, from + Record.INDEX).add(extra));
   c.store('i32.store', cpu, left, at.budget);
   return left;
 }

@@ -149,6 +149,7 @@ export const cpuidFeatureRows = [
   ['prefetchiti', 7, 1, 'edx', 14],
   ['uiret-uif', 7, 1, 'edx', 17],
   ['cet-sss', 7, 1, 'edx', 18],
+  ['bhi-ctrl', 7, 2, 'edx', 4],
   ['xsaveopt', 13, 1, 'eax', 0],
   ['xsavec', 13, 1, 'eax', 1],
   ['xgetbv1', 13, 1, 'eax', 2],
@@ -260,6 +261,7 @@ export const msrFeatureRows = [
   ['pbrsb-no', 0x10a, 24],
   ['gds-no', 0x10a, 26],
   ['rfds-no', 0x10a, 27],
+  ['its-no', 0x10a, 62],
   ['split-lock-detect', 207, 5],
   ['full-width-write', 0x345, 13],
 ] as const satisfies readonly MsrFeatureRow[];

@@ -103,11 +103,13 @@ function leaf4(cpu: CpuDescription, subleaf: number, intel: boolean): CpuidRegis
   return cache ? cacheRegisters(cache, cpu, intel) : zero();
 }
 
+const REGISTERS = ['eax', 'ebx', 'ecx', 'edx'] as const;
+
 function leaf7(cpu: CpuDescription, subleaf: number, state: CpuidDynamicState): CpuidRegisters {
-  if (subleaf > 1) return zero();
+  if (subleaf > 2) return zero();
   const out = featureRegisters(cpu, 7, subleaf);
   if (subleaf === 0) {
-    out.eax = (['eax', 'ebx', 'ecx', 'edx'] as const).some((register) => featureWord(cpu, 7, 1, register) !== 0) ? 1 : 0;
+    out.eax = [2, 1].find((n) => REGISTERS.some((register) => featureWord(cpu, 7, n, register) !== 0)) ?? 0;
     if (cpu.features.has('pku') && state.cr4 & CR4_PKE) out.ecx = (out.ecx | (1 << 4)) >>> 0;
   }
   return out;

@@ -230,6 +230,8 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'pbrsb-no',
   'gds-no',
   'rfds-no',
+  'its-no',
+  'bhi-ctrl',
 ]);
 
 /** Of those, what `max` and `host` are without: today's kernels and processors have left it behind, so it has to be asked for. */
@@ -248,4 +250,5 @@ export const intelOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
   'uiret-uif',
   'cet-ibt',
   'cet-sss',
+  'bhi-ctrl',
 ]);

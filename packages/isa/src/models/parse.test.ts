@@ -35,6 +35,7 @@ describe('parseCpu', () => {
     const capabilities = (text: string): bigint => parseCpu(text).msr(0x10a);
     expect(capabilities('Cascadelake-Server-v2') & 0x2bn).toBe(0x2bn); // RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, MDS_NO
     expect(capabilities('max,-rdctl-no') & 3n).toBe(2n);
+    expect(capabilities('max') >> 62n).toBe(1n); // ITS_NO
     expect(capabilities('Haswell')).toBe(0n);
   });
 
@@ -45,6 +46,13 @@ describe('parseCpu', () => {
     for (const text of ['Haswell', 'max,pmu=off', 'max,vendor=amd']) expect(leaf(text)).toEqual([0, 0, 0, 0]);
     const core = (text: string): number => (parseCpu(text).cpuid(0x80000001, 0, state).ecx >>> 23) & 1;
     expect([core('EPYC-Rome'), core('EPYC-Rome,pmu=on'), core('max,vendor=amd')]).toEqual([0, 1, 1]);
+  });
+
+  it('has the bits of the third part of leaf 7, and says how many parts there are', () => {
+    const leaf7 = (text: string, part: number): { eax: number; edx: number } => parseCpu(text).cpuid(7, part, state);
+    expect([leaf7('max', 0).eax, leaf7('max', 2).edx]).toEqual([2, 1 << 4]); // BHI_CTRL
+    expect([leaf7('max,-bhi-ctrl', 0).eax, leaf7('Haswell', 0).eax]).toEqual([1, 0]);
+    expect(leaf7('max,vendor=amd', 2).edx).toBe(0);
   });
 
   it('applies +, - and = in order', () => {
