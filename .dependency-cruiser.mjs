@@ -88,7 +88,7 @@ export default {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '(?:^|/)(?:dist|\\.types|node_modules/(?!@nestvm))(?:/|$)' },
+    exclude: { path: '(?:^|/)(?:dist|\\.types|node_modules/(?!@nestvm))(?:/|$)|^apps/[^/]+/build/' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.base.json' },
     moduleSystems: ['es6', 'cjs', 'tsd'],

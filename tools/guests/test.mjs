@@ -14,7 +14,7 @@ import { copyFileSync, createWriteStream, existsSync, mkdirSync, readdirSync, re
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { tailOf, tell, writeSummary } from '../workspace/summaries.mjs';
+import { PASSED_AGAIN, tailOf, tell, writeSummary } from '../workspace/summaries.mjs';
 import { buildBootable } from './bootable.mjs';
 import { buildGuests, defaultOutput } from './build.mjs';
 import { scenarios } from './scenarios.mjs';
@@ -186,7 +186,7 @@ async function runAll(queue, jobs, patience) {
   const failures = [];
   const flaky = [];
   for (const { scenario, name, message } of failed) {
-    if (passedLater.has(scenario.name)) flaky.push({ name, message, note: 'passed when run again alone' });
+    if (passedLater.has(scenario.name)) flaky.push({ name, message, note: PASSED_AGAIN });
     else failures.push({ name, message });
   }
   return { passed: count - failures.length, failed: failures.length, failures, flaky };

@@ -5,6 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
@@ -58,12 +59,17 @@ function leaks(member, tarball) {
 rmSync(packs, { recursive: true, force: true });
 mkdirSync(packs, { recursive: true });
 const published = workspaceMembers.filter((member) => member.isPublished);
-const found = await Promise.all(
-  published.map(async (member) => {
+/** @type {string[]} */
+const found = [];
+const waiting = [...published];
+const worker = async () => {
+  for (let member = waiting.shift(); member; member = waiting.shift()) {
     const tarball = await pack(member);
-    return [...(await publintProblems(member, tarball)), ...(await attwProblems(member, tarball)), ...leaks(member, tarball)];
-  }),
-);
-for (const problem of found.flat()) process.stderr.write(`${problem}\n`);
-process.stdout.write(`${published.length} packages packed and examined, ${found.flat().length} problems\n`);
-process.exitCode = found.flat().length === 0 ? 0 : 1;
+    found.push(...(await publintProblems(member, tarball)), ...(await attwProblems(member, tarball)), ...leaks(member, tarball));
+  }
+};
+// Each is a process: as many at once as there are processors, or a machine with little memory has too many.
+await Promise.all(Array.from({ length: availableParallelism() }, worker));
+for (const problem of found) process.stderr.write(`${problem}\n`);
+process.stdout.write(`${published.length} packages packed and examined, ${found.length} problems\n`);
+process.exitCode = found.length === 0 ? 0 : 1;

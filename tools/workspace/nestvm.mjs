@@ -56,6 +56,24 @@ const withLazyImports = (code) =>
     builtin === undefined || RARE.includes(builtin) ? `var ${name} = lazily(() => ${load});` : line,
   );
 
+/** Takes away what processes that were killed while they were bundling have left. */
+function removeLeftovers() {
+  for (const name of readdirSync(folder)) {
+    const pid = Number(/^nestvm\.(\d+)\.tmp\./.exec(name)?.[1]);
+    if (Number.isNaN(pid) || isAlive(pid)) continue;
+    rmSync(join(folder, name), { force: true });
+  }
+}
+
+/** @param {number} pid */
+function isAlive(pid) {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return /** @type {NodeJS.ErrnoException} */ (error).code !== 'ESRCH';
+  }
+}
+
 /** Bundles once; true when it worked, else the errors are on standard error. */
 async function bundleOnce() {
   const { spawnSync } = await import('node:child_process');
@@ -66,6 +84,7 @@ async function bundleOnce() {
   const suffix = `${process.pid}.tmp`;
   const [outfile, metafile] = [join(folder, `nestvm.${suffix}.cjs`), join(folder, `nestvm.${suffix}.json`)];
   mkdirSync(folder, { recursive: true });
+  removeLeftovers();
   const args = [
     'apps/cli/src/main.ts',
     '--bundle',

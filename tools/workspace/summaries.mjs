@@ -9,6 +9,9 @@ import { stripVTControlCharacters } from 'node:util';
 /** `note` says what another run of it did. @typedef {Failure & { note: string }} Flaky */
 /** @typedef {{ passed: number, failed: number, failures: Failure[], flaky: Flaky[] }} Summary */
 
+/** Of what failed first and passed then. */
+export const PASSED_AGAIN = 'passed when run again alone';
+
 /** Of a message, so many lines say enough, and lines no longer than this. */
 const LINES = 15;
 const COLUMNS = 300;

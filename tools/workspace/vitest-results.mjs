@@ -2,7 +2,7 @@
 /** What vitest's reports say, and what a second run of the files that failed says about the first. */
 import { existsSync, readFileSync } from 'node:fs';
 import { relative, sep } from 'node:path';
-import { headOf } from './summaries.mjs';
+import { headOf, PASSED_AGAIN } from './summaries.mjs';
 
 /**
  * One thing that passed or failed: a test, a file as a whole (it did not load, or a hook of it failed), or errors that no test awaited.
@@ -117,7 +117,7 @@ export function summarize(first, repeated = [], second = []) {
     failed: failures.length,
     failures: failures.map((result) => ({ name: nameOf(result), message: result.message })),
     flaky: [
-      ...forgiven.map((result) => ({ name: nameOf(result), message: result.message, note: 'passed when run again alone' })),
+      ...forgiven.map((result) => ({ name: nameOf(result), message: result.message, note: PASSED_AGAIN })),
       ...worse.map((result) => ({ name: nameOf(result), message: result.message, note: 'passed, but failed when run again alone' })),
     ],
   };
