@@ -8,6 +8,7 @@ import { VirtualApic } from './apic/virtual-apic.js';
 import type { VmxCapabilities } from './capabilities/capabilities.js';
 import { createCapabilities, generationOf } from './capabilities/capabilities.js';
 import { EntryContext } from './checks/context.js';
+import { createRemembered } from './checks/table.js';
 import { Proc1, Proc2, Proc3 } from './controls/controls.js';
 import { ControlsInForce } from './controls-in-force.js';
 import { exitReasonName } from './exits/qualification.js';
@@ -71,6 +72,7 @@ export class Vmx {
   readonly space: GuestSpace = createGuestSpace();
   /** What the entry checks look at. */
   readonly entryContext: EntryContext;
+  readonly remembered = createRemembered();
   readonly timer: PreemptionTimer;
   readonly deadline: GuestDeadline;
   readonly apic: VirtualApic;

@@ -1,17 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import type { EntryContext } from '../src/checks/context.js';
-import { firstBefore, firstFailure, firstMsrFailure, readMsrEntry, sectionsOfField, vmEntryChecks } from '../src/checks/table.js';
+import { bitsLookedAt } from '../src/checks/remembered.js';
+import { createRemembered, firstBefore, firstFailure, firstMsrFailure, readMsrEntry, sectionsOfField, vmEntryChecks } from '../src/checks/table.js';
 import { explainEntry, failedChecks } from '../src/explain/explain.js';
-import { F, FieldArea, fieldAtWord, fields, VmcsHeader } from '../src/fields/layout.js';
+import { F, FieldArea, fieldAtWord, fieldNamed, fields, VmcsHeader } from '../src/fields/layout.js';
 import { createRandom } from './random.js';
 import { createWorld, resetWorld } from './world.js';
 
 const c = createWorld();
 const ids = (context: EntryContext): string[] => [...new Set(failedChecks(context).map((found) => found.check.id))];
 
+/** Remembers nothing. */
+const FORGETFUL = createRemembered().map(() => ({ knows: () => false, keep: () => undefined }));
+
 /** What an entry reports: one check, found by the fast evaluator. */
 function entryFailure(context: EntryContext): string | undefined {
-  const before = firstBefore(context) ?? firstFailure(context);
+  const before = firstBefore(context) ?? firstFailure(context, FORGETFUL);
   if (before !== undefined) return before.id;
   for (let i = 0; i < Math.min(600, context.lo(F.ENTRY_MSR_LOAD_COUNT) >>> 0); i++) {
     readMsrEntry(context, context.lo(F.ENTRY_MSR_LOAD_ADDRESS), context.hi(F.ENTRY_MSR_LOAD_ADDRESS), i);
@@ -113,6 +117,7 @@ describe('each check is broken by its own mutation', () => {
 describe('sections that are known to hold', () => {
   it('are skipped only while that changes nothing', () => {
     const random = createRandom(7);
+    const remembered = createRemembered();
     const writable = fields.filter((field) => field.area !== FieldArea.READ_ONLY);
     resetWorld(c);
     for (let step = 0; step < 20_000; step++) {
@@ -133,10 +138,31 @@ describe('sections that are known to hold', () => {
         resetField(field.word);
       }
       const clean = c.i32[c.base + VmcsHeader.CLEAN_GROUPS]!;
-      const quick = firstFailure(c)?.id;
+      const quick = firstFailure(c, remembered)?.id;
       c.i32[c.base + VmcsHeader.CLEAN_GROUPS] = 0;
-      expect(firstFailure(c)?.id, `step ${step}, ${field.name}, clean ${clean.toString(16)}`).toBe(quick);
+      expect(firstFailure(c, FORGETFUL)?.id, `step ${step}, ${field.name}, clean ${clean.toString(16)}`).toBe(quick);
       c.i32[c.base + VmcsHeader.CLEAN_GROUPS] = clean & c.i32[c.base + VmcsHeader.CLEAN_GROUPS]!;
+    }
+  });
+});
+
+describe('bits of fields that a section is said not to look at', () => {
+  it.each(Object.entries(bitsLookedAt))('change nothing: %s', (group, masks) => {
+    const random = createRandom(3);
+    const rows = vmEntryChecks.filter((row) => row.group === group && !row.volatile);
+    const judge = (): boolean[] => rows.map((row) => row.applies?.(c) === false || row.ok(c));
+    for (let step = 0; step < 2000; step++) {
+      resetWorld(c);
+      const { capabilities } = c;
+      rows[random.below(rows.length)]!.mutate!(c);
+      c.capabilities = capabilities;
+      const before = judge();
+      for (const [name, [lo, hi]] of Object.entries(masks)) {
+        const { word } = fieldNamed(name);
+        c.i32[c.base + word]! ^= random.word() & ~lo;
+        c.i32[c.base + word + 1]! ^= random.word() & ~hi;
+      }
+      expect(judge()).toEqual(before);
     }
   });
 });
@@ -158,7 +184,7 @@ describe('a VMCS of random values', () => {
       if (step % 100 === 0) resetWorld(c);
       const field = fields[random.below(fields.length)]!;
       c.set(field.word, random.word(), random.below(4) === 0 ? random.word() : 0);
-      const fast = firstFailure(c)?.id;
+      const fast = firstFailure(c, FORGETFUL)?.id;
       if (step % 10 !== 0) continue;
       const all = failedChecks(c).filter((found) => !['pre', 'smm', 'msrLoad'].includes(found.check.group));
       expect(all.some((found) => found.check.id === fast)).toBe(fast !== undefined);

@@ -45,7 +45,7 @@ export const VMREAD: Emitter = (x) => {
   succeed(x);
 };
 
-/** VMWRITE, likewise; the checks of the next VM entry look at the field's groups again. */
+/** VMWRITE, likewise; where that changes the field, the checks of the next VM entry look at its groups again. */
 export const VMWRITE: Emitter = (x) => {
   if (!x.facts.long) return notHere(x);
   const { code } = x;
@@ -54,8 +54,12 @@ export const VMWRITE: Emitter = (x) => {
   const offset = code.load('i32.load16_u', 32, slot, VmcsTable.WRITE);
   leaveIf(x, offset.isZero());
   const value = (integerOperand(x, x.facts.row.operands[1]!, 64).read() as Val<64>).and(code.load('i64.load', 64, slot, VmcsTable.MASK));
-  code.store('i64.store', region.add(offset), value, 0);
-  const clean = code.load('i32.load', 32, region, VmcsTable.CLEAN_GROUPS).and(code.load('i32.load', 32, slot, VmcsTable.KEEP));
-  code.store('i32.store', region, clean, VmcsTable.CLEAN_GROUPS);
+  const place = region.add(offset);
+  // Hypervisors write much that is there already.
+  code.if(code.load('i64.load', 64, place, 0).eq(value).isZero(), () => {
+    code.store('i64.store', place, value, 0);
+    const clean = code.load('i32.load', 32, region, VmcsTable.CLEAN_GROUPS).and(code.load('i32.load', 32, slot, VmcsTable.KEEP));
+    code.store('i32.store', region, clean, VmcsTable.CLEAN_GROUPS);
+  });
   succeed(x);
 };

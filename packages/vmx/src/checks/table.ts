@@ -3,6 +3,7 @@ import { fieldNamed, fields, VmcsHeader } from '../fields/layout.js';
 import type { CheckGroup, VmxCheck } from './check.js';
 import { checkGroups } from './check.js';
 import type { EntryContext } from './context.js';
+import { RememberedSection, readsOf } from './remembered.js';
 import { beforeRows, smmRows } from './rows/before.js';
 import { executionRows } from './rows/execution.js';
 import { entryRows, exitRows } from './rows/exit-entry.js';
@@ -49,6 +50,7 @@ interface Bucket {
 interface Section {
   readonly bit: number;
   readonly rows: readonly VmxCheck[];
+  readonly reads: ReturnType<typeof readsOf>;
   /** Rows that depend on fields of the VMCS only. */
   readonly stable: readonly Bucket[];
   /** Rows that depend on the processor or on memory as well. */
@@ -66,7 +68,13 @@ function bucketsOf(rows: readonly VmxCheck[]): Bucket[] {
 const sections: readonly Section[] = SECTIONS.map((group, index) => {
   const rows = vmEntryChecks.filter((row) => row.group === group);
   const stable = rows.filter((row) => !row.volatile);
-  return { bit: 1 << index, rows: stable, stable: bucketsOf(stable), volatile: bucketsOf(rows.filter((row) => row.volatile)) };
+  return {
+    bit: 1 << index,
+    rows: stable,
+    reads: readsOf(group, stable),
+    stable: bucketsOf(stable),
+    volatile: bucketsOf(rows.filter((row) => row.volatile)),
+  };
 });
 
 /** Sections that a field belongs to, by the field's ordinal: what VMWRITE must clear in CLEAN_GROUPS. */
@@ -92,16 +100,23 @@ const msrBuckets = bucketsOf(msrLoadRows);
 /** The first check that VMLAUNCH or VMRESUME fails before it looks at the controls. */
 export const firstBefore = (c: EntryContext): VmxCheck | undefined => firstOf(beforeBuckets, c);
 
+type Memory = Pick<RememberedSection, 'knows' | 'keep'>;
+
+/** A memory of what has passed, for one vCPU; see {@link firstFailure}. */
+export const createRemembered = (): readonly RememberedSection[] => sections.map(({ reads }) => new RememberedSection(reads));
+
 /**
  * The first check of controls, host state and guest state that fails, or undefined. Skips sections that held before and whose fields were not written
- * since, and notes those that hold now. Allocates nothing.
+ * since, or whose fields hold what has passed before, and notes those that hold now. Allocates nothing.
  */
-export function firstFailure(c: EntryContext): VmxCheck | undefined {
+export function firstFailure(c: EntryContext, remembered: readonly Memory[]): VmxCheck | undefined {
   const at = c.base + VmcsHeader.CLEAN_GROUPS;
   const clean = c.i32[at]! & ALL_CLEAN;
   for (let i = 0; clean !== ALL_CLEAN && i < sections.length; i++) {
     const section = sections[i]!;
-    if ((clean & section.bit) === 0 && firstOf(section.stable, c) !== undefined) return firstInOrder(c);
+    if ((clean & section.bit) !== 0 || remembered[i]!.knows(c)) continue;
+    if (firstOf(section.stable, c) !== undefined) return firstInOrder(c);
+    remembered[i]!.keep(c);
   }
   if (firstVolatile(c) !== undefined) return firstInOrder(c);
   c.i32[at] = ALL_CLEAN;

@@ -86,11 +86,11 @@ export function VMWRITE(vmx: Vmx, insn: Readonly<Instruction>): Outcome {
 function store(vmx: Vmx, region: number, ordinal: number, high: boolean, long: boolean): void {
   const { i32, cpu } = vmx;
   const at = region + wordOfOrdinal(ordinal);
+  const low = high ? i32[at]! : cpu.lo & lowMask[ordinal]!;
+  const upper = high ? cpu.lo : long ? cpu.hi & highMask[ordinal]! : 0;
   vmx.touch(region);
-  if (high) i32[at + 1] = cpu.lo;
-  else {
-    i32[at] = cpu.lo & lowMask[ordinal]!;
-    i32[at + 1] = long ? cpu.hi & highMask[ordinal]! : 0;
-  }
+  if (i32[at] === low && i32[at + 1] === upper) return;
+  i32[at] = low;
+  i32[at + 1] = upper;
   i32[region + VmcsHeader.CLEAN_GROUPS] = i32[region + VmcsHeader.CLEAN_GROUPS]! & ~sectionsOfField[ordinal]!;
 }

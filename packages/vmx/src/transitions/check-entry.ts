@@ -24,7 +24,7 @@ const X2APIC_ENABLED = 1 << 10;
 /** Checks the current VMCS: 0 when the entry may go on, the VM-instruction error of a VMfail, or -1 when the entry failed with an exit (made already). */
 export function checkEntry(vmx: Vmx): number {
   describeEntry(vmx);
-  const failed = firstFailure(vmx.entryContext);
+  const failed = firstFailure(vmx.entryContext, vmx.remembered);
   if (failed === undefined) return 0;
   const { kind, number, qualification } = failed.failure;
   if (kind === 'VMfailValid') return number;
