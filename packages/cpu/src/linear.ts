@@ -80,6 +80,11 @@ export class LinearMemory {
   }
 
   write8(lo: number, hi: number, value: number, user: boolean): boolean {
+    const hit = this.probe(TLB_WRITE, lo, hi, user);
+    if (hit >= 0) {
+      this.view.setUint8(hit, value & 0xff);
+      return true;
+    }
     if (!this.translate(lo, hi, Access.WRITE, user)) return false;
     this.memory.write8(this.mmu.physical, value & 0xff);
     return true;

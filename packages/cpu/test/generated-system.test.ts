@@ -132,4 +132,47 @@ describe('system instructions in generated code', () => {
     executor.run(100);
     expect(vectorTaken(board)).toBe(6);
   });
+
+  it('VERW says of every selector what the plain implementation does', () => {
+    const { board, executor } = machine();
+    const { cpu } = board;
+    for (let selector = 0; selector < 0x100; selector++)
+      for (const flags of [0x2, 0xad7]) {
+        const seen = [true, false].map((generated) => {
+          board.long();
+          cpu.w[word('activity')] = 0;
+          cpu.writeRflags(flags);
+          cpu.setGpr(0, BigInt(selector));
+          place(board, 0x0f, 0x00, 0xe8, HLT); // verw ax
+          if (generated) executor.run(100);
+          else board.execute(0x0f, 0x00, 0xe8);
+          return cpu.readRflags();
+        });
+        expect(seen[0], `selector ${selector.toString(16)}`).toBe(seen[1]);
+      }
+  });
+
+  it('SGDT and LGDT move ten bytes, or nothing when a page of them is missing', () => {
+    const { board, executor } = machine();
+    const { cpu } = board;
+    cpu.set64('gdtrBase', 0xffff_8000_1234_5678n);
+    cpu.w[word('gdtrLimit')] = 0xabcd;
+    // sgdt [0x40000]; mov dword [0x40000], 0x56781111; lgdt [0x40000]
+    place(board, 0x0f, 0x01, 0x04, 0x25, 0, 0, 4, 0, 0xc7, 0x04, 0x25, 0, 0, 4, 0, 0x11, 0x11, 0x78, 0x56, 0x0f, 0x01, 0x14, 0x25, 0, 0, 4, 0, HLT);
+    board.memory.write(At.DATA, new Uint8Array(16).fill(0xee));
+    expect(executor.run(100)).toBe('idle');
+    expect(board.quads(At.DATA, 2)).toEqual([0x8000_1234_5678_1111n, 0xeeee_eeee_eeee_ffffn]);
+    expect([cpu.get64('gdtrBase'), cpu.w[word('gdtrLimit')]]).toEqual([0xffff_8000_1234_5678n, 0x1111]);
+    for (const code of [0x04, 0x14]) {
+      board.long();
+      cpu.w[word('activity')] = 0;
+      board.unmap(At.DATA + 0x1000);
+      board.memory.write(At.DATA + 0xff8, new Uint8Array(8).fill(0xee));
+      place(board, 0x0f, 0x01, code, 0x25, 0xf9, 0x0f, 4, 0, HLT);
+      executor.run(100);
+      expect(vectorTaken(board)).toBe(14);
+      expect(board.quads(At.DATA + 0xff8, 1)).toEqual([0xeeee_eeee_eeee_eeeen]);
+      expect(cpu.get64('gdtrBase')).toBe(BigInt(At.GDT));
+    }
+  });
 });

@@ -1,7 +1,7 @@
 import type { Facts } from '@nestvm/semantics';
 
 /** What has registers in memory that compiled code keeps elsewhere, or whose count of turns must be the interpreter's. */
-const LEFT_OUT = new Set(['ENTER', 'BOUND', 'XBEGIN', 'XLAT', 'RDMSR', 'WRMSR']);
+const LEFT_OUT = new Set(['ENTER', 'BOUND', 'XBEGIN', 'XLAT', 'RDMSR', 'WRMSR', 'LGDT', 'SGDT', 'VERW']);
 
 /**
  * Whether compiled code carries an instruction out. Segments that are checked, alignment checks and repeated string instructions stay with the interpreter: the first

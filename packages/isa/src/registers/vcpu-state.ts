@@ -230,6 +230,8 @@ export const GuestMode = {
   /** Reads of CR2, of CR3 are not intercepted. */
   PLAIN_CR2: 1 << 5,
   PLAIN_CR3: 1 << 6,
+  /** LGDT and SGDT are not intercepted. */
+  PLAIN_GDT: 1 << 7,
 } as const;
 
 /** Bits of `vcpuState.mode`; a block of decoded code is valid only under the mode it was decoded in. */

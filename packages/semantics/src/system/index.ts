@@ -9,6 +9,7 @@ import { isIntercepted, leaveIf } from './leave.js';
 import { RDMSR, WRMSR } from './msr.js';
 import { CLAC, POPF, STAC } from './privilege.js';
 import { LDMXCSR, MOV_CR, RDFSBASE, RDGSBASE, RDPKRU, RDTSC, RDTSCP, STMXCSR, WRFSBASE, WRGSBASE } from './registers.js';
+import { LGDT, SGDT, VERW } from './tables.js';
 import { VMREAD, VMWRITE } from './vmcs.js';
 
 const at = vcpuState.offset;
@@ -86,6 +87,9 @@ export const systemMeanings: Meanings = {
   SWAPGS,
   RDTSC,
   RDTSCP,
+  LGDT,
+  SGDT,
+  VERW,
   RDMSR,
   WRMSR,
   LDMXCSR,

@@ -42,36 +42,47 @@ const EFER_LME = 1 << 8;
 const CR0_PG = 1 << 31;
 const CR4_PAE = 1 << 5;
 
+/** How many contents are remembered: a hypervisor whose guests nest has two VMCBs for each, and takes turns. */
+const WAYS = 4;
+
 /**
- * The checks of a VMCB, which mostly holds what the last consistent one held where they look: then they hold again. Compares values, so nothing is ever missed;
+ * The checks of a VMCB, which mostly holds what a consistent one held lately where they look: then they hold again. Compares values, so nothing is ever missed;
  * guests with PAE paging, whose checks read their tables in memory, are always checked.
  */
 export class RememberedChecks {
-  private readonly values = new Int32Array(checkedWords.length);
-  private hostCr0 = 0;
-  private known = false;
+  private readonly values = new Int32Array(WAYS * checkedWords.length);
+  private readonly hostCr0 = new Int32Array(WAYS);
+  private known = 0;
+  private next = 0;
 
   /** True when every check of the VMCB in view holds. */
   pass(view: VmrunView): boolean {
-    if (this.known && this.isSame(view)) return true;
-    this.known = false;
+    for (let way = 0; way < this.known; way++) if (this.isSame(view, way)) return true;
     if (firstFailure(vmcbRows, view) >= 0) return false;
-    this.remember(view);
+    if (!readsMemory(view)) this.remember(view);
     return true;
   }
 
-  private isSame({ i32, v, cpu }: VmrunView): boolean {
-    const { values } = this;
-    if (cpu.w[CR0] !== this.hostCr0) return false;
-    for (let i = 0; i < values.length; i++) if (i32[v + checkedWords[i]!] !== values[i]) return false;
+  private isSame({ i32, v, cpu }: VmrunView, way: number): boolean {
+    const { values, hostCr0 } = this;
+    if (cpu.w[CR0] !== hostCr0[way]) return false;
+    const start = way * checkedWords.length;
+    for (let i = 0; i < checkedWords.length; i++) if (i32[v + checkedWords[i]!] !== values[start + i]) return false;
     return true;
   }
 
   private remember({ i32, v, cpu }: VmrunView): void {
-    const { values } = this;
-    for (let i = 0; i < values.length; i++) values[i] = i32[v + checkedWords[i]!]!;
-    this.hostCr0 = cpu.w[CR0]!;
-    const paging = (i32[v + Vmcb.CR0]! & CR0_PG) !== 0 && (i32[v + Vmcb.CR4]! & CR4_PAE) !== 0;
-    this.known = !paging || (i32[v + Vmcb.EFER]! & EFER_LME) !== 0;
+    const { values, hostCr0, next } = this;
+    const start = next * checkedWords.length;
+    for (let i = 0; i < checkedWords.length; i++) values[start + i] = i32[v + checkedWords[i]!]!;
+    hostCr0[next] = cpu.w[CR0]!;
+    this.next = (next + 1) % WAYS;
+    this.known = Math.max(this.known, next + 1);
   }
+}
+
+/** Whether checks of the VMCB look at more than its words: at the tables of PAE paging. */
+function readsMemory({ i32, v }: VmrunView): boolean {
+  const paging = (i32[v + Vmcb.CR0]! & CR0_PG) !== 0 && (i32[v + Vmcb.CR4]! & CR4_PAE) !== 0;
+  return paging && (i32[v + Vmcb.EFER]! & EFER_LME) === 0;
 }

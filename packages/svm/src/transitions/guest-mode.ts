@@ -12,6 +12,7 @@ export function guestModeOf(svm: SvmContext): number {
   if (!isIntercepted(svm, ExitCode.POPF)) bits |= GuestMode.PLAIN_POPF;
   if (!isIntercepted(svm, ExitCode.IRET)) bits |= GuestMode.PLAIN_IRET;
   if (!isIntercepted(svm, ExitCode.RDTSC) && !isIntercepted(svm, ExitCode.RDTSCP)) bits |= GuestMode.PLAIN_RDTSC;
+  if (!isIntercepted(svm, ExitCode.GDTR_READ) && !isIntercepted(svm, ExitCode.GDTR_WRITE)) bits |= GuestMode.PLAIN_GDT;
   if ((reads & (1 << 2)) === 0) bits |= GuestMode.PLAIN_CR2;
   if ((reads & (1 << 3)) === 0) bits |= GuestMode.PLAIN_CR3;
   return bits;

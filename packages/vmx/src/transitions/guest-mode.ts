@@ -7,5 +7,6 @@ export function guestModeOf(controls: ControlsInForce): number {
   let bits = GuestMode.ON | GuestMode.PLAIN_PUSHF | GuestMode.PLAIN_POPF | GuestMode.PLAIN_IRET | GuestMode.PLAIN_CR2;
   if (!controls.hasProc1(Proc1.RDTSC_EXITING) && controls.hasProc2(Proc2.ENABLE_RDTSCP)) bits |= GuestMode.PLAIN_RDTSC;
   if (!controls.hasProc1(Proc1.CR3_STORE_EXITING)) bits |= GuestMode.PLAIN_CR3;
+  if (!controls.hasProc2(Proc2.DESCRIPTOR_TABLE_EXITING)) bits |= GuestMode.PLAIN_GDT;
   return bits;
 }
