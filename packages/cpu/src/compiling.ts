@@ -5,6 +5,7 @@
  */
 
 export type { Handlers } from './interpreter/handlers.js';
+export { switchBank } from './interpreter/privilege.js';
 export { ExitReason, HEAD_LENGTH, Link, Record, Slot } from './interpreter/record.js';
 export { dispatchTargets, goToRecord, HANDLER, jumpSlow } from './interpreter/runtime.js';
 export { refill } from './interpreter/slow-paths.js';

@@ -57,7 +57,9 @@ const BATCH = 48;
  * interpreting those turns has cost about what a module does.
  */
 const PATIENCE_TURNS = 512;
-const MOST_REPORTS = 24;
+const MOST_REPORTS = 72;
+/** Below so many turns there is no waiting, and no looking closer: each block is compiled by itself. */
+const EACH_BY_ITSELF = 24;
 /** Bytes of memory that an engine takes for a byte of WebAssembly, about: machine code and what belongs to it. */
 const EXPANSION = 12;
 /** Part of the threshold for which a hot block and what it leads to are looked at more closely before they are compiled. */
@@ -103,7 +105,7 @@ export class Jit implements HotCode {
     this.threshold = options.threshold ?? 16384;
     this.codeBytes = options.codeBytes ?? 128 << 20;
     this.background = options.background ?? false;
-    this.countsAll = this.threshold < MOST_REPORTS;
+    this.countsAll = this.threshold < EACH_BY_ITSELF;
     if (!(this.threshold >= 1)) throw new JitError('bad-option', `threshold ${this.threshold}: give at least 1 turn`);
     this.library = new FunctionLibrary(engine.arena.memory, engine.arena.shared, engine.handlers.runtime);
     this.exits = new ExitLog(engine.arena, this.threshold);
@@ -128,7 +130,7 @@ export class Jit implements HotCode {
     if (this.queue.has(head)) this.reports++;
     else this.queue.set(head, cpu.get32('mode'));
     grantTurns(arena, head, Math.min(PATIENCE_TURNS, this.threshold));
-    if (this.queue.size >= BATCH || this.reports >= MOST_REPORTS || this.threshold < MOST_REPORTS) this.compileQueue();
+    if (this.queue.size >= BATCH || this.reports >= MOST_REPORTS || this.countsAll) this.compileQueue();
   }
 
   /** See {@link HotCode}. */

@@ -1,4 +1,4 @@
-import { refill } from '@nestvm/cpu/compiling';
+import { refill, switchBank } from '@nestvm/cpu/compiling';
 import type { Code, IntWidth, LookUpForm, Val, Variable } from '@nestvm/emit';
 import type { Context, Engine, Place } from '@nestvm/semantics';
 import type { AccessGroups } from './access-groups.js';
@@ -25,6 +25,8 @@ export const EXECUTED = FORMS[1] as LookUpForm;
 export interface Exits {
   /** What holds the base of a TLB table. */
   table(name: 'tlbRead' | 'tlbWrite'): Variable<32>;
+  /** Says that the tables of the TLB are others from here on. */
+  tablesMoved(): void;
   /** Says that the code that follows may leave. */
   prepare(): void;
   /** Leaves to the interpreter at the present instruction, which has changed nothing yet. */
@@ -139,8 +141,13 @@ export class RegionEngine implements Engine {
     this.exits.leave();
   }
 
-  switchBank(): void {
-    throw new NotCompilable('a change of privilege');
+  switchBank(x: Context, privilege: Val<32>): void {
+    const { code, groups } = this.home;
+    this.exits.prepare();
+    const isDone = code.call(switchBank, 32, x.cpu, privilege);
+    code.rarely(isDone.isZero(), () => this.exits.leave());
+    this.exits.tablesMoved();
+    groups.clear();
   }
 
   time(): Val<64> {

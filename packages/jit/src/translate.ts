@@ -53,6 +53,8 @@ export class Translator implements Exits {
   /** What is known of the flags that a block with one predecessor finds. */
   private readonly carried: KnownFlags[] = [];
   private readonly usedTables = new Set<keyof Tables>();
+  /** Where their bases are loaded. */
+  private readonly tableLoads: ((write: () => void) => void)[] = [];
   /** Whether the blocks are on several pages. */
   private readonly isSpread: boolean;
   private block!: Block;
@@ -94,12 +96,21 @@ export class Translator implements Exits {
     code.rarely(budget.ltS(region.instructions), () => code.tailCall(goToRecord, record.add(Record.BYTES), cpu));
     this.budget.set(budget);
     this.page.set(code.loadState('i64.load', 64, at.blockRip).and(PAGE_MASK));
+    this.tablesMoved();
     const prologue = code.later();
     this.layout.write(() => code.load('i32.load', 32, record, Record.ENTRY));
-    prologue(() => {
-      for (const name of this.usedTables) this.tables[name].set(code.loadState('i32.load', 32, at[name]));
-      code.loadAll();
-    });
+    for (const load of this.tableLoads) load(() => this.loadTables());
+    prologue(() => code.loadAll());
+  }
+
+  /** See {@link Exits}. */
+  tablesMoved(): void {
+    this.tableLoads.push(this.code.later());
+  }
+
+  /** Loads the bases of the tables that the region turned out to use. */
+  private loadTables(): void {
+    for (const name of this.usedTables) this.tables[name].set(this.code.loadState('i32.load', 32, at[name]));
   }
 
   private writeBlock(place: number): void {
