@@ -21,7 +21,6 @@ import {
 import { applyWrites, enterPlan } from './entry.js';
 import { MachineError } from './errors.js';
 import { type FirmwareParts, firmwareBytes, placeFirmware } from './firmware.js';
-import { FirstWrites } from './first-writes.js';
 import { createVga } from './graphics.js';
 import { createMemoryHost } from './host.js';
 import type { Hotplug } from './hotplug.js';
@@ -70,7 +69,6 @@ export class Machine {
   private readonly mmus: Mmu[] = [];
   private readonly firmware: FirmwareParts;
   private readonly lowMemory: LowMemory;
-  private readonly firstWrites: FirstWrites;
   private readonly graphics: ReturnType<typeof createVga> | undefined;
   private ramOffset = 0;
   private onReset: (() => void) | undefined;
@@ -91,7 +89,6 @@ export class Machine {
     this.arena = allocateArena(arenaBytes(config, count));
     this.memory = new PhysicalMemory({ arena: this.arena, mmio: this.mmio });
     const ramOffset = this.mapRam();
-    this.firstWrites = new FirstWrites(this.memory.dirtyLog, config.incoming === true);
     this.firmware = placeFirmware(this.arena, this.memory, config);
     this.lowMemory = this.mapLegacy(ramOffset, this.firmware);
     this.graphics = config.vga && createVga(this.arena, this.memory, config.vga);
@@ -154,7 +151,6 @@ export class Machine {
   /** Runs until the guest ends, or `stop` is called; may be called again after `stopped`. */
   async run(): Promise<MachineOutcome> {
     this.stillness.end();
-    this.firstWrites.end();
     try {
       return await this.loop.run();
     } finally {
@@ -252,7 +248,7 @@ export class Machine {
 
   /** This machine as `@nestvm/migration` saves and loads it. Use it only while the machine does not run. */
   get migratable(): MachineSnapshot {
-    const { config, parts, memory, clock, cpus, mmus, platform, random, engine, firstWrites, claims } = this;
+    const { config, parts, memory, clock, cpus, mmus, platform, random, engine, claims } = this;
     const onTime = (): void => this.loop.timeRestored();
     const { flash } = this.firmware;
     const ram: RamBlock[] = [...this.ramBlocks(), ...(this.graphics ? [this.graphics.block] : []), ...flash.map(({ block }) => block)];
@@ -270,7 +266,6 @@ export class Machine {
       mmus,
       platform,
       random,
-      firstWrites,
       claims,
       onTime,
       onReplaced,

@@ -8,7 +8,6 @@ import { type Migratable, nonMigratable, type SavedValue, stateful, stateless } 
 import type { NestedClaims } from './claims.js';
 import { type MachineConfig, videoMemoryBytes } from './config.js';
 import { MachineError } from './errors.js';
-import type { FirstWrites } from './first-writes.js';
 import type { Platform } from './platform.js';
 
 /** Devices that hold nothing between two accesses, or whose state another one saves (hot plug: the PCI host). */
@@ -37,7 +36,6 @@ export interface SnapshotParts {
   readonly mmus: readonly Mmu[];
   readonly platform: Platform;
   readonly random: DeterministicRandom;
-  readonly firstWrites: FirstWrites;
   readonly claims: NestedClaims;
   /** Guest time was set. */
   readonly onTime: () => void;
@@ -184,8 +182,10 @@ export interface MachineSnapshot {
   /** Every stateful thing by its path name, in the order in which they are loaded. */
   units(): ReadonlyMap<string, Migratable>;
   ram(): readonly { readonly name: string; readonly bytes: Uint8Array }[];
-  /** Pages that may hold something, as bitmaps by block; told once, to a machine that was made with `incoming` and has not run, else undefined: all may. */
-  touched(): readonly Uint32Array[] | undefined;
+  /** Pages that may hold something, as bitmaps by block of `ram()`: all others are clear. */
+  touched(): readonly Uint32Array[];
+  /** To be called before pages of a block of `ram()` are written. */
+  noteWrites(block: number, firstPage: number, pages: number): void;
   /** What of its disks is in this process only, and goes into snapshots. */
   heldDisks(): readonly HeldDisk[];
   /** What every vCPU's extension says of its nested guests. */
@@ -216,27 +216,26 @@ const byBlock = ({ ram }: SnapshotParts, bitmap: Uint32Array): Uint32Array[] =>
 function dirtyTracking(parts: SnapshotParts): MachineSnapshot['dirty'] {
   const log = parts.memory.dirtyLog;
   return {
-    start: () => {
-      parts.firstWrites.end();
-      log.start();
-    },
+    start: () => log.start(),
     stop: () => log.stop(),
     take: () => byBlock(parts, log.take()),
   };
 }
 
-/**
- * Pages that may hold something in a machine that has not run. Those of flash and of graphics cards count as such, and what is below 1 MiB: they are written by
- * other ways, too.
- */
-function touched(parts: SnapshotParts): readonly Uint32Array[] | undefined {
-  const bitmap = parts.firstWrites.take();
-  if (bitmap === undefined) return undefined;
-  return byBlock(parts, bitmap).map((pages, block) => {
+/** Pages that may hold something. Those of flash and of graphics cards count as such, and what is below 1 MiB: they are written by other ways, too. */
+function touched(parts: SnapshotParts): readonly Uint32Array[] {
+  return byBlock(parts, parts.memory.dirtyLog.written()).map((pages, block) => {
     const { base, size } = parts.ram[block]!;
-    const certain = base === undefined ? size : Math.max(0, LEGACY_END - base);
-    return pages.fill(0xffff_ffff, 0, Math.ceil(certain / PAGE_BYTES / 32));
+    const certain = base === undefined ? size : Math.max(0, Math.min(size, LEGACY_END - base));
+    for (let page = 0; page < certain / PAGE_BYTES; page++) pages[page >>> 5]! |= 1 << (page & 31);
+    return pages;
   });
+}
+
+/** Pages of a block are written from outside. */
+function noteWrites({ ram, memory }: SnapshotParts, block: number, firstPage: number, pages: number): void {
+  const first = ram[block]!.arenaOffset / PAGE_BYTES + firstPage;
+  for (let page = first; page < first + pages; page++) memory.dirtyLog.mark(page);
 }
 
 /** Makes a machine's parts savable. */
@@ -249,6 +248,7 @@ export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
     units: () => machineUnits(parts),
     ram: () => ramBlocks(parts),
     touched: () => touched(parts),
+    noteWrites: (block, firstPage, pages) => noteWrites(parts, block, firstPage, pages),
     heldDisks: () => heldDisks(config),
     dirty: dirtyTracking(parts),
     nested: parts.claims,

@@ -11,13 +11,16 @@ export interface DirtyLogHost {
 }
 
 /**
- * Which pages of RAM were written since the last look: one bit for each arena page (bit `page & 31` of word `page >>> 5`).
- * Stores of the guest are seen because a clean page is in no write TLB, stores of devices because they go through `PhysicalMemory`.
+ * Which pages of RAM were ever written, and which since the last look: one bit for each arena page (bit `page & 31` of word `page >>> 5`).
+ * Stores of the guest are seen because a page whose first store is still to come is in no write TLB, stores of devices because they go through `PhysicalMemory`.
  */
 export class DirtyLog {
   private bitmap: Uint32Array | undefined;
+  private readonly ever: Uint32Array;
 
-  constructor(private readonly host: DirtyLogHost) {}
+  constructor(private readonly host: DirtyLogHost) {
+    this.ever = new Uint32Array((host.pageFlags.length + 31) >>> 5);
+  }
 
   /** True while writes are logged. */
   get running(): boolean {
@@ -26,16 +29,14 @@ export class DirtyLog {
 
   /** Begins with every page of RAM clean. */
   start(): void {
-    this.bitmap = new Uint32Array((this.host.pageFlags.length + 31) >>> 5);
+    this.bitmap = new Uint32Array(this.ever.length);
     for (const range of this.host.ranges()) this.watch(range);
     this.host.revokeAllWrites();
   }
 
-  /** Ends; pages are no longer trapped. */
+  /** Ends; from here on only the first write to a page is noted. */
   stop(): void {
     this.bitmap = undefined;
-    const { pageFlags } = this.host;
-    for (let page = 0; page < pageFlags.length; page++) pageFlags[page]! &= ~PageFlag.DIRTY_LOG;
   }
 
   /** The pages written since `start` or the last `take`, which are clean again now; empty when the log does not run. */
@@ -52,17 +53,27 @@ export class DirtyLog {
     return taken;
   }
 
-  /** Notes a write to an arena page, which is then trapped no longer. */
-  mark(arenaPage: number): void {
-    this.host.pageFlags[arenaPage]! &= ~PageFlag.DIRTY_LOG;
-    if (this.bitmap !== undefined) this.bitmap[arenaPage >>> 5]! |= 1 << (arenaPage & 31);
+  /** The pages that were ever written; RAM that was not is as the arena gave it, all zeros. Who writes to the arena by other ways calls `mark`, or knows better. */
+  written(): Uint32Array {
+    return this.ever.slice();
   }
 
-  /** Watches a range that was mapped while the log runs; counted as written. */
+  /** Notes a write to an arena page, which is then trapped no longer. */
+  mark(arenaPage: number): void {
+    const bit = 1 << (arenaPage & 31);
+    this.host.pageFlags[arenaPage]! &= ~PageFlag.DIRTY_LOG;
+    this.ever[arenaPage >>> 5]! |= bit;
+    if (this.bitmap !== undefined) this.bitmap[arenaPage >>> 5]! |= bit;
+  }
+
+  /** Watches a range that was mapped; while the log runs it counts as written. */
   adopt(range: MemoryRange): void {
-    if (this.bitmap === undefined || range.kind !== 'ram') return;
+    if (range.kind !== 'ram') return;
     const first = range.arenaOffset / PAGE_BYTES;
-    for (let page = first; page < first + range.size / PAGE_BYTES; page++) this.mark(page);
+    for (let page = first; page < first + range.size / PAGE_BYTES; page++) {
+      if (this.bitmap !== undefined) this.mark(page);
+      else if (((this.ever[page >>> 5]! >>> (page & 31)) & 1) === 0) this.host.pageFlags[page]! |= PageFlag.DIRTY_LOG;
+    }
   }
 
   private watch(range: MemoryRange): void {

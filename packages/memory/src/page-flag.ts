@@ -2,7 +2,7 @@
 export const PageFlag = {
   /** Decoded or compiled code comes from this page: `onCodeWrite` hears of a write before it happens. */
   CODE: 1 << 0,
-  /** Clean while the dirty log runs: the first write is logged and clears this. */
+  /** Never written, or clean while the dirty log runs: the first write is logged and clears this. */
   DIRTY_LOG: 1 << 1,
   /** Somebody watches it: `onWatchedWrite` hears of a write before it happens. */
   WATCHED: 1 << 2,

@@ -226,7 +226,7 @@ describe('page flags', () => {
     t.memory.clearFlag(page, PageFlag.CODE);
     t.memory.setFlag(page, PageFlag.WRITE_CACHED);
     t.memory.setFlag(page, PageFlag.CODE);
-    expect([revoked, t.memory.pageFlags[page]]).toEqual([[page], PageFlag.CODE]);
+    expect([revoked, t.memory.pageFlags[page]]).toEqual([[page], PageFlag.CODE | PageFlag.DIRTY_LOG]);
     t.memory.mapRam(0, 4096, t.ram);
     expect(revoked).toEqual([page, -100]);
   });
@@ -256,7 +256,23 @@ describe('dirty log', () => {
     expect(dirty(log.take())).toEqual([1]);
     log.stop();
     t.memory.write8(0x1000, 3);
-    expect([log.running, log.take().length, t.memory.pageFlags[t.ram / 4096]! & PageFlag.DIRTY_LOG]).toEqual([false, 0, 0]);
+    expect([log.running, log.take().length]).toEqual([false, 0]);
+  });
+
+  it('knows which pages were ever written, whether it runs or not', () => {
+    const log = t.memory.dirtyLog;
+    expect(dirty(log.written())).toEqual([]);
+    t.memory.write8(0x9000, 1);
+    log.start();
+    t.memory.write8(0x1000, 1);
+    log.take();
+    log.stop();
+    t.memory.view(0x3000, 0x1000, true);
+    t.memory.view(0x6000, 0x1000, false);
+    log.mark(t.ram / 4096 + 8);
+    expect(dirty(log.written())).toEqual([1, 3, 8, 9]);
+    t.memory.write8(0x1000, 2);
+    expect([1, 2].map((page) => t.memory.pageFlags[t.ram / 4096 + page]! & PageFlag.DIRTY_LOG)).toEqual([0, PageFlag.DIRTY_LOG]);
   });
 
   it('counts memory that is mapped while it runs as written', () => {

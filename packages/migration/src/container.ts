@@ -53,6 +53,14 @@ export interface Section {
   readonly payload: Uint8Array;
   /** Byte offset of the payload in the stream. */
   readonly offset: number;
+  /** How many bytes of it are not in the payload, since they were read to where {@link PlaceOf} wants them. */
+  readonly placedBytes?: number;
+}
+
+/** Where the data of a section with pages goes before its checksum is looked at, by the first bytes of its payload; undefined: it stays in the payload. */
+export interface PlaceOf {
+  readonly headerBytes: number;
+  readonly find: (header: Uint8Array, dataBytes: number) => Uint8Array | undefined;
 }
 
 /** Writes the container. */
@@ -131,6 +139,8 @@ export class ContainerReader {
   private crc = 0;
   private version = FORMAT_VERSION;
   private scratch = new Uint8Array(0);
+  /** Who reads may want pages where they belong at once. */
+  place: PlaceOf | undefined;
 
   constructor(private readonly source: ByteSource) {
     this.input = new ExactReader(this.source);
@@ -168,20 +178,28 @@ export class ContainerReader {
     const head = crc32(header.subarray(0, 8));
     const offset = this.input.offset;
     const what = `the section ${kind.trim()} at byte ${at}`;
-    const payload = await (kind === 'PAGE' ? this.pages(length, what) : this.input.exactly(length, what));
-    if (crc32(payload, head) !== stored)
+    const { payload, data } = kind === 'PAGE' ? await this.pages(length, what) : { payload: await this.input.exactly(length, what) };
+    const crc = crc32(payload, head);
+    if ((data === undefined ? crc : crc32(data, crc)) !== stored)
       throw new MigrationError('corrupt', `the section ${kind.trim()} at byte ${at} has a wrong checksum; the snapshot is damaged`, { offset: at });
     if (kind === 'END ') await this.checkEnd(payload, offset);
     this.sections++;
     this.crc = crc32(header.subarray(8, 12), this.crc);
-    return { kind: kind as SectionKind, payload, offset };
+    return { kind: kind as SectionKind, payload, offset, ...(data === undefined ? {} : { placedBytes: data.length }) };
   }
 
   /** Pages come again and again, and are put where they belong at once. */
-  private pages(length: number, what: string): Promise<Uint8Array> {
-    if (length > SCRATCH_BYTES) return this.input.exactly(length, what);
+  private async pages(length: number, what: string): Promise<{ readonly payload: Uint8Array; readonly data?: Uint8Array }> {
+    if (length > SCRATCH_BYTES) return { payload: await this.input.exactly(length, what) };
     if (this.scratch.length < length) this.scratch = new Uint8Array(length);
-    return this.input.into(this.scratch.subarray(0, length), what);
+    const payload = this.scratch.subarray(0, length);
+    const headerBytes = Math.min(length, this.place?.headerBytes ?? 0);
+    const header = payload.subarray(0, headerBytes);
+    await this.input.into(header, what);
+    const data = this.place?.find(header, length - headerBytes);
+    if (data !== undefined) return { payload: header, data: await this.input.into(data, what) };
+    await this.input.into(payload.subarray(headerBytes), what);
+    return { payload };
   }
 
   private checkEnd(payload: Uint8Array, offset: number): Promise<void> {

@@ -1,12 +1,12 @@
-import { clearPages, PAGE_BYTES } from './clear-pages.js';
-import type { ContainerReader, Section } from './container.js';
+import { PAGE_BYTES } from './clear-pages.js';
+import type { ContainerReader } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
 import { applyBlocks, clearDisks, decodeBlocks } from './held-disks.js';
 import { type Control, decodeControl, type Link, noWitness, sayTo, type Witness } from './link.js';
 import { applyUnits, checkConfiguration, checkRam, decodeUnit, type LoadedUnit, matchUnits } from './load.js';
-import type { MigratableMachine, RamBlock } from './machine-port.js';
+import type { MigratableMachine } from './machine-port.js';
 import { isActive } from './nested-activity.js';
-import { decodeRun, expandRun } from './ram-codec.js';
+import { RamWriter } from './ram-writer.js';
 import { type Custody, lineOn, REMARK, reasonOf, type SourceLine, TakeOver, type TargetRecovery } from './take-over.js';
 
 /** Options of {@link migrateIn}. */
@@ -27,21 +27,12 @@ export interface Arrival {
   readonly confirm: () => Promise<void>;
 }
 
-async function receivePages(blocks: readonly RamBlock[], section: Section): Promise<number> {
-  const run = decodeRun(section.payload, blocks, section.offset);
-  const { bytes } = blocks[run.block]!;
-  const start = run.firstPage * PAGE_BYTES;
-  if (run.encoding === 'zero') bytes.fill(0, start, start + run.pages * PAGE_BYTES);
-  else bytes.set(await expandRun(run), start);
-  return run.pages * PAGE_BYTES;
-}
-
 /** Receives and loads all of the machine. */
 async function receive(machine: MigratableMachine, input: ContainerReader, options: IncomingOptions): Promise<void> {
   const units: LoadedUnit[] = [];
   const seen = new Set<string>();
   let received = 0;
-  let ram: readonly RamBlock[] = [];
+  let memory: RamWriter | undefined;
   for (;;) {
     const section = await input.next();
     const early =
@@ -53,14 +44,14 @@ async function receive(machine: MigratableMachine, input: ContainerReader, optio
     seen.add(section.kind);
     if (section.kind === 'CONF') checkConfiguration(machine, section);
     else if (section.kind === 'RAMB') {
-      ram = checkRam(machine, section);
+      memory = new RamWriter(machine, checkRam(machine, section));
       clearDisks(machine);
-      const touched = machine.touched?.();
-      for (const [block, { bytes }] of machine.ram().entries()) clearPages(bytes, () => true, touched?.[block]);
+      memory.clear(() => true);
+      input.place = memory.place;
     } else if (section.kind === 'UNIT') units.push(decodeUnit(section));
     else if (section.kind === 'DISK') applyBlocks(decodeBlocks(machine, section));
     else if (section.kind === 'PAGE') {
-      received += await receivePages(ram, section);
+      received += (await memory!.put(section)).pages * PAGE_BYTES;
       options.onProgress?.(received);
     } else if (section.kind === 'CTRL') {
       const { say } = decodeControl(section.payload, section.offset);

@@ -1,12 +1,13 @@
 import type { Migratable, SavedValue, Stateful } from '@nestvm/state';
 import type { ByteSource } from './channel.js';
-import { clearPages, PAGE_BYTES } from './clear-pages.js';
+import { PAGE_BYTES } from './clear-pages.js';
 import { ContainerReader, type Section } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
 import { applyBlocks, type BlockRun, clearDisks, decodeBlocks } from './held-disks.js';
 import type { MigratableMachine, RamBlock } from './machine-port.js';
 import { isActive } from './nested-activity.js';
-import { decodeRun, expandRun } from './ram-codec.js';
+import { expandRun, type PageRun } from './ram-codec.js';
+import { RamWriter, runOf } from './ram-writer.js';
 import { assertMigratable } from './save.js';
 import { decodeValue } from './value-codec.js';
 
@@ -116,13 +117,25 @@ export function applyUnits(pairs: readonly [LoadedUnit, Stateful][]): () => void
 
 const ORDER = ['CONF', 'UNIT', 'DISK', 'RAMB', 'PAGE', 'END '];
 
-/** Reads a snapshot to its end; `onRun` gets each run of pages, unpacked, and `onBlocks` what is held of disks. */
-async function readSnapshot(
-  machine: MigratableMachine,
-  source: ByteSource,
-  onRun: (block: RamBlock, firstPage: number, bytes: Uint8Array) => void,
-  onBlocks: (run: BlockRun) => void,
-): Promise<[LoadedUnit, Stateful][]> {
+/** What becomes of the contents of a snapshot. */
+interface Contents {
+  /** All that comes before the pages has come, and fits. */
+  onRam(input: ContainerReader, listed: readonly RamBlock[], units: readonly [LoadedUnit, Stateful][]): void;
+  onRun(section: Section, listed: readonly RamBlock[]): Promise<void>;
+  onBlocks(run: BlockRun): void;
+}
+
+/** Looks at all of it, and changes nothing. */
+const checking: Contents = {
+  onRam() {},
+  async onRun(section, listed) {
+    await expandRun(runOf(section, listed));
+  },
+  onBlocks() {},
+};
+
+/** Reads a snapshot to its end. */
+async function readSnapshot(machine: MigratableMachine, source: ByteSource, contents: Contents): Promise<[LoadedUnit, Stateful][]> {
   const input = new ContainerReader(source);
   await input.begin();
   const loaded: LoadedUnit[] = [];
@@ -153,38 +166,60 @@ async function readSnapshot(
         loaded.push(decodeUnit(section));
         break;
       case 'DISK':
-        onBlocks(decodeBlocks(machine, section));
+        contents.onBlocks(decodeBlocks(machine, section));
         break;
       case 'RAMB':
         ram = checkRam(machine, section);
         units = matchUnits(machine, loaded);
+        contents.onRam(input, ram, units);
         break;
-      case 'PAGE': {
-        const run = decodeRun(section.payload, ram, section.offset);
-        onRun(ram[run.block]!, run.firstPage, await expandRun(run));
+      case 'PAGE':
+        await contents.onRun(section, ram);
         break;
-      }
       default:
         return units!;
     }
   }
 }
 
-/** Puts the pages of a snapshot into RAM, and what is held into its disks; what it leaves out is zero, or not held. */
-async function loadContents(machine: MigratableMachine, source: ByteSource): Promise<void> {
+/** Puts the pages of a snapshot into RAM, and what is held into its disks; what it leaves out is zero, or not held. `onUnits` gets the units before a page is written. */
+async function loadContents(machine: MigratableMachine, source: ByteSource, onUnits: (units: readonly [LoadedUnit, Stateful][]) => void): Promise<void> {
   clearDisks(machine);
-  const blocks = machine.ram();
-  const touched = machine.touched?.();
-  const present = new Map(blocks.map(({ name, bytes }) => [name, new Uint8Array(bytes.length / PAGE_BYTES)]));
-  const putPages = (block: RamBlock, firstPage: number, bytes: Uint8Array): void => {
-    block.bytes.set(bytes, firstPage * PAGE_BYTES);
-    present.get(block.name)!.fill(1, firstPage, firstPage + bytes.length / PAGE_BYTES);
+  const present = new Map(machine.ram().map(({ name, bytes }) => [name, new Uint8Array(bytes.length / PAGE_BYTES)]));
+  let writer = new RamWriter(machine, []);
+  const have = ({ block, firstPage, pages, encoding }: PageRun, listed: readonly RamBlock[]): void => {
+    if (encoding !== 'zero') present.get(listed[block]!.name)!.fill(1, firstPage, firstPage + pages);
   };
-  await readSnapshot(machine, source, putPages, applyBlocks);
-  for (const [block, { name, bytes }] of blocks.entries()) {
-    const pages = present.get(name)!;
-    clearPages(bytes, (page) => pages[page] === 0, touched?.[block]);
-  }
+  await readSnapshot(machine, source, {
+    onRam(input, listed, units) {
+      onUnits(units);
+      writer = new RamWriter(machine, listed);
+      input.place = writer.place;
+    },
+    async onRun(section, listed) {
+      have(await writer.put(section), listed);
+    },
+    onBlocks: applyBlocks,
+  });
+  writer.clear(({ name }, page) => present.get(name)![page] === 0);
+}
+
+/** Gives the units their state; refuses, with the state that was, when that makes an L2 active. */
+function takeUnits(machine: MigratableMachine, units: readonly [LoadedUnit, Stateful][]): void {
+  const undo = applyUnits(units);
+  const contexts = machine.nested.inspect();
+  if (!contexts.some(isActive)) return;
+  undo();
+  throw new L2ActiveError('load this snapshot', contexts);
+}
+
+/** Options of {@link loadSnapshot}. */
+export interface LoadOptions {
+  /**
+   * Nobody needs the machine when the load fails: the snapshot is read once only. What does not fit is refused before memory is written, as ever; damage in the
+   * pages is found when half of them are there.
+   */
+  readonly disposable?: boolean;
 }
 
 /**
@@ -192,15 +227,12 @@ async function loadContents(machine: MigratableMachine, source: ByteSource): Pro
  * bytes each time; a machine that refuses stays as it was. Refuses with {@link L2ActiveError} while an L2 of this machine is active, and when the snapshot
  * claims one.
  */
-export async function loadSnapshot(machine: MigratableMachine, open: () => ByteSource): Promise<void> {
+export async function loadSnapshot(machine: MigratableMachine, open: () => ByteSource, options: LoadOptions = {}): Promise<void> {
   assertMigratable(machine, 'load a snapshot into this machine');
-  const nothing = (): void => {};
-  const undo = applyUnits(await readSnapshot(machine, open(), nothing, nothing));
-  const contexts = machine.nested.inspect();
-  if (contexts.some(isActive)) {
-    undo();
-    throw new L2ActiveError('load this snapshot', contexts);
+  if (options.disposable) await loadContents(machine, open(), (units) => takeUnits(machine, units));
+  else {
+    takeUnits(machine, await readSnapshot(machine, open(), checking));
+    await loadContents(machine, open(), () => {});
   }
-  await loadContents(machine, open());
   machine.forgetCaches();
 }

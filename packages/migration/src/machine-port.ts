@@ -25,11 +25,10 @@ export interface MigratableMachine {
   /** Every stateful thing by its path name (`cpu0`, `cpu0/apic`, `com1`), in the order in which they are to be loaded: the clock first. */
   units(): ReadonlyMap<string, Migratable>;
   ram(): readonly RamBlock[];
-  /**
-   * The pages that may hold something, one bit a page for each block of `ram()` as in {@link DirtyTracking}, when all others are known to be clear; asked once, before
-   * memory is written. Default, and when it is undefined: all may.
-   */
-  touched?(): readonly Uint32Array[] | undefined;
+  /** The pages that may hold something, one bit a page for each block of `ram()` as in {@link DirtyTracking}: all others are clear. Default: all may. */
+  touched?(): readonly Uint32Array[];
+  /** Pages of a block of `ram()` are about to be written by a load. */
+  noteWrites?(block: number, firstPage: number, pages: number): void;
   /** Default: none. */
   heldDisks?(): readonly HeldDisk[];
   readonly nested: NestedActivity;

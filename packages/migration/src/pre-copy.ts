@@ -28,7 +28,7 @@ export class PreCopy {
   async run(): Promise<readonly Uint32Array[]> {
     const { machine, options, progress } = this;
     progress.phase = 'pre-copy';
-    let pending: readonly Uint32Array[] = this.blocks.map(({ bytes }) => new Uint32Array((bytes.length / PAGE_BYTES + 31) >>> 5).fill(0xffff_ffff));
+    let pending = this.everything();
     for (;;) {
       const startMs = options.clock.nowMs();
       const first = progress.passes === 0;
@@ -45,6 +45,15 @@ export class PreCopy {
       if (fits || progress.passes >= (options.maxPasses ?? 30)) return pending;
       if (progress.dirtyRate > throughput * 0.8) this.holdBack();
     }
+  }
+
+  /** All that may hold something; the rest counts as clear pages, which are not sent. */
+  private everything(): readonly Uint32Array[] {
+    const all = this.blocks.map(({ bytes }) => new Uint32Array((bytes.length / PAGE_BYTES + 31) >>> 5).fill(0xffff_ffff));
+    const touched = this.machine.touched?.();
+    if (touched === undefined) return all;
+    for (const [block, { bytes }] of this.blocks.entries()) this.progress.clearPages += bytes.length / PAGE_BYTES - countPages([touched[block]!]);
+    return touched;
   }
 
   /** With the machine stopped: `before`, what was written since, and every unit. */

@@ -32,8 +32,11 @@ export function encodeRun({ block, firstPage, pages, encoding, data }: Omit<Page
   return [header, data];
 }
 
-/** Reads and checks a run: it lies in its block, and its data has a possible length. */
-export function decodeRun(payload: Uint8Array, blocks: readonly RamBlock[], offset: number): PageRun {
+/** Bytes of a section with pages that come before their data. */
+export const RUN_HEADER_BYTES = HEADER_BYTES;
+
+/** Reads and checks a run: it lies in its block, and its data has a possible length. `dataBytes`: how many there are when they are not in the payload. */
+export function decodeRun(payload: Uint8Array, blocks: readonly RamBlock[], offset: number, dataBytes = payload.length - HEADER_BYTES): PageRun {
   const bad = (what: string): MigrationError =>
     new MigrationError('corrupt', `the pages at byte ${offset} ${what}; the snapshot is damaged`, { offset });
   if (payload.length < HEADER_BYTES) throw bad('are cut short');
@@ -45,12 +48,11 @@ export function decodeRun(payload: Uint8Array, blocks: readonly RamBlock[], offs
   const ram = blocks[block];
   if (ram === undefined) throw bad(`belong to RAM block ${block}, which this machine lacks`);
   if (encoding === undefined || view.getUint8(3) !== 0) throw bad('have an unknown encoding');
-  const data = payload.subarray(HEADER_BYTES);
   const limit = encoding === 'zero' ? ram.bytes.length / PAGE_BYTES : RUN_PAGES;
   if (pages === 0 || pages > limit || (firstPage + pages) * PAGE_BYTES > ram.bytes.length) throw bad(`lie outside of ${ram.name}`);
-  const fits = encoding === 'zero' ? data.length === 0 : encoding === 'raw' ? data.length === pages * PAGE_BYTES : data.length > 0;
+  const fits = encoding === 'zero' ? dataBytes === 0 : encoding === 'raw' ? dataBytes === pages * PAGE_BYTES : dataBytes > 0;
   if (!fits) throw bad('have data of a wrong length');
-  return { block, firstPage, pages, encoding, data, offset };
+  return { block, firstPage, pages, encoding, data: payload.subarray(HEADER_BYTES), offset };
 }
 
 async function collect(stream: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array | null> {

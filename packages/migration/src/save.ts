@@ -68,10 +68,11 @@ async function saveBlock(
   out: ContainerWriter,
   blocks: readonly RamBlock[],
   block: number,
+  touched: Uint32Array | undefined,
   compress: boolean,
   onRun: (page: number) => void,
 ): Promise<void> {
-  for (const { firstPage, pages, zero } of pageSpans(blocks[block]!.bytes)) {
+  for (const { firstPage, pages, zero } of pageSpans(blocks[block]!.bytes, touched)) {
     if (zero) continue;
     await writeRun(out, blocks, block, firstPage, pages, compress);
     onRun(firstPage + pages);
@@ -90,11 +91,12 @@ export async function saveSnapshot(machine: MigratableMachine, sink: ByteSink, o
   for (const unit of saveUnits(machine)) await out.value('UNIT', unit);
   await saveDisks(machine, out);
   const blocks = machine.ram();
+  const touched = machine.touched?.();
   await out.value('RAMB', describeRam(blocks));
   const ramTotalBytes = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
   let before = 0;
   for (const [index, { bytes }] of blocks.entries()) {
-    await saveBlock(out, blocks, index, options.compression !== 'none', (page) => {
+    await saveBlock(out, blocks, index, touched?.[index], options.compression !== 'none', (page) => {
       if (options.signal?.aborted) throw new MigrationError('cancelled', 'the save was cancelled; what was written is incomplete');
       options.onProgress?.({ ramBytes: before + page * PAGE_BYTES, ramTotalBytes, writtenBytes: out.bytes });
     });

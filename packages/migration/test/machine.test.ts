@@ -41,7 +41,8 @@ describe('a machine that is saved and loaded', () => {
     await expect(loadSnapshot(second.migratable, () => createMemorySource(bytes))).rejects.toThrow(/vga/);
     await loadSnapshot(third.migratable, () => createMemorySource(bytes));
     expect(fingerprint(third)).toBe(fingerprint(first));
-    expect(third.migratable.touched()).toBeUndefined();
+    const pages = (machine: typeof first): string => machine.migratable.touched().join();
+    expect(pages(third)).toBe(pages(first));
   });
 
   it('goes back to an earlier moment of itself', { timeout: TIMEOUT }, async () => {

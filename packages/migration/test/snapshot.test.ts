@@ -60,6 +60,26 @@ test('a comparison of the host finds the same clear pages, and is not taken when
   expect(calls).toBeGreaterThan(0);
 });
 
+test('a machine that nobody needs when its load fails reads the snapshot once', async () => {
+  const source = usedMachine();
+  const bytes = await snapshotOf(source);
+  let opened = 0;
+  const load = (target: ToyMachine, from: Uint8Array): Promise<void> =>
+    loadSnapshot(target, () => (opened++, createMemorySource(from)), { disposable: true });
+  const target = new ToyMachine();
+  await load(target, bytes);
+  expect([opened, target.fingerprint()]).toEqual([1, source.fingerprint()]);
+  const other = new ToyMachine('other');
+  const before = other.fingerprint();
+  expect([await codeOf(load(other, bytes)), other.fingerprint()]).toEqual(['other-machine', before]);
+  const claims = new ToyMachine();
+  claims.nested.inspect = () => (claims.counter === 42 ? [context({ class: 'executing' })] : []);
+  expect([await codeOf(load(claims, bytes)), claims.fingerprint()]).toEqual(['L2_ACTIVE', new ToyMachine().fingerprint()]);
+  const damaged = bytes.slice();
+  damaged[damaged.length - 200]! ^= 1;
+  expect(await codeOf(load(new ToyMachine(), damaged))).toBe('corrupt');
+});
+
 test('zero pages take no room', async () => {
   const empty = await snapshotOf(new ToyMachine(), 'none');
   expect(empty.length).toBeLessThan(1024);

@@ -90,7 +90,7 @@ export class MigrationController {
   /** `loadvm FILE`. */
   async load(path: string, option = 'loadvm'): Promise<string> {
     return this.stopped(async () => {
-      await loadSnapshot(this.session.machine().migratable, () => openSource(option, path));
+      await loadSnapshot(this.session.machine().migratable, () => openSource(option, path), { disposable: option === '-loadvm' });
       return `loaded ${path}\n`;
     });
   }
