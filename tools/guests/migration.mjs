@@ -31,14 +31,14 @@ async function refused(guest, file, count) {
   check(/a nested guest \(L2\) is active/.test(answer), `migrate was not refused: ${answer}`);
 }
 
-const FACTS = 'echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); sha256sum /guest/vmlinuz | cut -c1-8';
+const FACTS = 'echo n=$n cpus-$(nproc) kvm-$(grep -c ^kvm_ /proc/modules); echo sum-$(sha256sum /guest/vmlinuz | cut -c1-8)';
 
 /** What a guest says of itself. */
 async function factsOf(guest) {
   const text = await guest.shell(FACTS, { minutes: 30 });
   return text
     .split('\n')
-    .filter((line) => /^(n=\d|[0-9a-f]{8}$)/.test(line))
+    .filter((line) => /^(n=\d|sum-[0-9a-f]{8}$)/.test(line))
     .join(' ');
 }
 

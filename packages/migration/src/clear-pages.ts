@@ -57,6 +57,20 @@ export class ClearPages {
   }
 }
 
+/** How many pages bitmaps have. */
+export function countPages(bitmaps: readonly Uint32Array[]): number {
+  let count = 0;
+  for (const bitmap of bitmaps)
+    for (const word of bitmap) {
+      if (word === 0) continue;
+      // Counts of pairs, of fours, of bytes, and their sum in the top byte.
+      const pairs = word - ((word >>> 1) & 0x5555_5555);
+      const fours = (pairs & 0x3333_3333) + ((pairs >>> 2) & 0x3333_3333);
+      count += Math.imul((fours + (fours >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;
+    }
+  return count;
+}
+
 /** Whether a bitmap has a page. */
 export const hasPage = (bitmap: Uint32Array, page: number): boolean => ((bitmap[page >>> 5]! >>> (page & 31)) & 1) !== 0;
 
@@ -66,8 +80,12 @@ export const hasPage = (bitmap: Uint32Array, page: number): boolean => ((bitmap[
  */
 export function clearPages(bytes: Uint8Array, isWanted: (page: number) => boolean, touched?: Uint32Array): void {
   const clear = new ClearPages(bytes);
-  for (let page = 0; page < bytes.length / PAGE_BYTES; page++) {
-    if ((touched !== undefined && !hasPage(touched, page)) || !isWanted(page)) continue;
-    if (!clear.has(page)) bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+  const pages = bytes.length / PAGE_BYTES;
+  for (let page = 0; page < pages; page++) {
+    if (touched !== undefined && !hasPage(touched, page)) {
+      if (touched[page >>> 5] === 0) page |= 31;
+      continue;
+    }
+    if (isWanted(page) && !clear.has(page)) bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
   }
 }

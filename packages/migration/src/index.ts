@@ -16,7 +16,7 @@ export { useHostComparison } from './clear-pages.js';
 export type { Comparison } from './clear-pages.js';
 export { assertMigratable, saveSnapshot } from './save.js';
 export type { SaveOptions, SaveProgress } from './save.js';
-export { loadSnapshot } from './load.js';
+export { type LoadOptions, loadSnapshot } from './load.js';
 export { waitForL2 } from './wait.js';
 export type { WaitOptions } from './wait.js';
 export type { Link, Witness } from './link.js';

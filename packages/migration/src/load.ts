@@ -183,7 +183,11 @@ async function readSnapshot(machine: MigratableMachine, source: ByteSource, cont
 }
 
 /** Puts the pages of a snapshot into RAM, and what is held into its disks; what it leaves out is zero, or not held. `onUnits` gets the units before a page is written. */
-async function loadContents(machine: MigratableMachine, source: ByteSource, onUnits: (units: readonly [LoadedUnit, Stateful][]) => void): Promise<void> {
+async function loadContents(
+  machine: MigratableMachine,
+  source: ByteSource,
+  onUnits: (units: readonly [LoadedUnit, Stateful][]) => void,
+): Promise<void> {
   clearDisks(machine);
   const present = new Map(machine.ram().map(({ name, bytes }) => [name, new Uint8Array(bytes.length / PAGE_BYTES)]));
   let writer = new RamWriter(machine, []);

@@ -1,4 +1,4 @@
-import { PAGE_BYTES } from './clear-pages.js';
+import { countPages, PAGE_BYTES } from './clear-pages.js';
 import type { ContainerWriter } from './container.js';
 import { MigrationError } from './errors.js';
 import { changedBytes, heldDisks, writeBlocks } from './held-disks.js';
@@ -107,10 +107,4 @@ export class PreCopy {
     const aheadMs = (this.out.bytes / bandwidth) * 1000 - (clock.nowMs() - this.progress.startMs);
     if (aheadMs > 1) await clock.sleep(aheadMs);
   }
-}
-
-function countPages(bitmaps: readonly Uint32Array[]): number {
-  let count = 0;
-  for (const bitmap of bitmaps) for (const word of bitmap) for (let bits = word; bits !== 0; bits &= bits - 1) count++;
-  return count;
 }

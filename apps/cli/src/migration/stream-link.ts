@@ -36,23 +36,55 @@ export function linkOf(stream: Duplex): Link {
   };
 }
 
-/** The same line, which fails when nothing moves on it for so long: the other side, or what is between, may be gone without a word. */
-export function patient(link: Link, timeoutMs: () => number, onFailure: () => void): Link {
-  const within = async <T>(act: Promise<T>, doing: string): Promise<T> => {
-    let timer: NodeJS.Timeout | undefined;
+/** What waits for a line to move, and a single timer for all of it: a line takes tens of thousands of pieces a second. */
+class Patience {
+  private readonly waiting = new Set<{ readonly sinceMs: number; readonly fail: () => void }>();
+  private timer: NodeJS.Timeout | undefined;
+  private dueMs = Number.POSITIVE_INFINITY;
+
+  constructor(private readonly timeoutMs: () => number) {}
+
+  async wait<T>(act: Promise<T>, onLate: (limitMs: number) => Error): Promise<T> {
+    let fail = (): void => {};
     const late = new Promise<never>((_, reject) => {
-      const limit = timeoutMs();
-      timer = setTimeout(() => {
-        onFailure();
-        reject(new Error(`nothing could be ${doing} for ${limit / 1000} s`));
-      }, limit);
+      fail = () => reject(onLate(this.timeoutMs()));
     });
+    const one = { sinceMs: performance.now(), fail };
+    this.waiting.add(one);
+    this.wake(one.sinceMs + this.timeoutMs());
     try {
       return await Promise.race([act, late]);
     } finally {
-      clearTimeout(timer);
+      this.waiting.delete(one);
     }
-  };
+  }
+
+  /** Looks at the latest then; a timer that comes too early sets itself anew. */
+  private wake(dueMs: number): void {
+    if (this.dueMs <= dueMs) return;
+    clearTimeout(this.timer);
+    this.dueMs = dueMs;
+    this.timer = setTimeout(() => this.look(), Math.max(1, dueMs - performance.now())).unref();
+  }
+
+  private look(): void {
+    this.dueMs = Number.POSITIVE_INFINITY;
+    const limit = this.timeoutMs();
+    for (const { sinceMs, fail } of this.waiting) {
+      if (sinceMs + limit <= performance.now()) fail();
+      else this.wake(sinceMs + limit);
+    }
+  }
+}
+
+/** The same line, which fails when nothing moves on it for so long: the other side, or what is between, may be gone without a word. */
+export function patient(link: Link, timeoutMs: () => number, onFailure: () => void): Link {
+  const patience = new Patience(timeoutMs);
+  const within = <T>(act: Promise<T>, doing: string): Promise<T> =>
+    patience.wait(act, (limitMs) => {
+      onFailure();
+      return new Error(`nothing could be ${doing} for ${limitMs / 1000} s`);
+    });
   return {
     sink: {
       write: async (bytes) => {
