@@ -91,8 +91,7 @@ export function clearDisks(machine: MigratableMachine): void {
 /** Puts blocks into their disk. */
 export function applyBlocks({ disk: { blocks }, first, count, data }: BlockRun): void {
   if (!data) {
-    // Only what is held can be forgotten: the count is whatever the snapshot says.
-    for (const index of blocks.indices()) if (index >= first && index < first + count) blocks.delete(index);
+    blocks.deleteRange(first, count);
     return;
   }
   const { blockBytes } = blocks;

@@ -1,5 +1,7 @@
 import { kernelImage, svmImage, vmxImage } from '@nestvm/guests';
 import { createMachine, type Machine, type MachineConfig } from '@nestvm/machine';
+import { HeldBlocks } from '@nestvm/state';
+import type { MigratableMachine } from '../src/index.js';
 
 /** A machine of which a snapshot is kept for ever: when it was taken, and what its guest prints after that. */
 export interface Golden {
@@ -11,6 +13,8 @@ export interface Golden {
   readonly after: string;
   /** What it prints from there to its end. */
   readonly rest: string;
+  /** Blocks that a disk held in memory, by what they are filled with: the container knows them since version 3. */
+  readonly blocks?: Readonly<Record<number, number>>;
 }
 
 const counts = (from: number): string => Array.from({ length: 13 - from }, (_, i) => `[L1] counts ${from + i}\r\n`).join('');
@@ -44,9 +48,28 @@ const covered: readonly (Omit<Golden, 'file'> & { readonly name: string })[] = [
 ];
 
 /** Snapshots of every version of the container. */
-export const goldens: readonly Golden[] = ['v1', 'v2'].flatMap((version) =>
-  covered.map(({ name, ...rest }) => ({ file: `${version}-${name}`, ...rest })),
+export const goldens: readonly Golden[] = ['v1', 'v2', 'v3'].flatMap((version) =>
+  covered.map(({ name, ...rest }) => ({
+    file: `${version}-${name}`,
+    ...rest,
+    ...(version === 'v3' ? { blocks: { 1: 0x11, 2: 0x22, 9: 0x99 } } : {}),
+  })),
 );
+
+const BLOCK = 512;
+
+/** Fills the blocks of a disk. */
+export function holdBlocks(held: HeldBlocks, blocks: Golden['blocks'] = {}): void {
+  for (const [index, value] of Object.entries(blocks)) held.set(Number(index), new Uint8Array(BLOCK).fill(value));
+}
+
+/** The machine of one as it is saved and loaded, with the disk that is beside it. */
+export function migratableGolden({ blocks }: Golden, { migratable }: Machine): { readonly machine: MigratableMachine; readonly held: HeldBlocks } {
+  const held = new HeldBlocks(20 * BLOCK, BLOCK);
+  const disks = [{ name: 'disk', blocks: held }];
+  // CPU models gain features; this is about the schemas of the units.
+  return { machine: { ...migratable, mismatches: () => [], ...(blocks === undefined ? {} : { heldDisks: () => disks }) }, held };
+}
 
 /** The machine of one, at power-on; it stops at the place where the snapshot is taken. */
 export function createGolden({ board, cpu, image: make, after }: Golden, output: { text: string }): Machine {

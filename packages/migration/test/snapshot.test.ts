@@ -12,7 +12,7 @@ import {
   useHostComparison,
   waitForL2,
 } from '../src/index.js';
-import { context, ToyMachine, usedMachine } from './toy-machine.js';
+import { context, DiskToy, ToyMachine, usedMachine } from './toy-machine.js';
 
 async function snapshotOf(machine: ToyMachine, compression: 'deflate' | 'none' = 'deflate'): Promise<Uint8Array> {
   const sink = createMemorySink();
@@ -150,9 +150,9 @@ test('a unit that refuses leaves the others as they were', async () => {
 });
 
 test('every truncation and 100,000 mutations give a typed error or the same machine, and never a part of it', async () => {
-  const source = usedMachine();
+  const source = usedMachine(new DiskToy()).hold({ 1: 1, 2: 2, 7: 7 });
   const bytes = await snapshotOf(source, 'deflate');
-  const target = new ToyMachine();
+  const target = new DiskToy().hold({ 0: 3, 2: 4 });
   const before = target.fingerprint();
   const attempt = async (damaged: Uint8Array): Promise<string> => {
     try {
@@ -219,7 +219,7 @@ test('pages that unpack to more than they announce are refused before they take 
 
 test('mutations with right checksums give a typed error or a whole load', async () => {
   const { reseal } = await import('./reseal.js');
-  const bytes = await snapshotOf(usedMachine(), 'deflate');
+  const bytes = await snapshotOf(usedMachine(new DiskToy()).hold({ 1: 1, 2: 2, 7: 7 }), 'deflate');
   let seed = 7;
   const random = (limit: number): number => {
     seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
@@ -227,7 +227,7 @@ test('mutations with right checksums give a typed error or a whole load', async 
   };
   const codes = new Map<string, number>();
   for (let i = 0; i < 3_000; i++) {
-    const target = new ToyMachine();
+    const target = new DiskToy().hold({ 0: 3, 2: 4 });
     const before = target.fingerprint();
     const damaged = reseal(bytes, random);
     try {

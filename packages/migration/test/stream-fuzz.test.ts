@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { createMemorySink, createMemorySource, L2ActiveError, type Link, MigrationError, migrateIn, migrateOut } from '../src/index.js';
 import { Running } from './moving.js';
 import { reseal, split } from './reseal.js';
-import { context, ToyMachine, usedMachine } from './toy-machine.js';
+import { context, DiskToy, usedMachine } from './toy-machine.js';
 
 /** Mutated streams; the nightly run makes more. */
 const MUTATIONS = Number(process.env['NESTVM_MIGRATION_FUZZ'] ?? 10_000);
@@ -12,8 +12,8 @@ async function recordedStream(): Promise<Uint8Array> {
   const sink = createMemorySink();
   const answers = createMemorySink();
   // The target's half of the talk, from a target that takes all.
-  const source = new Running(usedMachine(), true);
-  const target = new ToyMachine();
+  const source = new Running(usedMachine(new DiskToy()).hold({ 1: 1, 2: 2, 7: 7, 30: 8 }), true);
+  const target = new DiskToy();
   const told: { wake: () => void } = { wake: () => {} };
   let read = 0;
   const back = async (length: number): Promise<Uint8Array> => {
@@ -43,7 +43,7 @@ async function recordedStream(): Promise<Uint8Array> {
 const lineOf = (bytes: Uint8Array): Link => ({ sink: { write: () => Promise.resolve() }, source: createMemorySource(bytes), close: () => {} });
 
 /** How a target takes a stream: the code of its refusal, or `runs`. */
-async function outcomeOf(bytes: Uint8Array, target = new ToyMachine()): Promise<string> {
+async function outcomeOf(bytes: Uint8Array, target = new DiskToy()): Promise<string> {
   try {
     await migrateIn(target, lineOf(bytes));
     return 'runs';
@@ -108,7 +108,7 @@ test('mutated streams with right checksums end in a typed error, or in a machine
 });
 
 test('a stream whose machine has an L2 is refused by the target too', async () => {
-  const target = new ToyMachine();
+  const target = new DiskToy();
   target.nested.inspect = () => (target.counter > 0 ? [context()] : []);
   await expect(migrateIn(target, lineOf(await recordedStream()))).rejects.toBeInstanceOf(L2ActiveError);
 });

@@ -1,4 +1,4 @@
-import { type Migratable, type SavedValue, stateful } from '@nestvm/state';
+import { HeldBlocks, type Migratable, type SavedValue, stateful } from '@nestvm/state';
 import type { HeldDisk, MigratableMachine, NestedContextReport } from '../src/index.js';
 
 /** A machine of two units and a little RAM. */
@@ -66,6 +66,26 @@ export class ToyMachine implements MigratableMachine {
   }
 }
 
+/** A toy with a disk in memory, whose blocks are small, so that they are not most of what is saved. */
+export class DiskToy extends ToyMachine {
+  readonly held = new HeldBlocks(20_000, 512);
+
+  override heldDisks(): readonly HeldDisk[] {
+    return [{ name: 'disk', blocks: this.held }];
+  }
+
+  override fingerprint(): string {
+    const blocks = this.held.indices().map((index) => [index, ...this.held.get(index)!].join(','));
+    return `${super.fingerprint()} ${blocks.join(';')}`;
+  }
+
+  /** Holds these blocks, filled with these values. */
+  hold(blocks: Readonly<Record<number, number>>): this {
+    for (const [index, value] of Object.entries(blocks)) this.held.set(Number(index), new Uint8Array(this.held.blockBytes).fill(value));
+    return this;
+  }
+}
+
 export const context = (over: Partial<NestedContextReport> = {}): NestedContextReport => ({
   cpu: 0,
   pa: 0x1234000,
@@ -81,8 +101,9 @@ export const context = (over: Partial<NestedContextReport> = {}): NestedContextR
 });
 
 /** A machine in which everything differs from power-on. */
-export function usedMachine(): ToyMachine {
-  const machine = new ToyMachine();
+export function usedMachine(): ToyMachine;
+export function usedMachine<T extends ToyMachine>(machine: T): T;
+export function usedMachine(machine = new ToyMachine()): ToyMachine {
   machine.counter = 42;
   machine.text = 'in use';
   for (let i = 0; i < 2 * 4096; i++) machine.memory[4096 + i] = (i * 7 + (i >> 4)) & 0xff;

@@ -17,6 +17,20 @@ test('blocks are held in order of their numbers, and changes are noted while som
   expect(held.takeChanged()).toEqual([]);
 });
 
+test('any number of blocks is forgotten in the time of those that are held', () => {
+  const held = new HeldBlocks(2 ** 50, 512);
+  held.track(true);
+  for (const index of [0, 5, 6, 7, 2 ** 40]) held.set(index, new Uint8Array(512));
+  held.takeChanged();
+  held.deleteRange(6, 2);
+  expect([held.indices(), held.takeChanged()]).toEqual([
+    [0, 5, 2 ** 40],
+    [6, 7],
+  ]);
+  held.deleteRange(1, 2 ** 41);
+  expect([held.indices(), held.takeChanged()]).toEqual([[0], [5, 2 ** 40]]);
+});
+
 test('a block that is not on the disk is refused', () => {
   const held = new HeldBlocks(10_000, 4096);
   for (const [index, length] of [

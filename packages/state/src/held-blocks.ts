@@ -45,6 +45,12 @@ export class HeldBlocks {
     if (this.blocks.delete(index)) this.changed?.add(index);
   }
 
+  /** Forgets blocks from `first` on, of which `count` may be any number: what is not held takes no time. */
+  deleteRange(first: number, count: number): void {
+    if (count <= this.blocks.size) for (let i = 0; i < count; i++) this.delete(first + i);
+    else for (const index of this.blocks.keys()) if (index >= first && index < first + count) this.delete(index);
+  }
+
   /** Forgets all. */
   clear(): void {
     for (const index of this.blocks.keys()) this.delete(index);
