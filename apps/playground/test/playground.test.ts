@@ -4,14 +4,17 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { createMachine } from '@nestvm/machine';
 import { createMemorySink, saveSnapshot } from '@nestvm/migration';
+import { build } from 'esbuild';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { buildPage } from '../build.mjs';
 import { createPageServer } from '../serve.mjs';
 import { demos } from '../src/demos.js';
+import type { moveOverPort } from './moving-page.js';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 const browserPath = NAMES.map((name) => spawnSync('which', [name], { encoding: 'utf8' }).stdout?.trim()).find((path) => path);
@@ -142,6 +145,34 @@ describe.skipIf(!browserPath)('the playground in headless Chromium', () => {
       expect(readFileSync(path).length).toBeGreaterThan(1000);
       await page.setInputFiles('#load', path);
       await page.waitForFunction(() => document.querySelector('#message')?.textContent?.startsWith('Ended: the guest ended itself with 0'));
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'moves a running machine to another one over a MessagePort',
+    async () => {
+      const outfile = join(folder, 'moving.js');
+      const entry = fileURLToPath(new URL('moving-page.ts', import.meta.url));
+      await build({
+        entryPoints: [entry],
+        outfile,
+        bundle: true,
+        format: 'iife',
+        target: 'es2022',
+        conditions: ['@nestvm/source'],
+        logLevel: 'warning',
+      });
+      await page.addScriptTag({ path: outfile });
+      const moved = await page.evaluate(
+        (line) => (globalThis as unknown as { moveOverPort: typeof moveOverPort }).moveOverPort(line),
+        '[L1] counts 3',
+      );
+      const counts = [...(moved.first + moved.second).matchAll(/\[L1\] counts (\d+)/g)].map(([, count]) => Number(count));
+      expect(counts).toEqual(Array.from({ length: counts.length }, (_, i) => i + 1));
+      expect(moved.first).toMatch(/counts 3/);
+      expect(moved.second).toMatch(/counts 12/);
+      expect([moved.outcome, moved.status.phase]).toEqual([JSON.stringify({ kind: 'exit', status: 1 }), 'completed']);
     },
     TIMEOUT_MS,
   );
