@@ -8,6 +8,7 @@ import { twoMachines, withQemu } from './cables.mjs';
 import { crashes } from './crashes.mjs';
 import { balloon, consoles, compactDisc as scsiDisc, sockets } from './devices.mjs';
 import { folders } from './folders.mjs';
+import { freePages } from './free-pages.mjs';
 import { hotplug } from './hotplug.mjs';
 import { l2Moves } from './l2-migration.mjs';
 import { moves, rule } from './migration.mjs';
@@ -324,6 +325,7 @@ export const scenarios = [
   device('virtio-balloon-modern', 'nightly', balloon, 'q35', 'pci', ',disable-legacy=on'),
   device('virtio-balloon-packed', 'nightly', balloon, 'pc', 'pci', ',packed=on'),
   device('virtio-balloon-mmio', 'nightly', balloon, 'microvm', 'device', ',packed=on'),
+  played('migrate-free-pages', 'nightly', (name, report) => freePages(name, { report }), 'virtio.cpio'),
   device('virtio-balloon-mmio-split', 'nightly', balloon, 'microvm', 'device'),
   device('virtio-vsock-pci', 'ci', sockets, 'q35', 'pci'),
   device('virtio-vsock-packed', 'nightly', sockets, 'pc', 'pci', ',packed=on'),

@@ -73,7 +73,8 @@ class Process {
     await this.until('the monitor', () => this.open());
     this.said = '';
     this.socket!.write(`${line}\n`);
-    await this.until(line, () => /\((qemu|nestvm)\) $/.test(this.said));
+    // What a migration in the background comes to is told behind a prompt.
+    await this.until(line, () => /\((?:qemu|nestvm)\) (?:migrate(?:d to|:) .*\n)?$/.test(this.said));
     return this.said;
   }
 

@@ -57,6 +57,8 @@ export interface GuestMemory {
    * A memory without it is read and written by copies, holes included.
    */
   view?(address: number, length: number, writing: boolean): Uint8Array | undefined;
+  /** Makes what of these bytes is RAM zeros; what is known to be zeros is not touched, so that the host needs no memory for it. Without it zeros are written. */
+  clear?(address: number, length: number): void;
 }
 
 /** What a device is given when it is plugged in. */

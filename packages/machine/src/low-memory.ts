@@ -1,5 +1,5 @@
 import type { MemoryController } from '@nestvm/devices/platform';
-import type { PhysicalMemory } from '@nestvm/memory';
+import { PAGE_BYTES, type PhysicalMemory } from '@nestvm/memory';
 
 /** SMRAM, and where VGA memory is seen when it is not shown. */
 export const SMRAM = { base: 0xa0000, size: 0x20000 } as const;
@@ -72,7 +72,10 @@ export class LowMemory implements MemoryController {
     // Writes go to the RAM below, which nobody sees yet.
     memory.mapRom(base, size, rom, (address, width, value) => {
       const { arena } = memory;
-      for (let i = 0; i < width; i++) arena.u8[ram + address + i] = value >>> (8 * i);
+      for (let i = 0; i < width; i++) {
+        memory.dirtyLog.mark(((ram + address + i) / PAGE_BYTES) >>> 0);
+        arena.u8[ram + address + i] = value >>> (8 * i);
+      }
     });
   }
 

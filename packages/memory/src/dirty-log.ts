@@ -58,6 +58,11 @@ export class DirtyLog {
     return this.ever.slice();
   }
 
+  /** Whether an arena page was ever written. */
+  wasWritten(arenaPage: number): boolean {
+    return ((this.ever[arenaPage >>> 5]! >>> (arenaPage & 31)) & 1) !== 0;
+  }
+
   /** Notes a write to an arena page, which is then trapped no longer. */
   mark(arenaPage: number): void {
     const bit = 1 << (arenaPage & 31);
@@ -72,7 +77,7 @@ export class DirtyLog {
     const first = range.arenaOffset / PAGE_BYTES;
     for (let page = first; page < first + range.size / PAGE_BYTES; page++) {
       if (this.bitmap !== undefined) this.mark(page);
-      else if (((this.ever[page >>> 5]! >>> (page & 31)) & 1) === 0) this.host.pageFlags[page]! |= PageFlag.DIRTY_LOG;
+      else if (!this.wasWritten(page)) this.host.pageFlags[page]! |= PageFlag.DIRTY_LOG;
     }
   }
 

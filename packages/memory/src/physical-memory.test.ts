@@ -275,6 +275,29 @@ describe('dirty log', () => {
     expect([1, 2].map((page) => t.memory.pageFlags[t.ram / 4096 + page]! & PageFlag.DIRTY_LOG)).toEqual([0, PageFlag.DIRTY_LOG]);
   });
 
+  it('clears what was written, and does not touch the rest', () => {
+    const log = t.memory.dirtyLog;
+    t.memory.write(0x1ffe, Uint8Array.of(1, 2, 3, 4));
+    t.memory.write8(0x3fff, 5);
+    t.memory.write8(0x4000, 6);
+    const codeWrites: number[] = [];
+    t.memory.onCodeWrite = (at, length) => codeWrites.push(at - t.ram, length);
+    t.memory.setFlag(t.ram / 4096 + 3, PageFlag.CODE);
+    t.memory.clear(0x1fff, 0x2001);
+    const left = new Uint8Array(0x4000);
+    t.memory.read(0x1000, left);
+    expect([...left.entries()].filter(([, byte]) => byte !== 0)).toEqual([
+      [0xffe, 1],
+      [0x3000, 6],
+    ]);
+    expect([dirty(log.written()), codeWrites]).toEqual([
+      [1, 2, 3, 4],
+      [0x3000, 0x1000],
+    ]);
+    t.memory.clear(0x7000, 0x1000);
+    expect(dirty(log.written())).toEqual([1, 2, 3, 4]);
+  });
+
   it('counts memory that is mapped while it runs as written', () => {
     t.memory.dirtyLog.start();
     t.memory.mapRam(0x4000, 0x1000, t.ram + 0x4000);

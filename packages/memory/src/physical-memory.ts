@@ -237,6 +237,16 @@ export class PhysicalMemory implements GuestMemory {
     return this.arena.u8.subarray(from, end);
   }
 
+  /** Makes what of these bytes is RAM zeros; pages that were never written are so already. */
+  clear(address: number, length: number): void {
+    for (let done = 0; done < length; ) {
+      const size = Math.min(length - done, PAGE_BYTES - ((address + done) & 0xfff));
+      const at = this.arenaOffsetOf(address + done);
+      if (at >= 0 && this.dirtyLog.wasWritten((at / PAGE_BYTES) >>> 0) && this.beforeWrite(at, size)) this.arena.u8.fill(0, at, at + size);
+      done += size;
+    }
+  }
+
   /** Sets `PageFlag` bits of an arena page; TLBs lose write access when the page becomes one that traps writes. */
   setFlag(arenaPage: number, flags: number): void {
     const before = this.pageFlags[arenaPage]!;

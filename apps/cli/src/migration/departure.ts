@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import type { Machine } from '@nestvm/machine';
 import { type Link, MigrationError, type MigrationStatus, migrateOut, saveSnapshot, type Witness } from '@nestvm/migration';
+import { clearFreePages } from '../monitor/balloon.js';
 import { writeWhole } from './file.js';
 import type { MigrationParameters } from './parameters.js';
 import { recoverSource } from './recovery.js';
@@ -98,6 +99,7 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
   const machine = session.machine();
   const open = (): Promise<Link> => openLine('migrate', place, options.line);
   const link = await openSafely(options, open);
+  if (session.running()) await clearFreePages(machine);
   const decision = new AbortController();
   let tell: (message: string) => void = () => {};
   const told = new Promise<string>((resolve) => {

@@ -33,6 +33,18 @@ export function describeBalloon(machine: Machine): string[] {
   return [`balloon: actual=${Math.floor(guestBytes(machine) / 2 ** 20)}`, ...statistics];
 }
 
+/** Longest that a guest may take to name its free pages. */
+const HINTING_MS = 1000;
+
+/** Has a running guest with a balloon name its free pages, which are cleared, so that nobody needs to send them. It has them back when this resolves. */
+export async function clearFreePages(machine: Machine): Promise<void> {
+  const balloon = findBalloon(machine);
+  if (!balloon?.startHinting()) return;
+  for (const end = performance.now() + HINTING_MS; !balloon.hinted && performance.now() < end; )
+    await new Promise<void>((resolve) => setTimeout(resolve, 5));
+  balloon.endHinting();
+}
+
 /** Tells of changes: the first at once, then one in a while with the size by then. The result ends it. */
 export function watchBalloon(machine: Machine, tell: (actual: number) => void): () => void {
   const balloon = findBalloon(machine);

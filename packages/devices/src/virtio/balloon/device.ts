@@ -171,6 +171,10 @@ export class VirtioBalloon extends VirtioDevice {
     const { memory } = this;
     for (let at = 0; at < numbers.length; at += 4) {
       const address = view.getUint32(at, true) * BALLOON_PAGE_BYTES;
+      if (memory.clear) {
+        if (this.mayClear(BALLOON_PAGE_BYTES)) memory.clear(address, BALLOON_PAGE_BYTES);
+        continue;
+      }
       const page = memory.view ? memory.view(address, BALLOON_PAGE_BYTES, true) : NO_PAGE;
       if (page) this.clear(page, 0);
       if (page === NO_PAGE) memory.write(address, NO_PAGE);
@@ -195,14 +199,22 @@ export class VirtioBalloon extends VirtioDevice {
   private takeFree(chain: Chain): boolean {
     if (chain.readableBytes > 0) return false;
     const poison = this.negotiated(BalloonFeature.PAGE_POISON) ? this.view.getUint32(BalloonConfig.POISON, true) : 0;
-    chain.visitWritable(0, Math.min(chain.writableBytes, this.budget), (bytes) => this.clear(bytes, poison));
+    const length = Math.min(chain.writableBytes, this.budget);
+    if (poison === 0 && this.mayClear(length)) chain.clearWritable(length);
+    else if (poison !== 0) chain.visitWritable(0, length, (bytes) => this.clear(bytes, poison));
+    return true;
+  }
+
+  /** Takes so much from what one notification may clear; false when it is more. */
+  private mayClear(length: number): boolean {
+    if (length > this.budget) return false;
+    this.budget -= length;
+    this.clearedBytes += length;
     return true;
   }
 
   private clear(bytes: Uint8Array, poison: number): void {
-    if (bytes.length > this.budget) return;
-    this.budget -= bytes.length;
-    this.clearedBytes += bytes.length;
+    if (!this.mayClear(bytes.length)) return;
     if (poison === 0) bytes.fill(0);
     else for (let i = 0; i < bytes.length; i++) bytes[i] = poison >>> (8 * (i & 3));
   }

@@ -63,6 +63,18 @@ export class Chain {
     return this.visit(this.readables, this.addresses.length, offset, length, true, visit);
   }
 
+  /** Makes the first bytes of the writable part zeros. */
+  clearWritable(length: number): void {
+    const { memory } = this;
+    let left = Math.min(length, this.writableBytes);
+    if (!memory.clear) return void this.visitWritable(0, left, (bytes) => bytes.fill(0));
+    for (let i = this.readables; left > 0; i++) {
+      const size = Math.min(left, this.lengths[i]!);
+      memory.clear(this.addresses[i]!, size);
+      left -= size;
+    }
+  }
+
   private visit(first: number, end: number, offset: number, length: number, writing: boolean, visit: Visitor): number {
     let skip = offset;
     let done = 0;
