@@ -60,13 +60,14 @@ export class LevelsView {
     this.nest.replaceChildren(outer);
   }
 
-  private drawFigures({ retired, guestNs, levels }: Status): void {
+  private drawFigures({ retired, guestNs, levels, compiled }: Status): void {
     const rows: [string, string][] = [
       ['instructions', numbers.format(retired)],
       ['a second', `${this.mips.toFixed(0)} million`],
       ['guest time', `${(guestNs / 1e9).toFixed(2)} s`],
       ['VM entries', numbers.format(levels.entries)],
       ['failed entries', numbers.format(levels.failedEntries)],
+      ['compiled', compiled === undefined ? 'off' : `${numbers.format(compiled)} instructions`],
     ];
     this.figures.replaceChildren(...rows.flatMap(([name, value]) => [element('dt', name), element('dd', value)]));
   }

@@ -114,6 +114,7 @@ export class MachineHost {
       rtcSeconds: Math.floor(Date.now() / 1000),
       host: createEventLoopHost(globalThis),
       reboot: true,
+      jit: order.jit ?? false,
       incoming: order.snapshot !== undefined,
     };
   }
@@ -200,7 +201,9 @@ export class MachineHost {
       class: judged,
     }));
     const guestNs = machine.clock.nowNs();
-    this.send({ kind: 'status', status: { phase, retired: machine.retired, guestNs, levels: { entries, failedEntries, exits }, contexts, samples } });
+    const compiled = machine.jit?.counters.instructions;
+    const levels = { entries, failedEntries, exits };
+    this.send({ kind: 'status', status: { phase, retired: machine.retired, guestNs, levels, contexts, samples, compiled } });
     this.samples = [0, 0];
   }
 }

@@ -47,7 +47,14 @@ function setPhase(next: Phase): void {
   find('pause').textContent = next === 'paused' ? 'Resume' : 'Pause';
 }
 
-function start(order: MachineOrder): void {
+/** What the page is set to for every machine. */
+const compiling = (): Pick<MachineOrder, 'jit'> => {
+  const { value } = find<HTMLSelectElement>('jit');
+  return { jit: value === 'force' ? value : value === 'on' };
+};
+
+function start(asked: MachineOrder): void {
+  const order = { ...asked, ...compiling() };
   say('');
   setPhase('running');
   terminal.reset();

@@ -13,6 +13,8 @@ export interface MachineOrder {
   /** Address of a disk image, and of a WebSocket relay: a virtio disk and a virtio network card. */
   readonly disk?: string;
   readonly relay?: string;
+  /** Whether hot code is compiled; `force`: all of it, at its first turn. */
+  readonly jit?: boolean | 'force';
   /** State to begin with, in place of the kernel's start. */
   readonly snapshot?: Uint8Array;
 }
@@ -39,6 +41,8 @@ export interface Status {
   readonly contexts: readonly ContextStatus[];
   /** Of the time since the last status: samples in which a vCPU was in L1, and in L2 or deeper. */
   readonly samples: readonly [root: number, guest: number];
+  /** Guest instructions that were compiled; undefined without a JIT. */
+  readonly compiled: number | undefined;
 }
 
 /** A VMCS or VMCB that was entered. */

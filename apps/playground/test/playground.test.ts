@@ -100,6 +100,20 @@ describe.skipIf(!browserPath)('the playground in headless Chromium', () => {
   );
 
   it(
+    'compiles guest code where it is told to, and runs the same levels',
+    async () => {
+      expect(await text('#figures')).toMatch(/compiled\s+off/);
+      await page.selectOption('#jit', 'force');
+      await page.click('#demo-svm');
+      await page.waitForFunction(() => document.querySelector('#message')?.textContent?.includes('ended itself with 0'));
+      await consoleHas('hello from L3');
+      await page.waitForFunction(() => /compiled\s*[1-9][0-9,]{3,} instructions/.test(document.querySelector('#figures')?.textContent ?? ''));
+      await page.selectOption('#jit', 'off');
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
     'refuses to save while L2 is active, with the reason',
     async () => {
       for (let message = 'Saved'; message.startsWith('Saved'); ) {

@@ -11,6 +11,7 @@ import { type Emulator, watch } from './emulator.js';
 import { calibrate, startUp } from './host.js';
 import { migrationTable } from './live-migration.js';
 import { nestedTable } from './nested.js';
+import { nodeVersionsTable } from './node-versions.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -31,8 +32,9 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 --vendor V    only vmx, or only svm, of that
 --migration   saving, loading and moving a guest of 1 GiB, and nothing else (--write: into its section of bench.md)
 --devices     disk and networks in place of the processor's tests
---browser     Nestvm in headless Chromium against Nestvm in Node, by the wall clock, and nothing else
---write       also writes docs/reference/bench.md (--devices: bench-devices.md; --browser: bench-browser.md)
+--browser     Nestvm in headless Chromium against Nestvm in Node, with and without its JIT, by the wall clock, and nothing else (--write: into its section of bench.md)
+--lts         Nestvm on the newest LTS of Node against this Node, with and without its JIT, and nothing else (--write: likewise)
+--write       also writes docs/reference/bench.md (--devices: bench-devices.md)
 --help        this text
 `;
 
@@ -54,6 +56,7 @@ const { values: options } = parseArgs({
     migration: { type: 'boolean' },
     devices: { type: 'boolean' },
     browser: { type: 'boolean' },
+    lts: { type: 'boolean' },
     write: { type: 'boolean' },
     help: { type: 'boolean' },
   },
@@ -220,18 +223,29 @@ const compilerExplanation = `## With the JIT
 The same list in the same run with \`-accel tcg,jit=on\`, which is off by default: hot code as WebAssembly.
 `;
 
-const browserExplanation = `# Benchmarks in a browser
+const browserExplanation = `## In a browser
 
-The benchmark guest (\`tools/guests/programs/nbench.c\` on Debian's kernel) in a Worker of headless Chromium and in Node, in turns, each the best of its runs by the wall clock.
-Printed by \`pnpm bench --browser --write\`.
+The list in a Worker of headless Chromium and in Node, in turns, each the best of its runs by the wall clock. Printed by \`pnpm bench --browser --write\`.
 `;
+
+const ltsExplanation = `## On the newest Node LTS
+
+The list on both versions of Node in turns, with and without the JIT. Printed by \`pnpm bench --lts --write\`.
+`;
+
+async function lts(): Promise<void> {
+  const machine = machineArguments();
+  const text = `${ltsExplanation}\n${await nodeVersionsTable(root, nestvm.arguments, (emulators) => runInTurns(emulators, () => machine))}`;
+  console.log(text);
+  if (options.write) replaceSection(text);
+}
 
 async function browser(): Promise<void> {
   const board = options.machine as BrowserBenchOptions['board'];
   const numbers = { runs: Number(options.runs), timeoutMs: Number(options.timeout) * 1000 };
-  const text = await browserTable({ ...guest(), board, commandLine: commandLine(), ...numbers });
+  const text = `${browserExplanation}\n${await browserTable({ ...guest(), board, commandLine: commandLine(), ...numbers })}`;
   console.log(text);
-  if (options.write) writeFileSync(join(root, 'docs/reference/bench-browser.md'), `${browserExplanation}\n${text}`);
+  if (options.write) replaceSection(text);
 }
 
 const deviceExplanation = `# Benchmarks of devices
@@ -266,6 +280,7 @@ async function main(): Promise<void> {
     return;
   }
   if (options.browser) return browser();
+  if (options.lts) return lts();
   if (options.devices) return devices();
   if (options.migration) return migration();
   if (options.nested) {

@@ -94,9 +94,8 @@ export async function runInChromium(command: string, workerScript: string, order
 }
 
 /** The guest's files and words. */
-export const readOrder = (kernel: string, initramfs: string, board: GuestOrder['board'], commandLine: string): GuestOrder => ({
+export const readOrder = (kernel: string, initramfs: string, rest: Omit<GuestOrder, 'kernel' | 'initramfs'>): GuestOrder => ({
   kernel: readFileSync(kernel),
   initramfs: readFileSync(initramfs),
-  board,
-  commandLine,
+  ...rest,
 });

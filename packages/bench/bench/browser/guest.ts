@@ -8,6 +8,8 @@ export interface GuestOrder {
   readonly initramfs: Uint8Array;
   readonly commandLine: string;
   readonly board: 'pc' | 'q35' | 'microvm' | 'isapc';
+  /** Whether hot code is compiled. */
+  readonly jit: boolean;
 }
 
 /** A run that can be sent as JSON. */
@@ -20,7 +22,7 @@ export interface GuestReport {
 }
 
 /** Boots, reads the console to the end and says what each test took by the wall clock; a browser tells no CPU time. */
-export async function runGuest({ kernel, initramfs, commandLine, board }: GuestOrder): Promise<GuestReport> {
+export async function runGuest({ kernel, initramfs, commandLine, board, jit }: GuestOrder): Promise<GuestReport> {
   const startMs = performance.now();
   const sample = (): Usage => ({ wallMs: performance.now() - startMs, cpuMs: performance.now() - startMs });
   const reader = new ConsoleReader(sample);
@@ -42,6 +44,7 @@ export async function runGuest({ kernel, initramfs, commandLine, board }: GuestO
     clock: { kind: 'host' },
     host: createEventLoopHost(globalThis),
     reboot: false,
+    jit,
   });
   await machine.run();
   const { boot, tests, complete } = reader.finish();

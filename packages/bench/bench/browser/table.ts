@@ -1,4 +1,4 @@
-/** `pnpm bench --browser`: the benchmark guest in headless Chromium and in Node, in turns, by the wall clock. */
+/** `pnpm bench --browser`: the benchmark guest in headless Chromium and in Node, with and without the JIT, in turns, by the wall clock. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,14 +35,22 @@ function bundle(entry: string, platform: 'browser' | 'node'): string {
   return outputFiles[0]!.text;
 }
 
-function runInNode(script: string, { kernel, initramfs, board, commandLine, timeoutMs }: BrowserBenchOptions): GuestReport {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [script, kernel, initramfs, board, commandLine], {
+function runInNode(script: string, { kernel, initramfs, board, commandLine, timeoutMs }: BrowserBenchOptions, jit: boolean): GuestReport {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, kernel, initramfs, board, commandLine, jit ? 'on' : 'off'], {
     encoding: 'utf8',
     timeout: timeoutMs,
     maxBuffer: 1 << 26,
   });
   if (status !== 0) throw new BenchError('guest-failed', `the guest in Node ended with ${status ?? 'a time-out'}:\n${stderr.slice(-2000)}`);
   return JSON.parse(stdout) as GuestReport;
+}
+
+type Collected = Subject & { readonly runs: Run[] };
+
+function keep(subject: Collected, report: GuestReport): void {
+  if (!report.complete)
+    throw new BenchError('guest-failed', `the guest in ${subject.name} did not come to its end. Its last output:\n${report.tail}`);
+  subject.runs.push(toRun(report));
 }
 
 const toRun = ({ boot, tests, complete }: GuestReport): Run => ({ boot, tests: new Map(tests), complete });
@@ -56,18 +64,22 @@ export async function browserTable(options: BrowserBenchOptions): Promise<string
     const nodeScript = join(folder, 'guest.mjs');
     writeFileSync(nodeScript, bundle('./node.ts', 'node'));
     const worker = bundle('./worker.ts', 'browser');
-    const order = readOrder(options.kernel, options.initramfs, options.board, options.commandLine);
-    const collected: Subject[] = ['Chromium', 'Node'].map((name) => ({ name, runs: [], peakBytes: 0 }));
-    for (let turn = 0; turn < options.runs; turn++) {
-      console.error(`Chromium and Node, run ${turn + 1} of ${options.runs}`);
-      const reports = [await runInChromium(chromium.command, worker, order, options.timeoutMs), runInNode(nodeScript, options)];
-      for (const [i, report] of reports.entries()) {
-        if (!report.complete)
-          throw new BenchError('guest-failed', `the guest in ${collected[i]!.name} did not come to its end. Its last output:\n${report.tail}`);
-        (collected[i]!.runs as Run[]).push(toRun(report));
+    const { kernel, initramfs, board, commandLine, runs, timeoutMs } = options;
+    const tables: string[] = [];
+    const collected = [false, true].map((jit) => ({
+      jit,
+      subjects: ['Chromium', 'Node'].map((name): Collected => ({ name, runs: [], peakBytes: 0 })),
+    }));
+    for (let turn = 0; turn < runs; turn++) {
+      for (const { jit, subjects } of collected) {
+        console.error(`Chromium and Node, ${jit ? 'with' : 'without'} the JIT, run ${turn + 1} of ${runs}`);
+        const order = readOrder(kernel, initramfs, { board, commandLine, jit });
+        const reports = [await runInChromium(chromium.command, worker, order, timeoutMs), runInNode(nodeScript, options, jit)];
+        for (const [i, report] of reports.entries()) keep(subjects[i]!, report);
       }
     }
-    return `${chromium.version}, Node ${process.versions.node}, ${options.runs} runs each.\n\n${formatWallTable(compare(collected))}`;
+    for (const { jit, subjects } of collected) tables.push(`${jit ? 'With the JIT' : 'Interpreted'}:\n\n${formatWallTable(compare(subjects))}`);
+    return `${chromium.version}, Node ${process.versions.node}, ${runs} runs each.\n\n${tables.join('\n')}`;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -4,7 +4,7 @@ import { type GuestOrder, type GuestReport, runGuest } from './guest.js';
 const bytesOf = async (path: string): Promise<Uint8Array> => new Uint8Array(await (await fetch(path)).arrayBuffer());
 
 async function main(): Promise<GuestReport> {
-  const order = (await (await fetch('/order')).json()) as Pick<GuestOrder, 'commandLine' | 'board'>;
+  const order = (await (await fetch('/order')).json()) as Pick<GuestOrder, 'commandLine' | 'board' | 'jit'>;
   return runGuest({ ...order, kernel: await bytesOf('/kernel'), initramfs: await bytesOf('/initramfs') });
 }
 
