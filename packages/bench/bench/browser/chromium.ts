@@ -54,6 +54,24 @@ function serve(files: ReadonlyMap<string, { type: string; body: string | Uint8Ar
   return createServer((request, response) => void answer(request, response).catch(() => response.destroy()));
 }
 
+/** Chromium is many processes; those that are left would write on. */
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+/** On a busy host the last of the processes may be slower to end than anybody wants to wait. */
+function removeProfile(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  } catch (error) {
+    console.error(`${folder} is left behind: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
 /** Runs the guest once. @throws BenchError `guest-failed` when the browser ends early or says nothing for `timeoutMs`. */
 export async function runInChromium(command: string, workerScript: string, order: GuestOrder, timeoutMs: number): Promise<GuestReport> {
   const { kernel, initramfs, ...rest } = order;
@@ -77,7 +95,7 @@ export async function runInChromium(command: string, workerScript: string, order
       clearTimeout(limit);
       server.close();
       server.closeAllConnections();
-      child?.kill('SIGKILL');
+      killGroup(child?.pid);
       then();
     };
     let child: ReturnType<typeof spawn> | undefined;
@@ -86,11 +104,11 @@ export async function runInChromium(command: string, workerScript: string, order
     server.listen(0, '127.0.0.1', () => {
       const { port } = server.address() as AddressInfo;
       const options = ['--headless', ...sandbox, ...QUIET, `--user-data-dir=${profile}`, `http://127.0.0.1:${port}/`];
-      child = spawn(command, options, { stdio: 'ignore' });
+      child = spawn(command, options, { stdio: 'ignore', detached: true });
       child.on('error', (error) => fail(`could not be started: ${error.message}`));
       child.on('close', (status) => fail(`ended early, as the browser did with status ${status}`));
     });
-  }).finally(() => rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 }));
+  }).finally(() => removeProfile(profile));
 }
 
 /** The guest's files and words. */
