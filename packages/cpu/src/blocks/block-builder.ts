@@ -21,6 +21,10 @@ import type { CodeCache } from './code-cache.js';
 import { kindOf, RowKind } from './row-kind.js';
 
 const MAX_INSTRUCTIONS = 64;
+/** Records of a block: its instructions, heads before them, the way on behind. */
+const MAX_RECORDS = MAX_INSTRUCTIONS + 4;
+/** So often are units joined to larger ones. */
+const LEVELS = 2;
 const MAX_LENGTH = 15;
 const STAGING = 32;
 const UD = 6;
@@ -53,6 +57,7 @@ export class BlockBuilder {
   private readonly writer: RecordWriter;
   private readonly insn = new Instruction();
   private readonly staging = new Uint8Array(STAGING);
+  private readonly heads = new Int32Array(MAX_RECORDS + 1);
   /** The code cache's flushes when system records were last dropped with it. */
   private flushes = 0;
   /** While a block that is good once is made; and where such blocks keep their system record, -1 for nowhere yet. */
@@ -83,7 +88,7 @@ export class BlockBuilder {
    */
   build(cpu: Vcpu, arenaOffset: number, mode: number, linearLo: number, linearHi: number): number {
     this.built++;
-    const start = this.reserve(MAX_INSTRUCTIONS + 4);
+    const start = this.reserve(MAX_RECORDS);
     const inPage = arenaOffset % PAGE_BYTES;
     const bits = (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16;
     const most = (mode & Mode.SINGLE) !== 0 ? 1 : MAX_INSTRUCTIONS;
@@ -133,7 +138,7 @@ export class BlockBuilder {
   private finish(arenaOffset: number, mode: number, start: number, end: number, bytes: number, room: number): number {
     this.handlers.flush();
     if (this.onBuilt !== null) this.onBuilt(arenaOffset, mode, bytes);
-    if ((mode & Mode.LONG) !== 0) this.pairUp(start, end);
+    if ((mode & Mode.LONG) !== 0) this.join(start, end);
     this.endsWithin(start, Math.min(bytes, room));
     const { i32, u16 } = this.arena;
     if (i32[start >>> 2] === Slot.HEAD) u16[(start + Record.RECORDS) >>> 1] = (end - start) / Record.BYTES - 1;
@@ -141,15 +146,29 @@ export class BlockBuilder {
     return start;
   }
 
-  /** Gives records the handlers that carry out two of them; from the end, since comparisons and the jumps behind them profit most. Each keeps its own fields, and leaves by them. */
-  private pairUp(start: number, end: number): void {
-    const { handlers } = this;
+  /**
+   * Gives records the handlers that carry out several of them. From the end, since comparisons and the jumps behind them profit most; pairs first, then pairs of those.
+   * Each record keeps its own fields, and leaves by them.
+   */
+  private join(start: number, end: number): void {
+    const { handlers, heads } = this;
     const { i32 } = this.arena;
-    for (let record = end - 2 * Record.BYTES; record >= start; record -= Record.BYTES) {
-      const both = handlers.pairOf(i32[record >>> 2]!, i32[(record + Record.BYTES) >>> 2]!);
-      if (both === 0) continue;
-      i32[record >>> 2] = both;
-      record -= Record.BYTES;
+    const last = (end - start) / Record.BYTES - 1;
+    for (let i = 0; i <= last; i++) heads[i] = start + (last - i) * Record.BYTES;
+    let count = last + 1;
+    for (let level = 0; level < LEVELS; level++) {
+      let kept = 0;
+      // From the last record to the first: `heads` of what is a unit so far.
+      for (let i = 0; i < count; i++) {
+        const [second, first] = [heads[i]!, heads[i + 1]!];
+        const both = i + 1 < count ? handlers.joinOf(i32[first >>> 2]!, i32[second >>> 2]!) : 0;
+        if (both !== 0) {
+          i32[first >>> 2] = both;
+          i++;
+        }
+        heads[kept++] = both !== 0 ? first : second;
+      }
+      count = kept;
     }
   }
 

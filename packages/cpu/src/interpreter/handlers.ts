@@ -3,10 +3,11 @@ import type { OpcodeRow } from '@nestvm/isa';
 import { Context, type Facts, type Meanings } from '@nestvm/semantics';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { factsOf, isLongForm, KEY_FORMS } from './facts.js';
-import { commonPairs, type Placed, pairHandler } from './pairs.js';
+
 import { ExitReason, Slot } from './record.js';
 import { crossing, HANDLER, head, leaving, limit, pass, runtimeFunctions, system } from './runtime.js';
 import { seedKeys } from './seed.js';
+import { commonSequences, type Keys, type Placed, sequenceHandler } from './sequences.js';
 
 /** What the handlers need from TypeScript. Arguments: record, cpu (byte offsets), bytes of the access. */
 export interface HostFunctions {
@@ -65,9 +66,12 @@ export class Handlers {
   /** By a row's id: 1 has a meaning, 2 has none, 0 was not asked for yet. */
   private readonly known: Uint8Array;
   private readonly keys: number[] = [];
-  /** Slots of handlers that carry two instructions out, by the slots of each: the first times `TABLE_MAXIMUM`, and the second. */
-  private readonly paired = new Map<number, number>();
-  private readonly pairs: (readonly [Placed, Placed] | undefined)[] = [];
+  /** Slots of handlers that carry out what two others do, by the slots of those: the first times `TABLE_MAXIMUM`, and the second. */
+  private readonly joined = new Map<number, number>();
+  /** What handlers carry out that stand for several instructions, by slot. */
+  private readonly sequences: (readonly Placed[] | undefined)[] = [];
+  /** Their slots, by those of the instructions. */
+  private readonly named = new Map<string, number>();
   /** What was asked for with `factsOf`, by slot. */
   private readonly facts: Facts[] = [];
   private readonly released: number[] = [];
@@ -125,25 +129,34 @@ export class Handlers {
     this.seeded = true;
     const { rows } = this.options;
     for (const key of seedKeys(rows.filter((row) => this.has(row)))) this.slotOf(key);
-    for (const [first, second] of commonPairs(rows)) this.pair({ key: first, slot: this.slotOf(first) }, { key: second, slot: this.slotOf(second) });
+    for (const [first, second] of commonSequences(rows)) this.join(this.slotOfAll(first), this.slotOfAll(second));
   }
 
   private slotOf(key: number): number {
     return this.slotFor(Math.floor(key / KEY_FORMS), key % KEY_FORMS);
   }
 
-  private pair(first: Placed, second: Placed): void {
-    const slot = this.newSlot();
-    this.paired.set(first.slot * TABLE_MAXIMUM + second.slot, slot);
+  private slotOfAll(keys: Keys): number {
+    return keys.map((key) => this.slotOf(key)).reduce((first, second) => this.joinOf(first, second));
+  }
+
+  private join(first: number, second: number): void {
+    const parts = [first, second].flatMap((part) => this.sequences[part] ?? [{ key: this.keys[part]!, slot: part }]);
+    const name = parts.map(({ slot }) => slot).join();
+    // Three instructions may be a pair and one, or one and a pair.
+    const slot = this.named.get(name) ?? this.newSlot();
+    this.joined.set(first * TABLE_MAXIMUM + second, slot);
+    if (this.named.has(name)) return;
+    this.named.set(name, slot);
     // To whoever asks, the record is still that of its first instruction.
-    this.keys[slot] = first.key;
-    this.pairs[slot] = [first, second];
+    this.keys[slot] = this.keys[first]!;
+    this.sequences[slot] = parts;
     this.pending.push(slot);
   }
 
-  /** Slot of the handler that carries out two instructions whose own handlers are in these slots; 0 where there is none. */
-  pairOf(first: number, second: number): number {
-    return this.paired.get(first * TABLE_MAXIMUM + second) ?? 0;
+  /** Slot of the handler that carries out what those in two slots do, one after the other; 0 where there is none. */
+  joinOf(first: number, second: number): number {
+    return this.joined.get(first * TABLE_MAXIMUM + second) ?? 0;
   }
 
   private newSlot(): number {
@@ -189,8 +202,8 @@ export class Handlers {
     if (this.pending.length === 0) return;
     const { rows, meanings } = this.options;
     const functions = this.pending.map((slot) => {
-      const pair = this.pairs[slot];
-      return pair ? pairHandler(pair[0], pair[1], rows, meanings) : handler(this.keys[slot]!, rows, meanings);
+      const sequence = this.sequences[slot];
+      return sequence ? sequenceHandler(sequence, rows, meanings) : handler(this.keys[slot]!, rows, meanings);
     });
     const offset = this.pending[0]!;
     this.pending = [];

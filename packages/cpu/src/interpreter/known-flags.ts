@@ -1,10 +1,10 @@
 import type { IntWidth, Val } from '@nestvm/emit';
-import { type Facts, type FlagHome, Flags } from '@nestvm/semantics';
+import { type Facts, type FlagHome, Flags, type FlagValues } from '@nestvm/semantics';
 
 /** Conditions by half their code, as far as operands tell them: overflow, carry, zero, carry or zero, sign, parity, less, less or equal. */
 type Conditions = readonly ((() => Val<32>) | undefined)[];
 
-/** What two instructions in one function know of the flags that the first has set. */
+/** What instructions in one function know of the flags that one before them has set. */
 export interface FlagMemory {
   conditions: Conditions;
 }
@@ -16,6 +16,12 @@ const NOTHING: Conditions = [];
 /** Whether an instruction replaces all flags before anybody can see those from before it. */
 export const replacesFlags = ({ row, memory }: Facts): boolean => !memory && (EXACT.has(row.mnemonic) || row.mnemonic === 'IMUL');
 
+const FLAGLESS = new Set(['MOV', 'MOVZX', 'MOVSX', 'MOVSXD', 'NOP', 'BSWAP']);
+
+/** Whether an instruction neither reads flags nor sets them nor can leave. */
+export const leavesFlags = ({ row, memory }: Facts): boolean =>
+  row.mnemonic === 'LEA' || row.mnemonic === 'NOP' || (!memory && FLAGLESS.has(row.mnemonic));
+
 /** A home that keeps nothing, for flags that nobody will see. */
 const unseen = (home: FlagHome): FlagHome => ({
   const: (width, value) => home.const(width, value),
@@ -25,7 +31,7 @@ const unseen = (home: FlagHome): FlagHome => ({
   set64: () => {},
 });
 
-/** Flags that go to the vCPU's state as ever, unless nobody will see them, and whose conditions the second instruction of a pair takes from the operands of the first. */
+/** Flags that go to the vCPU's state as ever, unless nobody will see them, and whose conditions later instructions of a sequence take from the operands of the one that set them. */
 export class KnownFlags extends Flags {
   private readonly isExact: boolean;
 
@@ -63,6 +69,21 @@ export class KnownFlags extends Flags {
     const isZero = (): Val<32> => result.isZero();
     const isNegative = (): Val<32> => result.ltS(0);
     this.know([none, none, isZero, isZero, isNegative, undefined, isNegative, () => result.leS(0)]);
+  }
+
+  override setCarryOverflow(cf: Val<32>, of: Val<32>): void {
+    super.setCarryOverflow(cf, of);
+    this.know(NOTHING);
+  }
+
+  override setCarry(cf: Val<32>): void {
+    super.setCarry(cf);
+    this.know(NOTHING);
+  }
+
+  override set(values: FlagValues): void {
+    super.set(values);
+    this.know(NOTHING);
   }
 
   protected override positive(kind: number): Val<32> {
