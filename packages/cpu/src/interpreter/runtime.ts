@@ -252,8 +252,13 @@ export const crossing = defineFunction('crossing', HANDLER, (c) => {
   const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
   const rip = c.load('i64.load', 64, cpu, at.blockRip);
   const linear = codeAddress(c, cpu, rip, c.load('i32.load', 32, cpu, at.mode));
-  const second = lookUpCode(c, cpu, linear.or(0xfffn).add(1));
-  c.if(second.hit.and(second.host().eq(c.load('i32.load', 32, record, Record.IMMEDIATE))), () => goTo(c, record.add(Record.BYTES), cpu));
+  const next = linear.or(0xfffn).add(1);
+  const second = lookUpCode(c, cpu, next);
+  const expected = c.load('i32.load', 32, record, Record.IMMEDIATE);
+  c.if(second.hit.and(second.host().eq(expected)), () => goTo(c, record.add(Record.BYTES), cpu));
+  c.if(second.hit.isZero(), () => {
+    c.if(c.call(walks.EXEC, 32, cpu, next).eq(expected), () => goTo(c, record.add(Record.BYTES), cpu));
+  });
   c.store('i64.store', cpu, rip, at.rip);
   leave(c, cpu, record, ExitReason.MISS);
 });

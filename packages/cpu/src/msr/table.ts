@@ -14,6 +14,8 @@ const isPlainWrite = (msr: MsrDefinition): boolean =>
 
 /** Writes the table by which generated code carries out RDMSR and WRMSR; see `MsrTable`. The first register that wants a slot has it. */
 export function writeMsrTable(view: DataView, cpu: Vcpu): void {
+  // Unlike other addresses, those in registers are canonical by what the processor has, not by what is in force.
+  const top = cpu.features.has('la57') ? 56 : 47;
   const bitOf = (index: number, write: boolean): number => cpu.virtualization?.msrBit?.(index, write) ?? -1;
   for (const msr of cpu.msrs.list()) {
     const home = homeOf(msr);
@@ -22,7 +24,7 @@ export function writeMsrTable(view: DataView, cpu: Vcpu): void {
     view.setUint32(at + MsrTable.INDEX, msr.index, true);
     view.setUint16(at + MsrTable.READ, home, true);
     view.setUint16(at + MsrTable.WRITE, isPlainWrite(msr) ? home : 0, true);
-    view.setUint32(at + MsrTable.CANONICAL, msr.canonical === true ? 1 : 0, true);
+    view.setUint32(at + MsrTable.TOP, msr.canonical === true ? top : 63, true);
     const [lo, hi] = msr.mask ?? [-1, -1];
     view.setInt32(at + MsrTable.MASK, lo, true);
     view.setInt32(at + MsrTable.MASK + 4, hi, true);

@@ -11,8 +11,8 @@ export const MsrTable = {
   READ: 4,
   /** u16: likewise for WRMSR. */
   WRITE: 6,
-  /** u32: not 0 where only canonical addresses may be written. */
-  CANONICAL: 8,
+  /** u32: the bit from which on upward all bits must be alike: that of canonical addresses, or 63. */
+  TOP: 8,
   /** i64: the bits that may be set. */
   MASK: 16,
   /** i32: bits of the hypervisor's bitmap that say whether a guest's RDMSR and WRMSR are intercepted; negative: always. */

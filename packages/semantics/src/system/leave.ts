@@ -1,5 +1,5 @@
 import type { Val } from '@nestvm/emit';
-import { GuestMode } from '@nestvm/isa';
+import { Cr4, GuestMode } from '@nestvm/isa';
 import type { Context } from '../context.js';
 
 /** Leaves to the full implementation under a condition; nothing architectural has changed by then. */
@@ -11,3 +11,9 @@ export const isIntercepted = (x: Context, plain: number): Val<32> =>
     .get32('guestMode')
     .and(GuestMode.ON | plain)
     .eq(GuestMode.ON);
+
+/** Whether an address is not canonical under the paging mode in force: 48 bits, or 57 under CR4.LA57. */
+export function isFar(x: Context, address: Val<64>): Val<32> {
+  const bits = x.code.select(x.get32('cr4').and(Cr4.LA57), x.const(32, 56), x.const(32, 47));
+  return address.shrS(bits).add(1).gtU(1);
+}

@@ -38,7 +38,7 @@ export const RDMSR: Emitter = (x) => {
   x.setGpr(32, Gpr.RDX, value.shrU(32).trunc(32));
 };
 
-/** WRMSR of a value that such a register may have, without addresses that need 57 bits. */
+/** WRMSR of a value that such a register may have. */
 export const WRMSR: Emitter = (x) => {
   const { code } = x;
   const slot = slotOf(x);
@@ -47,14 +47,8 @@ export const WRMSR: Emitter = (x) => {
   leaveIfIntercepted(x, slot, MsrTable.WRITE_BIT);
   const value = x.gpr(32, Gpr.RDX).zext(64).shl(32).or(x.gpr(32, Gpr.RAX).zext(64));
   const excess = value.and(code.load('i64.load', 64, slot, MsrTable.MASK).not());
-  const isFar = value.shrS(47).add(1).gtU(1);
-  leaveIf(
-    x,
-    excess
-      .isZero()
-      .xor(1)
-      .or(isFar.and(code.load('i32.load', 32, slot, MsrTable.CANONICAL))),
-  );
+  const top = value.shrS(code.load('i32.load', 32, slot, MsrTable.TOP));
+  leaveIf(x, excess.isZero().xor(1).or(top.add(1).gtU(1)));
   x.writeState(64, home, value);
   x.engine.jumpIndirect(x, x.nextRip());
   x.ended = true;

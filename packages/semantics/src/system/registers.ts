@@ -3,7 +3,7 @@ import { Cr4, Gpr, GuestMode, Segment, vcpuState } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { integerOperand } from '../operand.js';
-import { isIntercepted, leaveIf } from './leave.js';
+import { isFar, isIntercepted, leaveIf } from './leave.js';
 
 const at = vcpuState.offset;
 /** Bits of MXCSR that are not reserved. */
@@ -47,13 +47,12 @@ const readBase =
     target.write(x.readState(target.width, baseOf(segment)));
   };
 
-/** WRFSBASE and WRGSBASE of a canonical address that does not need 57 bits. */
+/** WRFSBASE and WRGSBASE of a canonical address. */
 const writeBase =
   (segment: number): Emitter =>
   (x) => {
     const value = integerOperand(x, x.facts.row.operands[0]!).read().zext(64);
-    const isFar = value.shrS(47).add(1).gtU(1);
-    leaveIf(x, x.get32('cr4').and(Cr4.FSGSBASE).isZero().or(isFar));
+    leaveIf(x, x.get32('cr4').and(Cr4.FSGSBASE).isZero().or(isFar(x, value)));
     x.writeState(64, baseOf(segment), value);
   };
 

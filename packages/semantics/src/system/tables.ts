@@ -3,7 +3,7 @@ import { GuestMode, Rflags, vcpuState } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { integerOperand } from '../operand.js';
-import { isIntercepted, leaveIf } from './leave.js';
+import { isFar, isIntercepted, leaveIf } from './leave.js';
 
 const at = vcpuState.offset;
 /** Bytes of a pseudo-descriptor in 64-bit code: limit and base. */
@@ -21,14 +21,14 @@ function notHere(x: Context): void {
   x.ended = true;
 }
 
-/** LGDT at level 0 of 64-bit code, of a base that does not need 57 bits. */
+/** LGDT at level 0 of 64-bit code. */
 export const LGDT: Emitter = (x) => {
   if (!x.facts.long) return notHere(x);
   leaveIf(x, x.get32('cpl').or(isIntercepted(x, GuestMode.PLAIN_GDT)));
   const linear = x.operandAddress(BYTES, 0);
   const limit = x.engine.load(x, 16, linear);
   const base = x.engine.load(x, 64, linear.add(BASE));
-  leaveIf(x, base.shrS(47).add(1).gtU(1));
+  leaveIf(x, isFar(x, base));
   x.set32('gdtrLimit', limit.zext(32));
   x.writeState(64, at.gdtrBase, base);
   goOn(x);
