@@ -11,7 +11,7 @@ export default defineConfig({
     // The default leaves one core idle, which is half of a small machine; vitest's own thread has little to do.
     maxWorkers: '100%',
     // For what hangs, not for what is slow: how long a test or a hook takes depends on what else the host does, and must not decide about it.
-    testTimeout: 300_000,
+    testTimeout: 600_000,
     hookTimeout: 300_000,
     teardownTimeout: 60_000,
   },

@@ -27,7 +27,7 @@ function excuse(failure: VectorFailure): boolean {
 describe('the interpreter does what the CPU did', () => {
   const totals = { cases: 0, forms: 0, excused: 0 };
 
-  it.each(files)('%s', { timeout: full ? 1_200_000 : 180_000 }, async (name) => {
+  it.each(files)('%s', { timeout: full ? 1_200_000 : 900_000 }, async (name) => {
     // One executor for each file: the handlers of all of them together would take gigabytes.
     const report = await testExecutor(createInterpreterExecutor(), [readFileSync(new URL(name, root))], { every, keep: 1000 });
     expect(report.passed).toBeGreaterThan(0);

@@ -26,11 +26,11 @@ function check(name: string, report: WitnessReport): void {
 describe('iced-x86 agrees on validity, length, mnemonic, operands and text', () => {
   for (const bits of MODES) {
     for (const space of ['legacy', 'vex', 'evex'] as const) {
-      it(`sweep of ${space}, ${bits}-bit`, { timeout: 300_000 }, () => {
+      it(`sweep of ${space}, ${bits}-bit`, { timeout: 900_000 }, () => {
         check(`${space} ${bits}`, runWitness(sweepBytes(bits, space, EVERY[space][bits]), bits, { textEvery: 61 }));
       });
     }
-    it(`random strings, ${bits}-bit`, { timeout: 300_000 }, () => {
+    it(`random strings, ${bits}-bit`, { timeout: 900_000 }, () => {
       check(`random ${bits}`, runWitness(randomBytes(RANDOM, 0x2545f491 + bits), bits, { textEvery: 31 }));
     });
   }

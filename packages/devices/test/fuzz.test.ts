@@ -168,7 +168,7 @@ describe.each(['i440fx', 'q35'] as const)('a guest that touches everything at ra
         if (i % 50 === 0) expectSame(second, first);
       }
     }
-  }, 300_000);
+  }, 900_000);
 
   it('refuses damaged state by name and keeps running', () => {
     const board = new Board(chipset);

@@ -129,7 +129,7 @@ it('is sound wherever the process is killed', () => {
   }
   process.stderr.write(`disks: ${kills} kills\n`);
   expect(kills).toBeGreaterThan(200);
-}, 300_000);
+}, 900_000);
 
 it('is sound wherever the power fails', () => {
   const random = createRandom(77);
@@ -151,4 +151,4 @@ it('is sound wherever the power fails', () => {
   rmSync(folder, { recursive: true });
   process.stderr.write(`disks: ${losses} power failures\n`);
   expect(losses).toBeGreaterThan(200);
-}, 300_000);
+}, 900_000);

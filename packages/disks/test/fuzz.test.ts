@@ -74,4 +74,4 @@ it(`survives ${IMAGES} mutated images: nothing but DiskError, and no endless wor
   expect(codes['none']).toBeGreaterThan(1000);
   expect(codes['bad-image']).toBeGreaterThan(1000);
   expect(codes['truncated']).toBeGreaterThan(1000);
-}, 300_000);
+}, 900_000);

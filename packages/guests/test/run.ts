@@ -89,7 +89,7 @@ export function runOnQemu(image: GuestImage): readonly string[] | undefined {
       '-device',
       device,
     ];
-    const result = spawnSync('qemu-system-x86_64', [...args, '-no-reboot', '-nodefaults'], { encoding: 'utf8', timeout: 120_000 });
+    const result = spawnSync('qemu-system-x86_64', [...args, '-no-reboot', '-nodefaults'], { encoding: 'utf8', timeout: 600_000 });
     if (result.error !== undefined) return undefined;
     return result.stdout.split('\r\n').filter((line) => line !== '');
   } finally {

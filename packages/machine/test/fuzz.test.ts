@@ -55,7 +55,7 @@ function hammer(machine: Machine, operations: number, next: (below: number) => n
   return done;
 }
 
-describe('every port and address', { timeout: 300_000 }, () => {
+describe('every port and address', { timeout: 900_000 }, () => {
   it.each(boardNames)('%s', (board) => {
     const machine = machineWith('real', [0xf4], { board });
     const done = hammer(machine, 1_000_000, random(boardNames.indexOf(board) + 77));
@@ -67,7 +67,7 @@ describe('every port and address', { timeout: 300_000 }, () => {
   });
 });
 
-describe('random code', { timeout: 300_000 }, () => {
+describe('random code', { timeout: 900_000 }, () => {
   it.each([
     ['real', 16],
     ['protected', 32],

@@ -63,12 +63,12 @@ function survey(
 const formOf = (mnemonic: string): Form => forms.find((form) => form.row.mnemonic === mnemonic && form.facts.long)!;
 
 describe('every row in every form', () => {
-  it('has no architectural effect before its last possible fault', { timeout: 300_000 }, () => {
+  it('has no architectural effect before its last possible fault', { timeout: 900_000 }, () => {
     expect(survey(lateWrites, excusedWrites)).toEqual({ complaints: [], idle: [] });
     console.log(`effects: ${forms.length} forms of ${new Set(forms.map(({ row }) => row)).size} rows are precise`);
   });
 
-  it('uses the registers that it names as its row declares', { timeout: 300_000 }, () => {
+  it('uses the registers that it names as its row declares', { timeout: 900_000 }, () => {
     expect(survey(misusedOperands, excusedOperands)).toEqual({ complaints: [], idle: [] });
   });
 });

@@ -35,7 +35,7 @@ function difference(a: Uint8Array, b: Uint8Array): number {
 const left = (log: readonly string[], how: string): boolean => log.some((line) => line.startsWith(how));
 
 describe('every row in every form', () => {
-  it('means the same statement by statement and as WebAssembly', { timeout: 300_000 }, () => {
+  it('means the same statement by statement and as WebAssembly', { timeout: 900_000 }, () => {
     const next = randomStream(1);
     const wrong: string[] = [];
     let runs = 0;
@@ -55,7 +55,7 @@ describe('every row in every form', () => {
     console.log(`evaluation: ${runs} runs of ${forms.length} forms agree`);
   });
 
-  it('changes nothing when it faults, and flags only as documented', { timeout: 300_000 }, () => {
+  it('changes nothing when it faults, and flags only as documented', { timeout: 900_000 }, () => {
     const next = randomStream(2);
     const wrong = new Set<string>();
     const count = { runs: 0, faults: 0, unknown: 0 };
