@@ -3,13 +3,32 @@
  */
 export type Aml = readonly number[];
 
-const bytesOf = (value: number, count: number): number[] => Array.from({ length: count }, (_, i) => Math.floor(value / 2 ** (8 * i)) % 256);
+// Tables are made at every start, of some thousand terms: loops, since they are not worth compiling well.
+function bytesOf(value: number, count: number): number[] {
+  const bytes: number[] = [];
+  for (let i = 0, rest = value; i < count; i++, rest = Math.floor(rest / 256)) bytes.push(rest % 256);
+  return bytes;
+}
+
 /** The codes of an ASCII text. */
-const codesOf = (text: string): number[] => Array.from(text, (letter) => letter.charCodeAt(0));
+function codesOf(text: string): number[] {
+  const codes: number[] = [];
+  for (let i = 0; i < text.length; i++) codes.push(text.charCodeAt(i));
+  return codes;
+}
+
 const segment = (name: string): number[] => codesOf(name.padEnd(4, '_'));
+
+const names = new Map<string, Aml>();
 
 /** A name: `\_SB_.PCI0`, `^X`, `ABCD`. Segments are padded with underscores. */
 function nameString(path: string): Aml {
+  let known = names.get(path);
+  if (known === undefined) names.set(path, (known = encodeName(path)));
+  return known;
+}
+
+function encodeName(path: string): Aml {
   const prefix = /^[\\^]*/.exec(path)![0];
   const segments = path
     .slice(prefix.length)
@@ -31,7 +50,12 @@ function packageLength(length: number): number[] {
 }
 
 const withLength = (opcode: Aml, contents: Aml): Aml => [...opcode, ...packageLength(contents.length), ...contents];
-const flat = (terms: readonly Aml[]): Aml => terms.flat();
+
+function flat(terms: readonly Aml[]): Aml {
+  const all: number[] = [];
+  for (const term of terms) for (let i = 0; i < term.length; i++) all.push(term[i]!);
+  return all;
+}
 
 export const integer = (value: number): Aml => {
   if (value === 0 || value === 1) return [value];
