@@ -74,7 +74,7 @@ class Process {
     this.said = '';
     this.socket!.write(`${line}\n`);
     // What a migration in the background comes to is told behind a prompt.
-    await this.until(line, () => /\((?:qemu|nestvm)\) (?:migrate(?:d to|:) .*\n)?$/.test(this.said));
+    await this.until(line, () => /\((?:qemu|nestvm)\) (?:migrate(?:d to|:) [^]*\n)?$/.test(this.said));
     return this.said;
   }
 
