@@ -45,6 +45,10 @@ function edgeOf(views: ArenaViews, record: number, link: number, target: number)
   return { target, link, isInside: views.i32[(record + link) >>> 2] !== Link.FAR };
 }
 
+/** Whether a block is a return and nothing else, as those are that Linux has all functions return through; `head` may be 0. */
+export const isLoneReturn = ({ i32 }: ArenaViews, handlers: Handlers, head: number): boolean =>
+  head !== 0 && handlers.factsOf(i32[(head + Record.BYTES) >>> 2]!)?.row.mnemonic === 'RET';
+
 /** Reads a block with a head from its records; null when it has gone stale. `excluded` are rows that turned out not to be compilable. */
 export function readBlock(views: ArenaViews, handlers: Handlers, head: number, offset: number, excluded: ReadonlySet<number>): Block | null {
   const { i32, u8, u16 } = views;

@@ -3,6 +3,7 @@ import { type HotCode, Record, Slot } from '@nestvm/cpu/compiling';
 import { buildModule, type FunctionDefinition } from '@nestvm/emit';
 import { Mode } from '@nestvm/isa';
 import { meanings } from '@nestvm/semantics';
+import { isLoneReturn } from './block.js';
 import { CompiledCode } from './compiled-code.js';
 import { JitError, NotCompilable } from './errors.js';
 import { ExitLog } from './exit-log.js';
@@ -191,7 +192,7 @@ export class Jit implements HotCode {
       excluded: this.excluded,
       isWarm: (other: number) => this.isWarm(other),
       blockAt: (at: number) => cache.find(at, mode),
-      isFollowed: (link: number) => (mode & Mode.LONG) !== 0 && this.exits.isFollowed(link),
+      isFollowed: (link: number, other: number) => (mode & Mode.LONG) !== 0 && (this.exits.isFollowed(link) || isLoneReturn(arena, handlers, other)),
       isEntry: (other: number) => this.compiled.isEntry(other),
       targetsOf: (record: number) => this.exits.targetsOf(record),
       jumpersTo: (at: number) => this.exits.jumpersTo(at),

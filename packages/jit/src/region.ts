@@ -44,8 +44,8 @@ export interface RegionSource {
   readonly isWarm: (head: number) => boolean;
   /** Head of the block at an arena offset, or 0. */
   readonly blockAt: (host: number) => number;
-  /** Whether the block of another page that a link leads to is to be included, by the link's address. */
-  readonly isFollowed: (link: number) => boolean;
+  /** Whether the block of another page that a link leads to is to be included, by the link's address and the block's head. */
+  readonly isFollowed: (link: number, head: number) => boolean;
   /** Whether a block has been entered from outside before. */
   readonly isEntry: (head: number) => boolean;
   /** Offsets in its page that an indirect jump was seen to lead to, by its record. */
@@ -128,8 +128,9 @@ class Explorer {
   }
 
   private follow(block: Block, edge: Edge): void {
-    if (!edge.isInside && !(this.source.isFollowed(block.last + edge.link) && Math.abs(pageOf(edge.target)) <= FARTHEST_PAGE)) return;
-    this.visit(linkedHead(this.source.views, block, edge), edge.target);
+    const head = linkedHead(this.source.views, block, edge);
+    if (!edge.isInside && !(this.source.isFollowed(block.last + edge.link, head) && Math.abs(pageOf(edge.target)) <= FARTHEST_PAGE)) return;
+    this.visit(head, edge.target);
   }
 
   private hasHead(record: number): boolean {

@@ -213,6 +213,26 @@ it('a function on another page that is written to runs as written, compiled or n
   expect(jit.counters.regions).toBeGreaterThan(0);
 });
 
+/** mov ecx, 96; outer: mov edx, 50; inner: call f; dec edx; jnz inner; xor dword [thunk], RETURN ^ INCREMENT; dec ecx; jnz outer; hlt; f: add rbx, 1; jmp thunk, on the next page. */
+const THROUGH_A_THUNK = [
+  0xb9, 0x60, 0, 0, 0, 0xba, 0x32, 0, 0, 0, 0xe8, 0x13, 0, 0, 0, 0xff, 0xca, 0x75, 0xf7, 0x81, 0x35, 0xe3, 0x0f, 0, 0, 0x8b, 0x6f, 0x53, 0x53, 0xff,
+  0xc9, 0x75, 0xe4, 0xf4, 0x48, 0x83, 0xc3, 0x01, 0xe9, 0xd5, 0x0f, 0, 0,
+];
+/** Two forms of the thunk: ret; and inc rbx; ret. */
+const RETURN = [0xc3, 0x90, 0x90, 0x90];
+
+it('functions that return through a return on another page do so as it is written, compiled or not', () => {
+  const boards = [createBoard(THROUGH_A_THUNK), createBoard(THROUGH_A_THUNK)] as const;
+  const jit = attachJit(boards[1].engine, { threshold: 24 });
+  for (const { executor, memory, register } of boards) {
+    memory.write(At.CODE + 0x1000, Uint8Array.from(RETURN));
+    expect(executor.run(200_000)).toBe('idle');
+    expect(register('RBX')).toBe(7200n);
+  }
+  expect(differences(...boards)).toEqual([]);
+  expect(jit.counters.regions).toBeGreaterThan(0);
+});
+
 it('a page that is mapped elsewhere is left by the region that had it', () => {
   // Without the store to the function.
   const program = ON_TWO_PAGES.with(19, 0x90).with(20, 0x90).fill(0x90, 21, 25);
