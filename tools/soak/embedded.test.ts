@@ -7,10 +7,14 @@ import { type Digest, differences, digestOf } from './digest.js';
 
 const TIMEOUT = 300_000;
 
-type Variant = Pick<MachineOptions, 'jit' | 'drops' | 'tlb'>;
+type Variant = Pick<MachineOptions, 'jit' | 'codeBytes' | 'drops' | 'tlb'>;
+/** Less than what the larger of the guests make when all of it is compiled; and from how many regions on a guest is such. */
+const LITTLE_ROOM = 4 << 20;
+const MANY_REGIONS = 500;
 /** By the slices between two drops. */
 const variants = (every: number): Readonly<Record<string, Variant>> => ({
   force: { jit: 'force' },
+  'force, in little room': { jit: 'force', codeBytes: LITTLE_ROOM },
   'mixed, with drops': { jit: 'mixed', drops: { seed: 5, every }, tlb: { evictSeed: 6 } },
   'off, with drops': { jit: false, drops: { seed: 3, every } },
 });
@@ -22,6 +26,9 @@ interface Trace {
   readonly digests: readonly Digest[];
   readonly regions: number;
   readonly drops: number;
+  readonly evicted: number;
+  /** Most memory of compiled code at a checkpoint. */
+  readonly held: number;
 }
 
 /** Runs a guest to its end, by way of instants that lie `everyNs` apart. */
@@ -42,14 +49,16 @@ async function trace(image: GuestImage, cpu: string, shift: number, variant: Var
   });
   const checkpoint = machine.clock.createTimer('checkpoint', () => machine.stop());
   const digests: Digest[] = [];
+  let held = 0;
   for (let at = everyNs; ; at += everyNs) {
     checkpoint.arm(at);
     const outcome = await machine.run();
     digests.push(digestOf(machine));
+    held = Math.max(held, machine.jit?.heldBytes ?? 0);
     if (outcome.kind === 'stopped') continue;
     const { translations = 0, compiled = 0, decoded = 0 } = machine.drops?.counters ?? {};
-    const regions = machine.jit?.counters.regions ?? 0;
-    return { outcome, text, endNs: machine.clock.nowNs(), digests, regions, drops: translations + compiled + decoded };
+    const { regions = 0, evicted = 0 } = machine.jit?.counters ?? {};
+    return { outcome, text, endNs: machine.clock.nowNs(), digests, regions, evicted, held, drops: translations + compiled + decoded };
   }
 }
 
@@ -66,11 +75,15 @@ describe.each([
     expect(reference.digests.length).toBeGreaterThan(1);
     for (const [name, variant] of Object.entries(variants(4))) {
       const found = await trace(image(), cpu, shift, variant, everyNs);
-      const { outcome, text, endNs, regions, drops } = found;
+      const { outcome, text, endNs, regions, drops, evicted, held } = found;
       expect([name, outcome, text, endNs]).toEqual([name, reference.outcome, reference.text, reference.endNs]);
       const different = found.digests.map((digest, i) => differences(digest, reference.digests[i] ?? {}));
       expect([name, ...different]).toEqual([name, ...reference.digests.map(() => [])]);
       if (variant.jit === 'force') expect(regions).toBeGreaterThan(20);
+      if (variant.codeBytes) {
+        if (regions > MANY_REGIONS) expect(evicted).toBeGreaterThan(0);
+        expect(held).toBeLessThan(1.25 * variant.codeBytes);
+      }
       if (variant.drops) expect(drops).toBeGreaterThan(0);
     }
   });

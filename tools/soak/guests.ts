@@ -9,6 +9,8 @@ export interface Variant {
   readonly jit: 'off' | 'on' | 'force' | 'mixed';
   /** Drops caches at random. */
   readonly dropSeed?: number;
+  /** Slices between two drops, on average. */
+  readonly dropEvery?: number;
   /** Forgets translations at random, each time that one is made. */
   readonly evictSeed?: number;
 }
@@ -42,7 +44,7 @@ export const guests = {
 
 /** The machine of an order; a nanosecond for each instruction. */
 export function machineOptions({ guest, variant }: RunOrder, write: (byte: number) => void): MachineOptions {
-  const { jit, dropSeed, evictSeed } = variant;
+  const { jit, dropSeed, dropEvery, evictSeed } = variant;
   const file = (name: string): { name: string; bytes: Uint8Array } => ({ name, bytes: readFileSync(join(defaultOutput, name)) });
   return {
     board: 'pc',
@@ -56,7 +58,7 @@ export function machineOptions({ guest, variant }: RunOrder, write: (byte: numbe
     clock: { kind: 'virtual', shift: 0, sleep: false },
     reboot: false,
     jit: jit === 'on' || (jit !== 'off' && jit),
-    ...(dropSeed === undefined ? {} : { drops: { seed: dropSeed } }),
+    ...(dropSeed === undefined ? {} : { drops: { seed: dropSeed, ...(dropEvery === undefined ? {} : { every: dropEvery }) } }),
     ...(evictSeed === undefined ? {} : { tlb: { evictSeed } }),
   };
 }

@@ -114,6 +114,11 @@ export class Jit implements HotCode {
     this.compiled = new CompiledCode(engine.arena, engine.handlers);
   }
 
+  /** Memory that compiled code takes, about: what `codeBytes` bounds. It goes beyond that by a batch at most. */
+  get heldBytes(): number {
+    return this.compiled.bytes;
+  }
+
   /** See {@link HotCode}. Pages that are written to again and again go back to the interpreter step by step. */
   turns(arenaPage: number): number {
     return this.threshold * 2 ** Math.min(this.compiled.losses(arenaPage), MOST_DOUBLINGS);

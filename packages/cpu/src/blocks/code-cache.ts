@@ -15,7 +15,23 @@ class CodePage {
   readonly records: number[] = [];
   /** Which lines hold decoded bytes. */
   readonly covered = new Uint8Array(LINES);
+  /** Writes since there was code in it. */
+  quiet = 0;
+
+  /** All of its code has gone. */
+  clear(): void {
+    this.blocks.clear();
+    this.records.length = 0;
+    this.covered.fill(0);
+    this.quiet = 0;
+  }
 }
+
+/**
+ * Writes that still trap after the code of a page has gone. Code that is rewritten again and again costs these and no more; to let the TLBs write to the page, and to take that from all of
+ * them as soon as there is code again, costs more than the rest of a rewrite.
+ */
+const QUIET_WRITES = 32;
 
 const blockKey = (offsetInPage: number, mode: number): number => mode * PAGE_BYTES + offsetInPage;
 
@@ -133,18 +149,21 @@ export class CodeCache {
     for (let line = offset >>> LINE_BITS; line <= last; line++) {
       if (page.covered[line] === 1) return this.invalidate(arenaPage, page);
     }
+    if (page.records.length === 0 && ++page.quiet > QUIET_WRITES) {
+      this.pages.delete(arenaPage);
+      this.options.memory.clearFlag(arenaPage, PageFlag.CODE);
+    }
   }
 
   private invalidate(arenaPage: number, page: CodePage): void {
     this.invalidations++;
-    this.pages.delete(arenaPage);
-    this.options.memory.clearFlag(arenaPage, PageFlag.CODE);
     const { i32 } = this;
     for (let i = 0; i < page.records.length; i += 2) {
       const start = page.records[i]! >>> 2;
       const words = page.records[i + 1]! * (Record.BYTES >>> 2);
       for (let at = start; at < start + words; at += Record.BYTES >>> 2) i32[at] = Slot.STALE;
     }
+    page.clear();
     this.onDropped?.(arenaPage);
   }
 }
