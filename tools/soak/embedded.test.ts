@@ -9,8 +9,8 @@ const TIMEOUT = 300_000;
 
 type Variant = Pick<MachineOptions, 'jit' | 'codeBytes' | 'drops' | 'tlb'>;
 /** Less than what the larger of the guests make when all of it is compiled; and from how many regions on a guest is such. */
-const LITTLE_ROOM = 4 << 20;
-const MANY_REGIONS = 500;
+const LITTLE_ROOM = 1536 << 10;
+const MANY_REGIONS = 400;
 /** By the slices between two drops. */
 const variants = (every: number): Readonly<Record<string, Variant>> => ({
   force: { jit: 'force' },
