@@ -68,6 +68,8 @@ const memory = new PhysicalMemory({ arena });
 memory.mapRam(0, RAM_BYTES, arena.allocate('ram', RAM_BYTES, 4096));
 memory.mapRam(HIGH_RAM, RAM_BYTES / 2, arena.allocate('high ram', RAM_BYTES / 2, 4096));
 memory.mapRom(0xf_0000, 4096, arena.allocate('rom', 4096, 4096));
+// The first write to a page is noted by the MMU alone, which then has it: here all have been written.
+for (let page = 0; page < arena.bytes / 4096; page++) memory.dirtyLog.mark(page);
 const sides = [new Side(memory), new Side(memory)] as const;
 const pages = arena.bytes / 65536;
 const bytes = buildModule({ frame: { memoryPages: pages, memoryMaximum: pages }, functions: Object.values(walks) as FunctionDefinition[] });
