@@ -58,6 +58,8 @@ describe('accesses that lie on two pages', () => {
       const all = machine();
       const { board, slow } = all;
       run(all, [...code, ...code], LINEAR + 0x800, At.DATA);
+      // The first write to a page is noted.
+      for (const page of [LINEAR, LINEAR + 4096]) run(all, code, At.DATA, page + 0x800);
       const before = slow();
       for (let inFirst = 1; inFirst < Number(size); inFirst++) {
         const at = LINEAR + 4096 - inFirst;
