@@ -161,7 +161,8 @@ function machineConfig(options: RunOptions, characters: Characters): MachineConf
     host: createEventLoopHost(globalThis),
     reboot: options.reboot,
     ...(options.tlb ? { tlb: tlbConfig(options.tlb) } : {}),
-    ...(options.jit === undefined ? {} : { jit: options.jit }),
+    // What debugs translations wants to see each of them.
+    jit: options.jit ?? options.tlb === undefined,
     ...(options.codeBytes === undefined ? {} : { codeBytes: options.codeBytes }),
     incoming: options.loadSnapshot !== undefined || options.incoming !== undefined,
   };

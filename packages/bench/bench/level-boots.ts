@@ -26,7 +26,7 @@ interface Candidate {
 }
 
 function candidates({ emulator, peer, vendor }: LevelBootsOptions): Candidate[] {
-  const ours = ['run', '--nested', '--levels'];
+  const ours = ['--nested', '--levels'];
   const all: Candidate[] = [
     { name: `${emulator.name}, VMX`, vendor: 'vmx', emulator, words: [...ours, '-cpu', 'host'] },
     { name: `${emulator.name}, SVM`, vendor: 'svm', emulator, words: [...ours, '-cpu', 'host,vendor=amd'] },

@@ -10,6 +10,8 @@ import { levelBootsTable } from './level-boots.js';
 export interface NestedBenchOptions {
   readonly root: string;
   readonly emulator: Emulator;
+  /** The same without its JIT, for the list. */
+  readonly interpreter: Emulator;
   /** QEMU's TCG for the boots, where it is. */
   readonly peer: Emulator | undefined;
   readonly runs: number;
@@ -31,7 +33,7 @@ const COUNTED = ['-icount', 'shift=0,sleep=off'];
 /** Exits of each kind that a level times. */
 const EXITS = 5000;
 
-const BOOTS = `The same boot without the list, on the host's clock: CPU time of the whole process until each level says hello, and the VM entries from start to end.
+const BOOTS = `The same boot without the list, with the JIT, on the host's clock: CPU time of the whole process until each level says hello, and the VM entries from start to end.
 `;
 
 function guest(root: string): string[] {
@@ -57,13 +59,12 @@ function commandLine({ scale, only, levels }: NestedBenchOptions): string {
 
 /** Runs the list on every level of both vendors; resolves to the table in Markdown. */
 export async function nestedTable(options: NestedBenchOptions): Promise<string> {
-  const { emulator, runs, timeoutMs, levels, vendor } = options;
+  const { interpreter, runs, timeoutMs, levels, vendor } = options;
   const files = guest(options.root);
   const subjects: NestedSubject[] = [];
   const entries: string[] = [];
   for (const { name, cpu } of VENDORS.filter((each) => vendor === undefined || each.name.toLowerCase() === vendor)) {
     const machine = [
-      'run',
       '--nested',
       '--levels',
       '-M',
@@ -83,7 +84,7 @@ export async function nestedTable(options: NestedBenchOptions): Promise<string> 
     let counted = '–';
     for (let turn = 0; turn < runs; turn++) {
       console.error(`${name}, ${levels} levels, run ${turn + 1} of ${runs}`);
-      const { run, tail } = await watch(emulator, machine, timeoutMs, (sample) => new LevelsReader(sample));
+      const { run, tail } = await watch(interpreter, machine, timeoutMs, (sample) => new LevelsReader(sample));
       if (run.get(levels)?.complete !== true) console.error(`L${levels} did not come to the end of its list. The last output:\n${tail}`);
       done.push(run);
       counted = /(\d+) VM entries of/.exec(tail)?.[1] ?? counted;

@@ -20,7 +20,7 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 --runs N      boots per emulator (3); the best of them counts
 --scale N     divides the work of every test (1)
 --only a,b    only these tests (--devices: or all with one beginning: disk,files,user,socket)
---accel A     Nestvm's -accel (tcg,jit=off: without its JIT)
+--accel A     Nestvm's -accel, and nothing beside it (tcg,jit=off: without its JIT)
 --machine M   QEMU's name of the machine (pc)
 --timeout S   seconds that one boot may take (300)
 --no-peer     without QEMU
@@ -87,7 +87,7 @@ const nestvm: Emulator = {
   command: process.execPath,
   arguments: [join(root, 'tools/workspace/nestvm.mjs'), ...(options.accel ? ['-accel', options.accel] : [])],
 };
-const compiling: Emulator = { name: 'Nestvm with its JIT', command: nestvm.command, arguments: [...nestvm.arguments, '-accel', 'tcg,jit=on'] };
+const interpreting: Emulator = { name: 'Nestvm without its JIT', command: nestvm.command, arguments: [...nestvm.arguments, '-accel', 'tcg,jit=off'] };
 const qemu: Emulator = { name: 'QEMU TCG', command: 'qemu-system-x86_64', arguments: ['-accel', 'tcg'] };
 const counting: Emulator = { ...qemu, arguments: ['-accel', 'tcg', '-icount', 'shift=0,sleep=off'] };
 
@@ -165,7 +165,7 @@ function startUpLine(emulators: readonly Emulator[]): string {
 const nestedExplanation = `## Nested guests
 
 The list in L1, then, in the same boot, in L2 under Debian's KVM and in L3 under L2's KVM, EPT or NPT on, a nanosecond of guest
-time for each instruction: CPU time in L2 and L3 in terms of L1's, without what printing the lines
+time for each instruction, without the JIT, whose warm-up would hide what nesting costs: CPU time in L2 and L3 in terms of L1's, without what printing the lines
 of a test costs there; beside it the instructions that all levels execute for the test in terms of L1's: hypervisors serve 250 timer ticks
 for each thousand million, which is what user code costs beyond its own. Exits are those of a small guest to KVM and back (\`tools/guests/programs/tkvm.c\`): KVM's own work is most of them.
 `;
@@ -174,7 +174,7 @@ async function nested(): Promise<string> {
   const { scale, only, vendor } = options;
   const numbers = { runs: Math.min(Number(options.runs), 2), levels: Number(options.levels), timeoutMs: Number(options.timeout) * 10_000 };
   const peer = !options['no-peer'] && has('qemu-system-x86_64') ? qemu : undefined;
-  return `${nestedExplanation}\n${await nestedTable({ root, emulator: nestvm, peer, scale, only, vendor, ...numbers })}`;
+  return `${nestedExplanation}\n${await nestedTable({ root, emulator: nestvm, interpreter: options.accel ? nestvm : interpreting, peer, scale, only, vendor, ...numbers })}`;
 }
 
 const migrationExplanation = `## Save, load and migrate
@@ -218,9 +218,9 @@ that of the emulator's whole process, wall time is the host's; each is the best 
 Printed by \`pnpm bench --write\`.
 `;
 
-const compilerExplanation = `## With the JIT
+const interpreterExplanation = `## Without the JIT
 
-The same list in the same run with \`-accel tcg,jit=on\`, which is off by default: hot code as WebAssembly.
+The same list in the same run with \`-accel tcg,jit=off\`: all code by the interpreter, whose handlers are WebAssembly.
 `;
 
 const browserExplanation = `## In a browser
@@ -293,18 +293,18 @@ async function main(): Promise<void> {
   await everything();
 }
 
-/** Without `--accel`, the compiler of hot code runs beside the interpreter, and has a section of its own. */
+/** Without `--accel`, the interpreter alone runs beside the compiler of hot code, and has a section of its own. */
 async function everything(): Promise<void> {
   const before = calibrate();
   const machine = machineArguments();
   const peers = !options['no-peer'] && has('qemu-system-x86_64') ? [qemu] : [];
-  const compilers = options.accel ? [] : [compiling];
-  const subjects = await runInTurns([nestvm, ...compilers, ...peers], () => machine);
+  const interpreters = options.accel ? [] : [interpreting];
+  const subjects = await runInTurns([nestvm, ...interpreters, ...peers], () => machine);
   const [first, ...rest] = subjects;
   const peer = peers.length > 0 ? rest.slice(-1) : [];
   const instructions = peers.length > 0 && !options['no-count'] ? await countInstructions(machine) : new Map<string, number>();
   const table = formatMarkdown(compare([first, ...peer], instructions));
-  const sections = compilers.length > 0 ? [`${compilerExplanation}\n${formatMarkdown(compare([rest[0], ...peer], instructions))}`] : [];
+  const sections = interpreters.length > 0 ? [`${interpreterExplanation}\n${formatMarkdown(compare([rest[0], ...peer], instructions))}`] : [];
   if (!options['no-nested']) sections.push(await nested());
   if (!options['no-micro']) sections.push(`## Packages\n\n${microBenchmarks()}`);
   const calibration = `Calibration: ${before.toFixed(0)} before and ${calibrate().toFixed(0)} after, in millions of turns of a xorshift loop in a second of CPU time.`;

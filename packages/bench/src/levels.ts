@@ -21,11 +21,18 @@ export class LevelsReader {
   push(text: string): void {
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
+    // A level's lines go on as they came, several in one piece.
+    let piece = '';
     for (const line of lines) {
       const hello = /^hello from L(\d)\b/.exec(line);
-      if (hello) this.#enter(Number(hello[1]));
-      this.#current.push(`${line}\n`);
+      if (hello) {
+        this.#current.push(piece);
+        piece = '';
+        this.#enter(Number(hello[1]));
+      }
+      piece += `${line}\n`;
     }
+    this.#current.push(piece);
   }
 
   finish(): LevelRuns {

@@ -30,9 +30,10 @@ export class ConsoleReader {
   readonly #sample: () => Usage;
   readonly #tests = new Map<string, Measurement>();
   #boot: Usage | null = null;
-  #start: { name: string; usage: Usage } | null = null;
+  #start: { name: string; usage: Usage; piece: number } | null = null;
   #complete = false;
   #rest = '';
+  #pieces = 0;
 
   constructor(sample: () => Usage) {
     this.#sample = sample;
@@ -40,6 +41,7 @@ export class ConsoleReader {
 
   /** Takes console output as it comes, in pieces of any size. */
   push(text: string): void {
+    this.#pieces++;
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
     for (const line of lines) this.#line(line);
@@ -53,9 +55,10 @@ export class ConsoleReader {
     if (line.includes('NESTVM-GUEST-READY')) this.#boot = this.#sample();
     else if (line.startsWith('BENCH-END')) this.#complete = true;
     const start = /^BENCH-START (\S+)/.exec(line);
-    if (start) this.#start = { name: start[1], usage: this.#sample() };
+    if (start) this.#start = { name: start[1], usage: this.#sample(), piece: this.#pieces };
     const end = /^BENCH (\S+) ([\d.]+) ([0-9a-f]{16})\s*$/.exec(line);
-    if (!end || this.#start?.name !== end[1]) return;
+    // Both lines in one piece say nothing of the time between them.
+    if (!end || this.#start?.name !== end[1] || this.#start.piece === this.#pieces) return;
     const now = this.#sample();
     const { usage } = this.#start;
     const host = { wallMs: now.wallMs - usage.wallMs, cpuMs: now.cpuMs - usage.cpuMs };

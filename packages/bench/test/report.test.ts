@@ -35,6 +35,14 @@ describe('ConsoleReader', () => {
     expect(run.tests.get('gzip')?.host.cpuMs).toBe(600);
   });
 
+  it('does not take for a time what came in one piece', () => {
+    const reader = new ConsoleReader(() => ({ wallMs: 0, cpuMs: 0 }));
+    reader.push(`${listing(sum).join('\n')}\n`);
+    const run = reader.finish();
+    expect(run.complete).toBe(true);
+    expect(run.tests.size).toBe(0);
+  });
+
   it('knows when the guest stopped half-way', () => {
     const run = runOf(listing(sum).slice(0, 3), [1000, 1100]);
     expect(run.complete).toBe(false);

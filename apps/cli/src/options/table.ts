@@ -204,7 +204,7 @@ export const optionRows: readonly OptionRow[] = [
     argument: 'tcg[,jit=on|off|force|mixed][,tb-size=MiB]',
     repeat: true,
     group: 'Machine',
-    help: 'jit: compile hot guest code to WebAssembly (off; force: all of it, mixed: drop caches at random, both for tests); tb-size: most memory for that (128)',
+    help: 'jit: compile hot guest code to WebAssembly (on, but for -tlb; force: all of it, mixed: drop caches at random, both for tests); tb-size: most memory for that (128)',
   },
   { name: 'net', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'networks are made with -netdev or -nic' },
   { name: 'parallel', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'there is no parallel port' },
