@@ -1,7 +1,7 @@
 /** Moves a machine that runs in a page to another one over a MessagePort; the test calls it there. */
-import { createEventLoopHost, createMachine, type Machine } from '@nestvm/machine';
+import { createEventLoopHost, type Machine } from '@nestvm/machine';
 import { createMessagePortLink, type MessagePortLike, type MigrationStatus, migrateIn, migrateOut } from '@nestvm/migration';
-import { demos } from '../src/demos.js';
+import { countMachine } from './count-machine.js';
 
 /** What both machines printed, and how the move and the guest ended. */
 export interface Moved {
@@ -19,26 +19,11 @@ class Half {
   onText: () => void = () => {};
 
   constructor(incoming: boolean) {
-    const order = demos.find(({ id }) => id === 'count')!.order();
-    this.machine = createMachine({
-      board: order.board,
-      cpu: order.cpu,
-      nested: true,
-      memoryBytes: order.memoryMiB << 20,
-      kernel: order.kernel,
-      debugExit: { iobase: 0xf4, iosize: 4 },
-      clock: { kind: 'host' },
-      host: createEventLoopHost(globalThis),
-      incoming,
-      serial: [
-        {
-          write: (byte) => {
-            this.text += String.fromCharCode(byte);
-            this.onText();
-          },
-        },
-      ],
-    });
+    const print = (character: string): void => {
+      this.text += character;
+      this.onText();
+    };
+    this.machine = countMachine(print, { clock: { kind: 'host' }, host: createEventLoopHost(globalThis), incoming });
   }
 
   readonly run = (): void => void (this.running = this.machine.run());

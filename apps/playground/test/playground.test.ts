@@ -5,7 +5,6 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createMachine } from '@nestvm/machine';
 import { createMemorySink, saveSnapshot } from '@nestvm/migration';
 import { build } from 'esbuild';
 import { type Browser, chromium, type Page } from 'playwright-core';
@@ -14,6 +13,7 @@ import { WebSocketServer } from 'ws';
 import { buildPage } from '../build.mjs';
 import { createPageServer } from '../serve.mjs';
 import { demos } from '../src/demos.js';
+import { countMachine } from './count-machine.js';
 import type { moveOverPort } from './moving-page.js';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
@@ -23,25 +23,12 @@ const TIMEOUT_MS = 300_000;
 
 /** The machine of the demo `count`, stopped in Node at a line of its guest. */
 async function machineAt(line: string) {
-  const order = demos.find(({ id }) => id === 'count')!.order();
   let text = '';
-  const machine = createMachine({
-    board: order.board,
-    cpu: order.cpu,
-    nested: true,
-    memoryBytes: order.memoryMiB << 20,
-    kernel: order.kernel,
-    debugExit: { iobase: 0xf4, iosize: 4 },
-    clock: { kind: 'virtual', shift: 0, sleep: false },
-    serial: [
-      {
-        write: (byte) => {
-          text += String.fromCharCode(byte);
-          if (text.endsWith(`${line}\r\n`) || text.endsWith(`${line}\n`)) machine.stop();
-        },
-      },
-    ],
-  });
+  const print = (character: string): void => {
+    text += character;
+    if (text.endsWith(`${line}\r\n`) || text.endsWith(`${line}\n`)) machine.stop();
+  };
+  const machine = countMachine(print, { clock: { kind: 'virtual', shift: 0, sleep: false } });
   await machine.run();
   return machine;
 }

@@ -1,3 +1,4 @@
+import { helloOf, Lines } from './lines.js';
 import type { Usage } from './log.js';
 import { tableLines } from './markdown.js';
 
@@ -8,7 +9,7 @@ export type LevelBoots = ReadonlyMap<number, Usage>;
 export class LevelBootsReader {
   readonly #sample: () => Usage;
   readonly #boots = new Map<number, Usage>();
-  #rest = '';
+  readonly #lines = new Lines();
 
   constructor(sample: () => Usage) {
     this.#sample = sample;
@@ -16,11 +17,9 @@ export class LevelBootsReader {
 
   /** Takes console output as it comes, in pieces of any size. */
   push(text: string): void {
-    const lines = (this.#rest + text).split('\n');
-    this.#rest = lines.pop() ?? '';
-    for (const line of lines) {
-      const hello = /^hello from L(\d)\b/.exec(line);
-      if (hello) this.#boots.set(Number(hello[1]), this.#sample());
+    for (const line of this.#lines.take(text)) {
+      const level = helloOf(line);
+      if (level !== null) this.#boots.set(level, this.#sample());
     }
   }
 

@@ -1,4 +1,5 @@
 import { BenchError } from './errors.js';
+import { helloOf, Lines } from './lines.js';
 import { ConsoleReader, type Run, type Usage } from './log.js';
 import { tableLines } from './markdown.js';
 
@@ -10,7 +11,7 @@ export class LevelsReader {
   readonly #sample: () => Usage;
   readonly #readers = new Map<number, ConsoleReader>();
   #current: ConsoleReader;
-  #rest = '';
+  readonly #lines = new Lines();
 
   constructor(sample: () => Usage) {
     this.#sample = sample;
@@ -19,16 +20,14 @@ export class LevelsReader {
 
   /** Takes console output as it comes, in pieces of any size. */
   push(text: string): void {
-    const lines = (this.#rest + text).split('\n');
-    this.#rest = lines.pop() ?? '';
     // A level's lines go on as they came, several in one piece.
     let piece = '';
-    for (const line of lines) {
-      const hello = /^hello from L(\d)\b/.exec(line);
-      if (hello) {
+    for (const line of this.#lines.take(text)) {
+      const level = helloOf(line);
+      if (level !== null) {
         this.#current.push(piece);
         piece = '';
-        this.#enter(Number(hello[1]));
+        this.#enter(level);
       }
       piece += `${line}\n`;
     }

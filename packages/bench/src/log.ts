@@ -1,3 +1,5 @@
+import { Lines } from './lines.js';
+
 /** What the emulator's process had used up at one moment. */
 export interface Usage {
   /** Wall-clock time since the process was started, in milliseconds. */
@@ -32,7 +34,7 @@ export class ConsoleReader {
   #boot: Usage | null = null;
   #start: { name: string; usage: Usage; piece: number } | null = null;
   #complete = false;
-  #rest = '';
+  readonly #lines = new Lines();
   #pieces = 0;
 
   constructor(sample: () => Usage) {
@@ -42,9 +44,7 @@ export class ConsoleReader {
   /** Takes console output as it comes, in pieces of any size. */
   push(text: string): void {
     this.#pieces++;
-    const lines = (this.#rest + text).split('\n');
-    this.#rest = lines.pop() ?? '';
-    for (const line of lines) this.#line(line);
+    for (const line of this.#lines.take(text)) this.#line(line);
   }
 
   finish(): Run {
