@@ -2,7 +2,7 @@ import type { Val } from '@nestvm/emit';
 import { Gpr, MsrTable } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
-import { leaveIf } from './leave.js';
+import { goOn, leaveIf, leaveIfSet } from './leave.js';
 
 /** The slot of the register that ECX names, at level 0; leaves where another register has it. */
 function slotOf(x: Context): Val<32> {
@@ -22,8 +22,7 @@ function leaveIfIntercepted(x: Context, slot: Val<32>, bitField: number): void {
     const bitmap = x.get32('msrBitmap');
     const bit = code.load('i32.load', 32, slot, bitField);
     leaveIf(x, bitmap.isZero().or(bit.ltS(0)));
-    const bits = code.load('i32.load8_u', 32, bitmap.add(bit.shrU(3)), 0);
-    leaveIf(x, bits.shrU(bit.and(7)).and(1));
+    leaveIfSet(x, bitmap, bit);
   });
 }
 
@@ -50,6 +49,5 @@ export const WRMSR: Emitter = (x) => {
   const top = value.shrS(code.load('i32.load', 32, slot, MsrTable.TOP));
   leaveIf(x, excess.isZero().xor(1).or(top.add(1).gtU(1)));
   x.writeState(64, home, value);
-  x.engine.jumpIndirect(x, x.nextRip());
-  x.ended = true;
+  goOn(x);
 };

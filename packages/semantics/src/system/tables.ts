@@ -3,18 +3,12 @@ import { GuestMode, Rflags, vcpuState } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { integerOperand } from '../operand.js';
-import { isFar, isIntercepted, leaveIf } from './leave.js';
+import { goOn, isFar, isIntercepted, leaveIf } from './leave.js';
 
 const at = vcpuState.offset;
 /** Bytes of a pseudo-descriptor in 64-bit code: limit and base. */
 const BYTES = 10;
 const BASE = 2;
-
-/** Goes on behind the instruction, which ends its block. */
-function goOn(x: Context): void {
-  x.engine.jumpIndirect(x, x.nextRip());
-  x.ended = true;
-}
 
 function notHere(x: Context): void {
   x.engine.system(x);

@@ -3,14 +3,11 @@ import { VmcsTable } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { integerOperand } from '../operand.js';
-import { leaveIf } from './leave.js';
+import { leaveIf, leaveIfSet } from './leave.js';
 
 /** Leaves where a bitmap has a 1 for a field: such an access is the hypervisor's. */
 function leaveIfRestricted(x: Context, bitmap: Val<32>, field: Val<32>): void {
-  x.code.if(bitmap, () => {
-    const bits = x.code.load('i32.load8_u', 32, bitmap.add(field.shrU(3)), 0);
-    leaveIf(x, bits.shrU(field.and(7)).and(1));
-  });
+  x.code.if(bitmap, () => leaveIfSet(x, bitmap, field));
 }
 
 /** The table's slot of the field that the register operand names, for hypervisors at level 0 in 64-bit mode; the rest is the full implementation's. */
