@@ -33,7 +33,7 @@ export interface EncodeContext {
 }
 
 const MAX_LENGTH = 15;
-const MAPS: Record<string, number> = { '': 0, '0F': 1, '0F38': 2, '0F3A': 3, MAP5: 5, MAP6: 6 };
+const MAPS: Record<string, number> = { '': 0, '0F': 1, '0F38': 2, '0F3A': 3, MAP5: 5, MAP6: 6, MAP7: 7 };
 const ESCAPES: Record<string, readonly number[]> = { '': [], '0F': [0x0f], '0F38': [0x0f, 0x38], '0F3A': [0x0f, 0x3a] };
 const PP: Record<number, number> = { 0: 0, 0x66: 1, 0xf3: 2, 0xf2: 3 };
 const SEGMENT_PREFIXES = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];

@@ -43,6 +43,8 @@ const RENAMED: Partial<Record<Mnemonic, readonly string[]>> = {
   MOV_CR: ['mov'],
   MOV_DR: ['mov'],
   MOV_SREG: ['mov'],
+  RDMSR_IMM: ['rdmsr'],
+  WRMSRNS_IMM: ['wrmsrns'],
   PUSH_SREG: ['push'],
   POP_SREG: ['pop'],
   CALLF: ['callf', 'call far'],

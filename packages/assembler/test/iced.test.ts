@@ -13,7 +13,7 @@ import { createRandom, randomOperands } from './generate.js';
 
 /** What iced-x86 does not know or reads under AMD's rules by option only; the decoder's deviation list has the reasons. */
 const UNKNOWN_TO_ICED =
-  /^(PREFETCH\w*|FEMMS|NOP|WRMSRNS|SALC|VP2INTERSECT\w|RDPRU|TLBSYNC|INVLPGB|.*FSTPNCE|FCOMP?|FXCH|FSTP|FFREEP|U(IRET|D\d)|VF?C?M\w+C[PS]H|V\w*GATHER\w*|V\w*SCATTER\w*)$/;
+  /^(PREFETCH\w*|FEMMS|NOP|WRMSRNS|SALC|VP2INTERSECT\w|RDPRU|TLBSYNC|INVLPGB|.*FSTPNCE|FCOMP?|FXCH|FSTP|FFREEP|U(IRET|D\d)|RDMSR_IMM|WRMSRNS_IMM|U(RD|WR)MSR|VF?C?M\w+C[PS]H|V\w*GATHER\w*|V\w*SCATTER\w*)$/;
 
 /** MPX takes no 16-bit addresses, as iced says; where it is not enabled the bytes are a NOP all the same. */
 function isRefusedUnderMpx(bytes: Uint8Array, mode: CodeBits): boolean {

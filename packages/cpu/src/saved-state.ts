@@ -47,6 +47,7 @@ const ADDED: SavedStruct = {
   bndCfgU: 0n,
   bndStatus: 0n,
   bndCfgS: 0n,
+  userMsrControl: 0n,
 };
 
 /** Makes the registers of an older version whole. */

@@ -57,6 +57,7 @@ export const LAST_INTERRUPT = word('lastIntFrom');
 export const EFER = word('efer');
 export const PKRU = word('pkru');
 export const PKRS = word('pkrs');
+export const USER_MSR_CONTROL = word('userMsrControl');
 export const MXCSR = word('mxcsr');
 export const STAR = word('star');
 export const LSTAR = word('lstar');

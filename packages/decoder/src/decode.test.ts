@@ -200,6 +200,12 @@ describe('text', () => {
     ['c5f95a00', 'vcvtpd2ps xmm0, xmmword ptr [rax]', 'vcvtpd2psx (%rax), %xmm0'],
     ['ff28', 'jmp far fword ptr [rax]', 'ljmpl *(%rax)'],
     ['62f17e58e61d5b118233', 'vcvtdq2pd zmm3, dword ptr [0x33822165]{1to8}', 'vcvtdq2pd 0x33822165{1to8}, %zmm3'],
+    ['f2450f38f8f4', 'urdmsr r12, r14', 'urdmsr %r14, %r12'],
+    ['c4c77bf8c40f0f1203', 'urdmsr r12, 0x3120f0f', 'urdmsr $0x3120f0f, %r12'],
+    ['f3450f38f8f4', 'uwrmsr r14, r12', 'uwrmsr %r12, %r14'],
+    ['c4c77af8c40f0f1203', 'uwrmsr 0x3120f0f, r12', 'uwrmsr %r12, $0x3120f0f'],
+    ['c4e77bf6c010000000', 'rdmsr rax, 0x10', 'rdmsr $0x10, %rax'],
+    ['c4e77af6c3810000c0', 'wrmsrns 0xc0000081, rbx', 'wrmsrns %rbx, $0xc0000081'],
     ['d320', 'shl dword ptr [rax], cl', 'shll %cl, (%rax)'],
   ])('%s', (text, expectedIntel, expectedAtt) => {
     expect(intel(text)).toBe(expectedIntel);

@@ -122,7 +122,7 @@ function readVex(insn: Instruction, first: number, mode: number): number {
   prefixes |= Prefix.VEX;
   insn.vectorLength = 128 << lBits;
   insn.opcode = source[position++] as number;
-  return illegal || map === 0 || map > 3 ? -1 : Space.VEX + (map << 8) + insn.opcode;
+  return illegal || map > 7 ? -1 : Space.VEX + (map << 8) + insn.opcode;
 }
 
 /** Reads the rest of an EVEX prefix and the opcode; returns the cell, -1 for #UD. Bit 3 of the R, X, B and vvvv fields stays here, bit 4 goes with it. */

@@ -11,8 +11,8 @@ export const CELL_MODRM = 0x100;
 export const CELL_BASE_SHIFT = 9;
 
 /** First cell of each encoding space; the opcode map's number is added in steps of 256. */
-export const Space = { LEGACY: 0, VEX: 4 * 256, EVEX: 8 * 256 } as const;
-const MAPS: Record<string, number> = { '': 0, '0F': 1, '0F38': 2, '0F3A': 3, MAP5: 5, MAP6: 6 };
+export const Space = { LEGACY: 0, VEX: 4 * 256, EVEX: 12 * 256 } as const;
+const MAPS: Record<string, number> = { '': 0, '0F': 1, '0F38': 2, '0F3A': 3, MAP5: 5, MAP6: 6, MAP7: 7 };
 const CELL_COUNT = Space.EVEX + 8 * 256;
 
 const DIMS = [

@@ -13,7 +13,7 @@ function legacyHeads(bits: number): number[][] {
   return prefixes.flatMap((prefix) => rexes.flatMap((rex) => escapes.map((escape) => [...prefix, ...rex, ...escape])));
 }
 
-/** Both VEX forms, maps 0 to 4, each W, L and pp, with vvvv used and unused, and each register extension. */
+/** Both VEX forms, maps 0 to 4 and 7, each W, L and pp, with vvvv used and unused, and each register extension. */
 function vexHeads(bits: number): number[][] {
   const heads: number[][] = [];
   const extensions = bits === 64 ? [0xe0, 0x60, 0xa0, 0xc0, 0] : [0xe0, 0xc0];
@@ -22,7 +22,7 @@ function vexHeads(bits: number): number[][] {
       for (const vvvv of [0x78, 0x48, 0x38, 0x00]) {
         const low = vvvv | l | pp;
         for (const r of [0x80, 0]) heads.push([0xc5, r | low]);
-        for (const w of [0, 0x80]) for (let map = 0; map < 5; map++) for (const rxb of extensions) heads.push([0xc4, rxb | map, w | low]);
+        for (const w of [0, 0x80]) for (const map of [0, 1, 2, 3, 4, 7]) for (const rxb of extensions) heads.push([0xc4, rxb | map, w | low]);
       }
   return heads;
 }

@@ -5,7 +5,7 @@ import { randomBytes, sweepBytes } from './byte-strings.js';
 import { deviationCounts } from './deviations.js';
 import type { WitnessReport } from './run.js';
 import { formatReport, runWitness } from './run.js';
-import type { Bits } from './witness.js';
+import { type Bits, NEWER } from './witness.js';
 
 const MODES: readonly Bits[] = [16, 32, 64];
 /** Every how many strings of each space, odd so that all ModRM values are met; `pnpm sweep` takes them all. */
@@ -36,7 +36,11 @@ describe('iced-x86 agrees on validity, length, mnemonic, operands and text', () 
   }
 
   it('meets every opcode row', () => {
-    expect(opcodeRows.filter((row) => !met.has(row.id)).map((row) => `${row.mnemonic} ${row.encoding} ${row.code.opcode.toString(16)}`)).toEqual([]);
+    expect(
+      opcodeRows
+        .filter((row) => !met.has(row.id) && !NEWER.has(row.features[0]!))
+        .map((row) => `${row.mnemonic} ${row.encoding} ${row.code.opcode.toString(16)}`),
+    ).toEqual([]);
     console.log(`deviations used: ${[...deviationCounts].map(([id, count]) => `${id} ${count}`).join(', ')}`);
   });
 });

@@ -78,6 +78,7 @@ describe('instruction intercepts', () => {
     ['VMSAVE', ExitCode.VMSAVE, [0x0f, 0x01, 0xdb]],
     ['STGI', ExitCode.STGI, [0x0f, 0x01, 0xdc]],
     ['CLGI', ExitCode.CLGI, [0x0f, 0x01, 0xdd]],
+    ['SKINIT', ExitCode.SKINIT, [0x0f, 0x01, 0xde]],
     ['ICEBP', ExitCode.ICEBP, [0xf1]],
     ['SGDT', ExitCode.GDTR_READ, [0x0f, 0x01, 0x00]],
     ['LIDT', ExitCode.IDTR_WRITE, [0x0f, 0x01, 0x18]],

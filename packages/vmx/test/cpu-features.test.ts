@@ -260,6 +260,60 @@ describe('enable MSR-list instructions', () => {
   });
 });
 
+describe('MSR operands', () => {
+  const PAT = 0x277;
+  const USER_MSR_CTL = 0x1c;
+  const RBX = 3 << 3;
+  const VALUE = 0x0606_0606;
+  const code = {
+    RDMSR_IMM: `rdmsr rbx, ${PAT}`,
+    WRMSRNS_IMM: `wrmsrns ${PAT}, rbx`,
+    URDMSR: `urdmsr rbx, ${PAT}`,
+    UWRMSR: `uwrmsr ${PAT}, rbx`,
+  };
+  const byRegister = { URDMSR: `mov ecx, ${PAT}\nurdmsr rbx, rcx`, UWRMSR: `mov ecx, ${PAT}\nuwrmsr rcx, rbx` };
+  const isWrite = (name: string): boolean => name.includes('W');
+
+  /** L2 may use any MSR in URDMSR and UWRMSR. */
+  function permitted(...controls: readonly string[]): Level {
+    const level = arrange(...controls);
+    for (let at = 0; at < 0x1000; at += 4) level.memory.write32(Place.DATA + at, -1);
+    level.cpu.msrs.write(USER_MSR_CTL, Place.DATA | 1, 0);
+    level.cpu.setGpr(3, BigInt(VALUE));
+    return level;
+  }
+
+  it.each([...Object.entries(code), ...Object.entries(byRegister)] as [keyof typeof code, string][])('%s exits by the bitmaps: %s', (name, text) => {
+    const level = permitted('proc1.USE_MSR_BITMAPS');
+    expect(run(level, text)).toBe(R.VMCALL);
+    level.memory.write8(0x8000 + (isWrite(name) ? 0x800 : 0) + (PAT >> 3), 1 << (PAT & 7));
+    expect(run(level, text)).toBe(R[name]);
+    expect(level.c.lo(F.EXIT_QUALIFICATION)).toBe(PAT);
+    expect(level.c.lo(F.EXIT_INSTRUCTION_INFORMATION)).toBe(RBX);
+    expect(level.c.lo(F.EXIT_INSTRUCTION_LENGTH)).toBe(text.includes('\n') ? 5 : 9);
+    expect(run(permitted(), text), 'always without bitmaps').toBe(R[name]);
+  });
+
+  it('what a program may not have faults before it exits', () => {
+    const level = permitted();
+    level.memory.write8(Place.DATA + (PAT >> 3), 0);
+    expect(run(level, code.URDMSR)).toBe(R.EXCEPTION_OR_NMI);
+    expect(exception(level) & 0xff).toBe(13);
+    level.cpu.msrs.write(USER_MSR_CTL, Place.DATA, 0);
+    expect(run(level, code.UWRMSR)).toBe(R.EXCEPTION_OR_NMI);
+    expect(exception(level) & 0xff).toBe(UD);
+  });
+
+  it('registers that VMX virtualizes are so with a register operand, and EDX:EAX stay', () => {
+    const TPR = 0x808;
+    const level = arrange('proc1.USE_MSR_BITMAPS', 'proc1.USE_TPR_SHADOW', 'proc2.VIRTUALIZE_X2APIC_MODE');
+    const page = level.c.lo(F.VIRTUAL_APIC_ADDRESS);
+    expect(run(level, `mov eax, 0x11\nmov edx, 0x22\nmov ebx, 0x30\nwrmsrns ${TPR}, rbx\nxor ebx, ebx\nrdmsr rcx, ${TPR}`)).toBe(R.VMCALL);
+    expect(level.memory.read32(page + 0x80)).toBe(0x30);
+    expect([0, 1, 2].map((register) => level.cpu.gpr(register))).toEqual([0x11n, 0x30n, 0x22n]);
+  });
+});
+
 describe('user interrupts', () => {
   const CR4_UINTR = 1 << 25;
   const NOTIFICATION = 0xec;

@@ -260,6 +260,8 @@ export const msrDefinitions: readonly MsrDefinition[] = [
     },
     write: () => true,
   },
+  // Enable in bit 0, the address of the bitmap's page from bit 12 on.
+  { index: 0x1c, name: 'IA32_USER_MSR_CTL', when: feature('user-msr'), home: 'userMsrControl', canonical: true, mask: [~0xffe, -1] },
   // A barrier between registers of RDMSRLIST; reads as 0.
   { index: 0x2f, name: 'IA32_BARRIER', when: feature('msrlist'), constant: () => [0, 0] },
   { index: 0x174, name: 'IA32_SYSENTER_CS', when: sysenter, home: 'sysenterCs', mask: [0xffff, 0], ignore: true },

@@ -15,6 +15,7 @@ import { INVD, INVLPG, INVPCID, WBINVD } from './invalidate.js';
 import { IRET } from './iret.js';
 import { IN, INS, OUT, OUTS } from './io.js';
 import { RDMSRLIST, WRMSRLIST } from './msr-lists.js';
+import { RDMSR_IMM, URDMSR, UWRMSR, WRMSRNS_IMM } from './msr-operands.js';
 import { RDFSBASE, RDGSBASE, RDMSR, RDPID, RDPMC, RDPRU, RDTSC, RDTSCP, SWAPGS, WRFSBASE, WRGSBASE, WRMSR } from './registers.js';
 import { ARPL, LAR, LDS, LES, LFS, LGS, LSL, LSS, MOV_SREG, POP_SREG, VERR, VERW } from './segment-loads.js';
 import { FXRSTOR, FXSAVE, LDMXCSR, STMXCSR, XRSTOR, XRSTORS, XSAVE, XSAVEC, XSAVEOPT, XSAVES } from './state-save.js';
@@ -80,6 +81,10 @@ export const SYSTEM_INSTRUCTIONS: Readonly<Record<string, SystemInstruction>> = 
   WRMSRNS: WRMSR,
   RDMSRLIST,
   WRMSRLIST,
+  RDMSR_IMM,
+  WRMSRNS_IMM,
+  URDMSR,
+  UWRMSR,
   XGETBV,
   XSETBV,
   IN,

@@ -47,6 +47,8 @@ const NAMES: Partial<Record<Mnemonic, Namer>> = {
   MOV_CR: fixed('mov'),
   MOV_DR: fixed('mov'),
   MOV_SREG: fixed('mov'),
+  RDMSR_IMM: fixed('rdmsr'),
+  WRMSRNS_IMM: fixed('wrmsrns'),
   PUSH_SREG: fixed('push'),
   POP_SREG: fixed('pop'),
   CALLF: fixed('call'),

@@ -23,6 +23,12 @@ export const mapDeviations: readonly MapDeviation[] = [
     why: 'different instructions with their own privileges; one meaning for each mnemonic',
   },
   {
+    where: 'VEX map 7, F6',
+    printed: 'RDMSR, WRMSRNS',
+    here: 'RDMSR_IMM, WRMSRNS_IMM',
+    why: 'an MSR that an immediate names, and a register for its value; one meaning for each mnemonic',
+  },
+  {
     where: '9A, EA, FF /3, FF /5, CA, CB',
     printed: 'CALLF, JMPF, RETF',
     here: 'the same; CALL and JMP are near only',

@@ -4,10 +4,10 @@ import { parseTables } from './notation.js';
 import { threeByte38, threeByte3a } from './three-byte.js';
 import { twoByteVector } from './two-byte-vector.js';
 import { twoByte } from './two-byte.js';
-import { vex0f, vex0f38, vex0f3a } from './vex.js';
+import { vex0f, vex0f38, vex0f3a, vexMap7 } from './vex.js';
 import { x87 } from './x87.js';
 
-const implemented = [oneByte, x87, twoByte, twoByteVector, threeByte38, threeByte3a, vex0f, vex0f38, vex0f3a] as const;
+const implemented = [oneByte, x87, twoByte, twoByteVector, threeByte38, threeByte3a, vex0f, vex0f38, vex0f3a, vexMap7] as const;
 const decodedOnly = [evex0f, evex0f38, evex0f3a, evexMap5, evexMap6] as const;
 const tables = [...implemented, ...decodedOnly] as const;
 

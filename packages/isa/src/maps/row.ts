@@ -10,7 +10,7 @@ export interface OpcodeRow<M extends string = string> {
   /**
    * Upper-case mnemonic as the manual prints it, without size suffix letters that operand size implies: `MOVS CMPS STOS LODS SCAS INS OUTS`,
    * `CBW CWD PUSHF POPF IRET PUSHA POPA JCXZ FXSAVE …`. Where one printed name means different instructions, the system one has a suffix: `MOV_CR`, `MOV_DR`,
-   * `MOV_SREG`, `PUSH_SREG`, `POP_SREG`; far transfers are `CALLF JMPF RETF`. The text is made by `@nestvm/decoder/format`.
+   * `MOV_SREG`, `PUSH_SREG`, `POP_SREG`, `RDMSR_IMM`, `WRMSRNS_IMM`; far transfers are `CALLF JMPF RETF`. The text is made by `@nestvm/decoder/format`.
    */
   readonly mnemonic: M;
   /** Operands in Intel order; only those that are printed. */
@@ -44,7 +44,7 @@ export interface OpcodeRow<M extends string = string> {
 }
 
 /** The opcode map that follows the escape bytes, or that VEX.mmmmm / EVEX.mmm names. */
-export type OpcodeMap = '' | '0F' | '0F38' | '0F3A' | 'MAP5' | 'MAP6';
+export type OpcodeMap = '' | '0F' | '0F38' | '0F3A' | 'MAP5' | 'MAP6' | 'MAP7';
 
 /** The bits that select a row. -1 in a number means: any value. */
 export interface OpcodeEncoding {

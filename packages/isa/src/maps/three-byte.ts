@@ -88,7 +88,9 @@ export const threeByte38 = table('legacy', '0F38', [
   ['F3 F6', 'ADOX', 'Gy:rw Ey', '@adx'],
   ['66 F8', 'MOVDIR64B', 'Ga Moq', '@movdir64b'],
   ['F2 F8', 'ENQCMD', 'Ga Moq', 'end @enqcmd !ENQCMD'],
+  ['F2 F8', 'URDMSR', 'Rq:w Gq', 'o64 end @user-msr !URDMSR'],
   ['F3 F8', 'ENQCMDS', 'Ga Moq', 'cpl0 end @enqcmd !ENQCMDS'],
+  ['F3 F8', 'UWRMSR', 'Gq Rq', 'o64 end @user-msr !UWRMSR'],
   ['NP F9', 'MOVDIRI', 'My:w Gy', '@movdiri'],
 ]);
 

@@ -610,3 +610,11 @@ export const vex0f3a = table('vex', '0F3A', [
   ['66 DF', 'VAESKEYGENASSIST', 'Vdq:w Wdq Ib', 'l0 @aes @avx'],
   ['F2 F0', 'RORX', 'Gy:w Ey Ib', 'l0 @bmi2'],
 ]);
+
+/** VEX rows of map 7: MSRs that an immediate names (SDM Vol. 2, "RDMSR", "WRMSRNS", "URDMSR", "UWRMSR"). */
+export const vexMap7 = table('vex', 'MAP7', [
+  ['F2 F6 /0', 'RDMSR_IMM', 'Rq:w Id', 'l0 w0 o64 cpl0 end @msr-imm !RDMSR_IMM'],
+  ['F3 F6 /0', 'WRMSRNS_IMM', 'Id Rq', 'l0 w0 o64 cpl0 end @msr-imm !WRMSRNS_IMM'],
+  ['F2 F8 /0', 'URDMSR', 'Rq:w Id', 'l0 w0 o64 end @user-msr !URDMSR'],
+  ['F3 F8 /0', 'UWRMSR', 'Id Rq', 'l0 w0 o64 end @user-msr !UWRMSR'],
+]);

@@ -202,6 +202,8 @@ export const vcpuState = struct('vcpu', 3, {
   bndCfgU: u64,
   bndStatus: u64,
   bndCfgS: u64,
+  /** IA32_USER_MSR_CTL: where the bitmap of the MSRs is that URDMSR and UWRMSR may name, and whether they exist. */
+  userMsrControl: u64,
   /** Debug traps to be taken at the next instruction boundary, as the bits they will set in DR6 (B0-B3, BS, BT, BLD). */
   pendingDebug: u32,
   /** Events latched while they are blocked: bit 0 NMI, bit 1 SMI, bit 2 INIT. */

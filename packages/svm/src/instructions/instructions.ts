@@ -106,7 +106,13 @@ function vmmcall(svm: SvmContext, insn: Insn): Outcome {
   return cpu.intercepted('VMMCALL', insn.length) ? Outcome.JUMPED : cpu.raise(Vector.UD);
 }
 
-/** Gives the vCPU the instructions of SVM. SKINIT is not among them: it is not offered, so it stays undefined. `onRefusal`: told of those that fault in the host. */
+/** SKINIT can be intercepted; past that it is #UD, since there is no TPM to measure the loader into. */
+function skinit(svm: SvmContext, insn: Insn): Outcome {
+  const begun = begin(svm, insn, 'SKINIT');
+  return begun === -1 ? svm.cpu.raise(Vector.UD) : begun;
+}
+
+/** Gives the vCPU the instructions of SVM. `onRefusal`: told of those that fault in the host. */
 export function installInstructions(svm: SvmContext, view: VmrunView, onRefusal: (insn: Insn) => void): void {
   const table: Record<string, (cpu: Vcpu, insn: Insn) => Outcome> = {};
   table.VMRUN = (_cpu, insn) => vmrun(svm, view, insn);
@@ -115,6 +121,7 @@ export function installInstructions(svm: SvmContext, view: VmrunView, onRefusal:
   table.STGI = (_cpu, insn) => setGif(svm, insn, true);
   table.CLGI = (_cpu, insn) => setGif(svm, insn, false);
   table.INVLPGA = (_cpu, insn) => invlpga(svm, insn);
+  table.SKINIT = (_cpu, insn) => skinit(svm, insn);
   table.VMMCALL = (_cpu, insn) => vmmcall(svm, insn);
   for (const [mnemonic, meaning] of Object.entries(table))
     svm.cpu.extensionInstructions[mnemonic] = (cpu, insn) => {

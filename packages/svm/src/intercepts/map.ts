@@ -21,6 +21,10 @@ export const interceptMap: Readonly<Record<SensitiveEvent, number>> = {
   // Not on a processor with SVM.
   RDMSRLIST: Rule.NOT,
   WRMSRLIST: Rule.NOT,
+  RDMSR_IMM: Rule.NOT,
+  WRMSRNS_IMM: Rule.NOT,
+  URDMSR: Rule.NOT,
+  UWRMSR: Rule.NOT,
   RDRAND: Rule.NOT,
   RDSEED: Rule.NOT,
   INVD: ExitCode.INVD,

@@ -21,6 +21,10 @@ export const qualificationLayouts: Readonly<Partial<Record<keyof typeof ExitReas
   WRMSR: [['by', 0, 1, ['', 'WRMSRNS']]],
   RDMSRLIST: whole('MSR'),
   WRMSRLIST: whole('MSR'),
+  URDMSR: whole('MSR'),
+  UWRMSR: whole('MSR'),
+  RDMSR_IMM: whole('MSR'),
+  WRMSRNS_IMM: whole('MSR'),
   CONTROL_REGISTER: [
     ['CR', 0, 4],
     ['access', 4, 2, ['MOV to CR', 'MOV from CR', 'CLTS', 'LMSW']],

@@ -8,7 +8,7 @@ import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
 import { clts, controlRead, controlWrite, debugRegister, lmsw } from './control-registers.js';
 import { portAccess, stringPortAccess } from './io.js';
-import { msrListRead, msrListWrite, msrRead, msrWrite } from './msrs.js';
+import { msrListRead, msrListWrite, msrOperand, msrRead, msrWrite } from './msrs.js';
 import { pause } from './pause.js';
 
 /** What VMX does about a sensitive instruction in non-root operation; true: it is done (an exit, an exception, or the instruction itself). */
@@ -134,6 +134,10 @@ export const answers: Readonly<Record<SensitiveEvent, Answer>> = {
   WRMSR: msrWrite,
   RDMSRLIST: msrListRead,
   WRMSRLIST: msrListWrite,
+  RDMSR_IMM: msrOperand(ExitReason.RDMSR_IMM, false),
+  WRMSRNS_IMM: msrOperand(ExitReason.WRMSRNS_IMM, true),
+  URDMSR: msrOperand(ExitReason.URDMSR, false),
+  UWRMSR: msrOperand(ExitReason.UWRMSR, true),
   RDRAND: random(Proc2.RDRAND_EXITING, ExitReason.RDRAND),
   RDSEED: random(Proc2.RDSEED_EXITING, ExitReason.RDSEED),
   INVD: always(ExitReason.INVD),

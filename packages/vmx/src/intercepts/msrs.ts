@@ -1,3 +1,4 @@
+import { GPR } from '@nestvm/cpu/extension';
 import { TSC_DEADLINE } from '../apic/deadline.js';
 import { readApicMsr, writeApicMsr } from '../apic/msrs.js';
 import { Proc1, Proc3 } from '../controls/controls.js';
@@ -7,6 +8,9 @@ import { ExitReason } from '../transitions/reasons.js';
 import type { Vmx } from '../vmx.js';
 import { skip } from './control-registers.js';
 import { readSpecCtrl, SPEC_CTRL, writeSpecCtrl } from './spec-ctrl.js';
+
+const RAX = GPR;
+const RDX = GPR + 4;
 
 /** Bit of the bitmaps: they cover 0-1FFFH and C0000000H-C0001FFFH, a KiB each for reading and then for writing. -1 outside. */
 export function msrBit(index: number, write: boolean): number {
@@ -30,8 +34,8 @@ function done(vmx: Vmx, length: number): true {
   return true;
 }
 
-export function msrRead(vmx: Vmx, length: number, index: number): boolean {
-  if (exits(vmx, index, false)) return exitForInstruction(vmx, ExitReason.RDMSR, length);
+/** RDMSR that does not exit, where VMX virtualizes the register; false: it is read as usual. */
+function readVirtual(vmx: Vmx, length: number, index: number): boolean {
   if (index === SPEC_CTRL && vmx.controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return readSpecCtrl(vmx, length);
   if (index === TSC_DEADLINE && vmx.controls.hasProc3(Proc3.APIC_TIMER_VIRTUALIZATION)) {
     vmx.deadline.read();
@@ -40,9 +44,8 @@ export function msrRead(vmx: Vmx, length: number, index: number): boolean {
   return readApicMsr(vmx, index, length);
 }
 
-export function msrWrite(vmx: Vmx, length: number, index: number): boolean {
-  // The qualification tells WRMSRNS apart.
-  if (exits(vmx, index, true)) return exitQualified(vmx, ExitReason.WRMSR, length, vmx.cpu.instruction?.row.mnemonic === 'WRMSRNS' ? 1 : 0);
+/** WRMSR, likewise. */
+function writeVirtual(vmx: Vmx, length: number, index: number): boolean {
   if (index === SPEC_CTRL && vmx.controls.hasProc3(Proc3.VIRTUALIZE_SPEC_CTRL)) return writeSpecCtrl(vmx, length);
   if (index === TSC_DEADLINE && vmx.controls.hasProc3(Proc3.APIC_TIMER_VIRTUALIZATION)) {
     vmx.deadline.write();
@@ -50,6 +53,40 @@ export function msrWrite(vmx: Vmx, length: number, index: number): boolean {
   }
   return writeApicMsr(vmx, index, length);
 }
+
+export const msrRead = (vmx: Vmx, length: number, index: number): boolean =>
+  exits(vmx, index, false) ? exitForInstruction(vmx, ExitReason.RDMSR, length) : readVirtual(vmx, length, index);
+
+export function msrWrite(vmx: Vmx, length: number, index: number): boolean {
+  // The qualification tells WRMSRNS apart.
+  if (exits(vmx, index, true)) return exitQualified(vmx, ExitReason.WRMSR, length, vmx.cpu.instruction?.row.mnemonic === 'WRMSRNS' ? 1 : 0);
+  return writeVirtual(vmx, length, index);
+}
+
+/** Runs what virtualizes RDMSR or WRMSR, which works on EDX:EAX, for an instruction whose value is in another register, and says whether it did. */
+function throughEdxEax(vmx: Vmx, length: number, index: number, write: boolean): boolean {
+  const { w, instruction } = vmx.cpu;
+  const own = [w[RAX]!, w[RAX + 1]!, w[RDX]!, w[RDX + 1]!] as const;
+  const register = GPR + 2 * instruction!.rm;
+  if (write) [w[RAX], w[RDX]] = [w[register]!, w[register + 1]!];
+  const isDone = write ? writeVirtual(vmx, length, index) : readVirtual(vmx, length, index);
+  const value = [w[RAX]!, w[RDX]!] as const;
+  [w[RAX], w[RAX + 1], w[RDX], w[RDX + 1]] = own;
+  if (isDone && !write) [w[register], w[register + 1]] = value;
+  return isDone;
+}
+
+/**
+ * RDMSR and WRMSRNS of an immediate, URDMSR and UWRMSR: as RDMSR and WRMSR, with exits of their own that name the MSR, and in bits 6:3 of the instruction information
+ * the register with the value (SDM Vol. 3, "Exit Qualification" and "Information for VM Exits Due to Instruction Execution").
+ */
+export const msrOperand =
+  (reason: number, write: boolean) =>
+  (vmx: Vmx, length: number, index: number): boolean => {
+    if (!exits(vmx, index, write)) return throughEdxEax(vmx, length, index, write);
+    vmx.exitRecord.information = vmx.cpu.instruction!.rm << 3;
+    return exitQualified(vmx, reason, length, index | 0);
+  };
 
 /**
  * Whether a register of an MSR list exits. IA32_SPEC_CTRL and IA32_TSC_DEADLINE, which VMX virtualizes without an exit, do so here as if the bitmaps said it:

@@ -67,10 +67,14 @@ export const ExitReason = {
   TPAUSE: 68,
   RDMSRLIST: 78,
   WRMSRLIST: 79,
+  URDMSR: 80,
+  UWRMSR: 81,
+  RDMSR_IMM: 84,
+  WRMSRNS_IMM: 85,
 } as const;
 
 /** Bit 31 of the exit reason: VM entry failed. */
 export const ENTRY_FAILURE = 1 << 31;
 
 /** Number of exit reasons that are counted; higher ones, which do not exist, count as the last. */
-export const EXIT_REASONS = 80;
+export const EXIT_REASONS = 86;
