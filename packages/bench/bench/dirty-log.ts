@@ -53,7 +53,7 @@ class Guest {
   async run(): Promise<Map<string, number>> {
     this.reader = new ConsoleReader(usage);
     this.text = '';
-    this.typed = new TextEncoder().encode(`nbench -s 8 ${TESTS.join(' ')}\n`);
+    this.typed = new TextEncoder().encode(`nbench -s 16 ${TESTS.join(' ')}\n`);
     await this.toPrompt();
     const { tests } = this.reader.finish();
     const missing = TESTS.filter((test) => !tests.has(test));

@@ -40,9 +40,11 @@ export interface Watched<R = Run> {
 interface Reader<R> {
   push(text: string): void;
   finish(): R;
+  /** Set by readers that need no more than they have: a process that is killed then has not ended before its time could be read. */
+  readonly ended?: boolean;
 }
 
-/** Runs an emulator to its end, or until `timeoutMs` have passed. */
+/** Runs an emulator to its end, or to that of what its reader waits for, or until `timeoutMs` have passed. */
 export async function watch<R>(
   emulator: Emulator,
   machineArguments: readonly string[],
@@ -64,6 +66,7 @@ export async function watch<R>(
   child.stdout.on('data', (data: Buffer) => {
     keep(data);
     reader.push(data.toString('latin1').replaceAll('\r', ''));
+    if (reader.ended) child.kill('SIGKILL');
   });
   child.stderr.on('data', keep);
   const memory = setInterval(sample, 500);

@@ -2,6 +2,7 @@ import { BenchError } from './errors.js';
 import { helloOf, Lines } from './lines.js';
 import { ConsoleReader, type Run, type Usage } from './log.js';
 import { tableLines } from './markdown.js';
+import { geometricMean } from './report.js';
 
 /** What each level of one nested boot measured; level 1 is the machine's own guest. */
 export type LevelRuns = ReadonlyMap<number, Run>;
@@ -74,14 +75,35 @@ function instructionsOf({ runs }: NestedSubject, level: number, test: string): n
   return least(runs.flatMap((run) => run.get(level)?.tests.get(test)?.guestSeconds ?? []));
 }
 
+function ratioOf(of: typeof timeOf, subject: NestedSubject, level: number, test: string): number | undefined {
+  const [first, value] = [of(subject, 1, test), of(subject, level, test)];
+  return value === undefined || first === undefined || first === 0 ? undefined : value / first;
+}
+
 function compute(subject: NestedSubject, test: string): string[] {
   const base = timeOf(subject, 1, test);
-  const ratios = (of: typeof timeOf): string[] =>
-    LEVELS.map((level) => {
-      const [first, value] = [of(subject, 1, test), of(subject, level, test)];
-      return value === undefined || first === undefined || first === 0 ? '–' : (value / first).toFixed(2);
-    });
+  const ratios = (of: typeof timeOf): string[] => LEVELS.map((level) => ratioOf(of, subject, level, test)?.toFixed(2) ?? '–');
   return [base === undefined ? '–' : (base / 1000).toFixed(3), ...ratios(timeOf), ...ratios(instructionsOf)];
+}
+
+/** User code alone: what nesting should leave as it is. */
+const COMPUTE = new Set(['integer', 'branches', 'muldiv64', 'sse-double', 'sse-integer', 'x87', 'calls', 'indirect', 'sha256']);
+/** How much of L1's time a level may take at most, in the mean of these tests. */
+const GOALS = [
+  { name: 'user code', tests: COMPUTE, most: 1.05 },
+  { name: 'chase', tests: new Set(['chase']), most: 1.15 },
+] as const;
+
+/** Lines on the means of what the issue of nesting sets goals for, by vendor and level; none where nothing of it was measured. */
+function goalLines(subject: NestedSubject, tests: readonly string[]): string[] {
+  return GOALS.flatMap(({ name, tests: own, most }) => {
+    const parts = LEVELS.flatMap((level) => {
+      const ratios = tests.filter((test) => own.has(test)).flatMap((test) => ratioOf(timeOf, subject, level, test) ?? []);
+      const mean = geometricMean(ratios);
+      return mean === null ? [] : [`L${level} ${mean.toFixed(2)} × L1 (${mean <= most ? 'met' : 'not met'})`];
+    });
+    return parts.length === 0 ? [] : [`- ${subject.name}, ${name}, goal at most ${most}: ${parts.join(', ')}.`];
+  });
 }
 
 /** Microseconds of an exit from a level to the level above, which has measured it. */
@@ -109,5 +131,7 @@ export function formatLevels(subjects: readonly NestedSubject[]): string {
     ...subjects.flatMap((subject) => LEVELS.map((level) => exitTime(subject, level, test))),
   ];
   const rows = tests.map((test) => [test, ...subjects.flatMap((subject) => compute(subject, test))]);
-  return [...tableLines(head, rows), '', ...tableLines(exitHead, exits.map(exitRow)), ''].join('\n');
+  const goals = subjects.flatMap((subject) => goalLines(subject, tests));
+  const means = goals.length === 0 ? [] : ['Geometric means:', '', ...goals, ''];
+  return [...tableLines(head, rows), '', ...means, ...tableLines(exitHead, exits.map(exitRow)), ''].join('\n');
 }

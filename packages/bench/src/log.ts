@@ -1,3 +1,4 @@
+import { BenchError } from './errors.js';
 import { Lines } from './lines.js';
 
 /** What the emulator's process had used up at one moment. */
@@ -47,6 +48,11 @@ export class ConsoleReader {
     for (const line of this.#lines.take(text)) this.#line(line);
   }
 
+  /** True once the guest has come to the end of its list: nothing that counts comes after it. */
+  get ended(): boolean {
+    return this.#complete;
+  }
+
   finish(): Run {
     return { boot: this.#boot, tests: this.#tests, complete: this.#complete };
   }
@@ -62,6 +68,16 @@ export class ConsoleReader {
     const now = this.#sample();
     const { usage } = this.#start;
     const host = { wallMs: now.wallMs - usage.wallMs, cpuMs: now.cpuMs - usage.cpuMs };
-    this.#tests.set(end[1], { host, guestSeconds: Number(end[2]), checksum: end[3] });
+    this.#keep(end[1], { host, guestSeconds: Number(end[2]), checksum: end[3] });
+  }
+
+  /** Of a test that the guest runs more than once the least counts: noise only ever adds. */
+  #keep(name: string, { host, guestSeconds, checksum }: Measurement): void {
+    const before = this.#tests.get(name);
+    if (before !== undefined && before.checksum !== checksum)
+      throw new BenchError('checksum', `${name} computed different results in one run: ${before.checksum}, then ${checksum}.`);
+    const wallMs = Math.min(host.wallMs, before?.host.wallMs ?? Infinity);
+    const cpuMs = Math.min(host.cpuMs, before?.host.cpuMs ?? Infinity);
+    this.#tests.set(name, { host: { wallMs, cpuMs }, guestSeconds: Math.min(guestSeconds, before?.guestSeconds ?? Infinity), checksum });
   }
 }

@@ -43,6 +43,14 @@ describe('ConsoleReader', () => {
     expect(run.tests.size).toBe(0);
   });
 
+  it('takes the least of a test that the guest runs more than once, and no two results of it', () => {
+    const twice = [...listing(sum), ...listing(sum)];
+    const run = runOf(twice, [1000, 1100, 1350, 1400, 2000, 3000, 3100, 3200, 3300, 4000]);
+    expect(run.tests.get('integer')?.host).toEqual({ wallMs: 200, cpuMs: 100 });
+    expect(run.tests.get('gzip')?.host.cpuMs).toBe(600);
+    expect(() => runOf([...listing(sum), ...listing('0000000000000bad')], [])).toThrow(BenchError);
+  });
+
   it('knows when the guest stopped half-way', () => {
     const run = runOf(listing(sum).slice(0, 3), [1000, 1100]);
     expect(run.complete).toBe(false);

@@ -58,10 +58,22 @@ gdt_pointer:
   dd gdt, 0
 `;
 
-/** Output on the first serial port: one character at a time, no waiting, since every level below is ours. */
-const consoleText = `
+/** Waits until the first serial port takes a character. */
+const waitForPort = `
+  push rax
+  mov dx, 0x3fd
+.full:
+  in al, dx
+  test al, 0x20
+  jz .full
+  pop rax
+`;
+
+/** Output on the first serial port: one character at a time; hypervisors of ours and their guests do not wait, since every level below is ours. */
+const consoleText = (waits: boolean): string => `
 putc:                             ; al
   push rdx
+  ${waits ? waitForPort : ''}
   mov dx, 0x3f8
   out dx, al
   pop rdx
@@ -149,10 +161,13 @@ export class Texts {
   }
 }
 
-/** Makes an image of 64-bit code that begins at the label `main`, in 64-bit mode with interrupts off and the first gigabyte mapped onto itself. */
-export function buildImage(name: string, code: string, texts: Texts, memoryBytes: number): GuestImage {
+/**
+ * Makes an image of 64-bit code that begins at the label `main`, in 64-bit mode with interrupts off and the first gigabyte mapped onto itself.
+ * @param waits whether it asks if the serial port is ready, as it must where another emulator may lose what comes too fast.
+ */
+export function buildImage(name: string, code: string, texts: Texts, memoryBytes: number, waits = false): GuestImage {
   const tss = 0x140300;
-  const source = [prologue, consoleText, powerOff, code, texts.data, 'align 16\nload_end:'].join('\n');
+  const source = [prologue, consoleText(waits), powerOff, code, texts.data, 'align 16\nload_end:'].join('\n');
   const resolved = source.replace('tss_low', String(tss & 0xffff)).replace('tss_middle', String((tss >> 16) & 0xff));
   const { bytes, labels } = assemble(resolved, { origin: Layout.IMAGE });
   return { name, bytes, labels, memoryBytes };

@@ -5,11 +5,14 @@
  */
 import type { GuestImage } from './image.js';
 import { kernelImage } from './kernel.js';
+import { eventsImage } from './events.js';
 import { svmPairImage, vmxPairImage } from './pair.js';
 import { svmSignalsImage, vmxSignalsImage } from './signals.js';
 import { svmImage } from './svm.js';
 import { vmxImage } from './vmx.js';
 
+export { eventNames, eventsImage } from './events.js';
+export type { EventsOptions } from './events.js';
 export { kernelImage } from './kernel.js';
 export { svmPairImage, vmxPairImage } from './pair.js';
 export type { PairOptions } from './pair.js';
@@ -24,6 +27,7 @@ export const guests = {
   kernel: kernelImage,
   svm: svmImage,
   vmx: vmxImage,
+  events: eventsImage,
   'svm-pair': svmPairImage,
   'vmx-pair': vmxPairImage,
   'svm-signals': svmSignalsImage,
