@@ -133,11 +133,14 @@ function readIfThere(file) {
   }
 }
 
-/** What V8 compiled of this very bundle in an earlier run, under flags that change nothing. @param {string} command */
-function cacheFileFor(command) {
+/** Start of the names of files for what this very bundle has made under this Node. @param {string} what */
+function keptFile(what) {
   const { size, mtimeMs } = statSync(bundle);
-  return join(folder, `${command}-${process.version}-${process.arch}-${size}-${mtimeMs}${CACHE}`);
+  return join(folder, `${what}-${process.version}-${process.arch}-${size}-${mtimeMs}`);
 }
+
+/** What V8 compiled of this very bundle in an earlier run, under flags that change nothing. @param {string} command */
+const cacheFileFor = (command) => `${keptFile(command)}${CACHE}`;
 
 /** Keeps the code that has been compiled by now; without it all goes on, only slower. @param {Script} script @param {string} file */
 function keepCode(script, file) {
@@ -166,6 +169,8 @@ function run() {
   const script = new Script(source, { filename: bundle, ...(cachedData === undefined ? {} : { cachedData }) });
   if (file !== undefined && (cachedData === undefined || script.cachedDataRejected)) process.on('exit', () => keepCode(script, file));
   process.argv[1] = bundle;
+  // The bundle keeps code for guests there, in files with the same ending.
+  process.env['NESTVM_KEPT_CODE'] = keptFile('kept');
   const module = { exports: {} };
   script.runInThisContext()(module.exports, createRequire(bundle), module, bundle, folder);
 }

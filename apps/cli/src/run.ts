@@ -18,6 +18,7 @@ import { UsageError } from './errors.js';
 import { readInput } from './files.js';
 import { firmwareConfig } from './firmware.js';
 import { FlashParts } from './flash.js';
+import { createKeptCode } from './kept-code.js';
 import { LevelWatch } from './levels.js';
 import { createTrace } from './log.js';
 import { configure, type RunOptions } from './options/config.js';
@@ -134,6 +135,7 @@ function machineConfig(options: RunOptions, characters: Characters): MachineConf
     address: image.address,
     ...(image.entry ? { entry: image.mode } : {}),
   }));
+  const keptCode = createKeptCode(process.env['NESTVM_KEPT_CODE']);
   const debugSink = options.debugConsole && characters.sink('-debugcon', options.debugConsole.to);
   return {
     board: options.board,
@@ -164,6 +166,7 @@ function machineConfig(options: RunOptions, characters: Characters): MachineConf
     // What debugs translations wants to see each of them.
     jit: options.jit ?? options.tlb === undefined,
     ...(options.codeBytes === undefined ? {} : { codeBytes: options.codeBytes }),
+    ...(keptCode === undefined ? {} : { keptCode }),
     incoming: options.loadSnapshot !== undefined || options.incoming !== undefined,
   };
 }

@@ -18,6 +18,7 @@ import { readTsc } from './msr/time.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
 import type { HotCode } from './ports/hot-code.js';
+import type { KeptCode } from './ports/kept-code.js';
 import { Access, SECOND_STAGE_FAULT } from './ports/translation.js';
 import type { Vcpu } from './vcpu.js';
 import { ACTIVITY, CPL, DEBUG_CTL, GUEST_MODE, MODE, RIP, SEG_BASE, SEG_LIMIT, word } from './words.js';
@@ -51,7 +52,7 @@ export class Engine {
   constructor(
     readonly arena: Arena,
     readonly memory: PhysicalMemory,
-    options: { readonly meanings?: Meanings; readonly recordBytes?: number } = {},
+    options: { readonly meanings?: Meanings; readonly recordBytes?: number; readonly keptCode?: KeptCode | undefined } = {},
   ) {
     this.cache = new CodeCache({ arena, memory, ...(options.recordBytes === undefined ? {} : { recordBytes: options.recordBytes }) });
     this.slow = new SlowAccess(arena.memory.buffer, (offset, length) => memory.beforeWrite(offset, length));
@@ -62,6 +63,8 @@ export class Engine {
       rows: opcodeRows,
       meanings: options.meanings ?? meanings,
       blockCache: this.cache.blockCache,
+      // It is that of the meanings that all have.
+      keptCode: options.meanings === undefined ? options.keptCode : undefined,
       host: {
         hostRead: (r, c, b) => slow.hostRead(r, c, b),
         hostWrite: (r, c, b) => slow.hostWrite(r, c, b),

@@ -16,6 +16,7 @@ export type { Executor, Stop } from './ports/executor.js';
 export { createNullInterruptSource } from './ports/interrupts.js';
 export type { InterruptSource } from './ports/interrupts.js';
 export type { CpuidResult, CpuidState, CpuModel } from './ports/model.js';
+export type { KeptCode } from './ports/kept-code.js';
 export { createDeterministicRandom } from './ports/random.js';
 export type { DeterministicRandom, RandomSource } from './ports/random.js';
 export { Access } from './ports/translation.js';

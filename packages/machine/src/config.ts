@@ -1,4 +1,5 @@
 import type { BootFile, BootModule, SmbiosConfig } from '@nestvm/boot';
+import type { KeptCode } from '@nestvm/cpu';
 import type { CpuModel } from '@nestvm/isa/models';
 import type { AtaConfig } from './ata.js';
 import type { BoardName, BoardPart } from './boards.js';
@@ -136,6 +137,8 @@ export interface MachineConfig {
   /** Drops decoded code, compiled code and translations at random, for tests (`jit: 'mixed'` does by itself, with seed 1). */
   readonly drops?: DropConfig;
   readonly host?: HostServices;
+  /** Where generated code is kept from one run to the next of the same build of a program (nowhere). */
+  readonly keptCode?: KeptCode;
   /** Nothing need be given to run: the machine is about to get its state from a snapshot. */
   readonly incoming?: boolean;
   /** False: a reset ends the run (default true: the machine starts again). */

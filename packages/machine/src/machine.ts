@@ -122,7 +122,7 @@ export class Machine {
     this.claims = new NestedClaims(this.cpus);
     this.inputs = new InputRouter(() => this.platform.virtio, this.platform.keyboard);
     this.inspector = new MachineInspector(this.cpus, this.mmus, this.memory);
-    this.engine = new Engine(this.arena, this.memory);
+    this.engine = new Engine(this.arena, this.memory, { keptCode: config.keptCode });
     this.jit = createJit(this.engine, config);
     this.drops = createDrops({ engine: this.engine, jit: this.jit, mmus: this.mmus }, config);
     this.executors = this.cpus.map((cpu) => new Interpreter(cpu, this.engine));

@@ -1,9 +1,9 @@
 import { buildModule, Code, defineFunction, type FunctionDefinition } from '@nestvm/emit';
 import type { OpcodeRow } from '@nestvm/isa';
 import { Context, type Facts, type Meanings } from '@nestvm/semantics';
+import type { KeptCode } from '../ports/kept-code.js';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { factsOf, isLongForm, KEY_FORMS } from './facts.js';
-
 import { ExitReason, Slot } from './record.js';
 import { crossing, HANDLER, head, leaving, limit, pass, runtimeFunctions, system } from './runtime.js';
 import { seedKeys } from './seed.js';
@@ -30,6 +30,8 @@ export interface HandlerOptions {
   /** Byte offset of the block cache. */
   readonly blockCache: number;
   readonly host: HostFunctions;
+  /** Where the handlers that 64-bit code needs most are kept between runs. */
+  readonly keptCode?: KeptCode | undefined;
 }
 
 /**
@@ -38,6 +40,10 @@ export interface HandlerOptions {
  */
 const TABLE_STEP = 2048;
 const TABLE_MAXIMUM = 65536;
+/** Slot of the first handler that 64-bit code needs most: the same in each run, whatever came before. */
+const FIRST_SEED = 512;
+/** Sizes of memory, in 64 KiB pages, that a module which is kept may be linked with. */
+const ANY_MEMORY = { memoryPages: 1, memoryMaximum: 65536 } as const;
 const engine = new InterpreterEngine();
 
 /** The code of one handler. */
@@ -76,8 +82,11 @@ export class Handlers {
   private readonly facts: Facts[] = [];
   private readonly released: number[] = [];
   private pending: number[] = [];
+  /** Slots that wait for what 64-bit code needs most. */
+  private seeds: number[] = [];
   private next: number = Slot.FIRST_FREE;
-  private seeded = false;
+  /** The slot behind those; 0 when nobody needed them yet. */
+  private seedsEnd = 0;
   private readonly environment: WebAssembly.ModuleImports;
   private readonly exports: WebAssembly.Exports;
   /** Modules compiled so far. */
@@ -113,7 +122,7 @@ export class Handlers {
 
   /** Table slot of the handler for a form (see `handlerForm`) of the row with an id; it exists after the next `flush`. */
   slotFor(id: number, form: number): number {
-    if (!this.seeded && isLongForm(form)) this.seed();
+    if (this.seedsEnd === 0 && isLongForm(form)) this.seed();
     const forms = (this.slots[id] ??= new Map());
     const known = forms.get(form);
     if (known !== undefined) return known;
@@ -126,10 +135,12 @@ export class Handlers {
 
   /** Asks for what 64-bit code needs most, when the first of it comes: a guest that stays below does not pay for it. */
   private seed(): void {
-    this.seeded = true;
     const { rows } = this.options;
+    const { pending, next } = this;
+    [this.pending, this.next, this.seedsEnd] = [this.seeds, FIRST_SEED, FIRST_SEED];
     for (const key of seedKeys(rows.filter((row) => this.has(row)))) this.slotOf(key);
     for (const [first, second] of commonSequences(rows)) this.join(this.slotOfAll(first), this.slotOfAll(second));
+    [this.pending, this.next, this.seedsEnd] = [pending, next, this.next];
   }
 
   private slotOf(key: number): number {
@@ -160,9 +171,17 @@ export class Handlers {
   }
 
   private newSlot(): number {
+    if (this.next === FIRST_SEED && this.seedsEnd !== FIRST_SEED) this.passSeeds();
     const slot = this.next++;
     if (slot >= this.table.length) this.table.grow(TABLE_STEP);
     return slot;
+  }
+
+  /** Goes on behind the slots of what 64-bit code needs most. */
+  private passSeeds(): void {
+    this.flush();
+    if (this.seedsEnd === 0) this.seed();
+    this.next = this.seedsEnd;
   }
 
   /** The key whose handler is in a slot; undefined for slots with a fixed meaning and for compiled code. */
@@ -199,26 +218,64 @@ export class Handlers {
 
   /** Compiles what was asked for since the last time, as one module. */
   flush(): void {
+    if (this.seeds.length > 0) this.flushSeeds();
     if (this.pending.length === 0) return;
+    const { pending } = this;
+    this.pending = [];
+    this.instantiate(this.functionsOf(pending), pending[0]!);
+  }
+
+  private functionsOf(slots: readonly number[]): FunctionDefinition[] {
     const { rows, meanings } = this.options;
-    const functions = this.pending.map((slot) => {
+    return slots.map((slot) => {
       const sequence = this.sequences[slot];
       return sequence ? sequenceHandler(sequence, rows, meanings) : handler(this.keys[slot]!, rows, meanings);
     });
-    const offset = this.pending[0]!;
-    this.pending = [];
-    this.instantiate(functions, offset);
+  }
+
+  /** What 64-bit code needs most, as an earlier run has left it, or generated now: some hundred kilobytes. */
+  private flushSeeds(): void {
+    const { shared, keptCode } = this.options;
+    const slots = this.seeds;
+    this.seeds = [];
+    const name = shared ? 'handlers-shared' : 'handlers';
+    const kept = keptCode?.read(name);
+    if (kept !== undefined && this.isLinked(kept)) return;
+    const bytes = this.build(this.functionsOf(slots), FIRST_SEED, ANY_MEMORY);
+    keptCode?.keep(name, bytes);
+    this.link(bytes);
+  }
+
+  /** False for bytes that are damaged. */
+  private isLinked(bytes: Uint8Array<ArrayBuffer>): boolean {
+    try {
+      this.link(bytes);
+      return true;
+    } catch (error) {
+      if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) return false;
+      throw error;
+    }
   }
 
   private instantiate(functions: FunctionDefinition[], tableOffset: number | undefined): WebAssembly.Instance {
-    const { memory, shared } = this.options;
-    const pages = memory.buffer.byteLength / 65536;
-    const bytes = buildModule({
-      frame: { memoryPages: pages, memoryMaximum: pages, shared, tableSize: TABLE_STEP },
+    const pages = this.options.memory.buffer.byteLength / 65536;
+    return this.link(this.build(functions, tableOffset, { memoryPages: pages, memoryMaximum: pages }));
+  }
+
+  private build(
+    functions: FunctionDefinition[],
+    tableOffset: number | undefined,
+    memory: { readonly memoryPages: number; readonly memoryMaximum: number },
+  ): Uint8Array<ArrayBuffer> {
+    return buildModule({
+      frame: { ...memory, shared: this.options.shared, tableSize: TABLE_STEP },
       functions,
       included: (name) => tableOffset === undefined || !(name in this.exports),
       ...(tableOffset === undefined ? {} : { tableOffset }),
     });
+  }
+
+  private link(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Instance {
     this.modules++;
     return new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: this.environment });
   }
