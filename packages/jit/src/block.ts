@@ -49,6 +49,9 @@ function edgeOf(views: ArenaViews, record: number, link: number, target: number)
 export const isLoneReturn = ({ i32 }: ArenaViews, handlers: Handlers, head: number): boolean =>
   head !== 0 && handlers.factsOf(i32[(head + Record.BYTES) >>> 2]!)?.row.mnemonic === 'RET';
 
+/** Whether a block ends in a return. */
+export const isReturn = ({ end, steps }: Block): boolean => end === 'jump' && steps[steps.length - 1]!.facts.row.mnemonic === 'RET';
+
 /** Reads a block with a head from its records; null when it has gone stale. `excluded` are rows that turned out not to be compilable. */
 export function readBlock(views: ArenaViews, handlers: Handlers, head: number, offset: number, excluded: ReadonlySet<number>): Block | null {
   const { i32, u8, u16 } = views;

@@ -108,9 +108,10 @@ export class Jit implements HotCode {
     this.background = options.background ?? false;
     this.countsAll = this.threshold < EACH_BY_ITSELF;
     if (!(this.threshold >= 1)) throw new JitError('bad-option', `threshold ${this.threshold}: give at least 1 turn`);
-    this.library = new FunctionLibrary(engine.arena.memory, engine.arena.shared, engine.handlers.runtime);
     this.exits = new ExitLog(engine.arena, this.threshold);
-    this.waysOut = { long: defineWayOut(this.exits, true), legacy: defineWayOut(this.exits, false) };
+    const wayOut = (isLong: boolean): FunctionDefinition => defineWayOut(this.exits, engine.handlers.blockCache, isLong);
+    this.waysOut = { long: wayOut(true), legacy: wayOut(false) };
+    this.library = new FunctionLibrary(engine.arena.memory, engine.arena.shared, engine.handlers, new Set(Object.values(this.waysOut)));
     this.compiled = new CompiledCode(engine.arena, engine.handlers);
   }
 
@@ -199,7 +200,7 @@ export class Jit implements HotCode {
       blockAt: (at: number) => cache.find(at, mode),
       isFollowed: (link: number, other: number) => (mode & Mode.LONG) !== 0 && (this.exits.isFollowed(link) || isLoneReturn(arena, handlers, other)),
       isEntry: (other: number) => this.compiled.isEntry(other),
-      targetsOf: (record: number) => this.exits.targetsOf(record),
+      targetsOf: (record: number) => this.exits.targetsOf(record, (mode & Mode.LONG) !== 0),
       jumpersTo: (at: number) => this.exits.jumpersTo(at),
     };
     for (;;) {

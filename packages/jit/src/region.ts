@@ -1,6 +1,7 @@
 import { type Handlers, Record, Slot } from '@nestvm/cpu/compiling';
 import type { ArenaViews } from './arena-views.js';
-import { type Block, type Edge, readBlock } from './block.js';
+import { type Block, type Edge, isReturn, readBlock } from './block.js';
+import type { Target } from './exit-log.js';
 import { headOfLink } from './heat.js';
 import { annotate, headersOf, type Piece, placesOf, renumber, shapeOf, sideEntriesOf } from './shape.js';
 
@@ -10,7 +11,7 @@ const MOST_INSTRUCTIONS = 600;
 /** Places that an indirect jump, or a return, is looked up among. */
 const MOST_TARGETS = 32;
 /** How many pages away others may be. */
-const FARTHEST_PAGE = 1 << 18;
+const FARTHEST_PAGE = 2 ** 36;
 /** Instructions of other pages: a function that many call is compiled with each of them. */
 const MOST_ELSEWHERE = 160;
 const PAGE_BYTES = 4096;
@@ -48,8 +49,8 @@ export interface RegionSource {
   readonly isFollowed: (link: number, head: number) => boolean;
   /** Whether a block has been entered from outside before. */
   readonly isEntry: (head: number) => boolean;
-  /** Offsets in its page that an indirect jump was seen to lead to, by its record. */
-  readonly targetsOf: (record: number) => readonly number[];
+  /** Where an indirect jump was seen to lead to, by its record. */
+  readonly targetsOf: (record: number) => readonly Target[];
   /** Heads of blocks of the same page that were seen to jump to an arena offset so. */
   readonly jumpersTo: (host: number) => readonly number[];
 }
@@ -82,9 +83,11 @@ const isIndirect = (block: Block): boolean => block.end === 'jump' && block.take
 /** Blocks that the indirect jump of a block was seen to go to. */
 function seenTargets(source: RegionSource, block: Block): { head: number; offset: number }[] {
   if (!isIndirect(block)) return [];
-  const host = hostOf(source.views, block.head);
-  const offset = pageOf(block.offset) * PAGE_BYTES;
-  return source.targetsOf(block.last).map((delta) => ({ head: source.blockAt(host - (host % PAGE_BYTES) + delta), offset: offset + delta }));
+  const page = pageOf(block.offset) * PAGE_BYTES;
+  return source
+    .targetsOf(block.last)
+    .map(({ host, delta }) => ({ head: source.blockAt(host), offset: page + delta }))
+    .filter(({ offset }) => Math.abs(pageOf(offset)) <= FARTHEST_PAGE);
 }
 
 class Explorer {
@@ -174,8 +177,7 @@ class Ways {
   /** Where the indirect jump of a block leads to, as far as that is in the region. */
   targets(block: Block): number[] {
     if (!isIndirect(block)) return [];
-    const isReturn = block.steps[block.steps.length - 1]!.facts.row.mnemonic === 'RET';
-    return [...new Set([...(isReturn ? this.returns : []), ...this.seen(block)])].slice(0, MOST_TARGETS);
+    return [...new Set([...(isReturn(block) ? this.returns : []), ...this.seen(block)])].slice(0, MOST_TARGETS);
   }
 
   /** Where the direct ways out of a block lead to; the last one comes best right behind it. */

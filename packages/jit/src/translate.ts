@@ -4,7 +4,7 @@ import { vcpuState } from '@nestvm/isa';
 import { Context, type Meanings } from '@nestvm/semantics';
 import { AccessGroups } from './access-groups.js';
 import type { ArenaViews } from './arena-views.js';
-import type { Block, Edge } from './block.js';
+import { type Block, type Edge, isReturn } from './block.js';
 import { NotCompilable } from './errors.js';
 import type { ExitLog } from './exit-log.js';
 import { ConstantFields } from './fields.js';
@@ -31,7 +31,7 @@ interface Leaving {
   /** RIP to go on at, from the start of the region's page. */
   readonly rip: Variable<64>;
   /** Start of the page of the block that is left, from the region's. */
-  readonly page: Variable<32>;
+  readonly page: Variable<64>;
 }
 
 /** Whether a block ends in a jump that goes one of two ways, and can do nothing else. */
@@ -75,7 +75,7 @@ export class Translator implements Exits {
     this.budget = code.declare(32);
     this.layout = new Layout(code, region, (place) => this.writeBlock(place));
     this.tables = { tlbRead: code.declare(32), tlbWrite: code.declare(32), tlbExec: code.declare(32) };
-    this.leaving = { place: code.declare(32), rip: code.declare(64), page: code.declare(32) };
+    this.leaving = { place: code.declare(32), rip: code.declare(64), page: code.declare(64) };
     this.write();
   }
 
@@ -198,7 +198,7 @@ export class Translator implements Exits {
 
   /** Says which page the block is on that is left, or gone on with. */
   private setPage({ offset }: Block): void {
-    if (this.isSpread) this.leaving.page.set(this.code.constant(32, pageOf(offset) * PAGE_BYTES));
+    if (this.isSpread) this.leaving.page.set(this.code.constant(64, pageOf(offset) * PAGE_BYTES));
   }
 
   private charge(): void {
@@ -282,7 +282,7 @@ export class Translator implements Exits {
     code.flags.flushAside();
     leaving.rip.set(target.sub(this.page.get()));
     this.setPage(block);
-    this.goOut(block.last, Leave.JUMP);
+    this.goOut(block.last, isReturn(block) ? Leave.RETURN : Leave.JUMP);
   }
 
   private goOut(place: number, how: number): void {
@@ -297,7 +297,7 @@ export class Translator implements Exits {
     code.storeAll();
     code.storeState('i32.store', this.budget.get(), at.budget);
     // Variables that are never set may hold anything.
-    const page = this.isSpread ? leaving.page.get() : code.constant(32, 0);
+    const page = this.isSpread ? leaving.page.get() : code.constant(64, 0);
     const none = code.constant(64, 0);
     const flags = code.flags.isUsed ? ([kind.get(), a.get(), b.get()] as const) : ([code.constant(32, NO_FLAGS), none, none] as const);
     code.tailCall(this.wayOut, leaving.place.get(), code.cpu, leaving.rip.get(), page, code.param(0, 32), ...flags);

@@ -1,4 +1,4 @@
-import { dispatchTargets, ExitReason, goToRecord, jumpSlow, Record } from '@nestvm/cpu/compiling';
+import { dispatchTargets, ExitReason, enterIfKnown, goTo, jumpSlow, Link, Record } from '@nestvm/cpu/compiling';
 import { type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import type { ExitLog } from './exit-log.js';
@@ -8,14 +8,15 @@ const at = vcpuState.offset;
 const PAGE_BYTES = 4096;
 const PAGE_MASK = ~0xfffn;
 
-/** How a region is left: in the lowest bits of the address of a record, or of a link, which are zero. */
+/** How a region is left: in the lowest two bits of the address of a record, or of a link, which are zero; and, for records, in the one above. */
 export const Leave = {
   /** At a record, where the interpreter goes on. */
   RECORD: 0,
   /** The same at an instruction that the region cannot carry out, which is remembered. */
   GIVEN_UP: 1,
-  /** By the jump of a record, to RIP. */
+  /** By the indirect jump of a record, to RIP; or by a return. */
   JUMP: 2,
+  RETURN: 2 | 4,
   /** By a link, to RIP where it leads nowhere yet. */
   LINK: 3,
 } as const;
@@ -27,9 +28,9 @@ export const NO_FLAGS = -1;
  * The end of all regions: (record or link with how it is left, vCPU, RIP as the distance from the region's page, distance of the page that is left from there, head that the region
  * was entered at, kind of the flags, and what they are made from). All other state is in its place; the vCPU has RIP of the entry still.
  */
-export function defineWayOut(exitLog: ExitLog, isLong: boolean): FunctionDefinition {
-  const signature = { params: ['i32', 'i32', 'i64', 'i32', 'i32', 'i32', 'i64', 'i64'], results: [] } as const;
-  return defineFunction(isLong ? 'leaveRegion64' : 'leaveRegion32', signature, (code) => new WayOut(code, exitLog, isLong).write());
+export function defineWayOut(exitLog: ExitLog, blockCache: number, isLong: boolean): FunctionDefinition {
+  const signature = { params: ['i32', 'i32', 'i64', 'i64', 'i32', 'i32', 'i64', 'i64'], results: [] } as const;
+  return defineFunction(isLong ? 'leaveRegion64' : 'leaveRegion32', signature, (code) => new WayOut(code, exitLog, blockCache, isLong).write());
 }
 
 class WayOut {
@@ -43,11 +44,12 @@ class WayOut {
   constructor(
     private readonly code: Code,
     private readonly exitLog: ExitLog,
+    private readonly blockCache: number,
     private readonly isLong: boolean,
   ) {
     this.cpu = code.param(1, 32);
     this.entered = code.param(4, 32);
-    this.page = this.start().add(code.param(3, 32).sext(64));
+    this.page = this.start().add(code.param(3, 64));
     this.how = code.param(0, 32).and(3);
     this.place = code.param(0, 32).and(-4);
   }
@@ -81,15 +83,20 @@ class WayOut {
     const head = place.sub(code.load('i32.load8_u', 32, place, Record.INDEX).shl(5)).sub(Record.BYTES);
     const offset = code.load('i32.load', 32, head, Record.HOST).and(PAGE_BYTES - 1);
     code.store('i64.store', cpu, this.page.add(offset.zext(64)), at.blockRip);
-    code.tailCall(goToRecord, place, cpu);
+    goTo(code, place, cpu);
   }
 
+  /** To where the TLB and the block cache lead, if they know it; else `dispatch` finds the way. */
   private byJump(): void {
-    const { code, cpu, place } = this;
+    const { code, cpu, exitLog, entered } = this;
+    const record = code.param(0, 32).and(-8);
+    const isReturn = code.param(0, 32).and(Leave.RETURN & ~Leave.JUMP);
     const rip = this.start().add(code.param(2, 64));
-    this.exitLog.writeJump(code, place, rip.sub(this.page).trunc(32), this.entered);
+    const log = (host: Val<32>): void =>
+      exitLog.sampled(code, cpu, () => exitLog.writeJump(code, { record, host, delta: rip.sub(this.page), isReturn, entered }));
+    enterIfKnown(code, this.isLong, { record, cpu, rip, blockCache: this.blockCache, isFar: false, noted: log });
     code.store('i64.store', cpu, rip, at.rip);
-    code.tailCall(dispatchTargets.near, place, cpu);
+    code.tailCall(dispatchTargets.near, record, cpu);
   }
 
   private byLink(): void {
@@ -98,14 +105,19 @@ class WayOut {
     const next = this.start().add(code.param(2, 64));
     // Outside of 64-bit code RIP wraps behind the last page.
     const rip = this.isLong ? next : next.and(0xffffffffn);
-    code.if(link.gtU(1), () => {
+    code.if(link.gtU(Link.FAR), () => {
+      this.exitLog.sampled(code, cpu, () => this.exitLog.writeLink(code, place, this.entered));
       code.store('i64.store', cpu, rip, at.blockRip);
-      code.tailCall(goToRecord, link, cpu);
+      goTo(code, link, cpu);
+    });
+    const record = place.and(-Record.BYTES);
+    code.if(link, () => {
+      this.exitLog.sampled(code, cpu, () => this.exitLog.writeFar(code, place, this.entered));
+      enterIfKnown(code, this.isLong, { record, cpu, rip, blockCache: this.blockCache, isFar: true });
     });
     code.store('i64.store', cpu, rip, at.rip);
-    code.if(link, () => this.exitLog.writeFar(code, place, this.entered));
     const isNext = place.and(Record.BYTES - 1).eq(Record.LINK_NEXT);
     const reason = code.select(isNext, code.constant(32, ExitReason.LINK_NEXT), code.constant(32, ExitReason.LINK_TAKEN));
-    code.tailCall(jumpSlow, place.and(-Record.BYTES), cpu, link, reason);
+    code.tailCall(jumpSlow, record, cpu, link, reason);
   }
 }

@@ -1,7 +1,7 @@
 import type { Arena, PhysicalMemory } from '@nestvm/memory';
 import { PAGE_BYTES, PageFlag } from '@nestvm/memory';
+import { BLOCK_CACHE_BYTES, blockCacheOffset } from '../interpreter/entering.js';
 import { Record, Slot } from '../interpreter/record.js';
-import { BLOCK_CACHE_BYTES, blockCacheOffset } from '../interpreter/runtime.js';
 
 /** log2 of the granularity in which writes beside code are told from writes to it. */
 const LINE_BITS = 4;

@@ -1,9 +1,10 @@
 import type { Code, IntWidth, Val } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
+import { goTo, HANDLER, leave } from './entering.js';
 import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
-import { charge, checkSegment, goTo, goToRip, HANDLER, hostTime, jumpSlow, leave, leaveWithFault, systemHere } from './runtime.js';
+import { charge, checkSegment, goToRip, hostTime, jumpSlow, leaveWithFault, systemHere } from './runtime.js';
 import { hostCommit, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const at = vcpuState.offset;

@@ -3,9 +3,10 @@ import type { OpcodeRow } from '@nestvm/isa';
 import { Context, type Facts, type Meanings } from '@nestvm/semantics';
 import type { KeptCode } from '../ports/kept-code.js';
 import { InterpreterEngine, recordFields } from './engine.js';
+import { HANDLER } from './entering.js';
 import { factsOf, isLongForm, KEY_FORMS } from './facts.js';
 import { ExitReason, Slot } from './record.js';
-import { crossing, HANDLER, head, leaving, limit, pass, runtimeFunctions, system } from './runtime.js';
+import { crossing, head, leaving, limit, pass, runtimeFunctions, system } from './runtime.js';
 import { seedKeys } from './seed.js';
 import { commonSequences, type Keys, type Placed, sequenceHandler } from './sequences.js';
 
@@ -88,7 +89,7 @@ export class Handlers {
   /** The slot behind those; 0 when nobody needed them yet. */
   private seedsEnd = 0;
   private readonly environment: WebAssembly.ModuleImports;
-  private readonly exports: WebAssembly.Exports;
+  private readonly exports: WebAssembly.Exports = {};
   /** Modules compiled so far. */
   modules = 0;
 
@@ -202,6 +203,16 @@ export class Handlers {
     return this.exports;
   }
 
+  /** Byte offset of the block cache. */
+  get blockCache(): number {
+    return this.options.blockCache;
+  }
+
+  /** Makes functions that go through the table, which compiled code does not import: a table that many modules share costs some engines more with each of them. */
+  provide(functions: FunctionDefinition[]): WebAssembly.Exports {
+    return this.instantiate(functions, undefined).exports;
+  }
+
   /** Puts a function of compiled code, (record, cpu), into a slot of its own. */
   place(code: WebAssembly.ExportValue): number {
     this.flush();
@@ -270,7 +281,7 @@ export class Handlers {
     return buildModule({
       frame: { ...memory, shared: this.options.shared, tableSize: TABLE_STEP },
       functions,
-      included: (name) => tableOffset === undefined || !(name in this.exports),
+      included: (name) => !(name in this.exports),
       ...(tableOffset === undefined ? {} : { tableOffset }),
     });
   }

@@ -1,36 +1,20 @@
 import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, importedFunction, type Val } from '@nestvm/emit';
 import { Mode, Segment, vcpuState } from '@nestvm/isa';
 import { TlbEntry, TlbTable } from '@nestvm/mmu';
+import { codeAddress, countTurn, enterKnown, goTo, HANDLER, leave, lookUpCode } from './entering.js';
 import { secondEntry, walks } from './page-walk.js';
 import { switchBank } from './privilege.js';
-import { ExitReason, Record, Slot } from './record.js';
+import { ExitReason, Record } from './record.js';
 import { promote, refill, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const I = 'i32' as const;
 const L = 'i64' as const;
 const at = vcpuState.offset;
 
-/** Every handler: (record, cpu). */
-export const HANDLER = { params: [I, I], results: [] } as const;
-
-/** log2 of the entries of the block cache; an entry is 16 bytes: host address, mode, record, unused. */
-const BLOCK_CACHE_BITS = 17;
-export const BLOCK_CACHE_BYTES = 16 << BLOCK_CACHE_BITS;
-
-/** Slot of a block in the block cache, as a byte offset. */
-export const blockCacheOffset = (host: number): number => ((host ^ (host >>> 13)) & ((1 << BLOCK_CACHE_BITS) - 1)) << 4;
-
 const hostSystem: FunctionRef = importedFunction('hostSystem', { params: [I, I], results: [I] });
 /** Puts the time-stamp counter into `scratch`. */
 export const hostTime: FunctionRef = importedFunction('hostTime', { params: [I, I], results: [] });
 const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
-
-/** Leaves the engine. */
-export function leave(c: Code, cpu: Val<32>, record: Val<32>, reason: number): void {
-  c.store('i32.store', cpu, record, at.exitRecord);
-  c.store('i32.store', cpu, c.constant(32, reason), at.exitReason);
-  c.return();
-}
 
 /** Records a fault and leaves. */
 export function leaveWithFault(c: Code, cpu: Val<32>, record: Val<32>, vector: Val<32> | number, error: Val<32> | null): void {
@@ -40,11 +24,6 @@ export function leaveWithFault(c: Code, cpu: Val<32>, record: Val<32>, vector: V
   leave(c, cpu, record, ExitReason.FAULT);
 }
 
-/** Goes to a record. */
-export function goTo(c: Code, record: Val<32>, cpu: Val<32>): void {
-  c.tailCallIndirect(HANDLER, c.load('i32.load', 32, record, Record.HANDLER), record, cpu);
-}
-
 /** Takes a retired run of instructions, up to the record `from` bytes behind another, off the budget; gives what is left. */
 export function charge(c: Code, cpu: Val<32>, record: Val<32>, extra: number, from = 0): Val<32> {
   const left = c.load('i32.load', 32, cpu, at.budget).sub(c.load('i32.load8_u', 32, record, from + Record.INDEX).add(extra));
@@ -52,27 +31,9 @@ export function charge(c: Code, cpu: Val<32>, record: Val<32>, extra: number, fr
   return left;
 }
 
-/** Linear address of an offset in the code segment: the offset itself in 64-bit code. */
-function codeAddress(c: Code, cpu: Val<32>, rip: Val<64>, mode: Val<32>): Val<64> {
-  return c.choose(
-    mode.and(Mode.LONG),
-    64,
-    () => rip,
-    () => rip.add(c.load('i64.load', 64, cpu, at.segBase + 8 * Segment.CS)).and(0xffffffffn),
-  );
-}
-
-/** What the exec TLB knows about the page of an address: whether it has it, and then the address's place in linear memory. */
-function lookUpCode(c: Code, cpu: Val<32>, linear: Val<64>): { readonly hit: Val<32>; readonly host: () => Val<32> } {
-  const low = linear.trunc(32);
-  const entry = c.load('i32.load', 32, cpu, at.tlbExec).add(low.shrU(8).and(1023 << 4));
-  return { hit: c.load('i64.load', 64, entry, 0).eq(linear.and(~0xfffn)), host: () => low.add(c.load('i32.load', 32, entry, 8)) };
-}
-
 /**
  * Goes on at RIP (already in the state): translates it through the exec TLB, looks in the block cache, and leaves with MISS when either
- * does not know it. The budget is checked here, so that every path that may loop passes a check. A direct jump (`isFar`) remembers in its record
- * where it led, and asks there before it asks the block cache.
+ * does not know it. The budget is checked here, so that every path that may loop passes a check.
  */
 const dispatchFunction = (name: string, blockCache: number, isFar: boolean): FunctionDefinition =>
   defineFunction(name, HANDLER, (c) => {
@@ -82,29 +43,7 @@ const dispatchFunction = (name: string, blockCache: number, isFar: boolean): Fun
     const mode = c.load('i32.load', 32, cpu, at.mode);
     const linear = codeAddress(c, cpu, rip, mode);
     const code = lookUpCode(c, cpu, linear);
-    c.if(code.hit, () => {
-      const host = code.host();
-      if (isFar) followFar(c, cpu, record, host, rip);
-      const slot = host
-        .xor(host.shrU(13))
-        .and((1 << BLOCK_CACHE_BITS) - 1)
-        .shl(4);
-      c.if(
-        c
-          .load('i32.load', 32, slot, blockCache)
-          .eq(host)
-          .and(c.load('i32.load', 32, slot, blockCache + 4).eq(mode)),
-        () => {
-          const target = c.load('i32.load', 32, slot, blockCache + 8);
-          if (isFar) {
-            c.store('i32.store', record, host, Record.FAR_HOST);
-            c.store('i32.store', record, target, Record.FAR_RECORD);
-          }
-          c.store('i64.store', cpu, rip, at.blockRip);
-          enterBlock(c, target, c.load('i32.load', 32, target, Record.HANDLER), cpu);
-        },
-      );
-    });
+    c.if(code.hit, () => enterKnown(c, { record, cpu, rip, blockCache, isFar }, code.host(), mode));
     c.if(code.hit.isZero(), () => {
       const first = c.load('i32.load', 32, cpu, at.tlbExec);
       const second = secondEntry(TlbTable.EXEC, first, linear.trunc(32));
@@ -117,32 +56,6 @@ const dispatchFunction = (name: string, blockCache: number, isFar: boolean): Fun
     const found = c.call(hostMiss, 32, cpu);
     c.if(found, () => goTo(c, found, cpu));
   });
-
-/** Goes to the block where a jump led last, if it leads there again and the block is still good. A block's mode is that of the block that jumps to it. */
-function followFar(c: Code, cpu: Val<32>, record: Val<32>, host: Val<32>, rip: Val<64>): void {
-  c.if(c.load('i32.load', 32, record, Record.FAR_HOST).eq(host), () => {
-    const target = c.load('i32.load', 32, record, Record.FAR_RECORD);
-    const slot = c.load('i32.load', 32, target, Record.HANDLER);
-    c.if(slot.ne(Slot.STALE), () => {
-      c.store('i64.store', cpu, rip, at.blockRip);
-      enterBlock(c, target, slot, cpu);
-    });
-  });
-}
-
-/** Goes to a block by the slot in its first record: what a head does is done here, which saves a way through the table. */
-function enterBlock(c: Code, record: Val<32>, slot: Val<32>, cpu: Val<32>): void {
-  c.if(slot.eq(Slot.HEAD), () => countTurn(c, record, cpu));
-  c.tailCallIndirect(HANDLER, slot, record, cpu);
-}
-
-/** Counts a turn of a block down, and reports the block at zero, else goes on with it. */
-function countTurn(c: Code, record: Val<32>, cpu: Val<32>): void {
-  const left = c.load('i32.load', 32, record, Record.COUNTDOWN).sub(1);
-  c.store('i32.store', record, left, Record.COUNTDOWN);
-  c.if(left.isZero(), () => leave(c, cpu, record, ExitReason.HOT));
-  goTo(c, record.add(Record.BYTES), cpu);
-}
 
 const dispatchRef: FunctionRef = { name: 'dispatch', signature: HANDLER };
 const dispatchFarRef: FunctionRef = { name: 'dispatchFar', signature: HANDLER };

@@ -3,10 +3,10 @@ import type { OpcodeRow } from '@nestvm/isa';
 import { Context, type Facts, type Meanings } from '@nestvm/semantics';
 import { COMMON_SEQUENCES } from './common-sequences.js';
 import { InterpreterEngine, recordFields } from './engine.js';
+import { HANDLER } from './entering.js';
 import { checksTarget, factsOf, packKey } from './facts.js';
 import { type FlagMemory, KnownFlags, leavesFlags, replacesFlags } from './known-flags.js';
 import { Record as DecodedRecord } from './record.js';
-import { HANDLER } from './runtime.js';
 
 /** A form of an instruction with the slot of its handler. */
 export interface Placed {

@@ -1,0 +1,115 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { CompiledCode } from '../src/compiled-code.js';
+import { attachJit, type Jit } from '../src/index.js';
+import { type Board, createBoard } from './support/board.js';
+import { random } from './support/random-program.js';
+
+const LINEAR = 0x20_0000;
+/** Where pages of the guest lie: that of the loop, of two functions, and of a pointer to one of them. */
+const Place = { LOOP: 0x11000, FIRST: 0x12000, SECOND: 0x13000, POINTER: 0x14000 } as const;
+const PAGE_TABLE = 0x4000;
+const TURNS = 20_000;
+
+/** mov ecx, 20000; again: call thunk; dec ecx; jnz again; hlt; thunk: jmp [the pointer, three pages on]. */
+const LOOP = [0xb9, 0x20, 0x4e, 0, 0, 0xe8, 0x05, 0, 0, 0, 0xff, 0xc9, 0x75, 0xf7, 0xf4, 0xff, 0x25, 0xeb, 0x2f, 0, 0];
+/** mov al, `added`; test al, 1; jz on; add rbx, rax; on: add rbx, rax; ret */
+const adding = (added: number): number[] => [0xb0, added, 0xa8, 1, 0x74, 3, 0x48, 0x01, 0xc3, 0x48, 0x01, 0xc3, 0xc3];
+/** What a function adds in a call: twice as much if that is odd. */
+const sum = (added: number): number => added * (1 + (added & 1));
+
+const map = (board: Board, page: number, to: number): void => {
+  board.memory.write32(PAGE_TABLE + 8 * page, to | 3);
+  board.mmu.flushAll();
+};
+
+function prepare(board: Board): void {
+  const { memory, cpu } = board;
+  memory.write(Place.LOOP, Uint8Array.from(LOOP));
+  memory.write(Place.FIRST, Uint8Array.from(adding(1)));
+  memory.write(Place.SECOND, Uint8Array.from(adding(6)));
+  memory.write32(0x3008, PAGE_TABLE | 3);
+  memory.write32(0x300c, 0);
+  for (const [page, to] of Object.values(Place).entries()) {
+    memory.write32(PAGE_TABLE + 8 * page, to | 3);
+    memory.write32(PAGE_TABLE + 8 * page + 4, 0);
+  }
+  memory.write32(Place.POINTER, LINEAR + 0x1000);
+  memory.write32(Place.POINTER + 4, 0);
+  board.mmu.flushAll();
+  cpu.setGpr(0, 0n);
+  cpu.setGpr(3, 0n);
+  cpu.rip = BigInt(LINEAR);
+}
+
+/** Runs the loop on both boards in slices, with the same disturbance between them; gives what each slice added. */
+function runBoth(disturb: (board: Board, slice: number) => void, perturb: (jit: Jit, slice: number) => void = () => undefined): void {
+  const boards = [createBoard([]), createBoard([])] as const;
+  const jit = attachJit(boards[1].engine, { threshold: 24 });
+  for (const board of boards) {
+    board.restart();
+    prepare(board);
+  }
+  const next = random(7);
+  for (let slice = 0, stop = 'budget'; stop === 'budget'; slice++) {
+    const budget = 3000 + next(6000);
+    const [first, second] = boards.map((board) => {
+      const ended = board.executor.run(budget);
+      return { ended, rip: board.cpu.rip, rbx: board.register('RBX'), rcx: board.register('RCX'), retired: board.executor.retired };
+    });
+    expect(second).toEqual(first);
+    stop = first!.ended;
+    for (const board of boards) disturb(board, slice);
+    perturb(jit, slice);
+  }
+  expect(boards[1].register('RCX')).toBe(0n);
+}
+
+describe('a function that is called through a pointer, on another page', () => {
+  const install = vi.spyOn(CompiledCode.prototype, 'install');
+  afterEach(() => install.mockClear());
+  /** Most pages that one region was on. */
+  const mostPages = (): number => Math.max(...install.mock.calls.map(([region]) => region.pages.length));
+
+  it('is compiled with its caller, all of it', () => {
+    runBoth(() => undefined);
+    expect(mostPages()).toBe(2);
+    const regions = install.mock.calls.map(([region]) => region).filter(({ pages }) => pages.length === 2);
+    // Both blocks that are run.
+    expect(Math.max(...regions.map(({ blocks }) => blocks.filter(({ offset }) => offset >= 0x1000).length))).toBe(2);
+  });
+
+  it('may be written to', () => {
+    runBoth(({ memory }, slice) => memory.write(Place.FIRST + 1, Uint8Array.of(slice % 7)));
+    expect(mostPages()).toBe(2);
+  });
+
+  it('may be another one', () => {
+    runBoth(({ memory }, slice) => memory.write32(Place.POINTER, LINEAR + 0x1000 * (1 + (slice & 1))));
+    expect(mostPages()).toBeGreaterThanOrEqual(2);
+  });
+
+  it('may be mapped elsewhere', () => {
+    runBoth((board, slice) => map(board, 1, slice & 1 ? Place.SECOND : Place.FIRST));
+    expect(mostPages()).toBeGreaterThanOrEqual(2);
+  });
+
+  it('may lose its code at any time', () => {
+    runBoth(
+      () => undefined,
+      (jit, slice) => slice % 3 === 0 && jit.flush(),
+    );
+    expect(mostPages()).toBe(2);
+  });
+
+  it('adds what it is to add', () => {
+    const board = createBoard([]);
+    attachJit(board.engine, { threshold: 24 });
+    for (const [place, added] of [0x1000, 0x2000, 0x1000].map((at, i) => [at, i === 1 ? 6 : 1] as const)) {
+      board.restart();
+      prepare(board);
+      board.memory.write32(Place.POINTER, LINEAR + place);
+      expect(board.executor.run(1_000_000)).toBe('idle');
+      expect(board.register('RBX')).toBe(BigInt(TURNS * sum(added)));
+    }
+  });
+});
