@@ -87,6 +87,22 @@ describe('VirtualClock', () => {
     expect(clock.nowNs()).toBe(10);
   });
 
+  it('goes at the pace of its source while it follows that', () => {
+    const clock = new VirtualClock();
+    expect(clock.pace().instructions).toBe(0);
+    let source = 10;
+    clock.setSource(
+      () => source,
+      () => ({ instructions: 100, nsPerInstruction: 2 }),
+    );
+    expect(clock.pace().instructions).toBe(0);
+    clock.nowNs();
+    expect(clock.pace()).toEqual({ instructions: 100, nsPerInstruction: 2 });
+    source = 4;
+    clock.nowNs();
+    expect(clock.pace().instructions).toBe(0);
+  });
+
   it('tells the machine when a nearer deadline appears', () => {
     const clock = new VirtualClock();
     let told = 0;

@@ -22,6 +22,14 @@ export function ticksToNs(ticks: number, hz: number): number {
   return seconds * NS_PER_SECOND + Number((BigInt(rest) * BigInt(NS_PER_SECOND) + BigInt(hz) - 1n) / BigInt(hz));
 }
 
+/** How time goes on while a vCPU runs: by so much with each of its next instructions. After those it must be asked for; 0: each time. */
+export interface Pace {
+  readonly instructions: number;
+  readonly nsPerInstruction: number;
+}
+
+const UNKNOWN_PACE: Pace = { instructions: 0, nsPerInstruction: 1 };
+
 class VirtualTimer implements Timer {
   deadlineNs = Infinity;
   /** The turn in which it was armed: a deadline already past when armed waits for the next turn, so that no turn can run for ever. */
@@ -54,6 +62,9 @@ class VirtualTimer implements Timer {
 export class VirtualClock implements Clock {
   #now = 0;
   #source: (() => number) | undefined;
+  #pace: (() => Pace) | undefined;
+  /** Whether the latest answer of `nowNs` was the source's. */
+  #isSourced = false;
   #turn = 0;
   #firing = false;
   #next = Infinity;
@@ -65,7 +76,8 @@ export class VirtualClock implements Clock {
   nowNs(): number {
     if (this.#source !== undefined && !this.#firing) {
       const sourced = this.#source();
-      if (sourced > this.#now) this.#now = sourced;
+      this.#isSourced = sourced >= this.#now;
+      if (this.#isSourced) this.#now = sourced;
     }
     return this.#now;
   }
@@ -75,9 +87,18 @@ export class VirtualClock implements Clock {
     return this.#now;
   }
 
-  /** Supplies the time within a slice (integer ns, for example derived from instructions retired so far); `undefined` freezes time between turns. */
-  setSource(source: (() => number) | undefined): void {
+  /**
+   * Supplies the time within a slice (integer ns, for example derived from instructions retired so far); `undefined` freezes time between turns. `pace` says how the latest
+   * answer goes on without asking again.
+   */
+  setSource(source: (() => number) | undefined, pace?: () => Pace): void {
     this.#source = source;
+    this.#pace = pace;
+  }
+
+  /** How the latest answer of `nowNs` goes on. */
+  pace(): Pace {
+    return this.#pace === undefined || !this.#isSourced || this.#firing ? UNKNOWN_PACE : this.#pace();
   }
 
   /** Calls back whenever a timer is armed that is due before all others, so that a running slice can be shortened. */

@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export type { Clock, Device, GuestMemory, Line, Msi, Region, RegionHandle, Timer, Width, Wiring } from './contracts.js';
-export { nsToTicks, ticksToNs, VirtualClock } from './clock.js';
+export { nsToTicks, type Pace, ticksToNs, VirtualClock } from './clock.js';
 export { PortSpace } from './port-space.js';
 export { MmioSpace } from './mmio-space.js';
 export { BusError } from './errors.js';

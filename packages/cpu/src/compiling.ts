@@ -8,6 +8,6 @@ export { enterIfKnown, goTo, HANDLER } from './interpreter/entering.js';
 export type { Handlers } from './interpreter/handlers.js';
 export { switchBank } from './interpreter/privilege.js';
 export { ExitReason, HEAD_LENGTH, Link, Record, Slot } from './interpreter/record.js';
-export { dispatchTargets, goToRecord, jumpSlow } from './interpreter/runtime.js';
+export { dispatchTargets, goToRecord, jumpSlow, readTime } from './interpreter/runtime.js';
 export { refill } from './interpreter/slow-paths.js';
 export type { HotCode } from './ports/hot-code.js';

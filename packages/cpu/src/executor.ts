@@ -21,7 +21,7 @@ import type { HotCode } from './ports/hot-code.js';
 import type { KeptCode } from './ports/kept-code.js';
 import { Access, SECOND_STAGE_FAULT } from './ports/translation.js';
 import type { Vcpu } from './vcpu.js';
-import { ACTIVITY, CPL, DEBUG_CTL, GUEST_MODE, MODE, RIP, SEG_BASE, SEG_LIMIT, word } from './words.js';
+import { ACTIVITY, CPL, DEBUG_CTL, GUEST_MODE, MODE, RIP, SEG_BASE, SEG_LIMIT, TIME_SPAN, word } from './words.js';
 
 const BUDGET = word('budget');
 const EXIT_REASON = word('exitReason');
@@ -29,6 +29,9 @@ const EXIT_RECORD = word('exitRecord');
 const BLOCK_RIP = word('blockRip');
 const TLB_EXEC = word('tlbExec');
 const SCRATCH = word('scratch');
+const TIME_BASE = word('timeBase');
+const TIME_BUDGET = word('timeBudget');
+const TIME_RATE = word('timeRate');
 const MSR_TABLE = word('msrTable');
 /** Instructions that a repeated instruction counts as each time it lets events in, after some thousands of elements. */
 const REPEAT_COST = 4096;
@@ -159,6 +162,7 @@ export class Interpreter implements Executor {
     if (!this.running || left < 0) return;
     this.parked += left + 1;
     this.cpu.w[BUDGET] = -1;
+    this.cpu.w[TIME_SPAN] = 0;
   }
 
   /** See {@link Executor}. */
@@ -172,6 +176,7 @@ export class Interpreter implements Executor {
     // Another vCPU may have taken its place.
     this.found = 0;
     cpu.w[BUDGET] = budget;
+    cpu.w[TIME_SPAN] = 0;
     this.running = true;
     const stop = this.loop();
     this.before = this.retired;
@@ -218,6 +223,7 @@ export class Interpreter implements Executor {
     if (this.parked === 0) return;
     const { w } = this.cpu;
     w[BUDGET] = w[BUDGET]! + this.parked;
+    w[TIME_SPAN] = 0;
     this.parked = 0;
   }
 
@@ -227,6 +233,7 @@ export class Interpreter implements Executor {
     const budget = w[BUDGET]! + this.withheld;
     this.withheld = 0;
     w[BUDGET] = budget;
+    w[TIME_SPAN] = 0;
     if (!counters.limited) return;
     const left = counters.instructionsLeft();
     if (budget <= left) return;
@@ -262,9 +269,25 @@ export class Interpreter implements Executor {
     const before = this.engine.arena.u8[record + Record.INDEX]!;
     w[BUDGET] = w[BUDGET]! - before;
     readTsc(cpu);
+    this.setPace();
     w[BUDGET] = w[BUDGET]! + before;
     w[SCRATCH] = cpu.lo;
     w[SCRATCH + 1] = cpu.hi;
+  }
+
+  /** Has generated code count the time on by itself from what was read just now, for as long as it goes with the instructions. */
+  private setPace(): void {
+    const { cpu } = this;
+    const { w } = cpu;
+    const pace = cpu.clock.pace?.();
+    w[TIME_SPAN] = 0;
+    // A hypervisor may have its guest's counter go at a rate of its own.
+    if (pace === undefined || w[GUEST_MODE] !== 0) return;
+    w[TIME_BASE] = cpu.lo;
+    w[TIME_BASE + 1] = cpu.hi;
+    w[TIME_BUDGET] = w[BUDGET]!;
+    w[TIME_RATE] = pace.nsPerInstruction;
+    w[TIME_SPAN] = pace.instructions;
   }
 
   /** Whether the loop would do nothing but enter the engine again. */
@@ -460,6 +483,8 @@ export class Interpreter implements Executor {
     const { cpu, engine } = this;
     const { w } = cpu;
     this.retreat(record);
+    // Devices may be asked for the time, the counter may be set.
+    w[TIME_SPAN] = 0;
     const { insn, vector, meaning, extended } = engine.builder.systemRecords[engine.arena.i32[(record + Record.IMMEDIATE) >>> 2]!]!;
     if (vector >= 0) {
       cpu.raise(vector, vector === GP ? 0 : undefined);

@@ -65,6 +65,8 @@ export const CSTAR = word('cstar');
 export const FMASK = word('fmask');
 export const KERNEL_GS_BASE = word('kernelGsBase');
 export const TSC_AUX = word('tscAux');
+/** Instructions for which the time-stamp counter goes with them; 0: it must be read. */
+export const TIME_SPAN = word('timeSpan');
 export const TSC_OFFSET = word('tscOffset');
 export const SMM = word('smm');
 /** CET: controls of user and supervisor mode, the shadow-stack pointer, those of other levels (two words each), the table for interrupts. */

@@ -19,8 +19,11 @@ export interface Edge {
   readonly isInside: boolean;
 }
 
-/** How control leaves a block: through the instructions' own emitter, by falling through, or to the interpreter. */
-export type BlockEnd = 'jump' | 'fall-through' | 'interpreter';
+/**
+ * How control leaves a block: through the instructions' own emitter, by that of an instruction which may change the mode (then out of the region wherever it leads), by
+ * falling through, or to the interpreter.
+ */
+export type BlockEnd = 'jump' | 'departure' | 'fall-through' | 'interpreter';
 
 /** A decoded block as a compiler sees it. */
 export interface Block {
@@ -39,6 +42,7 @@ export interface Block {
   readonly returnsTo: number | null;
 }
 
+const DEPARTURES: ReadonlySet<string> = new Set(['SYSCALL', 'SYSRET', 'IRET']);
 const DIRECT = /^(J|LOOP|CALL$)/;
 
 function edgeOf(views: ArenaViews, record: number, link: number, target: number): Edge {
@@ -77,6 +81,10 @@ export function readBlock(views: ArenaViews, handlers: Handlers, head: number, o
     if (facts === undefined || excluded.has(facts.row.id) || !isCompilable(facts)) return finish('interpreter', record, count, null, null);
     const { row } = facts;
     const isDirect = row.operands[0]?.method === 'J' && DIRECT.test(row.mnemonic);
+    if (facts.long && DEPARTURES.has(row.mnemonic)) {
+      steps.push({ record, facts });
+      return finish('departure', record, count, null, null);
+    }
     if (row.endsBlock && !isDirect && !['CALL', 'JMP', 'RET'].includes(row.mnemonic)) return finish('interpreter', record, count, null, null);
     steps.push({ record, facts });
     if (!row.endsBlock) continue;

@@ -36,6 +36,8 @@ export interface Exits {
   jumpDirect(): void;
   fallThrough(): void;
   jumpIndirect(target: Val<64>): void;
+  /** The time-stamp counter. */
+  time(): Val<64>;
   isLast(): boolean;
   isBeforeNop(): boolean;
 }
@@ -151,7 +153,7 @@ export class RegionEngine implements Engine {
   }
 
   time(): Val<64> {
-    throw new NotCompilable('the time');
+    return this.exits.time();
   }
 
   /** Nothing for instructions that are rarely what they are taken for: those are carried out at length. */

@@ -1,4 +1,4 @@
-import { goToRecord, Record, Slot } from '@nestvm/cpu/compiling';
+import { goToRecord, Record, readTime, Slot } from '@nestvm/cpu/compiling';
 import type { Branch, FunctionRef, Val, Variable } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import { Context, type Meanings } from '@nestvm/semantics';
@@ -156,6 +156,16 @@ export class Translator implements Exits {
   table(name: keyof Tables): Variable<32> {
     this.usedTables.add(name);
     return this.tables[name];
+  }
+
+  /** See {@link Exits}. */
+  time(): Val<64> {
+    const { code, budget } = this;
+    // At length it looks at the count of instructions, and may ask for the engine to stop soon.
+    code.storeState('i32.store', budget.get(), at.budget);
+    const ticks = code.call(readTime, 64, code.constant(32, this.record), code.cpu, budget.get());
+    budget.set(code.loadState('i32.load', 32, at.budget));
+    return ticks;
   }
 
   /** See {@link Exits}. */

@@ -1,3 +1,4 @@
+import type { Pace } from '@nestvm/bus';
 import type { ClockConfig, HostServices } from './config.js';
 
 /** What guest time is made of. */
@@ -19,6 +20,8 @@ export interface InstructionCount {
 export interface GuestTime {
   /** Guest nanoseconds, whole. */
   now(): number;
+  /** How the latest answer of `now` goes on in the slice. */
+  readonly pace: Pace;
   /** A run begins: host time that went by before it is none of the guest's. */
   start(): void;
   /** Time was set to this while nothing runs. */
@@ -52,6 +55,8 @@ const CATCH_UP = 20;
 /** Instructions per host nanosecond: a guess to start from; measured while running. */
 const FIRST_RATE = 0.1;
 const LEAST_MEASURED = 10_000;
+/** Instructions for which the host's clock need not be asked again: some microseconds. */
+const PACED = 2048;
 
 /**
  * Follows the host's clock, but never faster than the vCPUs execute, and never past the next deadline before its timer has fired. The vCPUs of a round run
@@ -69,22 +74,44 @@ class HostTime implements GuestTime {
   private restFromNs = 0;
   private restHostNs = 0;
   private rate = FIRST_RATE;
+  readonly pace = { instructions: 0, nsPerInstruction: 1 };
+  /** Instructions that had been executed when the pace was set. */
+  private pacedFrom = 0;
 
   constructor(private readonly options: GuestTimeOptions) {}
 
   now(): number {
     const { executor } = this;
     if (executor !== undefined) {
+      const { retired } = executor;
       this.readings++;
-      const ran = (executor.retired - this.retiredBefore) * MOST_NS_PER_INSTRUCTION + this.readings * READING_NS;
+      const ran = (retired - this.retiredBefore) * MOST_NS_PER_INSTRUCTION + this.readings * READING_NS;
       const deadlineNs = this.options.nextDeadlineNs();
+      this.keepPace(retired, deadlineNs);
       this.reach(Math.min(this.roundNs + ran, deadlineNs));
+      this.setPace(retired, deadlineNs);
       if (this.reachedNs >= deadlineNs) this.options.onDeadline();
     } else if (this.restUntilNs >= 0) {
       const restedNs = this.options.host.nowNs() - this.restHostNs;
       this.reach(Math.min(this.restUntilNs, Math.ceil(this.restFromNs + restedNs * CATCH_UP)));
     }
     return this.reachedNs;
+  }
+
+  /** Guests may have been told times that went by instructions. */
+  private keepPace(retired: number, deadlineNs: number): void {
+    const { instructions, nsPerInstruction } = this.pace;
+    const paced = this.reachedNs + Math.min(retired - this.pacedFrom, instructions) * nsPerInstruction;
+    if (paced <= deadlineNs) this.reachedNs = paced;
+  }
+
+  /** For some instructions time goes at the pace measured, if it is not ahead of the host's and no timer is due by then. */
+  private setPace(retired: number, deadlineNs: number): void {
+    const { pace } = this;
+    pace.nsPerInstruction = Math.min(MOST_NS_PER_INSTRUCTION, Math.max(1, Math.floor(1 / this.rate)));
+    const isFree = this.reachedNs <= this.hostTime() && this.reachedNs + PACED * pace.nsPerInstruction < deadlineNs;
+    pace.instructions = isFree ? PACED : 0;
+    this.pacedFrom = retired;
   }
 
   start(): void {
@@ -103,6 +130,8 @@ class HostTime implements GuestTime {
   beginSlice(executor: InstructionCount): void {
     this.executor = executor;
     this.retiredBefore = executor.retired;
+    this.pace.instructions = 0;
+    this.pacedFrom = executor.retired;
     this.readings = 0;
     this.sliceStartNs = this.options.host.nowNs();
   }
@@ -147,6 +176,8 @@ class HostTime implements GuestTime {
 const ADJUST_NS = 100e6;
 const WOBBLE_NS = 10e6;
 const MOST_SHIFT = 10;
+/** More instructions than a slice has. */
+const SLICE = 2 ** 30;
 const FIRST_SHIFT = 3;
 
 /**
@@ -163,6 +194,7 @@ class InstructionTime implements GuestTime {
   private adjustedAtNs = 0;
   private lastLagNs = 0;
   private readonly adaptive: boolean;
+  readonly pace = { instructions: 0, nsPerInstruction: 1 };
 
   constructor(private readonly options: GuestTimeOptions) {
     const { config } = options;
@@ -191,10 +223,13 @@ class InstructionTime implements GuestTime {
   beginSlice(executor: InstructionCount): void {
     this.executor = executor;
     this.retiredBefore = executor.retired;
+    this.pace.nsPerInstruction = this.scale;
+    this.pace.instructions = SLICE;
   }
 
   endSlice(): void {
     this.reachedNs = this.now();
+    this.pace.instructions = 0;
     this.executor = undefined;
     if (this.adaptive) this.adjust();
   }

@@ -55,7 +55,10 @@ export class RunLoop {
   constructor(private readonly options: RunLoopOptions) {
     const { clock, host, clockConfig } = options;
     this.time = createGuestTime({ config: clockConfig, host, nextDeadlineNs: () => clock.nextDeadlineNs(), onDeadline: () => this.interrupt() });
-    clock.setSource(() => this.time.now());
+    clock.setSource(
+      () => this.time.now(),
+      () => this.time.pace,
+    );
     clock.setEarlierDeadlineListener(() => this.interrupt());
   }
 

@@ -143,6 +143,34 @@ describe('host clock', () => {
     expect(Math.abs(rig.hostNs - start - 300 * TICK)).toBeLessThan(3 * MILLISECOND);
   });
 
+  it('goes by instructions between looks at the clock, never backwards, and stays near the host', async () => {
+    const rig = new Rig({ kind: 'host' });
+    rig.cost = 3;
+    const start = rig.hostNs;
+    let [base, from, asked, last, most] = [0, 0, 0, 0, 0];
+    const read = (retired: number): number => {
+      const { instructions, nsPerInstruction } = rig.clock.pace();
+      if (asked > 0 && retired >= from && retired - from < instructions) return base + (retired - from) * nsPerInstruction;
+      asked++;
+      from = retired;
+      return (base = rig.clock.nowNs());
+    };
+    let [readings, backwards] = [0, 0];
+    rig.onSlice = () => void (from = Infinity);
+    rig.onStep = (retired) => {
+      const ns = read(retired);
+      if (ns < last) backwards++;
+      last = ns;
+      if (++readings > 1000) most = Math.max(most, Math.abs(ns - (rig.hostNs - start)));
+    };
+    const seen = rig.ticks(5);
+    await rig.loop.run();
+    expect(seen.map(({ at }) => at)).toEqual(seen.map(({ tick }) => tick * TICK));
+    expect(backwards).toBe(0);
+    expect(most).toBeLessThan(100_000);
+    expect(asked).toBeLessThan(readings / 10);
+  });
+
   it('moves little while it catches up and something comes from outside', async () => {
     const rig = new Rig({ kind: 'host' });
     rig.awake = false;

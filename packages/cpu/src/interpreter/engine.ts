@@ -4,7 +4,7 @@ import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
 import { goTo, HANDLER, leave } from './entering.js';
 import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
-import { charge, checkSegment, goToRip, hostTime, jumpSlow, leaveWithFault, systemHere } from './runtime.js';
+import { charge, checkSegment, goToRip, jumpSlow, leaveWithFault, readTime, systemHere } from './runtime.js';
 import { hostCommit, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const at = vcpuState.offset;
@@ -192,8 +192,7 @@ export class InterpreterEngine implements Engine {
   }
 
   time(x: Context): Val<64> {
-    x.code.run(hostTime, this.record(x), x.cpu);
-    return x.readState(64, at.scratch);
+    return x.code.call(readTime, 64, this.record(x), x.cpu, x.get32('budget'));
   }
 
   isBeforeNop(x: Context): Val<32> {

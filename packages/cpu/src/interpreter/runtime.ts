@@ -13,7 +13,22 @@ const at = vcpuState.offset;
 
 const hostSystem: FunctionRef = importedFunction('hostSystem', { params: [I, I], results: [I] });
 /** Puts the time-stamp counter into `scratch`. */
-export const hostTime: FunctionRef = importedFunction('hostTime', { params: [I, I], results: [] });
+const hostTime: FunctionRef = importedFunction('hostTime', { params: [I, I], results: [] });
+
+/** The time-stamp counter at the instruction of a record, of a block that began with this budget: (record, cpu, budget). */
+export const readTime = defineFunction('readTime', { params: [I, I, I], results: [L] }, (c) => {
+  const [record, cpu, budget] = [c.param(0, 32), c.param(1, 32), c.param(2, 32)];
+  const here = budget.sub(c.load('i32.load8_u', 32, record, Record.INDEX));
+  const passed = c.load('i32.load', 32, cpu, at.timeBudget).sub(here);
+  c.if(passed.ltU(c.load('i32.load', 32, cpu, at.timeSpan)), () => {
+    const ticks = passed.zext(64).mul(c.load('i64.load32_u', 64, cpu, at.timeRate));
+    c.return(c.load('i64.load', 64, cpu, at.timeBase).add(ticks));
+  });
+  c.store('i32.store', cpu, budget, at.budget);
+  c.run(hostTime, record, cpu);
+  c.return(c.load('i64.load', 64, cpu, at.scratch));
+});
+
 const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
 
 /** Records a fault and leaves. */
@@ -197,6 +212,7 @@ export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
   enter,
   enterAt,
   checkSegment,
+  readTime,
   switchBank,
   slowRead,
   slowWrite,

@@ -4,7 +4,7 @@ import { SECOND_STAGE_VECTOR } from '../linear.js';
 import { canonicalShift, nextPageHigh } from '../mode.js';
 import { Access, SECOND_STAGE_FAULT } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, FAULT_VECTOR, MODE, SLOW_ADDRESS, word } from '../words.js';
+import { CPL, FAULT_VECTOR, MODE, SLOW_ADDRESS, TIME_SPAN, word } from '../words.js';
 import { ExitReason, Record } from './record.js';
 
 const AC = 17;
@@ -129,6 +129,8 @@ export class SlowAccess {
     const { bytes, first, second } = this.lent;
     const at = base + SCRATCH;
     const { u8 } = this;
+    // A device may be asked for the time.
+    cpu.w[TIME_SPAN] = 0;
     if (second < 0 && first % 4 === 0 && bytes >= 4) {
       for (let i = 0; i < bytes; i += 4) {
         const value = memory.read32(first + i);
@@ -154,6 +156,7 @@ export class SlowAccess {
     const { bytes, first, second } = this.lent;
     const at = base + SCRATCH;
     const { u8 } = this;
+    cpu.w[TIME_SPAN] = 0;
     if (second < 0 && first % 4 === 0 && bytes >= 4) {
       for (let i = 0; i < bytes; i += 4)
         memory.write32(first + i, (u8[at + i]! | (u8[at + i + 1]! << 8) | (u8[at + i + 2]! << 16) | (u8[at + i + 3]! << 24)) >>> 0);

@@ -60,6 +60,11 @@ export const vcpuState = struct('vcpu', 3, {
   walk: derived(u32),
   /** Instructions left before the engine must return to its caller; negative means: leave at the next block end. */
   budget: derived(u32),
+  /** The time-stamp counter as software saw it when `budget` (at the very instruction) was `timeBudget`. It goes on by `timeRate` with each instruction, for `timeSpan` of them. */
+  timeBase: derived(u64),
+  timeBudget: derived(u32),
+  timeSpan: derived(u32),
+  timeRate: derived(u32),
   /** Why the engine returned: see `ExitReason` in @nestvm/cpu. */
   exitReason: derived(u32),
   /** Record of the instruction that left the block (byte offset), for exact RIP and count. */

@@ -13,8 +13,19 @@ const PML4 = 0x1000;
 /** Where things are in the board's memory, which is mapped one to one. */
 export const At = { CODE: 0x10000, STACK: 0x30000, DATA: 0x40000, DATA_BYTES: 0x4000 } as const;
 
+type Clock = ConstructorParameters<typeof Vcpu>[0]['clock'];
+
+const STOPPED: Clock = { nowNs: () => 0 };
+
+interface BoardOptions {
+  readonly ramBytes?: number;
+  /** Name of the CPU model. */
+  readonly model?: string;
+  readonly clock?: Clock;
+}
+
 /** One vCPU in 64-bit mode at level 0, with a megabyte of memory (unless told otherwise) and nothing else. */
-export function createBoard(code: ArrayLike<number>, { ramBytes = RAM_BYTES, model: name = 'max' } = {}) {
+export function createBoard(code: ArrayLike<number>, { ramBytes = RAM_BYTES, model: name = 'max', clock = STOPPED }: BoardOptions = {}) {
   const arena = createArena({ bytes: (96 << 20) + ramBytes });
   const memory = new PhysicalMemory({ arena });
   const ram = arena.allocate('ram', ramBytes, 4096);
@@ -22,7 +33,7 @@ export function createBoard(code: ArrayLike<number>, { ramBytes = RAM_BYTES, mod
   const base = arena.allocate('vcpu 0', vcpuState.size, 64);
   const model = parseCpu(name);
   const mmu = new Mmu({ memory, vcpuBase: base, maxPhysicalAddress: model.physicalBits, pages1g: true });
-  const parts = { mmu, memory, ports: new PortSpace(), clock: { nowNs: () => 0 }, random: createDeterministicRandom(1) };
+  const parts = { mmu, memory, ports: new PortSpace(), clock, random: createDeterministicRandom(1) };
   const cpu = new Vcpu({ index: 0, buffer: arena.memory.buffer, base, model, ...parts });
   const engine = new Engine(arena, memory);
   const executor = new Interpreter(cpu, engine);
