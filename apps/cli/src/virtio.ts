@@ -111,8 +111,10 @@ export class VirtioParts {
     const { bus, mode, vectors, slot, bootIndex } = spec;
     // Each creator takes the specs of its own kind, which the lookup by kind ensures.
     const create = this.creators[spec.kind] as (spec: VirtioSpec, name: string, context: VirtioContext) => VirtioDevice;
+    const device = create(spec, spec.id ?? `virtio${this.count++}`, this.context);
+    for (const { bit, offered } of spec.features) device.setOffered(bit, offered);
     return {
-      device: create(spec, spec.id ?? `virtio${this.count++}`, this.context),
+      device,
       bus,
       ...(mode ? { mode } : {}),
       ...(vectors === undefined ? {} : { vectors }),
@@ -133,7 +135,7 @@ const drivesOf = (spec: VirtioSpec): (string | undefined)[] =>
 
 /** The devices of `-device`, those of `-nic`, and those of drives that nobody else has. */
 function specsOf({ board, devices, networks, folders, drives }: RunOptions): VirtioSpec[] {
-  const transport = { bus: board === 'pc' || board === 'q35' ? 'pci' : 'mmio', packed: false } as const;
+  const transport = { bus: board === 'pc' || board === 'q35' ? 'pci' : 'mmio', packed: false, features: [] } as const;
   const used = new Set(devices.virtio.flatMap(drivesOf));
   return [
     ...devices.virtio,

@@ -89,6 +89,28 @@ describe('lines of a migration', () => {
     expect(await carries(await connected(`ws://127.0.0.1:${await freePort()}/`))).toBe(true);
   });
 
+  it('what comes is read into the memory of who waits, in pieces of any size, and waits for who does not', async () => {
+    for (const uri of [`tcp:127.0.0.1:${await freePort()}`, `unix:${pathFor('into')}`]) {
+      const [here, there] = await connected(uri);
+      const sent = here.sink.write(bytes).then(() => here.sink.write(bytes.subarray(0, 1000)));
+      const came = Buffer.alloc(bytes.length + 1000);
+      for (let at = 0, turn = 0; at < came.length; turn++) {
+        const target = came.subarray(at, at + ((turn * 7919) % 300_000) + 1);
+        const pieces = turn % 3 === 0 ? await there.source.read(target.length) : undefined;
+        if (pieces) target.set(pieces);
+        at += pieces ? pieces.length : await there.source.readInto!(target);
+        if (turn % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      await sent;
+      expect(came.equals(Buffer.concat([bytes, bytes.subarray(0, 1000)]))).toBe(true);
+      const last = there.source.readInto!(new Uint8Array(1));
+      here.close();
+      expect(await last).toBe(0);
+      expect(await there.source.readInto!(new Uint8Array(1))).toBe(0);
+      there.close();
+    }
+  });
+
   it('exec: the command carries the bytes', async () => {
     const path = pathFor('exec-line');
     const program = `const s = require('net').connect('${path}'); process.stdin.pipe(s); s.pipe(process.stdout)`;

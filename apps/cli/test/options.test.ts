@@ -221,6 +221,21 @@ describe('every option', () => {
       '-device virtio-blk-pci,drive=x,packed=on,num-queues=4,disable-legacy=on,addr=5',
       { devices: { virtio: [{ kind: 'block', bus: 'pci', drive: 'x', packed: true, queues: 4, mode: 'modern', slot: 5 }] } },
     ],
+    [
+      '-device virtio-rng-pci,iommu_platform=on,event_idx=off',
+      {
+        devices: {
+          virtio: [
+            {
+              features: [
+                { bit: 33, offered: true },
+                { bit: 29, offered: false },
+              ],
+            },
+          ],
+        },
+      },
+    ],
     ['-device virtio-rng-device', { devices: { virtio: [{ kind: 'entropy', bus: 'mmio', packed: false }] } }],
     ['-incoming tcp:0:4444', { incoming: 'tcp:0:4444' }],
     [

@@ -10,13 +10,30 @@ export interface Emulator {
   readonly arguments: readonly string[];
 }
 
-/** CPU time of all threads in milliseconds: by the scheduler's nanoseconds where the kernel keeps them, else by ticks of 10 ms. */
-function cpuMsOf(pid: number): number {
-  try {
-    const tasks = readdirSync(`/proc/${pid}/task`);
-    return tasks.reduce((sum, task) => sum + Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]), 0) / 1e6;
-  } catch {
-    return 0;
+/** CPU time of all threads of a process, those that have ended among them: QEMU's end when there is nothing to do for a while. */
+class ThreadTimes {
+  readonly #ns = new Map<string, number>();
+
+  constructor(private readonly pid: number) {}
+
+  /** Milliseconds by the scheduler's nanoseconds; of a thread that has ended, those of the last look. */
+  read(): number {
+    for (const task of this.#tasks()) {
+      try {
+        this.#ns.set(task, Number(readFileSync(`/proc/${this.pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]));
+      } catch {
+        // It ended between the list and this.
+      }
+    }
+    return [...this.#ns.values()].reduce((sum, ns) => sum + ns, 0) / 1e6;
+  }
+
+  #tasks(): readonly string[] {
+    try {
+      return readdirSync(`/proc/${this.pid}/task`);
+    } catch {
+      return [];
+    }
   }
 }
 
@@ -53,11 +70,12 @@ export async function watch<R>(
 ): Promise<Watched<R>> {
   const startMs = performance.now();
   const child = spawn(emulator.command, [...emulator.arguments, ...machineArguments], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const times = new ThreadTimes(child.pid ?? 0);
   let peakBytes = 0;
   let tail = '';
   const sample = (): Usage => {
     peakBytes = Math.max(peakBytes, peakBytesOf(child.pid ?? 0));
-    return { wallMs: performance.now() - startMs, cpuMs: cpuMsOf(child.pid ?? 0) };
+    return { wallMs: performance.now() - startMs, cpuMs: times.read() };
   };
   const reader = createReader(sample);
   const keep = (data: Buffer): void => {

@@ -286,7 +286,8 @@ export class Machine {
   /** Everything but what lies between 640 KiB and 1 MiB on boards whose host bridge decides on that. */
   private mapRam(): number {
     const { memory, config, arena } = this;
-    const base = arena.allocate('guest RAM', config.memoryBytes, 4096);
+    // Where bitmaps of pages have whole words for it.
+    const base = arena.allocate('guest RAM', config.memoryBytes, 32 * 4096);
     for (const block of this.ramBlocks(base)) if (block.base !== SMRAM.base) memory.mapRam(block.base, block.size, block.arenaOffset);
     return base;
   }

@@ -201,10 +201,11 @@ function sliceBitmap(bitmap: Uint32Array, first: number, pages: number): Uint32A
   const result = new Uint32Array((pages + 31) >>> 5);
   const shift = first & 31;
   const from = first >>> 5;
-  for (let word = 0; word < result.length; word++) {
-    const low = bitmap[from + word] ?? 0;
-    result[word] = shift === 0 ? low : (low >>> shift) | ((bitmap[from + word + 1] ?? 0) << (32 - shift));
-  }
+  if (shift === 0) result.set(bitmap.subarray(from, from + result.length));
+  else
+    for (let word = 0; word < result.length; word++) {
+      result[word] = ((bitmap[from + word] ?? 0) >>> shift) | ((bitmap[from + word + 1] ?? 0) << (32 - shift));
+    }
   const over = pages & 31;
   if (over !== 0) result[result.length - 1]! &= (1 << over) - 1;
   return result;
@@ -227,7 +228,9 @@ function touched(parts: SnapshotParts): readonly Uint32Array[] {
   return byBlock(parts, parts.memory.dirtyLog.written()).map((pages, block) => {
     const { base, size } = parts.ram[block]!;
     const certain = base === undefined ? size : Math.max(0, Math.min(size, LEGACY_END - base));
-    for (let page = 0; page < certain / PAGE_BYTES; page++) pages[page >>> 5]! |= 1 << (page & 31);
+    const whole = Math.floor(certain / PAGE_BYTES / 32);
+    pages.fill(0xffff_ffff, 0, whole);
+    for (let page = whole * 32; page < certain / PAGE_BYTES; page++) pages[page >>> 5]! |= 1 << (page & 31);
     return pages;
   });
 }

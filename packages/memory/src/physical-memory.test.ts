@@ -275,6 +275,26 @@ describe('dirty log', () => {
     expect([1, 2].map((page) => t.memory.pageFlags[t.ram / 4096 + page]! & PageFlag.DIRTY_LOG)).toEqual([0, PageFlag.DIRTY_LOG]);
   });
 
+  it('watches ranges that begin and end anywhere, and nothing beside them', () => {
+    for (const [first, pages] of [
+      [0, 31],
+      [1, 32],
+      [3, 100],
+      [5, 1],
+      [33, 62],
+    ] as const) {
+      const { arena, memory } = setup();
+      const at = arena.allocate('more', 256 * 4096, 32 * 4096) / 4096;
+      memory.dirtyLog.mark(at + first);
+      memory.mapRam(0x10_0000, pages * 4096, (at + first) * 4096);
+      const trapped = (): number[] => [...Array(256).keys()].filter((page) => memory.pageFlags[at + page] === PageFlag.DIRTY_LOG);
+      const all = Array.from({ length: pages }, (_, i) => first + i);
+      expect(trapped()).toEqual(all.slice(1));
+      memory.dirtyLog.start();
+      expect(trapped()).toEqual(all);
+    }
+  });
+
   it('clears what was written, and does not touch the rest', () => {
     const log = t.memory.dirtyLog;
     t.memory.write(0x1ffe, Uint8Array.of(1, 2, 3, 4));

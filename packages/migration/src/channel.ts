@@ -8,8 +8,8 @@ export interface ByteSink {
 /** Where a snapshot comes from. Resolves to at most `length` bytes, to fewer where they come in pieces, and to none at the end. */
 export interface ByteSource {
   read(length: number): Promise<Uint8Array>;
-  /** The same into an array of the caller's, for sources that need none of their own: how many bytes came. */
-  readInto?(target: Uint8Array): Promise<number>;
+  /** The same into an array of the caller's, for sources that need none of their own: how many bytes came, at once when they were there already. */
+  readInto?(target: Uint8Array): Promise<number> | number;
 }
 
 /** A sink that keeps what it gets. */
@@ -44,6 +44,9 @@ export function createMemorySource(bytes: Uint8Array): ByteSource {
   };
 }
 
+/** Memory for so much is made before it has come. */
+const SHORT_BYTES = 4096;
+
 /** Reads exact lengths and counts bytes. */
 export class ExactReader {
   /** Bytes read so far: the place of the next one. */
@@ -51,8 +54,9 @@ export class ExactReader {
 
   constructor(private readonly source: ByteSource) {}
 
-  /** Exactly `length` bytes; throws `truncated` when there are fewer. Never allocates more than what has come. */
+  /** Exactly `length` bytes; throws `truncated` when there are fewer. Never allocates much more than what has come. */
   async exactly(length: number, what: string): Promise<Uint8Array> {
+    if (length <= SHORT_BYTES) return this.into(new Uint8Array(length), what);
     const first = await this.some(length, length, what);
     if (first.length === length) return first;
     const pieces = [first];
@@ -74,8 +78,10 @@ export class ExactReader {
   /** Fills `target`; throws `truncated` when there are fewer bytes. */
   async into(target: Uint8Array, what: string): Promise<Uint8Array> {
     for (let have = 0; have < target.length; ) {
-      if (this.source.readInto) have += this.count(await this.source.readInto(target.subarray(have)), target.length, what);
-      else {
+      if (this.source.readInto) {
+        const came = this.source.readInto(have === 0 ? target : target.subarray(have));
+        have += this.count(typeof came === 'number' ? came : await came, target.length, what);
+      } else {
         const piece = await this.some(target.length - have, target.length, what);
         target.set(piece, have);
         have += piece.length;

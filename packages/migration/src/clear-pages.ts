@@ -2,6 +2,7 @@
 export const PAGE_BYTES = 4096;
 const STRETCH_PAGES = 16;
 const CLEAR = new Uint8Array(STRETCH_PAGES * PAGE_BYTES);
+const CLEAR_PAGE = CLEAR.subarray(0, PAGE_BYTES);
 
 /** Whether two arrays of one length hold the same bytes. */
 export type Comparison = (a: Uint8Array, b: Uint8Array) => boolean;
@@ -35,19 +36,28 @@ export class ClearPages {
   }
 
   has(page: number): boolean {
-    if (host === undefined) return this.look(page);
+    const { words } = this;
+    const at = page * (PAGE_BYTES / 4);
+    // Of nearly all pages that hold something the first bytes tell it.
+    const first = words[at]! | words[at + 1]! | words[at + 2]! | words[at + 3]!;
+    if ((first | words[at + 4]! | words[at + 5]! | words[at + 6]! | words[at + 7]!) !== 0) return false;
+    return host === undefined ? this.look(at) : this.compare(page, host);
+  }
+
+  /** Clear pages have clear neighbours, as a rule: those are looked at with it. */
+  private compare(page: number, same: Comparison): boolean {
+    const { bytes } = this;
     const stretch = Math.floor(page / STRETCH_PAGES);
     if (stretch !== this.stretch) {
       this.stretch = stretch;
-      const bytes = this.bytes.subarray(stretch * CLEAR.length, (stretch + 1) * CLEAR.length);
-      this.allClear = host(bytes, bytes.length === CLEAR.length ? CLEAR : CLEAR.subarray(0, bytes.length));
+      const all = bytes.subarray(stretch * CLEAR.length, (stretch + 1) * CLEAR.length);
+      this.allClear = same(all, all.length === CLEAR.length ? CLEAR : CLEAR.subarray(0, all.length));
     }
-    return this.allClear || this.look(page);
+    return this.allClear || same(bytes.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES), CLEAR_PAGE);
   }
 
-  private look(page: number): boolean {
+  private look(start: number): boolean {
     const { words } = this;
-    const start = page * (PAGE_BYTES / 4);
     // Eight at once: twice as fast as one by one.
     for (let i = start; i < start + PAGE_BYTES / 4; i += 8) {
       const first = words[i]! | words[i + 1]! | words[i + 2]! | words[i + 3]!;
@@ -73,6 +83,16 @@ export function countPages(bitmaps: readonly Uint32Array[]): number {
 
 /** Whether a bitmap has a page. */
 export const hasPage = (bitmap: Uint32Array, page: number): boolean => ((bitmap[page >>> 5]! >>> (page & 31)) & 1) !== 0;
+
+/** The first page from `from` on that a bitmap has, or has not; `end` when there is none before it. */
+export function nextPage(bitmap: Uint32Array, has: boolean, from: number, end: number): number {
+  const flip = has ? 0 : -1;
+  for (let page = from; page < end; page = (page | 31) + 1) {
+    const word = (bitmap[page >>> 5]! ^ flip) >>> (page & 31);
+    if (word !== 0) return Math.min(end, page + 31 - Math.clz32(word & -word));
+  }
+  return end;
+}
 
 /**
  * Clears the pages of a block that are to be clear, of those that may not be so (`touched`, default all). What is clear is not written, and what was never touched

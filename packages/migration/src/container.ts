@@ -71,19 +71,26 @@ export class ContainerWriter {
   private crc = 0;
   private batch = new Uint8Array(0);
   private filled = 0;
+  /** What is being written, and where it lies: the next sections are made meanwhile. */
+  private underway = Promise.resolve();
+  private spare = new Uint8Array(0);
 
   constructor(private readonly sink: ByteSink) {}
 
   /** `withDisks`: sections `DISK` may follow. */
-  begin(withDisks = false): Promise<void> {
+  async begin(withDisks = false): Promise<void> {
     const header = this.room(HEADER_BYTES);
     header.fill(0);
     header.set(ascii.encode(MAGIC));
     new DataView(header.buffer, header.byteOffset).setUint32(8, withDisks ? FORMAT_VERSION : VERSION_WITHOUT_DISKS, true);
-    return this.flush();
+    await this.flush();
+    await this.underway;
   }
 
-  /** Writes a section of some parts, which are copied before anything is awaited: guest memory may change while the line takes it. */
+  /**
+   * Writes a section of some parts, which are copied before anything is awaited: guest memory may change while the line takes it. A failure of the sink may be
+   * told by the next section only; what is prompt is written when this resolves, with all before it.
+   */
   async section(kind: SectionKind, ...parts: readonly Uint8Array[]): Promise<void> {
     const length = parts.reduce((sum, part) => sum + part.length, 0);
     if (length > MAX_SECTION_BYTES) throw new MigrationError('bad-unit', `a ${kind} section of ${length} bytes; at most ${MAX_SECTION_BYTES} fit`);
@@ -100,7 +107,9 @@ export class ContainerWriter {
     view.setUint32(12, crc32(all.subarray(0, 12)), true);
     this.sections++;
     this.crc = crc32(all.subarray(8, 12), this.crc);
-    if (this.filled >= BATCH_BYTES || PROMPT.includes(kind)) await this.flush();
+    const prompt = PROMPT.includes(kind);
+    if (prompt || this.filled >= BATCH_BYTES) await this.flush();
+    if (prompt) await this.underway;
   }
 
   /** Room behind what waits, in a buffer that is used again and again, since a sink keeps nothing. */
@@ -118,9 +127,14 @@ export class ContainerWriter {
   }
 
   private async flush(): Promise<void> {
-    const { batch, filled } = this;
+    await this.underway;
+    const { batch, spare, filled } = this;
     this.filled = 0;
-    await this.sink.write(batch.subarray(0, filled));
+    this.batch = spare;
+    this.spare = batch;
+    this.underway = this.sink.write(batch.subarray(0, filled));
+    // Who waits for it next hears of a failure; until then it is no unhandled one.
+    this.underway.catch(() => {});
   }
 
   value(kind: SectionKind, value: SavedValue): Promise<void> {

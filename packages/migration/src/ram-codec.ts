@@ -1,4 +1,4 @@
-import { ClearPages, hasPage, PAGE_BYTES } from './clear-pages.js';
+import { ClearPages, nextPage, PAGE_BYTES } from './clear-pages.js';
 import { MigrationError } from './errors.js';
 import type { RamBlock } from './machine-port.js';
 
@@ -111,17 +111,15 @@ export interface PageSpan {
 export function* pageSpans(bytes: Uint8Array, wanted?: Uint32Array): Generator<PageSpan> {
   const clear = new ClearPages(bytes);
   const pages = bytes.length / PAGE_BYTES;
-  const isWanted = (page: number): boolean => page < pages && (wanted === undefined || hasPage(wanted, page));
-  for (let page = 0; page < pages; ) {
-    if (!isWanted(page)) {
-      page = wanted![page >>> 5] === 0 ? ((page >>> 5) + 1) << 5 : page + 1;
-      continue;
-    }
+  const next = (from: number): number => (wanted === undefined ? from : nextPage(wanted, true, from, pages));
+  for (let page = next(0); page < pages; ) {
+    const most = Math.min(pages, page + RUN_PAGES);
+    const limit = wanted === undefined ? most : nextPage(wanted, false, page, most);
     clear.forget();
     const zero = clear.has(page);
     let end = page + 1;
-    while (end - page < RUN_PAGES && isWanted(end) && clear.has(end) === zero) end++;
+    while (end < limit && clear.has(end) === zero) end++;
     yield { firstPage: page, pages: end - page, zero };
-    page = end;
+    page = next(end);
   }
 }

@@ -22,6 +22,8 @@
 #include <unistd.h>
 
 enum { CHUNK = 65536, BLOCK = 4096, MESSAGE = 64 };
+/** How much there is to do at scale 1: about a second each, so that what an emulator has to do once does not count. */
+enum { CHUNKS = 1024, WRITE_PASSES = 4, READ_PASSES = 6, BLOCKS = 8000, GET_BYTES = 96 << 20, PUT_BYTES = 48 << 20, MESSAGES = 4000 };
 static unsigned char *buffer;
 
 static void fail(const char *what) {
@@ -72,22 +74,22 @@ static void end(const char *prefix, const char *name, double from, uint64_t chec
 static void disk(const char *path, long scale) {
   int file = open(path, O_RDWR | O_DIRECT);
   if (file < 0) fail(path);
-  long chunks = 1024 / scale, blocks = 8000 / scale;
+  long chunks = CHUNKS / scale, blocks = BLOCKS / scale;
   uint64_t total = 0;
   double from;
   if (wanted("disk", "write")) {
     from = start("disk", "write");
-    for (long i = 0; i < chunks; i++) {
+    for (long i = 0; i < chunks * WRITE_PASSES; i++) {
       memset(buffer, (int)i + 1, CHUNK);
-      if (pwrite(file, buffer, CHUNK, i * CHUNK) != CHUNK) fail("write");
+      if (pwrite(file, buffer, CHUNK, i % chunks * CHUNK) != CHUNK) fail("write");
     }
     if (fsync(file) < 0) fail("fsync");
     end("disk", "write", from, chunks);
   }
   if (wanted("disk", "read")) {
     from = start("disk", "read");
-    for (long i = 0; i < chunks; i++) {
-      if (pread(file, buffer, CHUNK, i * CHUNK) != CHUNK) fail("read");
+    for (long i = 0; i < chunks * READ_PASSES; i++) {
+      if (pread(file, buffer, CHUNK, i % chunks * CHUNK) != CHUNK) fail("read");
       total = sum(total, buffer, CHUNK);
     }
     end("disk", "read", from, total);
@@ -158,9 +160,9 @@ static void requests(const char *prefix, const char *address, int port, long mes
 }
 
 static void net(const char *prefix, const char *address, int port, long scale) {
-  if (wanted(prefix, "get")) get(prefix, address, port, (16L << 20) / scale);
-  if (wanted(prefix, "put")) put(prefix, address, port, (16L << 20) / scale);
-  if (wanted(prefix, "requests")) requests(prefix, address, port, 4000 / scale);
+  if (wanted(prefix, "get")) get(prefix, address, port, GET_BYTES / scale);
+  if (wanted(prefix, "put")) put(prefix, address, port, PUT_BYTES / scale);
+  if (wanted(prefix, "requests")) requests(prefix, address, port, MESSAGES / scale);
 }
 
 static uint64_t seen;

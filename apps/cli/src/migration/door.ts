@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { WebSocketServer } from 'ws';
 import { UsageError } from '../errors.js';
+import { Intake } from './intake.js';
 import { listen, type SocketAddress } from './socket.js';
 
 /** Where a target listens: for its source, and for it again when a line breaks. */
@@ -43,12 +44,14 @@ class Queue<T> {
   }
 }
 
-/** Listens at a socket; throws `UsageError` when the address is in use or not ours. */
-export async function openSocketDoor(option: string, address: SocketAddress): Promise<Door<Socket>> {
-  const queue = new Queue<Socket>((socket) => socket.destroy());
-  const server = await listen(option, address, (socket) => {
-    socket.on('error', () => {});
-    queue.put(socket);
+/** Listens at a socket; throws `UsageError` when the address is in use or not ours. `plain`: nobody else is to read what comes, so it may be read with less work. */
+export async function openSocketDoor(option: string, address: SocketAddress, plain: boolean): Promise<Door<Socket | Intake>> {
+  const socketOf = (one: Socket | Intake): Socket => (one instanceof Intake ? one.socket : one);
+  const queue = new Queue<Socket | Intake>((one) => socketOf(one).destroy());
+  const server = await listen(option, address, (accepted) => {
+    const one = (plain ? Intake.of(accepted) : undefined) ?? accepted;
+    socketOf(one).on('error', () => {});
+    queue.put(one);
   });
   return {
     next: () => queue.next(),

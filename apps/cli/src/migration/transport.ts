@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process';
 import { fstatSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { Socket, type SocketConstructorOpts } from 'node:net';
 import { Duplex } from 'node:stream';
 import { createWebSocketLink, type Link, type WebSocketLike } from '@nestvm/migration';
 import { WebSocket } from 'ws';
 import { UsageError } from '../errors.js';
 import { type Door, openOnce, openSocketDoor, openWebSocketDoor } from './door.js';
+import { Intake } from './intake.js';
+import { patient } from './patience.js';
 import { connect, parseAddress, type SocketAddress } from './socket.js';
-import { linkOf, patient } from './stream-link.js';
+import { linkOf, linkOfIntake } from './stream-link.js';
 import { secureIncoming, secureOutgoing, type TlsCredentials } from './tls.js';
 
 /** Where a migration goes to or comes from. */
@@ -44,10 +46,10 @@ export interface LineOptions {
   readonly hostname?: string;
 }
 
-function inherited(option: string, fd: number): Duplex {
+function inherited<T>(option: string, fd: number, open: (options: SocketConstructorOpts) => T): T {
   try {
     if (!fstatSync(fd).isSocket()) throw new UsageError(`${option} fd:${fd}: it is no socket; both sides speak, so a file or a pipe will not do`);
-    return new Socket({ fd, readable: true, writable: true });
+    return open({ fd, readable: true, writable: true });
   } catch (error) {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`${option} fd:${fd}: this process has no such descriptor open`);
@@ -60,7 +62,10 @@ function piped(command: string): Duplex {
 }
 
 /** A stream as a line that ends when nothing moves any more. */
-const lineOn = (stream: Duplex, { timeoutMs }: LineOptions): Link => patient(linkOf(stream), timeoutMs, () => stream.destroy());
+function lineOn(one: Duplex | Intake, { timeoutMs }: LineOptions): Link {
+  if (one instanceof Intake) return patient(linkOfIntake(one), timeoutMs, () => one.socket.destroy());
+  return patient(linkOf(one), timeoutMs, () => one.destroy());
+}
 
 const lineOnWebSocket = (socket: WebSocket, { timeoutMs }: LineOptions): Link =>
   patient(createWebSocketLink(socket as unknown as WebSocketLike), timeoutMs, () => socket.terminate());
@@ -82,7 +87,7 @@ export async function openLine(option: string, place: Place, options: LineOption
   if (place.kind === 'websocket' || place.kind === 'exec') withoutTls(option, options);
   if (place.kind === 'websocket') return lineOnWebSocket(await openWebSocket(option, place.url), options);
   if (place.kind === 'exec') return lineOn(piped(place.command), options);
-  const stream = place.kind === 'fd' ? inherited(option, place.fd) : await connect(option, place.address);
+  const stream = place.kind === 'fd' ? inherited(option, place.fd, (own) => new Socket(own)) : await connect(option, place.address);
   const host = place.kind === 'socket' && 'host' in place.address ? place.address.host || 'localhost' : 'localhost';
   return lineOn(options.tls ? await secureOutgoing(options.tls, stream, options.hostname || host) : stream, options);
 }
@@ -97,6 +102,9 @@ export async function openDoor(option: string, place: Place, options: LineOption
   if (place.kind === 'websocket' || place.kind === 'exec') withoutTls(option, options);
   if (place.kind === 'websocket') return mapped(await openWebSocketDoor(option, place.url), (socket) => lineOnWebSocket(socket, options));
   if (place.kind === 'exec') return openOnce(() => lineOn(piped(place.command), options));
-  const door = place.kind === 'fd' ? openOnce(() => inherited(option, place.fd)) : await openSocketDoor(option, place.address);
-  return mapped<Duplex>(door, async (stream) => lineOn(options.tls ? await secureIncoming(options.tls, stream) : stream, options));
+  const { tls } = options;
+  const descriptor = (own: SocketConstructorOpts): Socket | Intake => (tls ? new Socket(own) : new Intake(own));
+  const door =
+    place.kind === 'fd' ? openOnce(() => inherited(option, place.fd, descriptor)) : await openSocketDoor(option, place.address, tls === undefined);
+  return mapped(door, async (one) => lineOn(tls && !(one instanceof Intake) ? await secureIncoming(tls, one) : one, options));
 }

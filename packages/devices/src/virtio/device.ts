@@ -46,7 +46,6 @@ const RING_FEATURES: readonly number[] = [
   VirtioFeature.INDIRECT_DESC,
   VirtioFeature.EVENT_IDX,
   VirtioFeature.VERSION_1,
-  VirtioFeature.ACCESS_PLATFORM,
   VirtioFeature.IN_ORDER,
   VirtioFeature.NOTIFICATION_DATA,
   VirtioFeature.RING_RESET,
@@ -120,6 +119,12 @@ export abstract class VirtioDevice implements QueueOwner {
 
   protected offer(bit: number): void {
     this.offered[bit >>> 5]! |= 1 << (bit & 31);
+  }
+
+  /** Offers a feature or takes it from the offer, before a driver looks. With ACCESS_PLATFORM, which only this offers, drivers ask for the bus address of each buffer. */
+  setOffered(bit: number, offered: boolean): void {
+    if (offered) this.offer(bit);
+    else this.offered[bit >>> 5]! &= ~(1 << (bit & 31));
   }
 
   /** Whether a feature was negotiated. */

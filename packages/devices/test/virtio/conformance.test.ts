@@ -77,6 +77,7 @@ describe.each(ways)('a device over $transport, packed $packed', (way) => {
     const { device, bench } = start();
     const { INDIRECT_DESC, EVENT_IDX, ACCESS_PLATFORM, IN_ORDER, NOTIFICATION_DATA, RING_RESET } = VirtioFeature;
     const all = [INDIRECT_DESC, EVENT_IDX, ACCESS_PLATFORM, IN_ORDER, NOTIFICATION_DATA, RING_RESET];
+    device.setOffered(ACCESS_PLATFORM, true);
     for (const features of [...all.map((feature) => [feature]), all, []]) {
       bench.memory.releaseAll();
       const driver = bench.start(2, { features, indirect: features.includes(INDIRECT_DESC) });
@@ -84,6 +85,17 @@ describe.each(ways)('a device over $transport, packed $packed', (way) => {
       for (let i = 0; i < 40; i++) expect(sum(driver, [bytes(2), bytes(3)], [2])).toEqual([4, 0]);
       expect(device.violation).toBeUndefined();
     }
+  });
+
+  it.runIf(way.transport !== 'legacy')('offers what it is told to', () => {
+    const { device, bench } = start();
+    const { EVENT_IDX, ACCESS_PLATFORM } = VirtioFeature;
+    const offers = (bit: number): boolean => ((device.readFeatures(bit >>> 5) >>> (bit & 31)) & 1) === 1;
+    expect([EVENT_IDX, ACCESS_PLATFORM].map(offers)).toEqual([true, false]);
+    device.setOffered(EVENT_IDX, false);
+    device.setOffered(ACCESS_PLATFORM, true);
+    expect([EVENT_IDX, ACCESS_PLATFORM].map(offers)).toEqual([false, true]);
+    expect(sum(bench.start(2, { features: [ACCESS_PLATFORM] }), [bytes(2), bytes(3)], [2])).toEqual([4, 0]);
   });
 
   it('ignores the write flag of a descriptor that points to a table', () => {

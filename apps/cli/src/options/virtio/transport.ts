@@ -1,3 +1,4 @@
+import { VirtioFeature } from '@nestvm/devices/virtio';
 import { UsageError } from '../../errors.js';
 import { parseInteger, parseSwitch } from '../text.js';
 
@@ -12,9 +13,24 @@ export interface VirtioTransport {
   readonly vectors?: number;
   readonly slot?: number;
   readonly packed: boolean;
+  /** Features that the user wants, or does not want, to be offered to drivers. */
+  readonly features: readonly FeatureChoice[];
   /** When firmware tries it, before what has none. */
   readonly bootIndex?: number;
 }
+
+/** Whether a feature is offered. */
+export interface FeatureChoice {
+  readonly bit: number;
+  readonly offered: boolean;
+}
+
+/** Properties that are features, with their bits. */
+const FEATURE_KEYS: Readonly<Record<string, number>> = {
+  iommu_platform: VirtioFeature.ACCESS_PLATFORM,
+  event_idx: VirtioFeature.EVENT_IDX,
+  indirect_desc: VirtioFeature.INDIRECT_DESC,
+};
 
 /** Properties of every virtio device on PCI. */
 export const PCI_KEYS: readonly string[] = [
@@ -26,14 +42,12 @@ export const PCI_KEYS: readonly string[] = [
   'vectors',
   'packed',
   'romfile',
-  'iommu_platform',
-  'event_idx',
   'bootindex',
-  'indirect_desc',
+  ...Object.keys(FEATURE_KEYS),
 ];
 
 /** Properties of every virtio device on the MMIO transport. */
-export const MMIO_KEYS: readonly string[] = ['id', 'packed'];
+export const MMIO_KEYS: readonly string[] = ['id', 'packed', ...Object.keys(FEATURE_KEYS)];
 
 /** Parses what concerns the transport; throws `UsageError`. */
 export function parseTransport(name: string, values: Values): VirtioTransport {
@@ -49,6 +63,7 @@ export function parseTransport(name: string, values: Values): VirtioTransport {
   return {
     bus: isPci ? 'pci' : 'mmio',
     packed: isOn('packed', false),
+    features: Object.entries(FEATURE_KEYS).flatMap(([key, bit]) => (values.has(key) ? [{ bit, offered: isOn(key, true) }] : [])),
     ...(isPci && !(legacy && modern) ? { mode: legacy ? 'legacy' : 'modern' } : {}),
     ...(id === undefined ? {} : { id }),
     ...(vectors === undefined ? {} : { vectors: parseInteger(`-device ${name},vectors`, vectors, 0, 2048) }),
