@@ -11,10 +11,10 @@ import { serviceEvents } from './events/service.js';
 import { Handlers } from './interpreter/handlers.js';
 import { ExitReason, Link, Record, Slot } from './interpreter/record.js';
 import { SlowAccess } from './interpreter/slow-access.js';
+import { readTimeHere } from './interpreter/time-here.js';
 import { SECOND_STAGE_VECTOR, TLB_INDEX_MASK } from './linear.js';
 import { canonicalShift, DebugCtl, nextPageHigh } from './mode.js';
 import { writeMsrTable } from './msr/table.js';
-import { readTsc } from './msr/time.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
 import type { HotCode } from './ports/hot-code.js';
@@ -28,10 +28,6 @@ const EXIT_REASON = word('exitReason');
 const EXIT_RECORD = word('exitRecord');
 const BLOCK_RIP = word('blockRip');
 const TLB_EXEC = word('tlbExec');
-const SCRATCH = word('scratch');
-const TIME_BASE = word('timeBase');
-const TIME_BUDGET = word('timeBudget');
-const TIME_RATE = word('timeRate');
 const MSR_TABLE = word('msrTable');
 /** Instructions that a repeated instruction counts as each time it lets events in, after some thousands of elements. */
 const REPEAT_COST = 4096;
@@ -263,31 +259,7 @@ export class Interpreter implements Executor {
 
   /** For generated code: the time-stamp counter as software sees it, at the instruction of a record, into `scratch`. */
   timeHere(record: number): void {
-    const { cpu } = this;
-    const { w } = cpu;
-    // Time may go by instructions: count those of the block that came before.
-    const before = this.engine.arena.u8[record + Record.INDEX]!;
-    w[BUDGET] = w[BUDGET]! - before;
-    readTsc(cpu);
-    this.setPace();
-    w[BUDGET] = w[BUDGET]! + before;
-    w[SCRATCH] = cpu.lo;
-    w[SCRATCH + 1] = cpu.hi;
-  }
-
-  /** Has generated code count the time on by itself from what was read just now, for as long as it goes with the instructions. */
-  private setPace(): void {
-    const { cpu } = this;
-    const { w } = cpu;
-    const pace = cpu.clock.pace?.();
-    w[TIME_SPAN] = 0;
-    // A hypervisor may have its guest's counter go at a rate of its own.
-    if (pace === undefined || w[GUEST_MODE] !== 0) return;
-    w[TIME_BASE] = cpu.lo;
-    w[TIME_BASE + 1] = cpu.hi;
-    w[TIME_BUDGET] = w[BUDGET]!;
-    w[TIME_RATE] = pace.nsPerInstruction;
-    w[TIME_SPAN] = pace.instructions;
+    readTimeHere(this.cpu, this.engine.arena.u8[record + Record.INDEX]!);
   }
 
   /** Whether the loop would do nothing but enter the engine again. */
