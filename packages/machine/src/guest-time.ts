@@ -52,6 +52,8 @@ const LONGEST_LAG_NS = 60e9;
  * a network above all, would come after its own timeouts.
  */
 const CATCH_UP = 20;
+/** …and so many times while it runs: ticks that come much faster than that would take a good part of the time that a fast engine has made up. */
+const RUNNING_CATCH_UP = 2;
 /** Instructions per host nanosecond: a guess to start from; measured while running. */
 const FIRST_RATE = 0.1;
 const LEAST_MEASURED = 10_000;
@@ -70,6 +72,9 @@ class HostTime implements GuestTime {
   private retiredBefore = 0;
   private readings = 0;
   private sliceStartNs = 0;
+  /** Host time up to which the vCPUs have run or rested, and the same before the present round. */
+  private endedNs = 0;
+  private pacedFromNs = 0;
   private restUntilNs = -1;
   private restFromNs = 0;
   private restHostNs = 0;
@@ -88,7 +93,8 @@ class HostTime implements GuestTime {
       const ran = (retired - this.retiredBefore) * MOST_NS_PER_INSTRUCTION + this.readings * READING_NS;
       const deadlineNs = this.options.nextDeadlineNs();
       this.keepPace(retired, deadlineNs);
-      this.reach(Math.min(this.roundNs + ran, deadlineNs));
+      const caughtUp = (this.options.host.nowNs() - this.pacedFromNs) * RUNNING_CATCH_UP;
+      this.reach(Math.min(this.roundNs + Math.min(ran, caughtUp), deadlineNs));
       this.setPace(retired, deadlineNs);
       if (this.reachedNs >= deadlineNs) this.options.onDeadline();
     } else if (this.restUntilNs >= 0) {
@@ -115,7 +121,8 @@ class HostTime implements GuestTime {
   }
 
   start(): void {
-    this.originNs = this.options.host.nowNs() - this.reachedNs;
+    this.endedNs = this.options.host.nowNs();
+    this.originNs = this.endedNs - this.reachedNs;
   }
 
   restore(nowNs: number): void {
@@ -125,6 +132,7 @@ class HostTime implements GuestTime {
 
   beginRound(): void {
     this.roundNs = this.reachedNs;
+    this.pacedFromNs = this.endedNs;
   }
 
   beginSlice(executor: InstructionCount): void {
@@ -140,12 +148,13 @@ class HostTime implements GuestTime {
     this.now();
     const done = this.executor!.retired - this.retiredBefore;
     this.executor = undefined;
-    if (done > LEAST_MEASURED) this.rate = 0.8 * this.rate + 0.2 * (done / Math.max(1, this.options.host.nowNs() - this.sliceStartNs));
+    this.endedNs = this.options.host.nowNs();
+    if (done > LEAST_MEASURED) this.rate = 0.8 * this.rate + 0.2 * (done / Math.max(1, this.endedNs - this.sliceStartNs));
   }
 
   instructionsIn(ns: number): number {
     const behind = this.hostTime() - this.reachedNs > ns;
-    return Math.ceil(ns * (behind ? 1 / MOST_NS_PER_INSTRUCTION : Math.max(this.rate, 1 / MOST_NS_PER_INSTRUCTION)));
+    return Math.ceil(ns * Math.max(behind ? this.rate / RUNNING_CATCH_UP : this.rate, 1 / MOST_NS_PER_INSTRUCTION));
   }
 
   beginRest(deadlineNs: number): number {
@@ -160,6 +169,7 @@ class HostTime implements GuestTime {
   endRest(): void {
     this.now();
     this.restUntilNs = -1;
+    this.endedNs = this.options.host.nowNs();
   }
 
   private hostTime(): number {

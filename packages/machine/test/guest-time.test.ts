@@ -171,6 +171,22 @@ describe('host clock', () => {
     expect(asked).toBeLessThan(readings / 10);
   });
 
+  it('catches up at twice the pace of the host while a guest on a fast engine never idles; then it keeps pace again', async () => {
+    const rig = new Rig({ kind: 'host' });
+    rig.cost = 1;
+    const start = rig.hostNs;
+    const at: number[] = [];
+    const seen = rig.ticks(300, (tick) => {
+      at[tick] = rig.hostNs - start;
+      if (tick === 10) rig.hostNs += 400 * MILLISECOND;
+    });
+    await rig.loop.run();
+    expect(seen.map((each) => each.at)).toEqual(seen.map(({ tick }) => tick * TICK));
+    expect(at[60]! - at[20]!).toBeGreaterThanOrEqual(20 * TICK - MILLISECOND);
+    expect(at[60]! - at[20]!).toBeLessThan(20 * TICK + 3 * MILLISECOND);
+    expect(Math.abs(at[300]! - 300 * TICK)).toBeLessThan(3 * MILLISECOND);
+  });
+
   it('moves little while it catches up and something comes from outside', async () => {
     const rig = new Rig({ kind: 'host' });
     rig.awake = false;
