@@ -1,4 +1,4 @@
-import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync, readvSync, statSync, writeSync, writevSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { inflateRawSync } from 'node:zlib';
 import { type Decompress, DiskError, type DiskFile, type ImageHost } from '@nestvm/disks';
@@ -67,6 +67,28 @@ export class HostFile implements DiskFile {
   write(offset: number, source: Uint8Array): void {
     for (let done = 0; done < source.length; ) done += writeSync(this.descriptor, source, done, source.length - done, offset + done);
     this.size = Math.max(this.size, offset + source.length);
+  }
+
+  readParts(offset: number, targets: readonly Uint8Array[]): void {
+    this.inParts(offset, targets, readvSync, (place, target) => this.read(place, target));
+  }
+
+  writeParts(offset: number, sources: readonly Uint8Array[]): void {
+    const end = this.inParts(offset, sources, writevSync, (place, source) => this.write(place, source));
+    this.size = Math.max(this.size, end);
+  }
+
+  /** One call of the host for all; what it leaves (the end of a file, a full disk) is done piece by piece. Returns the end of the range. */
+  private inParts(offset: number, parts: readonly Uint8Array[], all: typeof readvSync, one: (offset: number, part: Uint8Array) => void): number {
+    let left = all(this.descriptor, parts, offset);
+    let at = offset;
+    for (const part of parts) {
+      const done = Math.min(left, part.length);
+      if (done < part.length) one(at + done, part.subarray(done));
+      left -= done;
+      at += part.length;
+    }
+    return at;
   }
 
   flush(): void {

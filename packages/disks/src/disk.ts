@@ -10,6 +10,9 @@ export interface Disk {
   readonly held?: HeldBlocks | undefined;
   read(offset: number, into: Uint8Array): void;
   write(offset: number, from: Uint8Array): void;
+  /** Reads a range that goes into several places, or comes from several, in one step. Absent: as well piece by piece. */
+  readParts?(offset: number, into: readonly Uint8Array[]): void;
+  writeParts?(offset: number, from: readonly Uint8Array[]): void;
   /** The contents of this range no longer matter: a hint. */
   discard(offset: number, lengthBytes: number): void;
   /** Makes a range read as zeros; `mayUnmap`: its space may be given back. */
@@ -27,6 +30,9 @@ export interface DiskFile {
   read(offset: number, into: Uint8Array): void;
   /** Writes, growing the file when needed. */
   write(offset: number, from: Uint8Array): void;
+  /** The same with several pieces of memory, in one step. Absent: as well piece by piece. */
+  readParts?(offset: number, into: readonly Uint8Array[]): void;
+  writeParts?(offset: number, from: readonly Uint8Array[]): void;
   flush(): void;
   /** Cuts the file, or grows it by zeros. */
   truncate(sizeBytes: number): void;

@@ -6,12 +6,27 @@ const SECTOR = 512;
 /** A disk whose bytes are those of a file. A last sector that the file only begins reads as zeros from there. */
 export class RawDisk implements Disk {
   readonly sizeBytes: number;
+  readonly readParts?: (offset: number, into: readonly Uint8Array[]) => void;
+  readonly writeParts?: (offset: number, from: readonly Uint8Array[]) => void;
 
   constructor(
     private readonly file: DiskFile,
     readonly readOnly = false,
   ) {
     this.sizeBytes = Math.ceil(file.sizeBytes / SECTOR) * SECTOR;
+    if (file.readParts) {
+      this.readParts = (offset, into) => {
+        assertRange(this, offset, lengthOf(into));
+        file.readParts!(offset, into);
+      };
+    }
+    if (file.writeParts) {
+      this.writeParts = (offset, from) => {
+        assertWritable(this);
+        assertRange(this, offset, lengthOf(from));
+        file.writeParts!(offset, from);
+      };
+    }
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -48,3 +63,5 @@ export class RawDisk implements Disk {
     this.file.close();
   }
 }
+
+const lengthOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0);

@@ -38,6 +38,18 @@ export class ArrivingDisk implements Disk {
     this.disk.write(offset, from);
   }
 
+  readParts(offset: number, into: readonly Uint8Array[]): void {
+    const { disk } = this;
+    if (disk.readParts) disk.readParts(offset, into);
+    else eachPart(offset, into, (at, part) => disk.read(at, part));
+  }
+
+  writeParts(offset: number, from: readonly Uint8Array[]): void {
+    const { disk } = this;
+    if (disk.writeParts) disk.writeParts(offset, from);
+    else eachPart(offset, from, (at, part) => disk.write(at, part));
+  }
+
   discard(offset: number, lengthBytes: number): void {
     this.disk.discard(offset, lengthBytes);
   }
@@ -52,5 +64,13 @@ export class ArrivingDisk implements Disk {
 
   close(): void {
     this.disk.close();
+  }
+}
+
+function eachPart(offset: number, parts: readonly Uint8Array[], step: (at: number, part: Uint8Array) => void): void {
+  let at = offset;
+  for (const part of parts) {
+    step(at, part);
+    at += part.length;
   }
 }

@@ -19,6 +19,8 @@ type Pending = void | Promise<void>;
 
 /** A disk for a device: what fails below is reported, ignored, or stops the machine until it is tried again. */
 export class GuardedDisk implements BlockBackend {
+  readonly readParts?: (offset: number, targets: readonly Uint8Array[]) => Pending;
+  readonly writeParts?: (offset: number, sources: readonly Uint8Array[]) => Pending;
   readonly discard?: (offset: number, length: number) => Pending;
   readonly writeZeroes?: (offset: number, length: number, mayUnmap: boolean) => Pending;
 
@@ -28,6 +30,8 @@ export class GuardedDisk implements BlockBackend {
     private readonly policy: ErrorPolicy,
     private readonly tell: FailureListener,
   ) {
+    if (disk.readParts) this.readParts = (offset, targets) => this.attempt('read', () => disk.readParts!(offset, targets));
+    if (disk.writeParts) this.writeParts = (offset, sources) => this.attempt('write', () => disk.writeParts!(offset, sources));
     if (disk.discard) this.discard = (offset, length) => this.attempt('write', () => disk.discard!(offset, length));
     if (disk.writeZeroes) this.writeZeroes = (offset, length, mayUnmap) => this.attempt('write', () => disk.writeZeroes!(offset, length, mayUnmap));
   }

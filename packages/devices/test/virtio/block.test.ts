@@ -54,6 +54,22 @@ class Probe implements BlockBackend {
   }
 }
 
+/** A probe that takes all pieces at once. */
+class Vectored extends Probe {
+  readonly calls: number[][] = [];
+  private readonly each = (offset: number, parts: readonly Uint8Array[], step: (at: number, part: Uint8Array) => void | Promise<void>) => {
+    this.calls.push(parts.map(({ length }) => length));
+    const pending = parts.map((part, i) => step(offset + parts.slice(0, i).reduce((sum, { length }) => sum + length, 0), part));
+    return pending.some((each) => each) ? Promise.all(pending).then(() => {}) : undefined;
+  };
+  readParts(offset: number, targets: readonly Uint8Array[]): void | Promise<void> {
+    return this.each(offset, targets, (at, part) => this.read(at, part));
+  }
+  writeParts(offset: number, sources: readonly Uint8Array[]): void | Promise<void> {
+    return this.each(offset, sources, (at, part) => this.write(at, part));
+  }
+}
+
 describe.each(ways)('virtio-blk over $transport, packed $packed', (way) => {
   let probe: Probe;
   let bench: Bench;
@@ -71,6 +87,32 @@ describe.each(ways)('virtio-blk over $transport, packed $packed', (way) => {
     expect(back.written).toBe(3 * 512 + 1);
     expect(back.bytes).toEqual(data);
     expect(ask(driver, IN, 8, [], [512], 1).bytes).toEqual(new Uint8Array(512));
+  });
+
+  it('hands all pieces of a request to the disk at once, be it now or later', async () => {
+    const vectored = new Vectored();
+    const bench = new Bench(new VirtioBlock({ disk: vectored, packed: way.packed }), way);
+    const driver = bench.start(1);
+    const data = pattern(3 * 512, 1);
+    expect(ask(driver, OUT, 5, [data.subarray(0, 100), data.subarray(100, 1000), data.subarray(1000)]).status).toBe(0);
+    expect(ask(driver, IN, 5, [], [512, 600, 424])).toMatchObject({ status: 0, bytes: data, written: 3 * 512 + 1 });
+    expect(ask(driver, IN, 6, [], [512]).bytes).toEqual(data.subarray(512, 1024));
+    expect(vectored.calls).toEqual([
+      [100, 900, 536],
+      [512, 600, 424],
+    ]);
+    expect(ask(driver, OUT, SECTORS - 1, [pattern(512, 2), pattern(512, 2)]).status).toBe(1);
+    vectored.late = [];
+    const rooms = [driver.room(500), driver.room(524)];
+    driver.queues[0]!.add([driver.place(header(IN, 6)), ...rooms, driver.room(1)]);
+    driver.kick(0);
+    expect(driver.queues[0]!.poll()).toBeUndefined();
+    vectored.late.splice(0).forEach((answer) => answer());
+    await new Promise((resolve) => setTimeout(resolve));
+    expect(driver.queues[0]!.poll()?.written).toBe(1025);
+    expect(driver.contents(rooms)).toEqual(data.subarray(512));
+    vectored.fail = true;
+    expect(ask(driver, IN, 5, [], [512, 512]).status).toBe(1);
   });
 
   it('says its capacity and serial number', () => {

@@ -14,6 +14,9 @@ export interface BlockBackend {
   readonly held?: HeldBlocks | undefined;
   read(offset: number, target: Uint8Array): Pending;
   write(offset: number, source: Uint8Array): Pending;
+  /** Reads a range into several places, or writes it from several, in one step. Absent: piece by piece. */
+  readParts?(offset: number, targets: readonly Uint8Array[]): Pending;
+  writeParts?(offset: number, sources: readonly Uint8Array[]): Pending;
   /** Everything written before is on stable storage afterwards. */
   flush(): Pending;
   /** The bytes do not matter any more. */

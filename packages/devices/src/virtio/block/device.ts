@@ -171,25 +171,33 @@ export class VirtioBlock extends VirtioDevice {
   private transfer(chain: Chain, sector: number, length: number, writing: boolean): number | Promise<number> {
     const offset = sector * SECTOR_BYTES;
     if (length % SECTOR_BYTES !== 0 || !this.inside(offset, length) || (writing && this.disk.readOnly)) return BlockStatus.IOERR;
+    const pending = this.move(chain, offset, length, writing);
+    const through = writing && !this.cached;
+    if (pending === undefined) return through ? done(this.disk.flush()) : BlockStatus.OK;
+    return pending.then(() => (through ? this.disk.flush() : undefined)).then(() => BlockStatus.OK);
+  }
+
+  /** Moves the bytes of a request: in one step where memory and disk allow that. */
+  private move(chain: Chain, offset: number, length: number, writing: boolean): Pending {
+    const { disk } = this;
+    const parts = chain.viewable && (writing ? disk.writeParts : disk.readParts) ? partsOf(chain, length, writing) : undefined;
+    if (parts && parts.length > 1) {
+      const late = writing ? disk.writeParts!(offset, parts) : disk.readParts!(offset, parts);
+      return writing ? late : late?.then(() => putLate(chain, parts));
+    }
     const pending: Promise<void>[] = [];
     const take = (step: Pending): void => {
       if (step) pending.push(step);
     };
-    if (writing) chain.visitReadable(HEADER_BYTES, length, (bytes, at) => take(this.disk.write(offset + at, bytes)));
+    if (writing) chain.visitReadable(HEADER_BYTES, length, (bytes, at) => take(disk.write(offset + at, bytes)));
     else chain.visitWritable(0, length, (bytes, at) => take(this.readInto(chain, offset, bytes, at)));
-    const through = writing && !this.cached;
-    if (pending.length === 0) return through ? done(this.disk.flush()) : BlockStatus.OK;
-    return Promise.all(pending)
-      .then(() => (through ? this.disk.flush() : undefined))
-      .then(() => BlockStatus.OK);
+    return pending.length === 0 ? undefined : Promise.all(pending).then(() => {});
   }
 
   /** Reads into guest memory. Bytes that come later are put there then, so that whoever watches memory hears of them. */
   private readInto(chain: Chain, offset: number, bytes: Uint8Array, at: number): Pending {
     const pending = this.disk.read(offset + at, bytes);
-    return pending?.then(
-      () => void chain.visitWritable(at, bytes.length, (view, done) => view !== bytes && view.set(bytes.subarray(done, done + view.length))),
-    );
+    return pending?.then(() => void putLate(chain, [bytes], at));
   }
 
   private identify(chain: Chain): number {
@@ -242,6 +250,24 @@ export class VirtioBlock extends VirtioDevice {
     if (disk.writeZeroes) return disk.writeZeroes(offset, length, unmap);
     const starts = Array.from({ length: Math.ceil(length / ZEROES.length) }, (_, i) => i * ZEROES.length);
     return inTurn(starts, (start) => disk.write(offset + start, ZEROES.subarray(0, Math.min(ZEROES.length, length - start))));
+  }
+}
+
+/** The pieces of memory of a request; undefined when some of it is no memory (any more). */
+function partsOf(chain: Chain, length: number, writing: boolean): Uint8Array[] | undefined {
+  const parts: Uint8Array[] = [];
+  const note = (bytes: Uint8Array): void => void parts.push(bytes);
+  if (writing) chain.visitReadable(HEADER_BYTES, length, note);
+  else chain.visitWritable(0, length, note);
+  return parts.reduce((sum, { length: bytes }) => sum + bytes, 0) === length ? parts : undefined;
+}
+
+/** Puts what was read after all into memory once more, from a place in the request on. */
+function putLate(chain: Chain, parts: readonly Uint8Array[], from = 0): void {
+  let at = from;
+  for (const part of parts) {
+    chain.visitWritable(at, part.length, (view, done) => view.set(part.subarray(done, done + view.length)));
+    at += part.length;
   }
 }
 

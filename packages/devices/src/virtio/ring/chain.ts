@@ -30,6 +30,11 @@ export class Chain {
     return this.readableBytes + this.writableBytes;
   }
 
+  /** Whether what is shown and handed out is the memory itself, good for as long as the request lasts, and no copy. */
+  get viewable(): boolean {
+    return this.memory.view !== undefined;
+  }
+
   /** Adds a buffer; false when a readable one comes after a writable one. */
   add(address: number, length: number, writable: boolean): boolean {
     if (!writable && this.addresses.length > this.readables) return false;
