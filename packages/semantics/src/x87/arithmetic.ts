@@ -119,6 +119,21 @@ function divide64(f: Fpu, rest: Q, divisor: Q): { quotient: Q; rest: Q } {
   return { quotient: one.shl(32).or(two), rest: middle.shl(32).sub(two.mul(divisor)) };
 }
 
+/** The quotient of two significands with bit 63 set, as one with bit 127 set whose lowest bit stands for all below; `less`: it has been doubled, since the dividend is less. */
+export function quotient(f: Fpu, dividend: Q, divisor: Q): { wide: Wide; less: I } {
+  const { code } = f;
+  const less = dividend.ltU(divisor);
+  // The dividend is below the divisor: halved when it was not, with its lowest bit going into the second digit pair.
+  const odd = dividend.and(1).and(code.select(less, f.q(0), f.q(1)));
+  const first = divide64(f, code.select(less, dividend, dividend.shrU(1)), divisor);
+  // Half a unit of the halved dividend is 2^63 in the low word: it adds to the remainder.
+  const raised = first.rest.add(odd.shl(63));
+  const over = odd.isNonzero().and(raised.ltU(first.rest).or(raised.geU(divisor)));
+  const second = divide64(f, code.select(over, raised.sub(divisor), raised), divisor);
+  const low = second.quotient.or(second.rest.isNonzero().zext(64));
+  return { wide: { high: first.quotient.add(over.zext(64)), low }, less };
+}
+
 const DIVIDE = operation('div', (f, a, b) => {
   const { code } = f;
   const sign = f.sign(a.se).xor(f.sign(b.se));
@@ -139,16 +154,7 @@ const DIVIDE = operation('div', (f, a, b) => {
     code.return();
   });
   const [ua, ub] = [f.unpack(a), f.unpack(b)];
-  const less = ua.significand.ltU(ub.significand);
-  // The dividend is below the divisor: halved when it was not, with its lowest bit going into the second digit pair.
-  const halved = ua.significand.shrU(1);
-  const odd = ua.significand.and(1).and(code.select(less, f.q(0), f.q(1)));
-  const first = divide64(f, code.select(less, ua.significand, halved), ub.significand);
-  // Half a unit of the halved dividend is 2^63 in the low word: it adds to the remainder.
-  const raised = first.rest.add(odd.shl(63));
-  const over = odd.isNonzero().and(raised.ltU(first.rest).or(raised.geU(ub.significand)));
-  const second = divide64(f, code.select(over, raised.sub(ub.significand), raised), ub.significand);
-  const wide = addWide({ high: first.quotient, low: second.quotient.or(second.rest.isNonzero().zext(64)) }, { high: over.zext(64), low: f.q(0) });
+  const { wide, less } = quotient(f, ua.significand, ub.significand);
   returnRounded(f, sign, ua.exponent.sub(ub.exponent).add(BIAS).sub(less), wide, precisionControl(f));
 });
 
@@ -245,6 +251,12 @@ export const FINISH = helper('finish', 2, (f, index, pops) => {
 export const PUSH = helper('push', 1, (f, flags) => {
   const { code } = f;
   const physical = f.physical(7);
+  code.if(f.isEmpty(physical).and(flags.isZero()), () => {
+    f.set(offset.fsw, f.status.and(~Status.C1));
+    f.set(offset.ftop, physical);
+    f.writeRegister(physical, f.get64(At.SOURCE), f.get(At.SOURCE_SE));
+    code.return();
+  });
   f.set(At.RAISED, flags);
   f.result(f.get64(At.SOURCE), f.get(At.SOURCE_SE));
   code.if(f.isEmpty(physical).isZero().and(flags.and(Status.STACK).isZero()), () => {

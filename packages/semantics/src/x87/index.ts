@@ -3,7 +3,7 @@ import { vcpuState } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import type { Emitter, Meanings } from '../emitter.js';
 import { ARITHMETIC, COMPLETE, FINISH, PUSH, SOURCE_ST, SQUARE_ROOT } from './arithmetic.js';
-import { COMPARE, EXAMINE, RELATION } from './compare.js';
+import { COMPARE, EXAMINE } from './compare.js';
 import {
   checkPending,
   fpuOf,
@@ -21,6 +21,7 @@ import { FLDENV, FNSAVE, FNSTENV, FRSTOR, INITIALIZE, readStatusWord, ROTATE, UP
 import { At, INDEFINITE, Status } from './fpu.js';
 import { CONSTANTS, COPY, EXCHANGE, EXTRACT, FROM_DECIMAL, REMAINDER, ROUND_TO_INTEGER, SCALE, TO_DECIMAL } from './numbers.js';
 import { NARROW, TO_INTEGER } from './round.js';
+import { IN_REGISTERS, PUSH_REGISTER, RELATION_IN_REGISTERS } from './usual.js';
 import { transcendentals } from './transcendental.js';
 
 const OPERATIONS = { ADD: 0, MUL: 1, SUB: 4, SUBR: 5, DIV: 6, DIVR: 7 } as const;
@@ -37,8 +38,7 @@ const arithmetic =
     recordPointers(x);
     const toSti = x.facts.row.operands[0]!.method === 'STi';
     const index = x.fields.rm();
-    run(x, SOURCE_ST, toSti ? 0 : index);
-    run(x, ARITHMETIC, operation, toSti ? index : 0, pops);
+    run(x, IN_REGISTERS[operation]!, toSti ? 0 : index, toSti ? index : 0, pops);
   };
 
 const arithmetics: Meanings = Object.fromEntries(
@@ -65,8 +65,7 @@ const compare =
 /** FCOMI and its kin: ZF PF CF from the relation; OF, SF and AF are cleared. */
 const compareFlags = (quiet: number, pops: number): Emitter =>
   plain((x) => {
-    run(x, SOURCE_ST, x.fields.rm());
-    const relation = x.code.call(RELATION, 32, x.cpu, x.const(32, quiet));
+    const relation = x.code.call(RELATION_IN_REGISTERS, 32, x.cpu, x.fields.rm(), x.const(32, quiet));
     const zero = x.const(32, 0);
     // An unmasked invalid operation leaves the flags.
     x.code.if(fpuOf(x).unmasked().and(Status.INVALID).isZero(), () =>
@@ -92,10 +91,7 @@ const FLD: Emitter = (x) => {
   const f = fpuOf(x);
   if (!x.facts.memory) {
     recordPointers(x);
-    run(x, SOURCE_ST, x.fields.rm());
-    const empty = f.get(At.SOURCE_KIND).eq(7);
-    x.code.if(empty, () => f.setSource({ significand: x.const(64, INDEFINITE.significand), se: x.const(32, INDEFINITE.se), kind: x.const(32, 0) }));
-    return run(x, PUSH, empty.mul(Status.UNDERFLOW_OF_STACK));
+    return run(x, PUSH_REGISTER, x.fields.rm());
   }
   if (memoryType(x) === 'ft') {
     f.setSource({ ...loadExtended(x), kind: x.const(32, 0) });

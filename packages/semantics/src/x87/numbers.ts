@@ -266,8 +266,15 @@ export const CONSTANTS: Readonly<Record<string, FunctionDefinition>> = {
 export const EXCHANGE = helper('exchange', 1, (f, index) => {
   const { code } = f;
   const [pa, pb] = [f.physical(0), f.physical(index)];
-  f.clearRaised();
   const [emptyA, emptyB] = [f.isEmpty(pa), f.isEmpty(pb)];
+  code.if(emptyA.or(emptyB).isZero(), () => {
+    const [a, b] = [f.readRegister(pa), f.readRegister(pb)];
+    f.set(offset.fsw, f.status.and(~Status.C1));
+    f.writeRegister(pa, b.significand, b.se);
+    f.writeRegister(pb, a.significand, a.se);
+    code.return();
+  });
+  f.clearRaised();
   code.if(emptyA.or(emptyB), () => f.raise(Status.UNDERFLOW_OF_STACK));
   const unmasked = f.unmasked();
   recordExceptions(f, f.get(At.RAISED), unmasked);
@@ -287,8 +294,15 @@ export const COPY = helper('copy', 5, (f, from, to, pops, and, xor) => {
   const { code } = f;
   const physical = f.physical(from);
   const value = f.readRegister(physical);
+  const copied = value.se.and(and).xor(xor);
+  code.if(f.isEmpty(physical).isZero(), () => {
+    f.set(offset.fsw, f.status.and(~Status.C1));
+    f.writeRegister(f.physical(to), value.significand, copied);
+    f.pop(pops);
+    code.return();
+  });
   f.clearRaised();
-  f.result(value.significand, value.se.and(and).xor(xor));
+  f.result(value.significand, copied);
   code.if(f.isEmpty(physical), () => {
     f.raise(Status.UNDERFLOW_OF_STACK);
     f.indefinite();
