@@ -10,6 +10,8 @@ export { reset } from './reset.js';
 export { msrState, registerState } from './saved-state.js';
 export { updateMode } from './mode.js';
 export { Activity, injectEvent } from './events/deliver.js';
+export { injectMachineCheck } from './events/machine-check.js';
+export type { MachineCheck, MachineCheckOutcome } from './events/machine-check.js';
 export { allFailures, explainFailure, firstFailure } from './ports/entry-check.js';
 export type { EntryCheck, EntryCheckStatus, NestedFeature } from './ports/entry-check.js';
 export type { Executor, Stop } from './ports/executor.js';

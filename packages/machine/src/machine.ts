@@ -1,5 +1,17 @@
 import { MmioSpace, PortSpace, VirtualClock } from '@nestvm/bus';
-import { createDeterministicRandom, type DeterministicRandom, Engine, Interpreter, inspectNested, type NestedReport, reset, Vcpu } from '@nestvm/cpu';
+import {
+  createDeterministicRandom,
+  type DeterministicRandom,
+  Engine,
+  Interpreter,
+  injectMachineCheck,
+  inspectNested,
+  type MachineCheck,
+  type MachineCheckOutcome,
+  type NestedReport,
+  reset,
+  Vcpu,
+} from '@nestvm/cpu';
 import type { InputEvent } from '@nestvm/devices/virtio';
 import { vcpuState } from '@nestvm/isa';
 import { attachJit, type Jit } from '@nestvm/jit';
@@ -42,6 +54,8 @@ const MEBIBYTE = 2 ** 20;
 const ENGINE_BYTES = 48 * MEBIBYTE;
 const VCPU_BYTES = 2 * MEBIBYTE;
 const FOUR_GIB = 2 ** 32;
+/** What the other CPUs report of a machine check that is signalled to all: valid and uncorrected; the program can be restarted. */
+const BROADCAST: MachineCheck = { bank: 1, status: 5n << 61n, globalStatus: 1n, address: 0n, misc: 0n };
 /** Turns until code is compiled where some of it is to be, and some not. */
 const MIXED_TURNS = 64;
 
@@ -198,6 +212,21 @@ export class Machine {
   nmi(): void {
     this.platform.nonMaskableInterrupt();
     this.loop.wake();
+  }
+
+  /**
+   * A machine check of one CPU, as if its hardware had failed; see {@link injectMachineCheck} of `@nestvm/cpu`. `broadcast` signals an uncorrected one to the other CPUs
+   * as well, in bank 1, as Intel's processors do.
+   *
+   * @throws CpuError `bad-option` for a CPU, a bank or a status that there is not.
+   */
+  machineCheck(cpu: number, check: MachineCheck, broadcast = false): MachineCheckOutcome {
+    const vcpu = this.cpus[cpu];
+    if (vcpu === undefined) throw new MachineError('bad-option', `machine: there is no CPU ${cpu}; the last is ${this.cpus.length - 1}`);
+    const outcome = injectMachineCheck(vcpu, check);
+    if (broadcast && outcome === 'signalled') for (const other of this.cpus) if (other !== vcpu) injectMachineCheck(other, BROADCAST);
+    this.loop.wake();
+    return outcome;
   }
 
   /** A key of the keyboard goes down or up (names of `KeyboardEvent.code`); false when there is no keyboard, or no such key on it. */

@@ -1,4 +1,4 @@
-import { reset } from '@nestvm/cpu';
+import { injectMachineCheck, reset } from '@nestvm/cpu';
 import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, Shadow } from '@nestvm/cpu/extension';
 import { sensitiveEvents } from '@nestvm/isa';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -288,6 +288,15 @@ describe('events', () => {
     board.lines.vector = 0x31;
     board.set(Vmcb.RFLAGS, 0x202);
     expect(board.run([0xf4])).toBe(ExitCode.HLT);
+  });
+
+  it('a machine check for VMRUN comes behind it, as an exception of the guest', () => {
+    board.set(Vmcb.CR4, 0x60);
+    board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 18);
+    const check = { bank: 1, status: 5n << 61n, globalStatus: 1n, address: 0n, misc: 0n, duringEntry: true };
+    expect(injectMachineCheck(board.cpu, check)).toBe('signalled');
+    expect(board.run([0xeb, 0xfe])).toBe(ExitCode.EXCEPTION + 18);
+    expect([board.get(RIP), Number(board.cpu.get64('mcgStatus'))]).toEqual([At.GUEST, 5]);
   });
 
   it('an NMI exits and comes to the host with STGI', () => {

@@ -235,7 +235,7 @@ const events = named('events and other extensions', [
   ['ENQCMD and PASID exits', '!needs ENQCMD and PASIDs, which this machine does not have'],
   ['exits of RDMSR and WRMSRNS with immediate, URDMSR, UWRMSR', 'features'],
   ['SEAMCALL and TDCALL exits', '!needs TDX, which this machine does not have'],
-  ['machine-check VM-entry failure (41)', '!nothing makes a machine check here, so none can happen during VM entry'],
+  ['machine-check VM-entry failure (41)', 'events'],
 ]);
 
 /** Every feature of VMX that a hypervisor may look for, with what shows that it works or why it is not offered. */

@@ -1,4 +1,4 @@
-import { createNullInterruptSource, type InterruptSource } from '@nestvm/cpu';
+import { createNullInterruptSource, type InterruptSource, injectMachineCheck, type MachineCheck } from '@nestvm/cpu';
 import { vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
 import { arrangeControl } from '../src/checks/arrange.js';
@@ -250,5 +250,38 @@ describe('VMX aborts', () => {
     level.c.set(F.EXIT_MSR_LOAD_COUNT, 1);
     run(level, 'nop');
     expect([level.c.header(VmcsHeader.ABORT), level.run()]).toEqual([4, 'shutdown']);
+  });
+});
+
+describe('machine checks', () => {
+  const MC = 18;
+  const CR4_MCE = 1 << 6;
+  const CHECK: MachineCheck = { bank: 1, status: 5n << 61n, globalStatus: 1n, address: 0n, misc: 0n };
+
+  function arranged(): Level {
+    const level = createLevel();
+    const { c } = level;
+    for (const field of [F.GUEST_CR4, F.HOST_CR4]) c.set(field, c.lo(field) | CR4_MCE);
+    c.set(F.EXCEPTION_BITMAP, 1 << MC);
+    return level;
+  }
+
+  it('during VM entry make it fail with reason 41, in the state of L1', () => {
+    const level = arranged();
+    injectMachineCheck(level.cpu, { ...CHECK, duringEntry: true });
+    run(level, 'mov eax, 7');
+    expect([level.c.lo(F.EXIT_REASON) >>> 0, level.c.lo(F.EXIT_QUALIFICATION)]).toEqual([0x8000_0000 + R.ENTRY_MACHINE_CHECK, 0]);
+    expect([level.w[GUEST_MODE], Number(level.cpu.get64('mcgStatus'))]).toEqual([0, 5]);
+    expect(run(level, 'mov eax, 7'), 'the next entry is as ever').toBe(R.VMCALL);
+    expect(level.w[0]).toBe(7);
+  });
+
+  it('in L2 exit as an exception', () => {
+    const level = arranged();
+    run(level, 'hlt');
+    expect(level.w[GUEST_MODE], 'L2 waits').not.toBe(0);
+    expect(injectMachineCheck(level.cpu, CHECK)).toBe('signalled');
+    level.run();
+    expect([level.c.lo(F.EXIT_REASON), level.c.lo(F.EXIT_INTERRUPTION_INFORMATION) >>> 0]).toEqual([R.EXCEPTION_OR_NMI, 0x8000_0300 + MC]);
   });
 });

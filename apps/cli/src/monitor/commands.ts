@@ -11,6 +11,7 @@ import { evaluate } from './expression.js';
 import { infoRows } from './info.js';
 import { moveMouse, pressButtons } from './input.js';
 import { keyCode } from './keys.js';
+import { MCE_USAGE, machineCheck } from './machine-check.js';
 import type { MonitorTarget } from './target.js';
 
 /** What one monitor remembers between two commands. */
@@ -143,6 +144,10 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
     },
   },
   nmi: { help: 'a non-maskable interrupt to every CPU', run: ({ target }) => target.machine().nmi() },
+  mce: {
+    help: `${MCE_USAGE}: a machine check; -b: to all CPUs; -e: during the next VM entry`,
+    run: ({ target, args }) => machineCheck(target, args),
+  },
   sendkey: {
     help: 'sendkey KEYS [MS]: press keys together, as ctrl-alt-delete',
     run: ({ target, args }) => {

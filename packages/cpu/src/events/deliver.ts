@@ -83,7 +83,7 @@ function noteVectoring(cpu: Vcpu, vector: number, kind: EventKind, error: number
 }
 
 /** Shutdown after a triple fault: the CPU stops until RESET, INIT, NMI or SMI; platforms answer with a reset. */
-function shutDown(cpu: Vcpu): void {
+export function shutDown(cpu: Vcpu): void {
   if (cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.interceptEvent(cpu, 'SHUTDOWN', 0) === true) return;
   cpu.w[ACTIVITY] = Activity.SHUTDOWN;
   cpu.onPlatformEvent('shutdown');

@@ -1,22 +1,20 @@
-import { Rflags, Vector } from '@nestvm/isa';
+import { Cr4, Rflags, Vector } from '@nestvm/isa';
 import { Shadow } from '../mode.js';
 import { EventKind, Place } from '../ports/virtualization.js';
 import { initialize, startUp } from '../reset.js';
 import { deliverUserInterrupt } from '../user-interrupts/delivery.js';
 import { isUserNotification, takeUserNotification } from '../user-interrupts/notification.js';
 import type { Vcpu } from '../vcpu.js';
-import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, PENDING_DEBUG, PENDING_EVENTS, RFLAGS, SMM, word } from '../words.js';
-import { Activity, deliverFault, deliverInterrupt } from './deliver.js';
+import { ACTIVITY, CR4, GUEST_MODE, INTERRUPTIBILITY, PENDING_DEBUG, PENDING_EVENTS, RFLAGS, SMM, word } from '../words.js';
+import { Activity, deliverFault, deliverInterrupt, shutDown } from './deliver.js';
 import { isMonitorTriggered, Monitor } from './monitor.js';
+import { PendingEvent } from './pending.js';
 import { enterSmm } from './smm.js';
 
 const MONITOR_ARMED = word('monitorArmed');
 const INTERRUPT_HELD = word('interruptHeld');
 
 const NMI_BLOCKED_BY = Shadow.NMI | Shadow.MOV_SS | Shadow.STI;
-
-/** Bits of `pendingEvents`. */
-const PendingEvent = { NMI: 1, SMI: 2, INIT: 4 } as const;
 
 /** Moves what the interrupt source has latched into the vCPU state, where it waits while blocked. */
 function collect(cpu: Vcpu): number {
@@ -50,6 +48,20 @@ function serviceSipi(cpu: Vcpu): boolean {
   if (vector < 0 || cpu.w[ACTIVITY] !== Activity.WAIT_FOR_SIPI) return false;
   if (cpu.w[GUEST_MODE] !== 0 && cpu.virtualization?.interceptEvent(cpu, 'SIPI', vector) === true) return true;
   startUp(cpu, vector);
+  return true;
+}
+
+function serviceMachineCheck(cpu: Vcpu, pending: number): boolean {
+  const { w } = cpu;
+  if ((pending & PendingEvent.MACHINE_CHECK) === 0 || w[ACTIVITY] === Activity.SHUTDOWN || w[ACTIVITY] === Activity.WAIT_FOR_SIPI) return false;
+  w[PENDING_EVENTS] = pending & ~PendingEvent.MACHINE_CHECK;
+  if ((w[CR4]! & Cr4.MCE) === 0) {
+    shutDown(cpu);
+    return true;
+  }
+  wake(cpu);
+  cpu.raise(Vector.MC);
+  deliverFault(cpu);
   return true;
 }
 
@@ -143,7 +155,7 @@ function serviceMonitor(cpu: Vcpu): void {
 
 /**
  * Looks at what is pending between two instructions and delivers the one with the highest priority
- * (SDM Vol. 3, "Prioritization of Concurrent Events"): SMI, INIT, SIPI (which may already wait behind its INIT), debug traps, NMI, maskable interrupt.
+ * (SDM Vol. 3, "Prioritization of Concurrent Events"): machine checks, SMI, INIT, SIPI (which may already wait behind its INIT), debug traps, NMI, maskable interrupt.
  * Returns true when something was delivered or the activity changed; `attention` then stays set, since more may wait.
  */
 export function serviceEvents(cpu: Vcpu): boolean {
@@ -156,7 +168,7 @@ export function serviceEvents(cpu: Vcpu): boolean {
   }
   const pending = collect(cpu);
   const done =
-    (pending !== 0 && serviceSmiOrInit(cpu, pending)) ||
+    (pending !== 0 && (serviceMachineCheck(cpu, pending) || serviceSmiOrInit(cpu, pending))) ||
     serviceSipi(cpu) ||
     extensionService(cpu, Place.BEFORE_TRAPS) ||
     serviceDebugTrap(cpu) ||

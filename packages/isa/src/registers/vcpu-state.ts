@@ -211,7 +211,7 @@ export const vcpuState = struct('vcpu', 3, {
   userMsrControl: u64,
   /** Debug traps to be taken at the next instruction boundary, as the bits they will set in DR6 (B0-B3, BS, BT, BLD). */
   pendingDebug: u32,
-  /** Events latched while they are blocked: bit 0 NMI, bit 1 SMI, bit 2 INIT. */
+  /** Events latched while they are blocked: bit 0 NMI, bit 1 SMI, bit 2 INIT, bit 3 machine check, bit 4 one for the next VM entry. */
   pendingEvents: u32,
   /** Spare room for the extensions (VMX, SVM), laid out by them. */
   extension: bytes(512),

@@ -8,6 +8,7 @@ import {
   GUEST_MODE,
   INTERRUPTIBILITY,
   PENDING_EVENTS,
+  PendingEvent,
   RFLAGS,
   Shadow,
 } from '@nestvm/cpu/extension';
@@ -19,9 +20,6 @@ import { serviceWrite, vmexit } from '../transitions/vmexit.js';
 import { IntControl, Vmcb } from '../vmcb/layout.js';
 import { HOST_RFLAGS, VM_CR } from '../words.js';
 import { isIntercepted } from './intercept-bit.js';
-
-/** Bits of `pendingEvents`. */
-const Pending = { NMI: 1, SMI: 2, INIT: 4 } as const;
 
 /** An exit for an event that stays pending: the host takes it when GIF is 1 again. */
 function exitAndKeep(svm: SvmContext, code: number, pending: number): boolean {
@@ -60,8 +58,8 @@ function initInGuest(svm: SvmContext): false {
 function leavesForWrite(svm: SvmContext, event: string): boolean {
   if (!serviceWrite(svm)) return false;
   const { w } = svm.cpu;
-  if (event === 'SMI') w[PENDING_EVENTS] = w[PENDING_EVENTS]! | Pending.SMI;
-  if (event === 'INIT') w[PENDING_EVENTS] = w[PENDING_EVENTS]! | Pending.INIT;
+  if (event === 'SMI') w[PENDING_EVENTS] = w[PENDING_EVENTS]! | PendingEvent.SMI;
+  if (event === 'INIT') w[PENDING_EVENTS] = w[PENDING_EVENTS]! | PendingEvent.INIT;
   return true;
 }
 
@@ -72,11 +70,11 @@ export function interceptEvent(svm: SvmContext, event: string, detail: number): 
     case 'INTR':
       return isIntercepted(svm, ExitCode.INTR) && vmexit(svm, ExitCode.INTR);
     case 'NMI':
-      return exitAndKeep(svm, ExitCode.NMI, Pending.NMI);
+      return exitAndKeep(svm, ExitCode.NMI, PendingEvent.NMI);
     case 'SMI':
-      return exitAndKeep(svm, ExitCode.SMI, Pending.SMI);
+      return exitAndKeep(svm, ExitCode.SMI, PendingEvent.SMI);
     case 'INIT':
-      return exitAndKeep(svm, ExitCode.INIT, Pending.INIT) || initInGuest(svm);
+      return exitAndKeep(svm, ExitCode.INIT, PendingEvent.INIT) || initInGuest(svm);
     case 'SHUTDOWN':
       return isIntercepted(svm, ExitCode.SHUTDOWN) && vmexit(svm, ExitCode.SHUTDOWN);
     case 'TASK_SWITCH':

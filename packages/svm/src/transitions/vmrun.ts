@@ -1,4 +1,16 @@
-import { GUEST_MODE, INTERRUPTIBILITY, RIP, recentNs, SECOND_STAGE_VECTOR, Shadow, updateModeBits, word } from '@nestvm/cpu/extension';
+import {
+  GUEST_MODE,
+  INTERRUPTIBILITY,
+  machineCheckAtEntry,
+  PENDING_EVENTS,
+  PendingEvent,
+  RIP,
+  recentNs,
+  SECOND_STAGE_VECTOR,
+  Shadow,
+  updateModeBits,
+  word,
+} from '@nestvm/cpu/extension';
 import { Stage } from '@nestvm/mmu';
 import type { VmrunView } from '../checks/view.js';
 import type { SvmContext } from '../context.js';
@@ -126,6 +138,8 @@ export function enterGuest(svm: SvmContext, view: VmrunView, v: number, lo: numb
   controlTlb(svm, v);
   changeWorld(svm);
   note(svm);
+  // SVM has no failure for it: the machine check comes behind VMRUN, in the guest.
+  if (machineCheckAtEntry(cpu)) w[PENDING_EVENTS] = w[PENDING_EVENTS]! | PendingEvent.MACHINE_CHECK;
   if (loadPdptes(svm)) injectFromVmcb(svm);
 }
 

@@ -1,4 +1,15 @@
-import { ACTIVITY, Activity, EventKind, GUEST_MODE, INTERRUPTIBILITY, injectEvent, recentNs, Shadow, updateModeBits } from '@nestvm/cpu/extension';
+import {
+  ACTIVITY,
+  Activity,
+  EventKind,
+  GUEST_MODE,
+  INTERRUPTIBILITY,
+  injectEvent,
+  machineCheckAtEntry,
+  recentNs,
+  Shadow,
+  updateModeBits,
+} from '@nestvm/cpu/extension';
 import { Pin, Proc1, Proc2 } from '../controls/controls.js';
 import { F, VmcsHeader } from '../fields/layout.js';
 import { addressAt, VmxWord } from '../state.js';
@@ -86,6 +97,10 @@ function loadWorld(vmx: Vmx): boolean {
   if (pdptes && controls.usesEpt) loadPdptes(vmx);
   if (pdptes && !controls.usesEpt && !mmu.loadPdptes()) {
     failEntry(vmx, ExitReason.ENTRY_GUEST_STATE, PDPTES, true);
+    return false;
+  }
+  if (machineCheckAtEntry(cpu)) {
+    failEntry(vmx, ExitReason.ENTRY_MACHINE_CHECK, 0, true);
     return false;
   }
   const count = i32[region + f.loadCount]!;
