@@ -61,7 +61,7 @@ export function fixedBits(
 export function cetNeedsWp(group: CheckGroup, id: string, cr0: FieldName, cr4: FieldName): VmxCheck {
   const word = F[cr0];
   return check(group, id, {
-    when: bit(`${cr4 === 'HOST_CR4' ? 'host' : 'guest'} CR4.CET = 1`, cr4, CR4_CET, 'feature'),
+    when: bit(`${cr4 === 'HOST_CR4' ? 'host' : 'guest'} CR4.CET = 1`, cr4, CR4_CET),
     fields: [cr0],
     rule: 'WP (bit 16) is 1',
     ok: (c) => (c.lo(word) & CR0_WP) !== 0,
@@ -70,9 +70,15 @@ export function cetNeedsWp(group: CheckGroup, id: string, cr0: FieldName, cr4: F
 }
 
 /** A bit in the low half of a field is 1. */
-function bit(text: string, field: FieldName, mask: number, needs: Condition['needs'] = 'nothing'): Condition {
+function bit(text: string, field: FieldName, mask: number): Condition {
   const word = F[field];
-  return { text, reads: [field], needs, test: (c) => (c.lo(word) & mask) !== 0, arrange: (c) => c.set(word, c.lo(word) | mask, c.hi(word)) };
+  return {
+    text,
+    reads: [field],
+    needs: 'nothing',
+    test: (c) => (c.lo(word) & mask) !== 0,
+    arrange: (c) => c.set(word, c.lo(word) | mask, c.hi(word)),
+  };
 }
 
 /** CR3 is within MAXPHYADDR, but for the bits of linear-address masking. */
