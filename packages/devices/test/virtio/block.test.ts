@@ -59,8 +59,9 @@ class Vectored extends Probe {
   readonly calls: number[][] = [];
   private readonly each = (offset: number, parts: readonly Uint8Array[], step: (at: number, part: Uint8Array) => void | Promise<void>) => {
     this.calls.push(parts.map(({ length }) => length));
-    const pending = parts.map((part, i) => step(offset + parts.slice(0, i).reduce((sum, { length }) => sum + length, 0), part));
-    return pending.some((each) => each) ? Promise.all(pending).then(() => {}) : undefined;
+    const steps = parts.map((part, i) => step(offset + parts.slice(0, i).reduce((sum, { length }) => sum + length, 0), part));
+    const pending = steps.filter((each) => each instanceof Promise);
+    return pending.length > 0 ? Promise.all(pending).then(() => {}) : undefined;
   };
   readParts(offset: number, targets: readonly Uint8Array[]): void | Promise<void> {
     return this.each(offset, targets, (at, part) => this.read(at, part));

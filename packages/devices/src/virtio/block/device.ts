@@ -180,7 +180,8 @@ export class VirtioBlock extends VirtioDevice {
   /** Moves the bytes of a request: in one step where memory and disk allow that. */
   private move(chain: Chain, offset: number, length: number, writing: boolean): Pending {
     const { disk } = this;
-    const parts = chain.viewable && (writing ? disk.writeParts : disk.readParts) ? partsOf(chain, length, writing) : undefined;
+    const able = chain.viewable && (writing ? disk.writeParts !== undefined : disk.readParts !== undefined);
+    const parts = able ? partsOf(chain, length, writing) : undefined;
     if (parts && parts.length > 1) {
       const late = writing ? disk.writeParts!(offset, parts) : disk.readParts!(offset, parts);
       return writing ? late : late?.then(() => putLate(chain, parts));
@@ -197,7 +198,7 @@ export class VirtioBlock extends VirtioDevice {
   /** Reads into guest memory. Bytes that come later are put there then, so that whoever watches memory hears of them. */
   private readInto(chain: Chain, offset: number, bytes: Uint8Array, at: number): Pending {
     const pending = this.disk.read(offset + at, bytes);
-    return pending?.then(() => void putLate(chain, [bytes], at));
+    return pending?.then(() => putLate(chain, [bytes], at));
   }
 
   private identify(chain: Chain): number {
