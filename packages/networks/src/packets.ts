@@ -58,12 +58,16 @@ export interface IpOptions {
   readonly source: number;
   readonly target: number;
   readonly payloadBytes: number;
+  /** Where the frame is put, long enough for it (default: new memory). What is there where the payload comes is left. */
+  readonly room?: Uint8Array<ArrayBuffer> | undefined;
 }
 
 /** A frame with Ethernet and IP headers, and room for the payload. */
-export function createIpFrame({ from, to, protocol, source, target, payloadBytes }: IpOptions): Uint8Array<ArrayBuffer> {
-  const frame = new Uint8Array(ETHERNET_BYTES + IP_BYTES + payloadBytes);
-  const view = new DataView(frame.buffer);
+export function createIpFrame({ from, to, protocol, source, target, payloadBytes, room }: IpOptions): Uint8Array<ArrayBuffer> {
+  const length = ETHERNET_BYTES + IP_BYTES + payloadBytes;
+  const frame = room ? room.subarray(0, length) : new Uint8Array(length);
+  if (room) frame.fill(0, 0, ETHERNET_BYTES + IP_BYTES);
+  const view = new DataView(frame.buffer, frame.byteOffset);
   frame.set(to, 0);
   frame.set(from, 6);
   view.setUint16(12, EtherType.IPV4);

@@ -28,7 +28,10 @@ export class SocketLink implements Network {
   guest = { checksum: false, segments: false };
   readonly #joined = new JoinedSegments((frame, offload) => this.receiver?.(frame, offload));
   #stream: LinkStream | undefined;
-  #held = new Uint8Array(0);
+  /** A frame of which a part has come, with its length. */
+  readonly #held = new Uint8Array(LENGTH_BYTES + LONGEST_FRAME);
+  readonly #heldView = new DataView(this.#held.buffer);
+  #heldBytes = 0;
   readonly #batch = new Uint8Array(BATCH_BYTES);
   readonly #batchView = new DataView(this.#batch.buffer);
   #filled = 0;
@@ -37,7 +40,7 @@ export class SocketLink implements Network {
   attach(stream: LinkStream): void {
     this.#stream?.close();
     this.#stream = stream;
-    this.#held = new Uint8Array(0);
+    this.#heldBytes = 0;
     this.#filled = 0;
   }
 
@@ -61,30 +64,48 @@ export class SocketLink implements Network {
     this.#filled = 0;
   }
 
-  /** Bytes from the stream. Throws `NetworkError` (`bad-peer`) for a length that no frame has; the link is cut then. */
+  /** Bytes from the stream, good during the call. Throws `NetworkError` (`bad-peer`) for a length that no frame has; the link is cut then. */
   take(bytes: Uint8Array): void {
-    let rest = bytes;
-    if (this.#held.length > 0) {
-      rest = new Uint8Array(this.#held.length + bytes.length);
-      rest.set(this.#held);
-      rest.set(bytes, this.#held.length);
-    }
-    while (rest.length >= LENGTH_BYTES) {
-      const length = new DataView(rest.buffer, rest.byteOffset).getUint32(0);
-      if (length > LONGEST_FRAME) {
-        this.#stream?.close();
-        this.detach();
-        throw new NetworkError('bad-peer', `socket: the peer announces a frame of ${length} bytes; is it really a -netdev socket?`);
-      }
-      if (rest.length < LENGTH_BYTES + length) break;
-      if (length > 0) this.#deliver(rest.subarray(LENGTH_BYTES, LENGTH_BYTES + length));
-      rest = rest.subarray(LENGTH_BYTES + length);
+    let at = this.#heldBytes > 0 ? this.#completeHeld(bytes) : 0;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    while (bytes.length - at >= LENGTH_BYTES) {
+      const end = at + LENGTH_BYTES + this.#checked(view.getUint32(at));
+      if (end > bytes.length) break;
+      this.#deliver(bytes.subarray(at + LENGTH_BYTES, end));
+      at = end;
     }
     this.#joined.flush();
-    this.#held = rest.slice();
+    if (at < bytes.length) this.#hold(bytes.subarray(at));
+  }
+
+  /** Takes what the held frame lacks; returns how much of the bytes that was. */
+  #completeHeld(bytes: Uint8Array): number {
+    const before = this.#heldBytes;
+    if (before < LENGTH_BYTES) this.#hold(bytes.subarray(0, LENGTH_BYTES - before));
+    if (this.#heldBytes < LENGTH_BYTES) return bytes.length;
+    const whole = LENGTH_BYTES + this.#checked(this.#heldView.getUint32(0));
+    const had = this.#heldBytes - before;
+    this.#hold(bytes.subarray(had, had + whole - this.#heldBytes));
+    if (this.#heldBytes < whole) return bytes.length;
+    this.#heldBytes = 0;
+    this.#deliver(this.#held.subarray(LENGTH_BYTES, whole));
+    return whole - before;
+  }
+
+  #hold(bytes: Uint8Array): void {
+    this.#held.set(bytes, this.#heldBytes);
+    this.#heldBytes += bytes.length;
+  }
+
+  #checked(length: number): number {
+    if (length <= LONGEST_FRAME) return length;
+    this.#stream?.close();
+    this.detach();
+    throw new NetworkError('bad-peer', `socket: the peer announces a frame of ${length} bytes; is it really a -netdev socket?`);
   }
 
   #deliver(frame: Uint8Array): void {
+    if (frame.length === 0) return;
     if (this.guest.checksum && this.guest.segments) this.#joined.take(frame);
     else this.receiver?.(frame);
   }

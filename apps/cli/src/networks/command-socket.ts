@@ -9,5 +9,6 @@ export function runCommand(command: string, events: TcpEvents): TcpSocket {
   // What could not be started is closed at once.
   child.on('error', () => events.closed());
   child.on('close', () => events.closed());
+  child.stdout.on('data', (bytes: Buffer) => events.data(bytes));
   return wrapStreams(child.stdout, child.stdin, events, () => child.kill());
 }

@@ -4,11 +4,18 @@ import { connect, createServer, type Socket } from 'node:net';
 import type { NetworkHost, TcpEvents, TcpSocket, UdpSocket } from '@nestvm/networks';
 import { wrapStreams } from './streams.js';
 
+/** All connections read into this, one after the other: what was read is taken before the next read. */
+const READ = Buffer.allocUnsafeSlow(0x2_0000);
+
 /** The sockets of this process, as a user network wants them. */
 export function createNetworkHost(): NetworkHost {
   return {
     connectTcp(address, port, events) {
-      const socket = connect({ host: address, port, noDelay: true });
+      const callback = (length: number): boolean => {
+        events.data(READ.subarray(0, length));
+        return true;
+      };
+      const socket = connect({ host: address, port, noDelay: true, onread: { buffer: READ, callback } });
       socket.on('connect', () => events.connected());
       return wrap(socket, events);
     },
@@ -16,6 +23,7 @@ export function createNetworkHost(): NetworkHost {
       new Promise((resolve, reject) => {
         const server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true }, (socket) => {
           const late = createLateEvents();
+          socket.on('data', (bytes: Buffer) => late.data(bytes));
           late.target = accept(wrap(socket, late));
         });
         server.once('error', reject);

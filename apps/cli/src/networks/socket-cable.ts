@@ -3,6 +3,9 @@ import { NetworkError, SocketLink } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import { reasonOf } from '../files.js';
 
+/** All cables that were plugged in from here read into this, one after the other. */
+const READ = Buffer.allocUnsafeSlow(0x4_0000);
+
 /** Which end of a cable this is. */
 export interface CableSpec {
   readonly kind: 'listen' | 'connect';
@@ -25,7 +28,7 @@ export class SocketCable extends SocketLink {
   async open(): Promise<void> {
     const { kind, address, port } = this.spec;
     try {
-      if (kind === 'connect') this.plug(await connected(address, port));
+      if (kind === 'connect') await this.connect();
       else await this.listen();
     } catch (error) {
       throw new UsageError(`${this.option}: ${address}:${port}: ${reasonOf(error)}`);
@@ -41,14 +44,34 @@ export class SocketCable extends SocketLink {
   private listen(): Promise<void> {
     const { address, port } = this.spec;
     return new Promise((resolve, reject) => {
-      const server = createServer({ noDelay: true }, (socket) => this.plug(socket));
+      const server = createServer({ noDelay: true }, (socket) => {
+        const plugged = this.plug(socket);
+        socket.on('data', (bytes: Buffer) => plugged(bytes));
+      });
       this.server = server;
       server.once('error', reject);
       server.listen(port, address, resolve);
     });
   }
 
-  private plug(socket: Socket): void {
+  private connect(): Promise<void> {
+    const { address, port } = this.spec;
+    return new Promise((resolve, reject) => {
+      let plugged: ((bytes: Uint8Array) => void) | undefined;
+      const callback = (length: number): boolean => {
+        plugged?.(READ.subarray(0, length));
+        return true;
+      };
+      const socket = connect({ host: address, port, noDelay: true, onread: { buffer: READ, callback } }, () => {
+        plugged = this.plug(socket);
+        resolve();
+      });
+      socket.once('error', reject);
+    });
+  }
+
+  /** Returns what takes the bytes that are read. */
+  private plug(socket: Socket): (bytes: Uint8Array) => void {
     let here = true;
     this.attach({
       write: (bytes) => void socket.write(bytes),
@@ -60,24 +83,17 @@ export class SocketCable extends SocketLink {
         socket.destroy();
       },
     });
-    socket.on('data', (bytes) => {
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      if (here) this.detach();
+    });
+    return (bytes) => {
       try {
         if (here) this.take(bytes);
       } catch (error) {
         if (!(error instanceof NetworkError)) throw error;
         process.stderr.write(`nestvm: ${this.option}: ${error.message}\n`);
       }
-    });
-    socket.on('error', () => {});
-    socket.on('close', () => {
-      if (here) this.detach();
-    });
+    };
   }
-}
-
-function connected(address: string, port: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: address, port, noDelay: true }, () => resolve(socket));
-    socket.once('error', reject);
-  });
 }

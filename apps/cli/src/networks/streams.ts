@@ -1,9 +1,8 @@
 import type { Readable, Writable } from 'node:stream';
 import type { TcpEvents, TcpSocket } from '@nestvm/networks';
 
-/** What is read and written as one connection of a guest; who calls says when it is closed, and how it is ended at once. */
+/** What is read and written as one connection of a guest; who calls says what is read, when it is closed, and how it is ended at once. */
 export function wrapStreams(input: Readable, output: Writable, events: TcpEvents, destroy: () => void): TcpSocket {
-  input.on('data', (bytes: Buffer) => events.data(bytes));
   input.on('end', () => events.ended());
   output.on('drain', () => events.drained());
   // What went wrong does not matter to the guest; 'close' follows.

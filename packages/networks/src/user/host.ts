@@ -1,7 +1,7 @@
 /** Told what happens to a TCP connection of the host. */
 export interface TcpEvents {
   connected(): void;
-  /** Bytes from the other end, which nobody writes to any more: they are kept. */
+  /** Bytes from the other end; they are good during the call only. */
   data(bytes: Uint8Array): void;
   /** The other end will send no more. */
   ended(): void;

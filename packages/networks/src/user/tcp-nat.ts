@@ -10,10 +10,14 @@ const ALL_WAITING = 64 * 2 ** 20;
 const LEAST_WAITING = 16 * 1024;
 /** Payload of the longest segment for a guest that takes those: an IP packet has 65,535 bytes at most. */
 const LONGEST_SEGMENT = 65_000;
+const LONGEST_FRAME = 65_536 + 64;
 
 /** NAT for TCP: each connection of the guest ends here and goes on as one of the host. */
 export class TcpNat implements TcpPeer {
   readonly #connections = new Map<string, TcpConnection>();
+  /** Where frames are put together, and whether one is there that is under way. */
+  readonly #room = new Uint8Array(LONGEST_FRAME);
+  #sending = false;
   #nextPort = 49_152;
   #sequence = 1;
 
@@ -94,8 +98,17 @@ export class TcpNat implements TcpPeer {
   }
 
   #send(ends: TcpEnds, segment: OutgoingSegment): void {
-    const { frame, offload } = createTcpFrame(this.routes.ourMac, this.routes.macs(ends.guestAddress), ends, segment, this.guest());
-    this.routes.deliver(frame, offload);
+    const { routes } = this;
+    // Whoever receives it may send something that is answered before this returns.
+    const nested = this.#sending;
+    const room = nested ? undefined : this.#room;
+    const { frame, offload } = createTcpFrame(routes.ourMac, routes.macs(ends.guestAddress), ends, segment, this.guest(), room);
+    this.#sending = true;
+    try {
+      routes.deliver(frame, offload);
+    } finally {
+      this.#sending = nested;
+    }
   }
 }
 

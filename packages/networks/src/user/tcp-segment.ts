@@ -79,21 +79,22 @@ export function readSegmentOptions(options: Uint8Array): { mss?: number; scale?:
   return found;
 }
 
-/** A segment in a frame; its checksum is left to a guest that takes frames without. */
+/** A segment in a frame, which is put into `room` if there is some; its checksum is left to a guest that takes frames without. */
 export function createTcpFrame(
   from: Uint8Array,
   to: Uint8Array,
   ends: TcpEnds,
   segment: OutgoingSegment,
   guest: { readonly checksum: boolean; readonly segments: boolean },
+  room?: Uint8Array<ArrayBuffer>,
 ): { readonly frame: Uint8Array; readonly offload?: Offload } {
   const options = segment.options
     ? [Option.MSS, 4, OUR_MSS >> 8, OUR_MSS & 0xff, ...(segment.scale ? [Option.NOP, Option.SCALE, 3, WINDOW_SCALE] : [])]
     : [];
   const payloadBytes = TCP_BYTES + options.length + segment.lengthBytes;
-  const frame = createIpFrame({ from, to, protocol: Protocol.TCP, source: ends.address, target: ends.guestAddress, payloadBytes });
+  const frame = createIpFrame({ from, to, protocol: Protocol.TCP, source: ends.address, target: ends.guestAddress, payloadBytes, room });
   const start = ETHERNET_BYTES + IP_BYTES;
-  const view = new DataView(frame.buffer, start);
+  const view = new DataView(frame.buffer, frame.byteOffset + start);
   view.setUint16(0, ends.port);
   view.setUint16(2, ends.guestPort);
   view.setUint32(4, segment.sequence);
@@ -101,6 +102,7 @@ export function createTcpFrame(
   view.setUint8(12, ((TCP_BYTES + options.length) / 4) << 4);
   view.setUint8(13, segment.flags);
   view.setUint16(14, segment.window);
+  view.setUint32(16, 0);
   frame.set(options, start + TCP_BYTES);
   segment.fill?.(frame.subarray(start + TCP_BYTES + options.length));
   const pseudo = pseudoHeaderSum(ends.address, ends.guestAddress, Protocol.TCP, payloadBytes);
