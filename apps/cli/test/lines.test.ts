@@ -140,6 +140,19 @@ describe('lines of a migration', () => {
     here.close();
   });
 
+  it('a line that moves slowly does not fail, however much is waited for', async () => {
+    const [here, there] = await connected(`unix:${pathFor('slow')}`, plain, { timeoutMs: () => 500 });
+    const target = new Uint8Array(15);
+    const came = Promise.resolve(there.source.readInto!(target));
+    for (let i = 0; i < target.length; i++) {
+      await here.sink.write(Uint8Array.of(i));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect([await came, ...target]).toEqual([15, ...target.keys()]);
+    await expect(there.source.readInto!(target)).rejects.toThrow(/nothing could be received for 0.5 s/);
+    here.close();
+  });
+
   it('what is no address is refused', () => {
     for (const text of ['tcp:1', 'ws:', 'wss://host:1', 'fd:x', 'exec:', 'quic:1', ''])
       expect(() => parsePlace('migrate', text), text).toThrow(UsageError);

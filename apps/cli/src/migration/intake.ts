@@ -8,16 +8,27 @@ interface Handle {
   readonly useUserBuffer?: unknown;
 }
 
+interface Reader {
+  readonly target: Uint8Array;
+  have: number;
+  /** So many bytes are enough. */
+  readonly least: number;
+  readonly resolve: (have: number) => void;
+}
+
 /**
  * A socket whose bytes come into one buffer, again and again, and from there where they belong. As a stream it would have new memory for each 64 KiB: of a machine
  * of some gigabytes, all of them, cleared by the host and freed by the collector.
  */
 export class Intake implements ByteSource {
   readonly socket: Socket;
+  /** Bytes that have come so far. */
+  moved = 0;
   /** What has come and was not taken. */
   private rest: Uint8Array = new Uint8Array(0);
   private ended = false;
-  private reader: ((came: Uint8Array) => void) | undefined;
+  /** Who waits for bytes. */
+  private reader: Reader | undefined;
 
   constructor(options: SocketConstructorOpts) {
     const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
@@ -37,17 +48,19 @@ export class Intake implements ByteSource {
 
   async read(length: number): Promise<Uint8Array> {
     const target = new Uint8Array(Math.min(length, BUFFER_BYTES));
-    return target.subarray(0, await this.readInto(target));
+    return target.subarray(0, await this.into(target, 1));
   }
 
+  /** Fills `target`, unless the other side ends before. */
   readInto(target: Uint8Array): Promise<number> | number {
-    if (this.rest.length > 0) return this.take(target);
-    if (this.ended) return 0;
+    return this.into(target, target.length);
+  }
+
+  private into(target: Uint8Array, least: number): Promise<number> | number {
+    const have = this.take(target);
+    if (have >= least || this.ended) return have;
     const waiting = new Promise<number>((resolve) => {
-      this.reader = (came) => {
-        this.rest = came;
-        resolve(this.take(target));
-      };
+      this.reader = { target, have, least, resolve };
     });
     this.socket.resume();
     return waiting;
@@ -55,6 +68,7 @@ export class Intake implements ByteSource {
 
   private take(target: Uint8Array): number {
     const { rest } = this;
+    if (rest.length === 0) return 0;
     const count = Math.min(rest.length, target.length);
     target.set(count === rest.length ? rest : rest.subarray(0, count));
     this.rest = rest.subarray(count);
@@ -63,16 +77,23 @@ export class Intake implements ByteSource {
 
   /** Bytes have come; false: no more before these were taken. */
   private give(came: Uint8Array): boolean {
+    this.moved += came.length;
+    this.rest = came;
     const { reader } = this;
-    this.reader = undefined;
-    if (reader) reader(came);
-    else this.rest = came;
+    if (reader) {
+      reader.have += this.take(reader.have === 0 ? reader.target : reader.target.subarray(reader.have));
+      if (reader.have >= reader.least) this.release(reader);
+    }
     return this.rest.length === 0;
+  }
+
+  private release({ have, resolve }: Reader): void {
+    this.reader = undefined;
+    resolve(have);
   }
 
   private end(): void {
     this.ended = true;
-    this.reader?.(this.rest);
-    this.reader = undefined;
+    if (this.reader) this.release(this.reader);
   }
 }

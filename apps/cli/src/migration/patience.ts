@@ -5,18 +5,26 @@ const PIECE_BYTES = 256 << 10;
 const LARGEST_PIECE_BYTES = 2 << 20;
 const FAST_MS = 100;
 
+interface Waiting {
+  sinceMs: number;
+  /** What had moved by then, where that is known while somebody waits. */
+  seen: number;
+  readonly moved: () => number;
+  readonly fail: () => void;
+}
+
 /** What waits for a line to move, and a single timer for all of it: a line takes thousands of pieces a second. */
 class Patience {
-  private readonly waiting = new Set<{ readonly sinceMs: number; readonly fail: () => void }>();
+  private readonly waiting = new Set<Waiting>();
   private timer: NodeJS.Timeout | undefined;
   private dueMs = Number.POSITIVE_INFINITY;
 
   constructor(private readonly timeoutMs: () => number) {}
 
   /** What `act` comes to, or a failure when that takes too long. */
-  wait<T>(act: Promise<T>, onLate: (limitMs: number) => Error): Promise<T> {
+  wait<T>(act: Promise<T>, moved: () => number, onLate: (limitMs: number) => Error): Promise<T> {
     return new Promise((resolve, reject) => {
-      const one = { sinceMs: performance.now(), fail: () => reject(onLate(this.timeoutMs())) };
+      const one: Waiting = { sinceMs: performance.now(), seen: moved(), moved, fail: () => reject(onLate(this.timeoutMs())) };
       this.waiting.add(one);
       this.wake(one.sinceMs + this.timeoutMs());
       act.then(
@@ -43,20 +51,28 @@ class Patience {
   private look(): void {
     this.dueMs = Number.POSITIVE_INFINITY;
     const limit = this.timeoutMs();
-    for (const { sinceMs, fail } of this.waiting) {
-      if (sinceMs + limit <= performance.now()) fail();
-      else this.wake(sinceMs + limit);
+    for (const one of this.waiting) {
+      const moved = one.moved();
+      if (moved !== one.seen) {
+        one.seen = moved;
+        one.sinceMs = performance.now();
+      }
+      if (one.sinceMs + limit <= performance.now()) one.fail();
+      else this.wake(one.sinceMs + limit);
     }
   }
 }
 
-/** The same line, which fails when nothing moves on it for so long: the other side, or what is between, may be gone without a word. */
-export function patient(link: Link, timeoutMs: () => number, onFailure: () => void): Link {
+/**
+ * The same line, which fails when nothing moves on it for so long: the other side, or what is between, may be gone without a word. `received`: how many bytes have
+ * come, for links whose reads wait for more than the next of them.
+ */
+export function patient(link: Link, timeoutMs: () => number, onFailure: () => void, received = (): number => 0): Link {
   const { sink, source } = link;
   const patience = new Patience(timeoutMs);
   let pieceBytes = PIECE_BYTES;
   const within = <T>(act: Promise<T>, doing: string): Promise<T> =>
-    patience.wait(act, (limitMs) => {
+    patience.wait(act, doing === 'received' ? received : () => 0, (limitMs) => {
       onFailure();
       return new Error(`nothing could be ${doing} for ${limitMs / 1000} s`);
     });

@@ -63,7 +63,13 @@ function piped(command: string): Duplex {
 
 /** A stream as a line that ends when nothing moves any more. */
 function lineOn(one: Duplex | Intake, { timeoutMs }: LineOptions): Link {
-  if (one instanceof Intake) return patient(linkOfIntake(one), timeoutMs, () => one.socket.destroy());
+  if (one instanceof Intake)
+    return patient(
+      linkOfIntake(one),
+      timeoutMs,
+      () => one.socket.destroy(),
+      () => one.moved,
+    );
   return patient(linkOf(one), timeoutMs, () => one.destroy());
 }
 
