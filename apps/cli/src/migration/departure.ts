@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import type { Machine } from '@nestvm/machine';
 import { type Link, MigrationError, type MigrationStatus, migrateOut, saveSnapshot, type Witness } from '@nestvm/migration';
-import { clearFreePages } from '../monitor/balloon.js';
+import { hintFreePages } from '../monitor/balloon.js';
 import { writeWhole } from './file.js';
 import type { MigrationParameters } from './parameters.js';
 import { recoverSource } from './recovery.js';
@@ -78,7 +78,7 @@ const keepCheckpoint = (machine: Machine, path: string): Promise<void> =>
   writeWhole(path, (sink) => saveSnapshot(machine.migratable, sink, { compression: 'none' }));
 
 /** What remains to be done when it is clear who has the machine. */
-async function settle(moving: Promise<unknown>, machine: Machine, checkpoint: string): Promise<void> {
+async function settle(moving: Promise<unknown>, onEnd: () => void, checkpoint: string): Promise<void> {
   const dropCheckpoint = (): void => void (checkpoint && rmSync(checkpoint, { force: true }));
   try {
     await moving;
@@ -87,9 +87,15 @@ async function settle(moving: Promise<unknown>, machine: Machine, checkpoint: st
     if (!(error instanceof MigrationError && error.code === 'undecided')) dropCheckpoint();
     throw error;
   } finally {
-    machine.yieldOften(false);
+    onEnd();
   }
   dropCheckpoint();
+}
+
+/** A running guest that can do so begins to name its free pages; the result ends that. */
+async function nameFreePages({ session, parameters: { maxBandwidth } }: DepartureOptions): Promise<() => void> {
+  if (!session.running()) return () => {};
+  return hintFreePages(session.machine(), { sleep, ...(maxBandwidth === 0 ? {} : { lineBytesPerMs: Math.max(1, maxBandwidth / 1000) }) });
 }
 
 /** Begins to move the machine; throws `UsageError` when nobody listens there. */
@@ -99,7 +105,6 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
   const machine = session.machine();
   const open = (): Promise<Link> => openLine('migrate', place, options.line);
   const link = await openSafely(options, open);
-  if (session.running()) await clearFreePages(machine);
   const decision = new AbortController();
   let tell: (message: string) => void = () => {};
   const told = new Promise<string>((resolve) => {
@@ -111,6 +116,7 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
   };
   const recovery = recoverSource(place, open, { onWaiting, decided: decision.signal, onConflict });
   machine.yieldOften(true);
+  const endHints = await nameFreePages(options);
   const pause = async (): Promise<void> => {
     await session.pause();
     await session.flushDisks();
@@ -121,7 +127,11 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
     compression: 'none',
     downtimeLimitMs,
     witness,
-    onStatus,
+    onStatus: (status) => {
+      // What is free now was sent already, or comes with what else has changed.
+      if (status.passes > 0) endHints();
+      onStatus(status);
+    },
     signal,
     ...(recovery ? { recovery } : {}),
     ...(maxBandwidth === 0 ? {} : { bandwidth: maxBandwidth }),
@@ -129,5 +139,9 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
     throttleSteps: { initial: throttleInitial / 100, increment: throttleIncrement / 100, most: throttleMost / 100 },
     ...(autoConverge ? { throttle: (share: number) => machine.throttle(share) } : {}),
   });
-  return { ended: settle(moving, machine, checkpoint), open: told };
+  const onEnd = (): void => {
+    endHints();
+    machine.yieldOften(false);
+  };
+  return { ended: settle(moving, onEnd, checkpoint), open: told };
 }

@@ -13,7 +13,7 @@ function balloonOf(machine: Machine): VirtioBalloon {
   throw new UsageError('No balloon device has been activated; start with -device virtio-balloon-pci');
 }
 
-export const findBalloon = ({ platform }: Machine): VirtioBalloon | undefined =>
+export const findBalloon = ({ platform }: Pick<Machine, 'platform'>): VirtioBalloon | undefined =>
   platform.virtio.map(({ device }) => device).find((device) => device instanceof VirtioBalloon);
 
 /** Bytes of memory that the guest has beside its balloon. */
@@ -33,16 +33,39 @@ export function describeBalloon(machine: Machine): string[] {
   return [`balloon: actual=${Math.floor(guestBytes(machine) / 2 ** 20)}`, ...statistics];
 }
 
-/** Longest that a guest may take to name its free pages. */
-const HINTING_MS = 1000;
+/** A turn of waiting, which is longer on a busy host, where the guest gets less done and sending takes longer, too. */
+const TURN_MS = 5;
+/** Turns in which a guest has to begin to name its free pages. */
+const FIRST_TURNS = 10;
+/** Most turns that are waited for pages that come, which are taken all the same later. */
+const MOST_TURNS = 50;
+/** What a line takes, if nobody says that it is less. */
+const LINE_BYTES_PER_MS = 2 ** 18;
 
-/** Has a running guest with a balloon name its free pages, which are cleared, so that nobody needs to send them. It has them back when this resolves. */
-export async function clearFreePages(machine: Machine): Promise<void> {
+/** How {@link hintFreePages} waits. */
+export interface HintOptions {
+  readonly sleep: (ms: number) => Promise<void>;
+  readonly lineBytesPerMs?: number;
+}
+
+/**
+ * Has a running guest with a balloon name its free pages, which are cleared as they come, so that nobody needs to send them. Resolves when it has named all, or as
+ * soon as sending would be faster than waiting; pages that come then are still taken. The result ends it: the guest has its pages back.
+ */
+export async function hintFreePages(
+  machine: Pick<Machine, 'platform'>,
+  { sleep, lineBytesPerMs = LINE_BYTES_PER_MS }: HintOptions,
+): Promise<() => void> {
   const balloon = findBalloon(machine);
-  if (!balloon?.startHinting()) return;
-  for (const end = performance.now() + HINTING_MS; !balloon.hinted && performance.now() < end; )
-    await new Promise<void>((resolve) => setTimeout(resolve, 5));
-  balloon.endHinting();
+  if (!balloon?.startHinting()) return () => {};
+  const before = balloon.clearedBytes;
+  const spared = (): number => (balloon.clearedBytes - before) / (lineBytesPerMs * TURN_MS);
+  for (let turn = 0; !balloon.hinted && turn < Math.min(MOST_TURNS, FIRST_TURNS + spared()); turn++) await sleep(TURN_MS);
+  let ended = false;
+  return () => {
+    if (!ended) balloon.endHinting();
+    ended = true;
+  };
 }
 
 /** Tells of changes: the first at once, then one in a while with the size by then. The result ends it. */
