@@ -71,6 +71,12 @@ const rules = (row: OpcodeRow): Rules =>
     older: olderRows.get(OLDER[row.mnemonic] ?? '') ?? null,
   });
 
+/** Whether all models have a row's instruction as it stands, and may run it in all modes. */
+export function isAlwaysAvailable(row: OpcodeRow): boolean {
+  const { extension, older } = rules(row);
+  return row.features.length === 0 && !row.protectedOnly && extension === 'none' && older === null;
+}
+
 /**
  * Vector of the exception that an instruction raises whatever its operands, in the mode in force: #UD when the CPU model, CR0.EM, CR4 or XCR0 forbid it, #NM when
  * CR0.TS does; -1 when it may run. (SDM Vol. 2, "Exception Conditions of Legacy SIMD Instructions" and "Type n Class Exception Specification".)

@@ -1,5 +1,5 @@
 import { DecodeStatus, decodeInto, Instruction } from '@nestvm/decoder';
-import { Mode, Segment } from '@nestvm/isa';
+import { Mode, type OpcodeRow, opcodeRows, Segment } from '@nestvm/isa';
 import { PAGE_BYTES } from '@nestvm/memory';
 import { underCet } from '../cet/governed.js';
 import { atBranchTarget } from '../cet/tracker.js';
@@ -16,7 +16,7 @@ import { SYSTEM_INSTRUCTIONS, type SystemInstruction } from '../system/index.js'
 import type { Vcpu } from '../vcpu.js';
 import { RIP, SEG_LIMIT } from '../words.js';
 import type { ArenaViews } from './arena-views.js';
-import { readAsModel, unavailable } from './availability.js';
+import { isAlwaysAvailable, readAsModel, unavailable } from './availability.js';
 import type { CodeCache } from './code-cache.js';
 import { kindOf, RowKind } from './row-kind.js';
 
@@ -27,6 +27,8 @@ const MAX_RECORDS = MAX_INSTRUCTIONS + 4;
 const LEVELS = 2;
 const MAX_LENGTH = 15;
 const STAGING = 32;
+/** What is known of whether a row is ordinary. */
+const Ordinary = { UNKNOWN: 0, YES: 1, NO: 2 } as const;
 const UD = 6;
 const GP = 13;
 const PF = 14;
@@ -58,6 +60,7 @@ export class BlockBuilder {
   private readonly insn = new Instruction();
   private readonly staging = new Uint8Array(STAGING);
   private readonly heads = new Int32Array(MAX_RECORDS + 1);
+  private readonly ordinary = new Uint8Array(opcodeRows.length);
   /** The code cache's flushes when system records were last dropped with it. */
   private flushes = 0;
   /** While a block that is good once is made; and where such blocks keep their system record, -1 for nowhere yet. */
@@ -228,8 +231,35 @@ export class BlockBuilder {
     return { insn: Object.assign(new Instruction(), this.insn), meaning, extended: cpu.extensionInstructions[name] !== undefined, vector };
   }
 
+  /** Whether a row's handler is all that there is to it, whatever the mode and the model: asked once, since most of what is decoded is so. */
+  private isOrdinary(cpu: Vcpu, row: OpcodeRow): boolean {
+    const known = this.ordinary[row.id]!;
+    if (known !== Ordinary.UNKNOWN) return known === Ordinary.YES;
+    const kind = kindOf(row);
+    const is =
+      (kind === RowKind.PLAIN || kind === RowKind.JUMP) &&
+      isAlwaysAvailable(row) &&
+      row.mnemonic !== 'NOP' &&
+      this.handlers.has(row) &&
+      cpu.extensionInstructions[row.mnemonic] === undefined;
+    this.ordinary[row.id] = is ? Ordinary.YES : Ordinary.NO;
+    return is;
+  }
+
   /** Writes one instruction's record; true when it ends the block. */
   private instruction(cpu: Vcpu, record: number, inPage: number, offset: number, length: number, index: number, mode: number): boolean {
+    const { insn, handlers, writer } = this;
+    const { row } = insn;
+    if ((mode & Mode.GOVERNED) !== 0 || !this.isOrdinary(cpu, row)) return this.other(cpu, record, inPage, offset, length, index, mode);
+    this.shadowing = -1;
+    writer.head(record, handlers.slotFor(row.id, handlerForm(insn, mode)), offset, length, index);
+    writer.fields(record, insn, offset);
+    if (kindOf(row) === RowKind.JUMP) this.directJump(record, inPage, offset, length, mode);
+    return row.endsBlock;
+  }
+
+  /** The same for instructions that models or modes may forbid, or that are not carried out by their handler alone. */
+  private other(cpu: Vcpu, record: number, inPage: number, offset: number, length: number, index: number, mode: number): boolean {
     const { insn, handlers, writer } = this;
     readAsModel(cpu, insn, mode);
     const { row } = insn;
