@@ -54,11 +54,11 @@ export interface JitCounters {
 /** Regions that are compiled together: a module alone costs more than its code. */
 const BATCH = 48;
 /**
- * A block that waits for the batch to fill says so each time after so many turns; after so many words of that kind the batch is compiled as it is:
- * interpreting those turns has cost about what a module does.
+ * A block that waits for the batch to fill says so each time after turns with about so many instructions; after so many words of that kind the batch is compiled as it is:
+ * interpreting those has cost about what a module does.
  */
-const PATIENCE_TURNS = 512;
-const MOST_REPORTS = 72;
+const PATIENCE = 4096;
+const MOST_REPORTS = 16;
 /** Below so many turns there is no waiting, and no looking closer: each block is compiled by itself. */
 const EACH_BY_ITSELF = 24;
 /** Bytes of memory that an engine takes for a byte of WebAssembly, about: machine code and what belongs to it. */
@@ -136,7 +136,7 @@ export class Jit implements HotCode {
     }
     if (this.queue.has(head)) this.reports++;
     else this.queue.set(head, cpu.get32('mode'));
-    grantTurns(arena, head, Math.min(PATIENCE_TURNS, this.threshold));
+    grantTurns(arena, head, Math.min(Math.ceil(PATIENCE / arena.u16[(head + Record.RECORDS) >>> 1]!), this.threshold));
     if (this.queue.size >= BATCH || this.reports >= MOST_REPORTS || this.countsAll) this.compileQueue();
   }
 
