@@ -71,7 +71,7 @@ test('one that is slower than a line is not waited for, unless the line is slowe
 });
 
 test('without a balloon there is nothing to wait for', async () => {
-  const sleep = vi.fn(() => Promise.resolve());
+  const sleep = vi.fn<(ms: number) => Promise<void>>(() => Promise.resolve());
   const end = await hintFreePages({ platform: { virtio: [] } as unknown as Machine['platform'] }, { sleep });
   end();
   expect(sleep).not.toHaveBeenCalled();
