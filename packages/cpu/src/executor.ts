@@ -29,6 +29,7 @@ const EXIT_RECORD = word('exitRecord');
 const BLOCK_RIP = word('blockRip');
 const TLB_EXEC = word('tlbExec');
 const MSR_TABLE = word('msrTable');
+const DELIVERY_WATCHED = word('deliveryWatched');
 /** Instructions that a repeated instruction counts as each time it lets events in, after some thousands of elements. */
 const REPEAT_COST = 4096;
 const GP = 13;
@@ -136,6 +137,7 @@ export class Interpreter implements Executor {
     private readonly engine: Engine,
   ) {
     engine.add(this);
+    cpu.deliverPlain = engine.handlers.deliverHere;
     cpu.onAttention = () => this.interrupt();
     cpu.counters.instructionCount = () => this.retired;
   }
@@ -169,6 +171,7 @@ export class Interpreter implements Executor {
     this.withheld = 0;
     // Only now is all defined that extensions bring; and a reset clears the word.
     if (cpu.w[MSR_TABLE] === 0) cpu.w[MSR_TABLE] = this.msrTable ||= this.engine.createMsrTable(cpu);
+    cpu.w[DELIVERY_WATCHED] = cpu.onDelivery === null ? 0 : 1;
     // Another vCPU may have taken its place.
     this.found = 0;
     cpu.w[BUDGET] = budget;

@@ -104,6 +104,8 @@ export class Vcpu {
   peers: () => readonly Vcpu[] = () => [this];
   /** For logs: told of each event that is about to be delivered, with RIP where it will return to. */
   onDelivery: ((vector: number, kind: number, error: number, hasError: boolean) => void) | null = null;
+  /** Generated code that delivers an event where a plain gate is enough; 0: it has not. See `Delivery` for `how`. */
+  deliverPlain: (base: number, vector: number, how: number, error: number, returnLo: number, returnHi: number) => number = () => 0;
   /** Nonzero when `serviceEvents` has something to look at. */
   attention = 1;
   /** Result pair of address computations and operand reads, int32 halves. */

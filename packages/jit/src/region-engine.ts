@@ -143,6 +143,10 @@ export class RegionEngine implements Engine {
     this.exits.leave();
   }
 
+  interrupt(): void {
+    this.exits.leave();
+  }
+
   switchBank(x: Context, privilege: Val<32>): void {
     const { code, groups } = this.home;
     this.exits.prepare();

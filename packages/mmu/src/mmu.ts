@@ -102,6 +102,7 @@ export class Mmu extends TranslationCaches {
     }
     this.cachesTables = this.sanitizer === null;
     this.plain = new PlainWalk(arena, memory, pages1g && this.sanitizer === null && this.random === undefined);
+    this.pool.onBound = (first, end) => this.plain.useBanks(first, end);
     memory.observe({ mapChanged: () => this.mapChanged(), writeAccessRevoked: (page) => this.pool.dropWrites(page) });
     this.setContext();
   }
@@ -348,6 +349,7 @@ export class Mmu extends TranslationCaches {
   private translateFromCache(lo: number, hi: number, access: number, user: boolean): boolean {
     const { walker, pool } = this;
     const { structures, current } = pool;
+    if (this.plain.takeStale()) structures.clearAll();
     let level = 1;
     if (!structures.findTable(current, lo, hi)) {
       if (!structures.findDirectory(current, lo, hi)) return false;

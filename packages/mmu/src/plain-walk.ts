@@ -33,6 +33,11 @@ export const plainWalk = struct('plain walk', 1, {
   /** Pages that TypeScript must see each access to: physical, and guest-physical ones; all ones: there is none. */
   apicPage: u32,
   apicGuestPage: u32,
+  /** Arena offsets of the first TLB bank's struct and of the end of those that belong to contexts. */
+  banks: u32,
+  banksEnd: u32,
+  /** Not 0: a page fault that generated code has found owes the caches of paging structures that they forget its address. */
+  structuresStale: u32,
 });
 
 /** Second stages that generated code walks: nested page tables of four or five levels, EPT without and with accessed and dirty flags. */
@@ -114,6 +119,12 @@ export class PlainWalk {
     this.isStageWalkable = isNear && this.kind !== PlainStage.NONE && i32[first + at.stageRoot / 4] !== 0;
   }
 
+  /** Where the structs of the TLB's banks are. */
+  useBanks(first: number, end: number): void {
+    this.i32[this.first + at.banks / 4] = first;
+    this.i32[this.first + at.banksEnd / 4] = end;
+  }
+
   /** Guest mode has ended. */
   leaveStage(): void {
     this.i32[this.first + at.stage / 4] = PlainStage.NONE;
@@ -128,6 +139,14 @@ export class PlainWalk {
     i32[first + at.stageReserved / 4] = tables.reserved;
     i32[first + at.stagePages2m / 4] = tables.pages2m ? 1 : 0;
     i32[first + at.stagePages1g / 4] = tables.pages1g ? 1 : 0;
+  }
+
+  /** Whether the caches of paging structures owe something to a page fault that generated code has found; they have paid it then. */
+  takeStale(): boolean {
+    const word = this.first + at.structuresStale / 4;
+    if (this.i32[word] === 0) return false;
+    this.i32[word] = 0;
+    return true;
   }
 
   /** What `walk` of the vCPU state is in this context: 4- or 5-level paging, a second stage that generated code knows, and protection keys that let key 0 do everything. */

@@ -50,6 +50,7 @@ const readable: Engine = {
   jumpIndirect: (x, target) => leave(x, importedFunction('jump', { params: [L], results: [] }), target),
   repeat: (x) => leave(x, flow('repeat')),
   system: (x) => leave(x, flow('fullImplementation')),
+  interrupt: (x, vector) => leave(x, importedFunction('interrupt', { params: [I], results: [] }), vector),
   switchBank: (x, privilege) => x.code.run(importedFunction('translationsOf', { params: [I], results: [] }), privilege),
   time: (x) => x.code.call(fieldCall('timeStampCounter', L), 64),
   isLast: (x) => x.code.call(fieldCall('isLast', I), 32),

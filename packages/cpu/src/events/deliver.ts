@@ -1,4 +1,5 @@
 import { Mode, Rflags, Vector } from '@nestvm/isa';
+import { Delivery } from '../interpreter/delivery.js';
 import { SECOND_STAGE_VECTOR } from '../linear.js';
 import { DebugCtl, Shadow } from '../mode.js';
 import { Outcome } from '../outcome.js';
@@ -38,11 +39,13 @@ export function isDoubleFault(first: number, second: number): boolean {
   return ((PAGE_FAULT >>> first) & 1) !== 0 && (contributorySecond || ((PAGE_FAULT >>> second) & 1) !== 0);
 }
 
+const isFault = (vector: number, kind: EventKind): boolean =>
+  kind === EventKind.EXCEPTION && vector !== Vector.DB && vector !== Vector.DF && vector !== Vector.MC;
+
 /** RFLAGS as pushed: RF is set for faults, so that returning does not hit the same code breakpoint again. */
 function flagsImage(cpu: Vcpu, vector: number, kind: EventKind): number {
   const flags = cpu.readRflags();
-  const fault = kind === EventKind.EXCEPTION && vector !== Vector.DB && vector !== Vector.DF && vector !== Vector.MC;
-  return fault ? flags | Rflags.RF : flags;
+  return isFault(vector, kind) ? flags | Rflags.RF : flags;
 }
 
 /**
@@ -61,7 +64,8 @@ function deliverOnce(cpu: Vcpu, vector: number, kind: EventKind, error: number, 
   const fromHi = w[RIP + 1]!;
   cpu.ext = kind === EventKind.SOFTWARE_INTERRUPT || kind === EventKind.SOFTWARE_EXCEPTION ? 0 : 1;
   let done: boolean;
-  if ((mode & Mode.IA32E) !== 0) done = deliverLong(cpu, vector, kind, error, hasError, returnLo, returnHi, flags);
+  if ((mode & Mode.LONG) !== 0 && isPlainlyDelivered(cpu, vector, kind, error, hasError, returnLo, returnHi)) done = true;
+  else if ((mode & Mode.IA32E) !== 0) done = deliverLong(cpu, vector, kind, error, hasError, returnLo, returnHi, flags);
   else if ((mode & (Mode.PROTECTED | Mode.V8086)) === 0) done = deliverReal(cpu, vector, returnLo, flags);
   else done = deliverProtected(cpu, vector, kind, error, hasError, returnLo, flags);
   cpu.ext = 0;
@@ -73,6 +77,20 @@ function deliverOnce(cpu: Vcpu, vector: number, kind: EventKind, error: number, 
       noteDelivery(cpu, vector === Vector.DB && kind !== EventKind.SOFTWARE_INTERRUPT, fromLo, fromHi);
   }
   return done;
+}
+
+/** Has generated code deliver the event, which knows plain gates. */
+function isPlainlyDelivered(
+  cpu: Vcpu,
+  vector: number,
+  kind: EventKind,
+  error: number,
+  hasError: boolean,
+  returnLo: number,
+  returnHi: number,
+): boolean {
+  const how = (hasError ? Delivery.HAS_ERROR : 0) | (cpu.ext === 0 ? Delivery.SOFTWARE : 0) | (isFault(vector, kind) ? Delivery.FAULT : 0);
+  return cpu.deliverPlain(cpu.base, vector, how, error, returnLo, returnHi) !== 0;
 }
 
 /** Remembers what is being delivered, for an exit that interrupts it. */

@@ -1,10 +1,11 @@
 import type { Code, IntWidth, Val } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
+import { Delivery, deliverPlain, takeFault } from './delivery.js';
 import { goTo, HANDLER, leave } from './entering.js';
 import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
-import { charge, checkSegment, goToRip, jumpSlow, leaveWithFault, readTime, systemHere } from './runtime.js';
+import { charge, checkSegment, dispatchTargets, goToRip, jumpSlow, noteFault, readTime, systemHere } from './runtime.js';
 import { hostCommit, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const at = vcpuState.offset;
@@ -93,7 +94,7 @@ export class InterpreterEngine implements Engine {
   private slow(x: Context, target: typeof slowRead, linear: Val<64>, bytes: number): Val<32> {
     const { code } = x;
     const address = code.call(target, 32, this.record(x), x.cpu, linear, code.constant(32, bytes));
-    code.if(address.isZero(), () => code.return());
+    code.if(address.isZero(), () => code.tailCall(takeFault, this.record(x), x.cpu));
     return address;
   }
 
@@ -145,7 +146,8 @@ export class InterpreterEngine implements Engine {
   }
 
   fault(x: Context, vector: number, errorCode?: Val<32>): void {
-    leaveWithFault(x.code, x.cpu, this.record(x), vector, errorCode ?? null);
+    noteFault(x.code, x.cpu, this.record(x), vector, errorCode ?? null);
+    x.code.tailCall(takeFault, this.record(x), x.cpu);
   }
 
   next(x: Context): void {
@@ -185,6 +187,14 @@ export class InterpreterEngine implements Engine {
 
   system(x: Context): void {
     x.code.tailCall(systemHere, this.record(x), x.cpu);
+  }
+
+  interrupt(x: Context, vector: Val<32>): void {
+    const { code, cpu } = x;
+    const done = code.call(deliverPlain, 32, cpu, vector, code.constant(32, Delivery.SOFTWARE), code.constant(32, 0), x.nextRip());
+    code.if(done.isZero(), () => this.system(x));
+    charge(code, cpu, code.param(0, 32), 1, this.offset);
+    code.tailCall(dispatchTargets.near, this.record(x), cpu);
   }
 
   switchBank(x: Context, privilege: Val<32>): void {

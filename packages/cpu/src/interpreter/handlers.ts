@@ -6,7 +6,8 @@ import { InterpreterEngine, recordFields } from './engine.js';
 import { HANDLER } from './entering.js';
 import { factsOf, isLongForm, KEY_FORMS } from './facts.js';
 import { ExitReason, Slot } from './record.js';
-import { crossing, head, leaving, limit, pass, runtimeFunctions, system } from './runtime.js';
+import { crossing, head, leaving, limit, pass, system } from './runtime.js';
+import { runtimeFunctions } from './runtime-functions.js';
 import { seedKeys } from './seed.js';
 import { commonSequences, type Keys, type Placed, sequenceHandler } from './sequences.js';
 
@@ -105,6 +106,11 @@ export class Handlers {
   /** Starts the engine at RIP; returns when it leaves. */
   get enter(): (cpu: number) => void {
     return this.exports['enter'] as (cpu: number) => void;
+  }
+
+  /** Delivers an event where a plain gate is enough: see `deliverPlain`. */
+  get deliverHere(): (cpu: number, vector: number, how: number, error: number, returnLo: number, returnHi: number) => number {
+    return this.exports['deliverHere'] as Handlers['deliverHere'];
   }
 
   /** Starts the engine at a record; `blockRip` is set. */

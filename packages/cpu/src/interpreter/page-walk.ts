@@ -33,7 +33,7 @@ const RESERVED_1G = 0x3fff_e000;
 const RESERVED_2M = 0x001f_e000;
 /** Protection key, in the high half of a leaf. */
 const KEY = 0xf << 27;
-const NO_EXECUTE = 1 << 31;
+export const NO_EXECUTE = 1 << 31;
 
 /** Entry of an address in the second level of the table at `first`. */
 export function secondEntry(table: number, first: Val<32>, low: Val<32>): Val<32> {
@@ -56,23 +56,31 @@ function frameOf(c: Code, walk: Val<32>, entry: Val<64>): Val<32> {
   return found;
 }
 
+/** 11 bits of the number of the region of 2^shift bytes that an address is in: see `LargePages`. */
+export const regionHash = (linear: Val<64>, shift: number): Val<32> =>
+  linear
+    .trunc(32)
+    .shrU(shift)
+    .xor(
+      linear
+        .shrU(32)
+        .trunc(32)
+        .mul(RegionHash.HIGH | 0),
+    )
+    .mul(RegionHash.ALL | 0)
+    .shrU(RegionHash.SHIFT);
+
 /** Notes in the journal that an entry was cut from a large page: see `LargePages`. */
 const noteLarge = defineFunction('noteLarge', { params: [I, L, I], results: [] }, (c) => {
   const [journal, linear, shift] = [c.param(0, 32), c.param(1, 64), c.param(2, 32)];
-  const [low, high] = [linear.trunc(32), linear.shrU(32).trunc(32)];
-  const hash = (region: Val<32>): Val<32> =>
-    region
-      .xor(high.mul(RegionHash.HIGH | 0))
-      .mul(RegionHash.ALL | 0)
-      .shrU(RegionHash.SHIFT);
   const set = (address: Val<32>, bit: Val<32>): void =>
     c.store('i32.store', address, c.load('i32.load', 32, address, 0).or(c.constant(32, 1).shl(bit)), 0);
   c.store('i32.store', journal, c.constant(32, 1), Journal.LARGE);
   c.if(shift.eq(30), () => {
-    set(journal.add(Journal.HUGE), hash(low.shrU(30)).and(31));
+    set(journal.add(Journal.HUGE), regionHash(linear, 30).and(31));
     c.return();
   });
-  const number = hash(low.shrU(22));
+  const number = regionHash(linear, 22);
   set(journal.add(Journal.REGIONS).add(number.and(JOURNAL_REGION_WORDS - 1).shl(2)), number.shrU(6));
 });
 
@@ -99,7 +107,7 @@ const fillFor = (table: Table): FunctionRef =>
 const fills = { READ: fillFor('READ'), WRITE: fillFor('WRITE'), EXEC: fillFor('EXEC') } as const;
 
 /** What a walk found. */
-interface Leaf {
+export interface Leaf {
   readonly low: Val<32>;
   readonly high: Val<32>;
   /** Writable and user bits of all entries together, and whether one forbids execution. */
@@ -108,7 +116,7 @@ interface Leaf {
 }
 
 /** 1 where the rights of a leaf deny the access: see `denies` in @nestvm/mmu. Keys say nothing here. */
-function isDenied(context: Val<32>, leaf: Leaf, table: Table): Val<32> {
+export function isDenied(context: Val<32>, leaf: Leaf, table: Table): Val<32> {
   const isUser = leaf.rights.and(Entry.US).isNonzero();
   const asUser = context.and(Context.USER).isNonzero();
   const wrongClass = asUser.and(isUser.isZero());
@@ -155,6 +163,51 @@ function fillFrom(c: Code, table: Table, walk: Val<32>, leaf: Leaf, found: Val<6
     );
 }
 
+/** Where a walk has come to. */
+interface Walked {
+  readonly entry: Val<64>;
+  /** Writable and user bits of all entries together; and the high halves, of which NO_EXECUTE counts. */
+  readonly rights: Val<32>;
+  readonly noExecute: Val<32>;
+  readonly shift: Val<32>;
+  readonly base: Val<32>;
+}
+
+/**
+ * Goes down four or five levels of tables to a leaf; gives up where anything is out of the ordinary. `used`: also where there is no mapping, or an accessed flag to set above the leaf;
+ * `absent`: ends at an entry that is not present.
+ */
+export function walkDown(c: Code, cpu: Val<32>, walk: Val<32>, linear: Val<64>, kind: 'used' | 'absent'): Walked {
+  const isFive = c.load('i32.load', 32, walk, info.context).and(Context.PAGING).eq(Paging.LEVEL5);
+  const shift = c.variable(c.select(isFive, c.constant(32, 48), c.constant(32, 39)));
+  // Canonical addresses: the bits from the highest that is translated upward are all alike.
+  giveUpIf(c, linear.shrS(shift.get().add(8)).add(1).gtU(1));
+  const reserved = c.load('i32.load', 32, walk, info.reserved);
+  const base = c.variable(frameOf(c, walk, c.load('i64.load', 64, cpu, at.cr3)));
+  const rights = c.variable(c.constant(32, Entry.RW | Entry.US));
+  const noExecute = c.variable(c.constant(32, 0));
+  const entry = c.variable(c.constant(64, 0));
+  c.loop((again) => {
+    const index = linear.shrU(shift.get()).trunc(32).and(0x1ff).shl(3);
+    entry.set(c.load('i64.load', 64, base.get().add(index), 0));
+    const low = entry.get().trunc(32);
+    const high = entry.get().shrU(32).trunc(32);
+    const isPresent = low.and(Entry.P);
+    const isReserved = high.and(reserved).isNonzero();
+    giveUpIf(c, kind === 'used' ? isPresent.isZero().or(isReserved) : isPresent.and(isReserved));
+    rights.set(rights.get().and(low));
+    noExecute.set(noExecute.get().or(high));
+    const isTable = low.and(Entry.PS).isZero().and(shift.get().ne(12));
+    c.if(kind === 'used' ? isTable : isTable.and(isPresent), () => {
+      if (kind === 'used') giveUpIf(c, low.and(Entry.A).isZero());
+      base.set(frameOf(c, walk, entry.get()));
+      shift.set(shift.get().sub(9));
+      again();
+    });
+  });
+  return { entry: entry.get(), rights: rights.get(), noExecute: noExecute.get(), shift: shift.get(), base: base.get() };
+}
+
 /**
  * Walks four or five levels of tables and fills the TLB: (cpu, linear) → host address; 0 where anything is out of the ordinary, with nothing changed: no mapping, no right, an accessed flag
  * to set above the leaf, a table or page outside of RAM, a protection key, a write that somebody wants to hear of. Accesses lie inside one page.
@@ -164,53 +217,36 @@ const walkFor = (table: Table): FunctionRef =>
     const [cpu, linear] = [c.param(0, 32), c.param(1, 64)];
     const walk = c.load('i32.load', 32, cpu, at.walk);
     giveUpIf(c, walk.isZero());
-    const isFive = c.load('i32.load', 32, walk, info.context).and(Context.PAGING).eq(Paging.LEVEL5);
-    const shift = c.variable(c.select(isFive, c.constant(32, 48), c.constant(32, 39)));
-    // Canonical addresses: the bits from the highest that is translated upward are all alike.
-    giveUpIf(c, linear.shrS(shift.get().add(8)).add(1).gtU(1));
-    const reserved = c.load('i32.load', 32, walk, info.reserved);
-    const base = c.variable(frameOf(c, walk, c.load('i64.load', 64, cpu, at.cr3)));
-    const rights = c.variable(c.constant(32, Entry.RW | Entry.US));
-    const noExecute = c.variable(c.constant(32, 0));
-    const entry = c.variable(c.constant(64, 0));
-    c.loop((again) => {
-      const index = linear.shrU(shift.get()).trunc(32).and(0x1ff).shl(3);
-      entry.set(c.load('i64.load', 64, base.get().add(index), 0));
-      const low = entry.get().trunc(32);
-      const high = entry.get().shrU(32).trunc(32);
-      giveUpIf(c, low.and(Entry.P).isZero().or(high.and(reserved).isNonzero()));
-      rights.set(rights.get().and(low));
-      noExecute.set(noExecute.get().or(high.and(NO_EXECUTE)));
-      c.if(low.and(Entry.PS).isZero().and(shift.get().ne(12)), () => {
-        giveUpIf(c, low.and(Entry.A).isZero());
-        base.set(frameOf(c, walk, entry.get()));
-        shift.set(shift.get().sub(9));
-        again();
-      });
-    });
+    const { entry, rights, noExecute, shift, base } = walkDown(c, cpu, walk, linear, 'used');
     const leaf: Leaf = {
-      low: entry.get().trunc(32),
-      high: entry.get().shrU(32).trunc(32),
-      rights: rights.get(),
-      noExecute: noExecute.get().isNonzero(),
+      low: entry.trunc(32),
+      high: entry.shrU(32).trunc(32),
+      rights,
+      noExecute: noExecute.and(NO_EXECUTE).isNonzero(),
     };
-    refuseLeaf(c, table, walk, leaf, shift.get());
-    const inside = c.constant(32, 1).shl(shift.get().sub(12)).sub(1);
-    const frame4k = entry.get().and(FRAME).shrU(12);
+    refuseLeaf(c, table, walk, leaf, shift);
+    const inside = c.constant(32, 1).shl(shift.sub(12)).sub(1);
+    const frame4k = entry.and(FRAME).shrU(12);
     giveUpIf(c, frame4k.shrU(32).isNonzero());
     const page = frame4k.trunc(32).and(inside.not()).or(linear.shrU(12).trunc(32).and(inside));
     const found = c.call(finalFrame, 64, walk, page, c.constant(32, table === 'WRITE' ? 1 : 0));
     const grants = found.trunc(32);
     giveUpIf(c, grants.and(table === 'EXEC' ? StageGrant.EXECUTE : StageGrant.READ).isZero());
     const frame = grants.and(~0xfff);
-    const place = base.get().add(linear.shrU(shift.get()).trunc(32).and(0x1ff).shl(3));
+    const place = base.add(linear.shrU(shift).trunc(32).and(0x1ff).shl(3));
     fillFrom(c, table, walk, leaf, found, () => markUsed(c, table, walk, leaf, place));
-    c.if(shift.get().ne(12), () => c.run(noteLarge, c.load('i32.load', 32, walk, info.journal), linear, shift.get()));
+    c.if(shift.ne(12), () => c.run(noteLarge, c.load('i32.load', 32, walk, info.journal), linear, shift));
     c.return(frame.or(linear.trunc(32).and(0xfff)));
   });
 
 /** Gives up where a leaf has reserved bits, a key, or does not allow the access. */
 function refuseLeaf(c: Code, table: Table, walk: Val<32>, leaf: Leaf, shift: Val<32>): void {
+  refuseOddLeaf(c, walk, leaf, shift);
+  giveUpIf(c, isDenied(c.load('i32.load', 32, walk, info.context), leaf, table));
+}
+
+/** Gives up where a leaf has reserved bits or a key. */
+export function refuseOddLeaf(c: Code, walk: Val<32>, leaf: Leaf, shift: Val<32>): void {
   const reserved = c.select(shift.eq(30), c.constant(32, RESERVED_1G), c.select(shift.eq(21), c.constant(32, RESERVED_2M), c.constant(32, 0)));
   giveUpIf(c, leaf.low.and(reserved).isNonzero().or(shift.gtU(30)));
   const context = c.load('i32.load', 32, walk, info.context);
@@ -218,7 +254,7 @@ function refuseLeaf(c: Code, table: Table, walk: Val<32>, leaf: Leaf, shift: Val
     .and(Context.PKE | Context.PKS)
     .isNonzero()
     .and(leaf.high.and(KEY).isNonzero());
-  giveUpIf(c, hasKey.or(isDenied(context, leaf, table)));
+  giveUpIf(c, hasKey);
 }
 
 /** Sets the flags that an allowed access owes its leaf, and gives up where somebody wants to hear of writes to the table, or a second stage has not been asked for them. */

@@ -6,13 +6,9 @@ const at = vcpuState.offset;
 const bankAt = tlbBank.offset;
 const walkAt = plainWalk.offset;
 
-/** Puts the bank of a class of privilege in force: (cpu, class) → 1; 0 where TypeScript must find it, or clear it first, with nothing changed. */
-export const switchBank = defineFunction('switchBank', { params: ['i32', 'i32'], results: ['i32'] }, (c) => {
-  const [cpu, privilege] = [c.param(0, 32), c.param(1, 32)];
-  const present = c.load('i32.load', 32, cpu, at.bank);
-  const bank = c.load('i32.load', 32, present.add(privilege.shl(2)), bankAt.links);
-  c.if(bank.isZero(), () => c.return(c.constant(32, 0)));
-  c.if(c.load('i32.load', 32, bank, bankAt.stale), () => c.return(c.constant(32, 0)));
+/** Puts a bank in force: (cpu, bank). */
+export const putBank = defineFunction('putBank', { params: ['i32', 'i32'], results: [] }, (c) => {
+  const [cpu, bank] = [c.param(0, 32), c.param(1, 32)];
   const tables = c.load('i32.load', 32, bank, bankAt.tables);
   c.store('i32.store', cpu, bank, at.bank);
   c.store('i32.store', cpu, tables.add(TlbTable.READ * TLB_TABLE_BYTES), at.tlbRead);
@@ -23,5 +19,15 @@ export const switchBank = defineFunction('switchBank', { params: ['i32', 'i32'],
     c.store('i32.store', walk, c.load('i32.load', 32, bank, bankAt.context), walkAt.context);
     c.store('i32.store', walk, c.load('i32.load', 32, bank, bankAt.journal), walkAt.journal);
   });
+});
+
+/** Puts the bank of a class of privilege in force: (cpu, class) → 1; 0 where TypeScript must find it, or clear it first, with nothing changed. */
+export const switchBank = defineFunction('switchBank', { params: ['i32', 'i32'], results: ['i32'] }, (c) => {
+  const [cpu, privilege] = [c.param(0, 32), c.param(1, 32)];
+  const present = c.load('i32.load', 32, cpu, at.bank);
+  const bank = c.load('i32.load', 32, present.add(privilege.shl(2)), bankAt.links);
+  c.if(bank.isZero(), () => c.return(c.constant(32, 0)));
+  c.if(c.load('i32.load', 32, bank, bankAt.stale), () => c.return(c.constant(32, 0)));
+  c.run(putBank, cpu, bank);
   c.return(c.constant(32, 1));
 });

@@ -47,11 +47,12 @@ function place(spec: OperandSpec): Placement | null {
   return { field: spec.method === 'Z' ? Record.REG : FIELD[source], source, file: file === 'gpr' && spec.type === 'b' ? 'byte' : file };
 }
 
-/** What is put into the immediate in place of the instruction's own. */
-type Special = 'none' | 'register' | 'offset' | 'frame' | 'field';
+/** What is put into the immediate in place of the instruction's own; the vector of INT, whose immediate tells where its `SystemRecord` is, goes into the place of a register. */
+type Special = 'none' | 'register' | 'offset' | 'frame' | 'field' | 'vector';
 
 function specialOf(row: OpcodeRow): Special {
   if (row.mnemonic === 'ENTER') return 'frame';
+  if (row.mnemonic === 'INT') return 'vector';
   if (row.mnemonic === 'EXTRQ' || row.mnemonic === 'INSERTQ') return 'field';
   if (row.operands.some((o) => o.method === 'L')) return 'register';
   return row.operands.some((o) => o.method === 'O') ? 'offset' : 'none';
@@ -128,6 +129,7 @@ export class RecordWriter {
     const { i32 } = this;
     const word = (record + Record.IMMEDIATE) >>> 2;
     if (special === 'register') i32[word] = at.vec + VEC_BYTES * ((insn.immediate >>> 4) & 15);
+    else if (special === 'vector') this.u16[(record + Record.REG) >>> 1] = insn.immediate & 0xff;
     else if (special === 'offset') {
       i32[word] = insn.displacement;
       i32[word + 1] = insn.displacementHigh;

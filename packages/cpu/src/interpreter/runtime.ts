@@ -3,9 +3,8 @@ import { Mode, Segment, vcpuState } from '@nestvm/isa';
 import { TlbEntry, TlbTable } from '@nestvm/mmu';
 import { codeAddress, countTurn, enterKnown, goTo, HANDLER, leave, lookUpCode } from './entering.js';
 import { secondEntry, walks } from './page-walk.js';
-import { switchBank } from './privilege.js';
 import { ExitReason, Record } from './record.js';
-import { promote, refill, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
+import { promote } from './slow-paths.js';
 
 const I = 'i32' as const;
 const L = 'i64' as const;
@@ -31,12 +30,13 @@ export const readTime = defineFunction('readTime', { params: [I, I, I], results:
 
 const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
 
-/** Records a fault and leaves. */
-export function leaveWithFault(c: Code, cpu: Val<32>, record: Val<32>, vector: Val<32> | number, error: Val<32> | null): void {
-  c.store('i32.store', cpu, typeof vector === 'number' ? c.constant(32, vector) : vector, at.faultVector);
+/** Records a fault of a record's instruction, for who leaves with it. */
+export function noteFault(c: Code, cpu: Val<32>, record: Val<32>, vector: number, error: Val<32> | null): void {
+  c.store('i32.store', cpu, c.constant(32, vector), at.faultVector);
   c.store('i32.store', cpu, error ?? c.constant(32, 0), at.faultError);
   c.store('i32.store', cpu, c.constant(32, error ? 1 : 0), at.faultHasError);
-  leave(c, cpu, record, ExitReason.FAULT);
+  c.store('i32.store', cpu, record, at.exitRecord);
+  c.store('i32.store', cpu, c.constant(32, ExitReason.FAULT), at.exitReason);
 }
 
 /** Takes a retired run of instructions, up to the record `from` bytes behind another, off the budget; gives what is left. */
@@ -50,7 +50,7 @@ export function charge(c: Code, cpu: Val<32>, record: Val<32>, extra: number, fr
  * Goes on at RIP (already in the state): translates it through the exec TLB, looks in the block cache, and leaves with MISS when either
  * does not know it. The budget is checked here, so that every path that may loop passes a check.
  */
-const dispatchFunction = (name: string, blockCache: number, isFar: boolean): FunctionDefinition =>
+export const dispatchFunction = (name: string, blockCache: number, isFar: boolean): FunctionDefinition =>
   defineFunction(name, HANDLER, (c) => {
     const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
     c.if(c.load('i32.load', 32, cpu, at.budget).ltS(0), () => leave(c, cpu, record, ExitReason.BUDGET));
@@ -116,12 +116,12 @@ export const head = defineFunction('head', HANDLER, (c) => {
 export const pass = defineFunction('pass', HANDLER, (c) => goTo(c, c.param(0, 32).add(Record.BYTES), c.param(1, 32)));
 
 /** Starts the engine at RIP: (cpu). */
-const enter = defineFunction('enter', { params: [I], results: [] }, (c) => {
+export const enter = defineFunction('enter', { params: [I], results: [] }, (c) => {
   c.run(dispatchRef, c.constant(32, 0), c.param(0, 32));
 });
 
 /** Starts the engine at a record whose block's RIP is set: (record, cpu). */
-const enterAt = defineFunction('enterAt', HANDLER, (c) => {
+export const enterAt = defineFunction('enterAt', HANDLER, (c) => {
   const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
   c.callIndirect(HANDLER, c.load('i32.load', 32, record, Record.HANDLER), record, cpu);
 });
@@ -201,23 +201,3 @@ export const limit = defineFunction('limit', HANDLER, (c) => {
   c.store('i64.store', cpu, rip, at.rip);
   leave(c, cpu, record, ExitReason.MISS);
 });
-
-/** The functions that handler modules share; the runtime module exports them. */
-export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
-  dispatchFunction('dispatch', blockCache, false),
-  dispatchFunction('dispatchFar', blockCache, true),
-  jumpSlow,
-  systemHere,
-  goToRecord,
-  enter,
-  enterAt,
-  checkSegment,
-  readTime,
-  switchBank,
-  slowRead,
-  slowWrite,
-  slowModify,
-  slowProbe,
-  refill.tlbRead,
-  refill.tlbWrite,
-];

@@ -1,6 +1,7 @@
 import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, importedFunction, type Val } from '@nestvm/emit';
 import { Mode, vcpuState } from '@nestvm/isa';
 import { TLB_ENTRIES, TlbEntry, TlbTable } from '@nestvm/mmu';
+import { pageFaults } from './page-faults.js';
 import { secondEntry, walks } from './page-walk.js';
 
 const I = 'i32' as const;
@@ -38,7 +39,7 @@ const findFor = (table: 'READ' | 'WRITE'): FunctionDefinition =>
     });
     c.return(c.call(walks[table], 32, cpu, linear));
   });
-const finds = { READ: findFor('READ'), WRITE: findFor('WRITE') } as const;
+export const finds = { READ: findFor('READ'), WRITE: findFor('WRITE') } as const;
 
 /**
  * An access that missed the first level of its TLB table, or lies on two pages: `found` gets the host address of its first byte, when all of it is in one page; `crosses` those of both parts
@@ -63,6 +64,16 @@ function askTlb(
   });
 }
 
+/** Returns with a page fault where the access, in one page, meets one that is plain. */
+function refuse(c: Code, table: 'READ' | 'WRITE'): void {
+  const [record, cpu, linear, bytes] = [c.param(0, 32), c.param(1, 32), c.param(2, 64), c.param(3, 32)];
+  const last = linear
+    .trunc(32)
+    .and(PAGE - 1)
+    .add(bytes);
+  c.if(last.leU(PAGE), () => c.if(c.call(pageFaults[table], 32, record, cpu, linear), () => c.return(c.constant(32, 0))));
+}
+
 /** Brings both parts of a load together in the scratch. */
 const readAcross =
   (c: Code) =>
@@ -76,6 +87,7 @@ const readAcross =
 const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): FunctionDefinition =>
   defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
     askTlb(c, table, (address) => c.return(address), table === 'READ' ? readAcross(c) : null);
+    refuse(c, table);
     c.store('i64.store', c.param(1, 32), c.param(2, 64), at.slowAddress);
     c.return(c.call(host, 32, c.param(0, 32), c.param(1, 32), c.param(3, 32)));
   });
@@ -116,6 +128,7 @@ export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], res
     c.return(c.constant(32, 1));
   };
   askTlb(c, 'WRITE', (address) => c.tailCall(storeScratch, cpu, address, bytes), across);
+  refuse(c, 'WRITE');
   c.store('i64.store', cpu, c.param(2, 64), at.slowAddress);
   const host = c.call(hostWrite, 32, c.param(0, 32), cpu, bytes);
   c.if(host.leU(1), () => c.return(host));

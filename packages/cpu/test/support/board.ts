@@ -141,12 +141,13 @@ export class Board {
   nowNs = 1000;
   platform: string[] = [];
 
-  constructor(model = 'max') {
+  /** `walks`: generated code may walk page tables by itself. */
+  constructor(model = 'max', { walks = false }: { readonly walks?: boolean } = {}) {
     this.ram = this.arena.allocate('ram', BYTES, 4096);
     this.memory.mapRam(0, BYTES, this.ram);
     this.view = new DataView(this.arena.memory.buffer, this.ram, BYTES);
     const base = this.arena.allocate('vcpu', vcpuState.size, 16);
-    const mmu = new Mmu({ memory: this.memory, vcpuBase: base });
+    const mmu = new Mmu({ memory: this.memory, vcpuBase: base, pages1g: walks });
     this.cpu = new Vcpu({
       index: 0,
       buffer: this.arena.memory.buffer,

@@ -87,6 +87,8 @@ export const vcpuState = struct('vcpu', 3, {
   interruptHeld: derived(u32),
   /** Not 0 while somebody wants to hear of every change of privilege (performance counters that tell levels apart). */
   privilegeWatched: derived(u32),
+  /** Not 0 while somebody wants to hear of every interrupt and exception. */
+  deliveryWatched: derived(u32),
   /** Arena offset of the VMCS that VMREAD reads (in guest mode a shadow VMCS), 0 for none; of the one that VMWRITE may write without telling anybody; and of their `VmcsTable`. */
   vmcsRead: derived(u32),
   vmcsWrite: derived(u32),
@@ -239,6 +241,9 @@ export const GuestMode = {
   PLAIN_CR3: 1 << 6,
   /** LGDT and SGDT are not intercepted. */
   PLAIN_GDT: 1 << 7,
+  /** Page faults, INT n are not intercepted. */
+  PLAIN_PF: 1 << 8,
+  PLAIN_INT: 1 << 9,
 } as const;
 
 /** Bits of `vcpuState.mode`; a block of decoded code is valid only under the mode it was decoded in. */

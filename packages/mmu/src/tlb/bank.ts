@@ -17,11 +17,15 @@ export const tlbBank = struct('tlb bank', 1, {
   /** Not 0: everything in it has been invalidated. */
   stale: u32,
   links: array(u32, 3),
+  /** Number that banks of one tag and PCID share, whatever else tells them apart; 0: it has never belonged to a context. */
+  group: u32,
 });
 
 const at = tlbBank.offset;
-const BYTES = tlbBank.size;
-const [TABLES, CONTEXT, JOURNAL, STALE, LINKS] = [at.tables / 4, at.context / 4, at.journal / 4, at.stale / 4, at.links / 4];
+/** Bytes from one bank's struct to the next. */
+export const TLB_BANK_STRUCT_BYTES = tlbBank.size;
+const BYTES = TLB_BANK_STRUCT_BYTES;
+const [TABLES, CONTEXT, JOURNAL, STALE, LINKS, GROUP] = [at.tables / 4, at.context / 4, at.journal / 4, at.stale / 4, at.links / 4, at.group / 4];
 
 /** The `PrivilegeClass` of a context. */
 const privilegeClass = (context: number): number =>
@@ -92,6 +96,19 @@ export class Banks {
     }
     i32[this.word(bank) + CONTEXT] = context;
     if (this.areLinked) i32[this.word(bank) + LINKS + privilegeClass(context)] = place;
+  }
+
+  groupOf(bank: number): number {
+    return this.i32[this.word(bank) + GROUP]!;
+  }
+
+  setGroup(bank: number, group: number): void {
+    this.i32[this.word(bank) + GROUP] = group;
+  }
+
+  /** Arena offset of a bank's struct. */
+  offset(bank: number): number {
+    return this.base + bank * BYTES;
   }
 
   /** Links two banks whose contexts differ in their classes alone. */

@@ -18,6 +18,7 @@ import { StructureCache } from './structure-cache.js';
 const ENTRY_WORDS = TLB_ENTRY_BYTES / 4;
 const TABLE_WORDS = TLB_TABLE_BYTES / 4;
 const HINTS = 64;
+const MAX_GROUP = 0x7fff_ffff;
 /** First word of each second level in a bank. */
 const SECOND = [0, 1, 2].map((table) => table * TABLE_WORDS + secondTlbOffset(table) / 4);
 const SECOND_WRITES = SECOND[TlbTable.WRITE]!;
@@ -39,6 +40,8 @@ export class TlbPool {
   readonly structures: StructureCache;
   /** Told whenever entries may have gone, and when another bank comes into force: for the sanitizer, which keeps copies. */
   onForget: (() => void) | null = null;
+  /** Told where the structs (`tlbBank`) of the banks begin and end that have ever belonged to a context, when these become more. */
+  onBound: (first: number, end: number) => void = () => {};
   private readonly base: number;
   private readonly i32: Int32Array;
   private readonly u8: Uint8Array;
@@ -55,6 +58,7 @@ export class TlbPool {
   private readonly hints = new Int32Array(HINTS);
   private readonly large: LargePages;
   private clock = 0;
+  private groups = 0;
   /** Banks from this one on have never belonged to a context, and are empty. */
   private boundBanks = 0;
 
@@ -269,7 +273,23 @@ export class TlbPool {
     this.tags[bank] = this.tag;
     this.roots[bank] = this.root;
     this.bound[bank] = 1;
-    this.boundBanks = Math.max(this.boundBanks, bank + 1);
+    if (bank >= this.boundBanks) {
+      this.boundBanks = bank + 1;
+      this.onBound(this.members.offset(0), this.members.offset(this.boundBanks));
+    }
+    this.members.setGroup(bank, this.groupFor(bank));
+  }
+
+  /** The number of the banks with a bank's tag and PCID: one that another of them has, or a new one. */
+  private groupFor(bank: number): number {
+    const { members, tags } = this;
+    const pcid = members.contextOf(bank) & Context.PCID;
+    for (let other = 0; other < this.boundBanks; other++) {
+      if (other !== bank && tags[other] === tags[bank] && (members.contextOf(other) & Context.PCID) === pcid && members.groupOf(other) !== 0)
+        return members.groupOf(other);
+    }
+    this.groups = (this.groups % MAX_GROUP) + 1;
+    return this.groups;
   }
 
   private clearCurrent(): void {

@@ -51,6 +51,11 @@ export class StructureCache {
     this.key.fill(-1, start, start + TABLES + DIRECTORIES);
   }
 
+  /** Forgets what all banks have. */
+  clearAll(): void {
+    for (let bank = 0; bank < this.used.length; bank++) this.clear(bank);
+  }
+
   /** Forgets what a bank has for one linear address. */
   drop(bank: number, lo: number, hi: number): void {
     if (this.used[bank] === 0) return;

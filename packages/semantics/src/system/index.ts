@@ -5,6 +5,7 @@ import { integerOperand } from '../operand.js';
 import { push } from '../stack.js';
 import { SYSCALL, SYSRET } from './fast-call.js';
 import { IRET } from './interrupt-return.js';
+import { INT, UD2 } from './interrupts.js';
 import { isIntercepted, leaveIf } from './leave.js';
 import { RDMSR, WRMSR } from './msr.js';
 import { CLAC, POPF, STAC } from './privilege.js';
@@ -77,6 +78,8 @@ export const systemMeanings: Meanings = {
   SYSCALL,
   SYSRET,
   IRET,
+  INT,
+  UD2,
   MOV_SREG,
   MOV_CR,
   RDPKRU,

@@ -64,6 +64,7 @@ export const markedEngine: Engine = {
   jumpIndirect: (x, target) => leaves(x, Guest.jump, target),
   repeat: (x) => leaves(x, Guest.repeat),
   system: (x) => leaves(x, Guest.system),
+  interrupt: (x) => leaves(x, Guest.system),
   switchBank: () => {},
   time: (x) => x.const(64, 0x1_2345_6789),
   isLast: (x) => x.const(32, 0),

@@ -1,4 +1,4 @@
-import { GuestMode } from '@nestvm/isa';
+import { GuestMode, Vector } from '@nestvm/isa';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
 import { isIntercepted } from '../intercepts/intercept-bit.js';
@@ -15,5 +15,7 @@ export function guestModeOf(svm: SvmContext): number {
   if (!isIntercepted(svm, ExitCode.GDTR_READ) && !isIntercepted(svm, ExitCode.GDTR_WRITE)) bits |= GuestMode.PLAIN_GDT;
   if ((reads & (1 << 2)) === 0) bits |= GuestMode.PLAIN_CR2;
   if ((reads & (1 << 3)) === 0) bits |= GuestMode.PLAIN_CR3;
+  if (!isIntercepted(svm, ExitCode.SWINT)) bits |= GuestMode.PLAIN_INT;
+  if (((svm.i32[svm.vmcb + Vmcb.EXCEPTION_INTERCEPTS]! >>> Vector.PF) & 1) === 0) bits |= GuestMode.PLAIN_PF;
   return bits;
 }

@@ -1,0 +1,28 @@
+import type { FunctionDefinition } from '@nestvm/emit';
+import { deliverHere, deliverPlain, takeFault } from './delivery.js';
+import { switchBank } from './privilege.js';
+import { checkSegment, dispatchFunction, enter, enterAt, goToRecord, jumpSlow, readTime, systemHere } from './runtime.js';
+import { refill, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
+
+/** The functions that handler modules share; the runtime module exports them. */
+export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
+  dispatchFunction('dispatch', blockCache, false),
+  dispatchFunction('dispatchFar', blockCache, true),
+  jumpSlow,
+  systemHere,
+  goToRecord,
+  enter,
+  enterAt,
+  checkSegment,
+  readTime,
+  switchBank,
+  deliverPlain,
+  deliverHere,
+  takeFault,
+  slowRead,
+  slowWrite,
+  slowModify,
+  slowProbe,
+  refill.tlbRead,
+  refill.tlbWrite,
+];
