@@ -292,7 +292,7 @@ export class Translator implements Exits {
     code.flags.flushAside();
     leaving.rip.set(target.sub(this.page.get()));
     this.setPage(block);
-    this.goOut(block.last, isReturn(block) ? Leave.RETURN : Leave.JUMP);
+    this.goOut(block.last, isReturn(block) || block.end === 'departure' ? Leave.RETURN : Leave.JUMP);
   }
 
   private goOut(place: number, how: number): void {

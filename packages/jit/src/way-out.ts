@@ -14,7 +14,7 @@ export const Leave = {
   RECORD: 0,
   /** The same at an instruction that the region cannot carry out, which is remembered. */
   GIVEN_UP: 1,
-  /** By the indirect jump of a record, to RIP; or by a return. */
+  /** By the indirect jump of a record, to RIP; or by a return, from a function or to a program or its system. */
   JUMP: 2,
   RETURN: 2 | 4,
   /** By a link, to RIP where it leads nowhere yet. */
