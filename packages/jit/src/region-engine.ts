@@ -44,6 +44,9 @@ export interface Exits {
 
 /** The engine of compiled code: memory through the TLB; whatever is not plain leaves to the interpreter, at the same instruction. */
 export class RegionEngine implements Engine {
+  /** The others count their turns from where they began, which only the interpreter does. */
+  readonly onlyWhole = true;
+
   constructor(
     private readonly exits: Exits,
     private readonly home: { readonly code: RegionCode; readonly groups: AccessGroups },
@@ -107,8 +110,8 @@ export class RegionEngine implements Engine {
     this.host(x, 'tlbWrite', linear, bytes);
   }
 
-  hostAddress(): Val<32> {
-    throw new NotCompilable('a run of elements');
+  hostAddress(x: Context, linear: Val<64>, access: 0 | 1): Val<32> {
+    return this.host(x, access === 1 ? 'tlbWrite' : 'tlbRead', linear, 1);
   }
 
   checkSegment(): Val<64> {

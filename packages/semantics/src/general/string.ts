@@ -66,8 +66,15 @@ function operation(x: Context): StringOperation {
 type Done = (count: Val<64>) => void;
 /** What the next element counts as if it goes alone. */
 type Cost = Variable<32>;
-/** Carries out a run of at most `count` elements and calls `done`, or falls through when it must go element by element. */
-type Bulk = (x: Context, s: StringOperation, count: Val<64>, cost: Cost, done: Done) => void;
+/** Gives a run up, with nothing changed. */
+type GiveUp = (condition: Val<32>) => void;
+
+/** How elements are carried out at once, those that are inside of one page on each side. */
+interface Bulk {
+  /** How many of `count` elements are. */
+  inPage(x: Context, s: StringOperation, count: Val<64>): Val<64>;
+  carryOut(x: Context, s: StringOperation, elements: Val<64>, giveUp: GiveUp): void;
+}
 
 /** Repeats one restartable element while rCX lasts; `step` gives the condition to stop early, if it has one. */
 function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>, cost: Cost, done: Done) => void): void {
@@ -115,6 +122,7 @@ function stringInstruction(step: (x: Context, s: StringOperation) => void, optio
     // Whole pages at once only where linear addresses are offsets, and no element can be misaligned.
     const { stackSegment, segment, addressSize, aligned } = x.facts;
     const fast = bulk && stackSegment === 'none' && segment !== 'checked' && addressSize !== 16 && !aligned;
+    if (fast && x.engine.onlyWhole) return whole(x, s, bulk);
     repeated(
       x,
       () => {
@@ -122,7 +130,7 @@ function stringInstruction(step: (x: Context, s: StringOperation) => void, optio
         if (!options.compares) return null;
         return rep === 1 ? x.flags.zf().xor(1) : x.flags.zf();
       },
-      fast ? (count, cost, done) => bulk(x, s, count, cost, done) : undefined,
+      fast ? (count, cost, done) => run(x, s, bulk, { count, cost, done }) : undefined,
     );
   };
 }
@@ -142,28 +150,48 @@ function beginRun(x: Context, n: Val<64>, cost: Cost, leave: (condition: Val<32>
   leave(isLast);
 }
 
-/** MOVS by whole runs inside one page on each side. */
-function bulkMove(x: Context, s: StringOperation, count: Val<64>, cost: Cost, done: Done): void {
-  const { code, engine } = x;
-  const bytes = s.width / 8;
-  code.block((leave) => {
+/** Carries out a run of at most `count` elements and calls `done`, or falls through when it must go element by element. */
+function run(x: Context, s: StringOperation, bulk: Bulk, { count, cost, done }: { count: Val<64>; cost: Cost; done: Done }): void {
+  x.code.block((leave) => {
     leave(x.get32('rflags').and(DIRECTION));
-    const [from, to] = [s.sourceLinear(), s.targetLinear(1)];
-    const n = elementsInPage(x, to, bytes, elementsInPage(x, from, bytes, count));
+    const n = bulk.inPage(x, s, count);
     beginRun(x, n, cost, leave);
-    const source = engine.hostAddress(x, from, 0);
-    leave(source.isZero());
-    const target = engine.hostAddress(x, to, 1);
-    leave(target.isZero());
-    const length = n.trunc(32).mul(bytes);
-    // A target just above its source repeats a pattern: that needs element order.
-    leave(target.sub(source).ltU(length));
-    code.copyMemory(target, source, length);
-    move(x, Gpr.RSI, length);
-    move(x, Gpr.RDI, length);
+    bulk.carryOut(x, s, n, leave);
     done(n);
   });
 }
+
+/** The instruction as one run; unless it is one, the engine has it carried out otherwise, from its start. */
+function whole(x: Context, s: StringOperation, bulk: Bulk): void {
+  const { addressSize } = x.facts;
+  const giveUp: GiveUp = (condition) => x.code.if(condition, () => x.engine.system(x));
+  const count = x.gpr(addressSize, Gpr.RCX).zext(64);
+  giveUp(
+    x
+      .get32('rflags')
+      .and(DIRECTION)
+      .or(bulk.inPage(x, s, count).ltU(count)),
+  );
+  bulk.carryOut(x, s, count, giveUp);
+  x.setGpr(addressSize, Gpr.RCX, x.const(addressSize as IntWidth, 0));
+}
+
+/** MOVS: memory.copy. */
+const moved: Bulk = {
+  inPage: (x, s, count) => elementsInPage(x, s.targetLinear(1), s.width / 8, elementsInPage(x, s.sourceLinear(), s.width / 8, count)),
+  carryOut: (x, s, elements, giveUp) => {
+    const source = x.engine.hostAddress(x, s.sourceLinear(), 0);
+    giveUp(source.isZero());
+    const target = x.engine.hostAddress(x, s.targetLinear(1), 1);
+    giveUp(target.isZero());
+    const length = elements.trunc(32).mul(s.width / 8);
+    // A target just above its source repeats a pattern: that needs element order.
+    giveUp(target.sub(source).ltU(length));
+    x.code.copyMemory(target, source, length);
+    move(x, Gpr.RSI, length);
+    move(x, Gpr.RDI, length);
+  },
+};
 
 function move(x: Context, register: number, length: Val<32>): void {
   const { addressSize } = x.facts;
@@ -171,18 +199,15 @@ function move(x: Context, register: number, length: Val<32>): void {
   x.setGpr(addressSize, register, moved.trunc(addressSize) as Val<IntWidth>);
 }
 
-/** STOS by whole runs: memory.fill for bytes and for patterns of one byte, else a loop of stores. */
-function bulkStore(x: Context, s: StringOperation, count: Val<64>, cost: Cost, done: Done): void {
-  const { code, engine } = x;
-  const bytes = s.width / 8;
-  code.block((leave) => {
-    leave(x.get32('rflags').and(DIRECTION));
-    const to = s.targetLinear(1);
-    const n = elementsInPage(x, to, bytes, count);
-    beginRun(x, n, cost, leave);
-    const target = engine.hostAddress(x, to, 1);
-    leave(target.isZero());
-    const length = n.trunc(32).mul(bytes);
+/** STOS: memory.fill for bytes and for patterns of one byte, else a loop of stores. */
+const stored: Bulk = {
+  inPage: (x, s, count) => elementsInPage(x, s.targetLinear(1), s.width / 8, count),
+  carryOut: (x, s, elements, giveUp) => {
+    const { code, engine } = x;
+    const bytes = s.width / 8;
+    const target = engine.hostAddress(x, s.targetLinear(1), 1);
+    giveUp(target.isZero());
+    const length = elements.trunc(32).mul(bytes);
     const value = x.gpr(s.width, Gpr.RAX);
     const fill = value.trunc(8).as(32);
     if (bytes === 1) code.fillMemory(target, fill, length);
@@ -194,18 +219,19 @@ function bulkStore(x: Context, s: StringOperation, count: Val<64>, cost: Cost, d
         () => {
           const at = code.variable(target);
           const end = target.add(length);
-          code.loop((again) => {
-            code.store(s.width === 64 ? 'i64.store' : s.width === 32 ? 'i32.store' : 'i32.store16', at.get(), value);
-            at.set(at.get().add(bytes));
-            again(at.get().ltU(end));
-          });
+          code.while(
+            () => at.get().ltU(end),
+            () => {
+              code.store(s.width === 64 ? 'i64.store' : s.width === 32 ? 'i32.store' : 'i32.store16', at.get(), value);
+              at.set(at.get().add(bytes));
+            },
+          );
         },
       );
     }
     move(x, Gpr.RDI, length);
-    done(n);
-  });
-}
+  },
+};
 
 /** String instructions (SDM Vol. 1, "String Instructions"): one element is one restartable step. */
 export const strings: Meanings = {
@@ -216,14 +242,14 @@ export const strings: Meanings = {
       s.advance(Gpr.RSI);
       s.advance(Gpr.RDI);
     },
-    { bulk: bulkMove },
+    { bulk: moved },
   ),
   STOS: stringInstruction(
     (x, s) => {
       x.engine.store(x, s.width, s.targetLinear(1), x.gpr(s.width, Gpr.RAX));
       s.advance(Gpr.RDI);
     },
-    { bulk: bulkStore },
+    { bulk: stored },
   ),
   LODS: stringInstruction((x, s) => {
     x.setGpr(s.width, Gpr.RAX, x.engine.load(x, s.width, s.sourceLinear()));
