@@ -71,8 +71,6 @@ const WARM = 1 / 4;
 const AWAITED_TURNS = 2 ** 30;
 /** Times that the threshold of a page is doubled at most, for code that was written anew. */
 const MOST_DOUBLINGS = 8;
-/** Turns, in thresholds, until a block that is in a region, but no entry of it, becomes one. */
-const ENTRY_FACTOR = 4;
 
 /**
  * Modes whose blocks are compiled. Left out: single steps, virtual-8086 mode, alignment checks, and where an ENDBRANCH is due. A mode that comes to be later is not among
@@ -247,7 +245,7 @@ export class Jit implements HotCode {
     for (const [i, { region }] of batch) {
       this.counters.regions++;
       this.counters.instructions += region.instructions;
-      this.compiled.install(region, exports[`region${i}`]!, share, this.threshold * ENTRY_FACTOR);
+      this.compiled.install(region, exports[`region${i}`]!, share, this.threshold);
     }
   }
 }
