@@ -8,7 +8,7 @@ import { context, DiskToy, usedMachine } from './toy-machine.js';
 const MUTATIONS = Number(process.env['NESTVM_MIGRATION_FUZZ'] ?? 10_000);
 
 /** What a source sends up to its `go`, and nothing afterwards. */
-async function recordedStream(): Promise<Uint8Array> {
+async function recordedStream(compression: 'deflate' | 'none' = 'deflate'): Promise<Uint8Array> {
   const sink = createMemorySink();
   const answers = createMemorySink();
   // The target's half of the talk, from a target that takes all.
@@ -33,19 +33,31 @@ async function recordedStream(): Promise<Uint8Array> {
   const there: Link = { sink: { write: (bytes) => answers.write(bytes).then(() => told.wake()) }, source: { read: forth }, close: () => {} };
   const clock = { nowMs: () => 0, sleep: () => Promise.resolve() };
   await Promise.all([
-    migrateOut(source.live, here, { clock, compression: 'deflate', maxPasses: 2 }),
+    migrateOut(source.live, here, { clock, compression, maxPasses: 2 }),
     migrateIn(target, there).then((arrival) => arrival.confirm()),
   ]);
   expect(target.fingerprint()).toBe(source.toy.fingerprint());
   return sink.bytes();
 }
 
-const lineOf = (bytes: Uint8Array): Link => ({ sink: { write: () => Promise.resolve() }, source: createMemorySource(bytes), close: () => {} });
+/** A line that gives these bytes; with `into` in pieces of any size, to where they are wanted. */
+function lineOf(bytes: Uint8Array, into = false): Link {
+  const source = createMemorySource(bytes);
+  let turn = 0;
+  const readInto = (target: Uint8Array): Promise<number> | number => {
+    const given = source.read(Math.min(target.length, 1 + ((++turn * 997) % 6000)));
+    return given.then((piece) => {
+      target.set(piece);
+      return piece.length;
+    });
+  };
+  return { sink: { write: () => Promise.resolve() }, source: into ? { ...source, readInto } : source, close: () => {} };
+}
 
 /** How a target takes a stream: the code of its refusal, or `runs`. */
-async function outcomeOf(bytes: Uint8Array, target = new DiskToy()): Promise<string> {
+async function outcomeOf(bytes: Uint8Array, into = false): Promise<string> {
   try {
-    await migrateIn(target, lineOf(bytes));
+    await migrateIn(new DiskToy(), lineOf(bytes, into));
     return 'runs';
   } catch (error) {
     if (!(error instanceof MigrationError)) throw error;
@@ -62,18 +74,21 @@ function generator(seed: number): (limit: number) => number {
 }
 
 test(`truncated and ${MUTATIONS} mutated streams end in a typed error, and a machine never runs by them`, { timeout: 3_600_000 }, async () => {
-  const whole = await recordedStream();
-  expect(await outcomeOf(whole)).toBe('runs');
+  const streams = [await recordedStream(), await recordedStream('none')] as const;
+  for (const whole of streams) expect([await outcomeOf(whole), await outcomeOf(whole, true)]).toEqual(['runs', 'runs']);
   const codes = new Map<string, number>();
   const count = (code: string): void => void codes.set(code, (codes.get(code) ?? 0) + 1);
   const random = generator(11);
-  for (let length = 0; length < whole.length - 200; length += Math.max(1, whole.length >> 9)) {
-    const code = await outcomeOf(whole.subarray(0, length));
-    expect(code, `${length} bytes`).not.toBe('runs');
-    count(code);
+  for (const whole of streams) {
+    for (let length = 0; length < whole.length - 200; length += Math.max(1, whole.length >> 9)) {
+      const code = await outcomeOf(whole.subarray(0, length), length % 2 === 0);
+      expect(code, `${length} bytes`).not.toBe('runs');
+      count(code);
+    }
   }
   let late = 0;
   for (let i = 0; i < MUTATIONS; i++) {
+    const whole = streams[i & 1]!;
     const damaged = whole.slice();
     let first = damaged.length;
     for (let n = random(3); n >= 0; n--) {
@@ -81,7 +96,7 @@ test(`truncated and ${MUTATIONS} mutated streams end in a typed error, and a mac
       first = Math.min(first, at);
       damaged[at]! ^= 1 + random(255);
     }
-    const code = await outcomeOf(damaged);
+    const code = await outcomeOf(damaged, (i & 2) !== 0);
     // What comes behind `go` is not waited for.
     if (code === 'runs') {
       late++;
