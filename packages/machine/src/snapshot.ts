@@ -244,10 +244,11 @@ function noteWrites({ ram, memory }: SnapshotParts, block: number, firstPage: nu
 /** Makes a machine's parts savable. */
 export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
   const { config, mmus, onReplaced } = parts;
-  const description = describeMachine(config, parts.parts);
+  let description: ReturnType<typeof describeMachine> | undefined;
+  const describe = (): ReturnType<typeof describeMachine> => (description ??= describeMachine(config, parts.parts));
   return {
-    configuration: () => description,
-    mismatches: (configuration) => configurationMismatches(description, configuration),
+    configuration: describe,
+    mismatches: (configuration) => configurationMismatches(describe(), configuration),
     units: () => machineUnits(parts),
     ram: () => ramBlocks(parts),
     touched: () => touched(parts),

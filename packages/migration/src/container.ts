@@ -43,8 +43,16 @@ const ascii = new TextEncoder();
 const SCRATCH_BYTES = (1 << 20) + 4096;
 /** Sections are written together once they are this long: a line takes few long pieces faster than many short ones. */
 const BATCH_BYTES = 1 << 20;
+/** From so many bytes on a write of their own is less work than copying them. */
+const STILL_BYTES = 64 << 10;
 /** Whoever reads these is waited for. */
 const PROMPT: readonly SectionKind[] = ['CTRL', 'END '];
+
+function lengthOf(kind: SectionKind, parts: readonly Uint8Array[]): number {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  if (length > MAX_SECTION_BYTES) throw new MigrationError('bad-unit', `a ${kind} section of ${length} bytes; at most ${MAX_SECTION_BYTES} fit`);
+  return length;
+}
 
 /** A section as read. */
 export interface Section {
@@ -92,24 +100,43 @@ export class ContainerWriter {
    * told by the next section only; what is prompt is written when this resolves, with all before it.
    */
   async section(kind: SectionKind, ...parts: readonly Uint8Array[]): Promise<void> {
-    const length = parts.reduce((sum, part) => sum + part.length, 0);
-    if (length > MAX_SECTION_BYTES) throw new MigrationError('bad-unit', `a ${kind} section of ${length} bytes; at most ${MAX_SECTION_BYTES} fit`);
+    const length = lengthOf(kind, parts);
     const all = this.room(SECTION_HEADER_BYTES + length);
-    const view = new DataView(all.buffer, all.byteOffset);
     let at = SECTION_HEADER_BYTES;
     for (const part of parts) {
       all.set(part, at);
       at += part.length;
     }
-    for (let i = 0; i < 4; i++) all[i] = kind.charCodeAt(i);
-    view.setUint32(4, length, true);
-    view.setUint32(8, crc32(all.subarray(SECTION_HEADER_BYTES), crc32(all.subarray(0, 8))), true);
-    view.setUint32(12, crc32(all.subarray(0, 12)), true);
-    this.sections++;
-    this.crc = crc32(all.subarray(8, 12), this.crc);
+    this.seal(all, kind, length, all.subarray(SECTION_HEADER_BYTES));
     const prompt = PROMPT.includes(kind);
     if (prompt || this.filled >= BATCH_BYTES) await this.flush();
     if (prompt) await this.underway;
+  }
+
+  /** The same, of data that does not change until this resolves: much of it goes to the sink as it is. */
+  async still(kind: SectionKind, first: Uint8Array, data: Uint8Array): Promise<void> {
+    if (data.length < STILL_BYTES) return this.section(kind, first, data);
+    const length = lengthOf(kind, [first, data]);
+    const all = this.room(SECTION_HEADER_BYTES + first.length);
+    all.set(first, SECTION_HEADER_BYTES);
+    this.seal(all, kind, length, first, data);
+    this.bytes += data.length;
+    await this.flush();
+    await this.underway;
+    await this.sink.write(data);
+  }
+
+  /** Writes the header of a section to the beginning of `all`. */
+  private seal(all: Uint8Array, kind: SectionKind, length: number, ...payload: readonly Uint8Array[]): void {
+    const view = new DataView(all.buffer, all.byteOffset);
+    for (let i = 0; i < 4; i++) all[i] = kind.charCodeAt(i);
+    view.setUint32(4, length, true);
+    let crc = crc32(all.subarray(0, 8));
+    for (const part of payload) crc = crc32(part, crc);
+    view.setUint32(8, crc, true);
+    view.setUint32(12, crc32(all.subarray(0, 12)), true);
+    this.sections++;
+    this.crc = crc32(all.subarray(8, 12), this.crc);
   }
 
   /** Room behind what waits, in a buffer that is used again and again, since a sink keeps nothing. */

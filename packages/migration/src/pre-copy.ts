@@ -95,7 +95,7 @@ export class PreCopy {
   }
 
   private async sendRun(block: number, page: number, pages: number): Promise<void> {
-    await writeRun(this.out, this.blocks, block, page, pages, this.options.compression === 'deflate');
+    await writeRun(this.out, this.blocks, block, page, pages, this.options.compression === 'deflate' ? 'deflate' : 'copy');
     await this.keepPace();
   }
 

@@ -48,6 +48,9 @@ export function saveUnits(machine: MigratableMachine): { path: string; version: 
 /** The RAM blocks as the section `RAMB` lists them. */
 export const describeRam = (blocks: readonly RamBlock[]): SavedValue => blocks.map(({ name, bytes }) => ({ name, bytes: bytes.length }));
 
+/** How pages are written: packed, copied first since a guest may write to them, or as they lie in memory that stands still. */
+export type PageWriting = 'deflate' | 'copy' | 'still';
+
 /** Writes one run of pages that are not all zero. */
 export async function writeRun(
   out: ContainerWriter,
@@ -55,10 +58,13 @@ export async function writeRun(
   block: number,
   firstPage: number,
   pages: number,
-  compress: boolean,
+  how: PageWriting,
 ): Promise<void> {
   const view = blocks[block]!.bytes.subarray(firstPage * PAGE_BYTES, (firstPage + pages) * PAGE_BYTES);
-  if (!compress) return out.section('PAGE', ...encodeRun({ block, firstPage, pages, encoding: 'raw', data: view }));
+  if (how !== 'deflate') {
+    const run = encodeRun({ block, firstPage, pages, encoding: 'raw', data: view });
+    return how === 'still' ? out.still('PAGE', ...run) : out.section('PAGE', ...run);
+  }
   const bytes = view.slice();
   const packed = await deflate(bytes);
   await out.section('PAGE', ...encodeRun({ block, firstPage, pages, encoding: packed ? 'deflate' : 'raw', data: packed ?? bytes }));
@@ -69,12 +75,12 @@ async function saveBlock(
   blocks: readonly RamBlock[],
   block: number,
   touched: Uint32Array | undefined,
-  compress: boolean,
+  how: PageWriting,
   onRun: (page: number) => void,
 ): Promise<void> {
   for (const { firstPage, pages, zero } of pageSpans(blocks[block]!.bytes, touched)) {
     if (zero) continue;
-    await writeRun(out, blocks, block, firstPage, pages, compress);
+    await writeRun(out, blocks, block, firstPage, pages, how);
     onRun(firstPage + pages);
   }
 }
@@ -96,7 +102,7 @@ export async function saveSnapshot(machine: MigratableMachine, sink: ByteSink, o
   const ramTotalBytes = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
   let before = 0;
   for (const [index, { bytes }] of blocks.entries()) {
-    await saveBlock(out, blocks, index, touched?.[index], options.compression !== 'none', (page) => {
+    await saveBlock(out, blocks, index, touched?.[index], options.compression === 'none' ? 'still' : 'deflate', (page) => {
       if (options.signal?.aborted) throw new MigrationError('cancelled', 'the save was cancelled; what was written is incomplete');
       options.onProgress?.({ ramBytes: before + page * PAGE_BYTES, ramTotalBytes, writtenBytes: out.bytes });
     });

@@ -64,12 +64,25 @@ function writeNumber(out: Writer, value: number): void {
   out.raw(bytes);
 }
 
+const word = new DataView(new ArrayBuffer(8));
+
+/** The bytes of a magnitude, high ones first, without leading zeros. */
+function bytesOf(magnitude: bigint): Uint8Array {
+  if (magnitude >> 64n === 0n) {
+    word.setBigUint64(0, magnitude);
+    let start = 0;
+    while (start < 7 && word.getUint8(start) === 0) start++;
+    return new Uint8Array(word.buffer, start);
+  }
+  const hex = magnitude.toString(16);
+  const even = hex.length % 2 === 1 ? `0${hex}` : hex;
+  return Uint8Array.from({ length: even.length / 2 }, (_, i) => Number.parseInt(even.slice(2 * i, 2 * i + 2), 16));
+}
+
 function writeBigint(out: Writer, value: bigint): void {
   out.byte(Tag.BIGINT);
   out.byte(value < 0n ? 1 : 0);
-  let hex = (value < 0n ? -value : value).toString(16);
-  if (hex.length % 2 === 1) hex = `0${hex}`;
-  out.sized(Uint8Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16)));
+  out.sized(bytesOf(value < 0n ? -value : value));
 }
 
 function writeValue(out: Writer, value: SavedValue): void {

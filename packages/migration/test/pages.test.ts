@@ -92,3 +92,26 @@ test('a sink that fails is told by the next section, or by what is prompt', asyn
   await expect(out.section('PAGE', page)).rejects.toThrow('the disk is full');
   await expect(out.end()).rejects.toThrow('the disk is full');
 });
+
+test('what stands still is written as it lies, and reads the same as what was copied', async () => {
+  const page = Uint8Array.from({ length: 200_000 }, (_, i) => (i * 7) & 0xff);
+  const first = Uint8Array.of(1, 2, 3);
+  const [copied, still] = [createMemorySink(), createMemorySink()];
+  const seen: Uint8Array[] = [];
+  const watched = {
+    write: (bytes: Uint8Array) => {
+      seen.push(bytes);
+      return still.write(bytes);
+    },
+  };
+  const [one, other] = [new ContainerWriter(copied), new ContainerWriter(watched)];
+  await Promise.all([one.begin(), other.begin()]);
+  for (const length of [0, 5000, 65_535, 65_536, page.length]) {
+    await one.section('PAGE', first, page.subarray(0, length));
+    await other.still('PAGE', first, page.subarray(0, length));
+  }
+  await Promise.all([one.end(), other.end()]);
+  expect(Buffer.compare(still.bytes(), copied.bytes())).toBe(0);
+  expect([other.bytes, one.bytes]).toEqual([still.bytes().length, still.bytes().length]);
+  expect(seen.filter(({ buffer }) => buffer === page.buffer).map(({ length }) => length)).toEqual([65_536, page.length]);
+});
