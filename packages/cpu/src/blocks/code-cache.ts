@@ -1,6 +1,6 @@
 import type { Arena, PhysicalMemory } from '@nestvm/memory';
 import { PAGE_BYTES, PageFlag } from '@nestvm/memory';
-import { BLOCK_CACHE_BYTES, blockCacheOffset } from '../interpreter/entering.js';
+import { BLOCK_CACHE_BYTES, blockCacheOffset, SECOND_PLACE } from '../interpreter/entering.js';
 import { Record, Slot } from '../interpreter/record.js';
 
 /** log2 of the granularity in which writes beside code are told from writes to it. */
@@ -109,6 +109,10 @@ export class CodeCache {
   /** Lets the engine find a block by itself. */
   publish(arenaOffset: number, mode: number, record: number): void {
     const slot = (this.blockCache + blockCacheOffset(arenaOffset)) >>> 2;
+    const { i32 } = this;
+    const driven = i32[slot]!;
+    if (driven !== 0 && driven !== arenaOffset && i32[i32[slot + 2]! >>> 2] !== Slot.STALE)
+      i32.copyWithin(slot ^ (SECOND_PLACE >>> 2), slot, slot + 3);
     this.i32[slot] = arenaOffset;
     this.i32[slot + 1] = mode;
     this.i32[slot + 2] = record;

@@ -12,6 +12,9 @@ export const HANDLER = { params: [I, I], results: [] } as const;
 const BLOCK_CACHE_BITS = 17;
 export const BLOCK_CACHE_BYTES = 16 << BLOCK_CACHE_BITS;
 
+/** A block that another has driven out of its slot of the block cache is in the slot that differs in this bit of its byte offset. */
+export const SECOND_PLACE = 16;
+
 /** Slot of a block in the block cache, as a byte offset. */
 export const blockCacheOffset = (host: number): number => ((host ^ (host >>> 13)) & ((1 << BLOCK_CACHE_BITS) - 1)) << 4;
 
@@ -57,20 +60,14 @@ interface Jump {
   readonly noted?: (host: Val<32>) => void;
 }
 
-/** Goes to the block at a place in linear memory if the block cache, or the jump, knows it. */
-export function enterKnown(c: Code, jump: Jump, host: Val<32>, mode: Val<32>): void {
-  const { record, cpu, rip, blockCache, isFar, noted } = jump;
-  if (isFar) followFar(c, jump, host);
-  const slot = host
-    .xor(host.shrU(13))
-    .and((1 << BLOCK_CACHE_BITS) - 1)
-    .shl(4);
+/** Goes to the block at a place if the entry of the block cache at `place` (a byte offset in it) has it. */
+function enterFrom(c: Code, { record, cpu, rip, blockCache, isFar, noted }: Jump, host: Val<32>, mode: Val<32>, place: Val<32>): void {
   const isKnown = c
-    .load('i32.load', 32, slot, blockCache)
+    .load('i32.load', 32, place, blockCache)
     .eq(host)
-    .and(c.load('i32.load', 32, slot, blockCache + 4).eq(mode));
+    .and(c.load('i32.load', 32, place, blockCache + 4).eq(mode));
   c.if(isKnown, () => {
-    const target = c.load('i32.load', 32, slot, blockCache + 8);
+    const target = c.load('i32.load', 32, place, blockCache + 8);
     if (isFar) {
       c.store('i32.store', record, host, Record.FAR_HOST);
       c.store('i32.store', record, target, Record.FAR_RECORD);
@@ -79,6 +76,17 @@ export function enterKnown(c: Code, jump: Jump, host: Val<32>, mode: Val<32>): v
     c.store('i64.store', cpu, rip, at.blockRip);
     enterBlock(c, target, c.load('i32.load', 32, target, Record.HANDLER), cpu);
   });
+}
+
+/** Goes to the block at a place in linear memory if the block cache, or the jump, knows it. `isThorough`: where blocks are that others have driven out is looked, too. */
+export function enterKnown(c: Code, jump: Jump, host: Val<32>, mode: Val<32>, isThorough = false): void {
+  if (jump.isFar) followFar(c, jump, host);
+  const slot = host
+    .xor(host.shrU(13))
+    .and((1 << BLOCK_CACHE_BITS) - 1)
+    .shl(4);
+  enterFrom(c, jump, host, mode, slot);
+  if (isThorough) enterFrom(c, jump, host, mode, slot.xor(SECOND_PLACE));
 }
 
 /**

@@ -95,13 +95,13 @@ const MAKERS: readonly Maker[] = [
   (n) => [pick(n, [0xd9, 0xdd]), 0x85 | (pick(n, [0, 2, 3]) << 3), n(256), n(60), 0, 0],
   (n) => [pick(n, [0xdb, 0xdf]), 0x85 | (pick(n, [0, 3]) << 3), n(256), n(60), 0, 0],
   // MOV ECX, n; LEA RSI, [data]; LEA RDI, [data]; REP MOVS or STOS of bytes or quadwords
-  (n) => [
-    ...[0xb9, n(100), 0, 0, 0, 0x48, 0x8d, 0xb5, n(256), n(56), 0, 0, 0x48, 0x8d, 0xbd, n(256), n(56), 0, 0, 0xf3],
-    ...pick(n, [[0xa4], [0xaa], [0x48, 0xa5], [0x48, 0xab]]),
-  ],
+  (n) => [0xb9, n(100), 0, 0, 0, ...addressInData(n, 6), ...addressInData(n, 7), 0xf3, ...pick(n, [[0xa4], [0xaa], [0x48, 0xa5], [0x48, 0xab]])],
   // LEA
   (n) => [0x48, 0x8d, 0x44 | (pick(n, [0, 1, 2, 3, 6, 7]) << 3), pick(n, [0x08, 0x4a, 0x93]), n(256)],
 ];
+
+/** LEA of an address in the data into a register. */
+const addressInData = (n: Next, register: number): number[] => [0x48, 0x8d, 0x85 | (register << 3), n(256), n(56), 0, 0];
 
 /** `mov r32, n`, and `dec r64`, of the counter of a loop by how deep it is inside of others. */
 const COUNTERS = [
