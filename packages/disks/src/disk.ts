@@ -64,3 +64,18 @@ export function writeZeroBytes(target: { write(offset: number, from: Uint8Array)
     target.write(offset + at, ZEROS.subarray(0, Math.min(ZEROS.length, lengthBytes - at)));
   }
 }
+
+/** Bytes of several pieces. */
+export const lengthOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0);
+
+/** Pieces of `length` bytes together in one. */
+export function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -1,4 +1,4 @@
-import { assertRange, assertWritable, type Disk, type DiskFile, writeZeroBytes } from './disk.js';
+import { assertRange, assertWritable, type Disk, type DiskFile, lengthOf, writeZeroBytes } from './disk.js';
 
 /** Smallest unit of a disk. */
 const SECTOR = 512;
@@ -63,5 +63,3 @@ export class RawDisk implements Disk {
     this.file.close();
   }
 }
-
-const lengthOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, part) => sum + part.length, 0);

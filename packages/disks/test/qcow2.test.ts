@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkQcow2, createQcow2, MemoryFile, OverlayDisk, Qcow2Disk, RawDisk } from '../src/index.js';
-import { contents, createRandom, randomBytes, randomOperation } from './model.js';
+import { contents, createRandom, PartsFile, randomBytes, randomOperation } from './model.js';
 
 const SIZE = 300 * 512;
 
@@ -16,7 +16,7 @@ describe.each([
     const model = new Uint8Array(SIZE);
     const backing = below === 0 ? undefined : new RawDisk(new MemoryFile(randomBytes(random, below)), true);
     backing?.read(0, model.subarray(0, below));
-    const file = new MemoryFile();
+    const file = new PartsFile();
     createQcow2(file, { sizeBytes: SIZE, clusterBits, version, ...(backing ? { backing: { name: 'below', format: 'raw' } } : {}) });
     for (let round = 0; round < 12; round++) {
       const disk = new Qcow2Disk(file, backing ? { backing } : {});
@@ -26,6 +26,30 @@ describe.each([
       expect(checkQcow2(file)).toEqual({ errors: [], leakedClusters: 0 });
     }
   });
+});
+
+it('passes pieces on to the file where clusters follow each other, and fills new clusters at once', () => {
+  const file = new PartsFile();
+  let belowReads = 0;
+  class Below extends RawDisk {
+    override read(): void {
+      belowReads++;
+    }
+  }
+  const below = new Below(new MemoryFile(2 ** 20), true);
+  createQcow2(file, { sizeBytes: 2 ** 20, backing: { name: 'below', format: 'raw' } });
+  const disk = new Qcow2Disk(file, { backing: below });
+  const parts = (seed: number) => Array.from({ length: 32 }, (_, i) => new Uint8Array(4096).fill(seed + i));
+  disk.writeParts(0x1_0000, parts(1));
+  expect([belowReads, file.writes]).toEqual([0, 0]);
+  disk.writeParts(0x1_0000, parts(50));
+  expect(file.writes).toBe(1);
+  const back = parts(0);
+  disk.readParts(0x1_0000, back);
+  expect([back, file.reads]).toEqual([parts(50), 1]);
+  expect(() => disk.readParts(2 ** 20 - 4096, back)).toThrow(/past the end/);
+  disk.close();
+  expect(checkQcow2(file).errors).toEqual([]);
 });
 
 it('lays the refcount table out anew when it is full', () => {

@@ -1,4 +1,4 @@
-import { assertRange, assertWritable, type Disk, type DiskFile, writeZeroBytes } from '../disk.js';
+import { assertRange, assertWritable, type Disk, type DiskFile, joined, lengthOf, writeZeroBytes } from '../disk.js';
 import { DiskError } from '../errors.js';
 import { ClusterMap, compressedRange } from './cluster-map.js';
 import { HeaderOffset, type Qcow2Header, readHeader } from './header.js';
@@ -73,6 +73,29 @@ export class Qcow2Disk implements Disk {
     if (this.#map.full) this.#map.flush();
   }
 
+  readParts(offset: number, into: readonly Uint8Array[]): void {
+    const length = lengthOf(into);
+    assertRange(this, offset, length);
+    const place = this.file.readParts ? this.#placeOf(offset, length, 0) : 0;
+    if (place > 0 && place + length <= this.file.sizeBytes) return this.file.readParts!(place, into);
+    let at = offset;
+    for (const part of into) {
+      this.read(at, part);
+      at += part.length;
+    }
+  }
+
+  /** Clusters that there are not yet want their data as a whole: else they would be filled first from what is below. */
+  writeParts(offset: number, from: readonly Uint8Array[]): void {
+    assertWritable(this);
+    const length = lengthOf(from);
+    assertRange(this, offset, length);
+    const place = this.file.writeParts ? this.#placeOf(offset, length, EntryHigh.COPIED) : 0;
+    if (place === 0) return this.write(offset, joined(from, length));
+    this.#beforeWrite();
+    this.file.writeParts!(place, from);
+  }
+
   discard(offset: number, lengthBytes: number): void {
     assertWritable(this);
     assertRange(this, offset, lengthBytes);
@@ -141,6 +164,22 @@ export class Qcow2Disk implements Disk {
     const at = this.#map.position(cluster);
     if (table.view.getUint32(at) & EntryHigh.COMPRESSED || this.#map.isZero(table, at)) return false;
     return entryOffset(table.view, at) === (host === 0 ? 0 : host + distance);
+  }
+
+  /** Where a range lies in the file, if it does so in one piece of plain data whose entries have the bits of `high`; else 0. */
+  #placeOf(offset: number, length: number, high: number): number {
+    const first = Math.floor(offset / this.#clusterBytes);
+    const end = Math.ceil((offset + length) / this.#clusterBytes);
+    let host = 0;
+    for (let cluster = first; cluster < end; cluster++) {
+      const table = this.#map.table(cluster);
+      const at = this.#map.position(cluster);
+      if (!table || this.#map.isZero(table, at) || (table.view.getUint32(at) & (high | EntryHigh.COMPRESSED)) >>> 0 !== high >>> 0) return 0;
+      const place = this.#map.dataOffset(table, at);
+      if (cluster === first) host = place;
+      if (place === 0 || place !== host + (cluster - first) * this.#clusterBytes) return 0;
+    }
+    return host === 0 ? 0 : host + (offset - first * this.#clusterBytes);
   }
 
   #readHost(offset: number, into: Uint8Array): void {
