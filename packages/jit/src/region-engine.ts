@@ -150,6 +150,10 @@ export class RegionEngine implements Engine {
     this.exits.leave();
   }
 
+  forgetPage(): void {
+    throw new NotCompilable('a page that is forgotten');
+  }
+
   switchBank(x: Context, privilege: Val<32>): void {
     const { code, groups } = this.home;
     this.exits.prepare();

@@ -19,7 +19,7 @@ export {
   TlbEntry,
   TlbTable,
 } from './tlb/layout.js';
-export { TLB_BANK_STRUCT_BYTES, tlbBank } from './tlb/bank.js';
+export { GROUP_PCIDS, TLB_BANK_STRUCT_BYTES, tlbBank } from './tlb/bank.js';
 export { JOURNAL_FILLS, JOURNAL_REGION_WORDS, Journal } from './tlb/journal.js';
 export { RegionHash } from './tlb/large-pages.js';
 export { PlainStage, plainWalk } from './plain-walk.js';

@@ -51,6 +51,8 @@ export interface Engine {
   system(x: Context): void;
   /** Ends the block: delivers a software interrupt of 64-bit code, which is not intercepted; leaves to TypeScript where that takes more than a plain gate. */
   interrupt(x: Context, vector: Val<32>): void;
+  /** Forgets the translations of a page as INVLPG does, or leaves to TypeScript. */
+  forgetPage(x: Context, linear: Val<64>): void;
   /** Puts the TLB bank of a class of privilege (a `PrivilegeClass`) in force, or leaves to TypeScript: nothing of the instruction may have changed anything by then. */
   switchBank(x: Context, privilege: Val<32>): void;
   /** The time-stamp counter as software on this vCPU sees it. */

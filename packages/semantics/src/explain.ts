@@ -51,6 +51,7 @@ const readable: Engine = {
   repeat: (x) => leave(x, flow('repeat')),
   system: (x) => leave(x, flow('fullImplementation')),
   interrupt: (x, vector) => leave(x, importedFunction('interrupt', { params: [I], results: [] }), vector),
+  forgetPage: (x, linear) => x.code.run(importedFunction('forgetPage', { params: [L], results: [] }), linear),
   switchBank: (x, privilege) => x.code.run(importedFunction('translationsOf', { params: [I], results: [] }), privilege),
   time: (x) => x.code.call(fieldCall('timeStampCounter', L), 64),
   isLast: (x) => x.code.call(fieldCall('isLast', I), 32),

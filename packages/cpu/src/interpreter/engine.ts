@@ -3,6 +3,7 @@ import { vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
 import { Delivery, deliverPlain, takeFault } from './delivery.js';
 import { goTo, HANDLER, leave } from './entering.js';
+import { invalidatePage } from './page-faults.js';
 import { switchBank } from './privilege.js';
 import { ExitReason, Record, Slot } from './record.js';
 import { charge, checkSegment, dispatchTargets, goToRip, jumpSlow, noteFault, readTime, systemHere } from './runtime.js';
@@ -195,6 +196,10 @@ export class InterpreterEngine implements Engine {
     code.if(done.isZero(), () => this.system(x));
     charge(code, cpu, code.param(0, 32), 1, this.offset);
     code.tailCall(dispatchTargets.near, this.record(x), cpu);
+  }
+
+  forgetPage(x: Context, linear: Val<64>): void {
+    x.code.if(x.code.call(invalidatePage, 32, x.cpu, linear).isZero(), () => this.system(x));
   }
 
   switchBank(x: Context, privilege: Val<32>): void {

@@ -3,6 +3,7 @@ import { GuestMode, Mode, Vector, vcpuState } from '@nestvm/isa';
 import {
   Context,
   Entry,
+  GROUP_PCIDS,
   JOURNAL_REGION_WORDS,
   Journal,
   PageFault,
@@ -63,9 +64,9 @@ const forgetIn = defineFunction('forgetIn', { params: [I, L], results: [I] }, (c
   c.return(c.constant(32, 1));
 });
 
-/** What a page fault forgets, in all banks of its tag and PCID: (cpu, walk, linear) → 1, or 0 where TypeScript must do it. */
-const forgetPage = defineFunction('forgetPage', { params: [I, I, L], results: [I] }, (c) => {
-  const [cpu, walk, linear] = [c.param(0, 32), c.param(1, 32), c.param(2, 64)];
+/** Forgets a page in all banks of the tag in force, of its PCID or of any: (cpu, walk, linear, bits of `group` that count) → 1, or 0 where TypeScript must do it. */
+const forgetPage = defineFunction('forgetPage', { params: [I, I, L, I], results: [I] }, (c) => {
+  const [cpu, walk, linear, mask] = [c.param(0, 32), c.param(1, 32), c.param(2, 64), c.param(3, 32)];
   const group = c.load('i32.load', 32, c.load('i32.load', 32, cpu, at.bank), bankAt.group);
   const bank = c.variable(c.load('i32.load', 32, walk, info.banks));
   const end = c.load('i32.load', 32, walk, info.banksEnd);
@@ -73,7 +74,7 @@ const forgetPage = defineFunction('forgetPage', { params: [I, I, L], results: [I
   c.while(
     () => bank.get().ltU(end),
     () => {
-      c.if(c.load('i32.load', 32, bank.get(), bankAt.group).eq(group), () => {
+      c.if(c.load('i32.load', 32, bank.get(), bankAt.group).xor(group).and(mask).isZero(), () => {
         c.if(c.call(forgetIn, 32, bank.get(), linear).isZero(), () => result.set(c.constant(32, 0)));
       });
       bank.set(bank.get().add(TLB_BANK_STRUCT_BYTES));
@@ -82,6 +83,14 @@ const forgetPage = defineFunction('forgetPage', { params: [I, I, L], results: [I
   // Where tables were is forgotten, too: TypeScript, which remembers that, does so before it looks.
   c.store('i32.store', walk, c.constant(32, 1), info.structuresStale);
   c.return(result.get());
+});
+
+/** INVLPG: forgets the page of an address in every PCID: (cpu, linear) → 1, or 0 where TypeScript must do it. */
+export const invalidatePage = defineFunction('invalidatePage', { params: [I, L], results: [I] }, (c) => {
+  const [cpu, linear] = [c.param(0, 32), c.param(1, 64)];
+  const walk = c.load('i32.load', 32, cpu, at.walk);
+  c.if(walk.isZero(), () => c.return(c.constant(32, 0)));
+  c.tailCall(forgetPage, cpu, walk, linear, c.constant(32, -GROUP_PCIDS));
 });
 
 /** Records that a load or store of a record's instruction, inside of one page, faults for want of a mapping or a right: (record, cpu, linear, writes) → 1, or 0 where TypeScript must say what happens. */
@@ -111,7 +120,7 @@ const pageFaultFor = (table: 'READ' | 'WRITE'): FunctionRef =>
       refuseOddLeaf(c, walk, leaf, shift);
       giveUpIf(isDenied(context, leaf, table).isZero());
     });
-    giveUpIf(c.call(forgetPage, 32, cpu, walk, linear).isZero());
+    giveUpIf(c.call(forgetPage, 32, cpu, walk, linear, c.constant(32, -1)).isZero());
     const user = c.select(context.and(Context.USER), c.constant(32, PageFault.U), c.constant(32, 0));
     const code = user.or(isPresent).or(table === 'WRITE' ? PageFault.W : 0);
     c.store('i64.store', cpu, linear, at.slowAddress);

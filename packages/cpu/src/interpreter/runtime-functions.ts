@@ -1,5 +1,6 @@
 import type { FunctionDefinition } from '@nestvm/emit';
 import { deliverHere, deliverPlain, takeFault } from './delivery.js';
+import { invalidatePage } from './page-faults.js';
 import { switchBank } from './privilege.js';
 import { checkSegment, dispatchFunction, enter, enterAt, goToRecord, jumpSlow, readTime, systemHere } from './runtime.js';
 import { refill, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
@@ -19,6 +20,7 @@ export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
   deliverPlain,
   deliverHere,
   takeFault,
+  invalidatePage,
   slowRead,
   slowWrite,
   slowModify,

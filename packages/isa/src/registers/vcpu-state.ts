@@ -244,6 +244,8 @@ export const GuestMode = {
   /** Page faults, INT n are not intercepted. */
   PLAIN_PF: 1 << 8,
   PLAIN_INT: 1 << 9,
+  /** INVLPG is not intercepted. */
+  PLAIN_INVLPG: 1 << 10,
 } as const;
 
 /** Bits of `vcpuState.mode`; a block of decoded code is valid only under the mode it was decoded in. */

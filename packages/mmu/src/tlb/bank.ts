@@ -17,11 +17,13 @@ export const tlbBank = struct('tlb bank', 1, {
   /** Not 0: everything in it has been invalidated. */
   stale: u32,
   links: array(u32, 3),
-  /** Number that banks of one tag and PCID share, whatever else tells them apart; 0: it has never belonged to a context. */
+  /** A number that banks of one tag share, times `GROUP_PCIDS`, and the PCID; 0: it has never belonged to a context. */
   group: u32,
 });
 
 const at = tlbBank.offset;
+/** See `group` of `tlbBank`. */
+export const GROUP_PCIDS = 4096;
 /** Bytes from one bank's struct to the next. */
 export const TLB_BANK_STRUCT_BYTES = tlbBank.size;
 const BYTES = TLB_BANK_STRUCT_BYTES;

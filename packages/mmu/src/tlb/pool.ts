@@ -1,6 +1,6 @@
 import type { Arena } from '@nestvm/memory';
 import { Context } from '../context.js';
-import { Banks } from './bank.js';
+import { Banks, GROUP_PCIDS } from './bank.js';
 import { JOURNAL_FILLS, Journal } from './journal.js';
 import { LargePages } from './large-pages.js';
 import {
@@ -18,7 +18,7 @@ import { StructureCache } from './structure-cache.js';
 const ENTRY_WORDS = TLB_ENTRY_BYTES / 4;
 const TABLE_WORDS = TLB_TABLE_BYTES / 4;
 const HINTS = 64;
-const MAX_GROUP = 0x7fff_ffff;
+const MAX_GROUP = 0x7fff_ffff / GROUP_PCIDS - 1;
 /** First word of each second level in a bank. */
 const SECOND = [0, 1, 2].map((table) => table * TABLE_WORDS + secondTlbOffset(table) / 4);
 const SECOND_WRITES = SECOND[TlbTable.WRITE]!;
@@ -280,16 +280,16 @@ export class TlbPool {
     this.members.setGroup(bank, this.groupFor(bank));
   }
 
-  /** The number of the banks with a bank's tag and PCID: one that another of them has, or a new one. */
+  /** See `group` of `tlbBank`. */
   private groupFor(bank: number): number {
     const { members, tags } = this;
-    const pcid = members.contextOf(bank) & Context.PCID;
+    const pcid = (members.contextOf(bank) & Context.PCID) >>> Context.PCID_SHIFT;
     for (let other = 0; other < this.boundBanks; other++) {
-      if (other !== bank && tags[other] === tags[bank] && (members.contextOf(other) & Context.PCID) === pcid && members.groupOf(other) !== 0)
-        return members.groupOf(other);
+      const group = members.groupOf(other);
+      if (other !== bank && tags[other] === tags[bank] && group !== 0) return group - (group % GROUP_PCIDS) + pcid;
     }
     this.groups = (this.groups % MAX_GROUP) + 1;
-    return this.groups;
+    return this.groups * GROUP_PCIDS + pcid;
   }
 
   private clearCurrent(): void {

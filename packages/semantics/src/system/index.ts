@@ -10,7 +10,7 @@ import { isIntercepted, leaveIf } from './leave.js';
 import { RDMSR, WRMSR } from './msr.js';
 import { CLAC, POPF, STAC } from './privilege.js';
 import { LDMXCSR, MOV_CR, RDFSBASE, RDGSBASE, RDPKRU, RDTSC, RDTSCP, STMXCSR, WRFSBASE, WRGSBASE } from './registers.js';
-import { LGDT, SGDT, VERW } from './tables.js';
+import { INVLPG, LGDT, SGDT, VERW } from './tables.js';
 import { VMREAD, VMWRITE } from './vmcs.js';
 
 const at = vcpuState.offset;
@@ -93,6 +93,7 @@ export const systemMeanings: Meanings = {
   LGDT,
   SGDT,
   VERW,
+  INVLPG,
   RDMSR,
   WRMSR,
   LDMXCSR,

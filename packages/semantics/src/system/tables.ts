@@ -68,3 +68,14 @@ export const VERW: Emitter = (x) => {
   x.flags.unpack(x.flags.pack().or(Rflags.ZF));
   goOn(x);
 };
+
+/** INVLPG in 64-bit code at level 0; an address that is not canonical does nothing there. */
+export const INVLPG: Emitter = (x) => {
+  x.ended = true;
+  if (!x.facts.long) return x.engine.system(x);
+  leaveIf(x, x.get32('cpl').or(isIntercepted(x, GuestMode.PLAIN_INVLPG)));
+  const linear = x.operandAddress(1, 0);
+  leaveIf(x, isFar(x, linear));
+  x.engine.forgetPage(x, linear);
+  goOn(x);
+};

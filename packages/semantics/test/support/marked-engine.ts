@@ -65,6 +65,7 @@ export const markedEngine: Engine = {
   repeat: (x) => leaves(x, Guest.repeat),
   system: (x) => leaves(x, Guest.system),
   interrupt: (x) => leaves(x, Guest.system),
+  forgetPage: (x) => x.code.if(x.cpu.isNonzero(), () => leaves(x, Guest.system)),
   switchBank: () => {},
   time: (x) => x.const(64, 0x1_2345_6789),
   isLast: (x) => x.const(32, 0),

@@ -15,6 +15,7 @@ export function guestModeOf(svm: SvmContext): number {
   if (!isIntercepted(svm, ExitCode.GDTR_READ) && !isIntercepted(svm, ExitCode.GDTR_WRITE)) bits |= GuestMode.PLAIN_GDT;
   if ((reads & (1 << 2)) === 0) bits |= GuestMode.PLAIN_CR2;
   if ((reads & (1 << 3)) === 0) bits |= GuestMode.PLAIN_CR3;
+  if (!isIntercepted(svm, ExitCode.INVLPG)) bits |= GuestMode.PLAIN_INVLPG;
   if (!isIntercepted(svm, ExitCode.SWINT)) bits |= GuestMode.PLAIN_INT;
   if (((svm.i32[svm.vmcb + Vmcb.EXCEPTION_INTERCEPTS]! >>> Vector.PF) & 1) === 0) bits |= GuestMode.PLAIN_PF;
   return bits;

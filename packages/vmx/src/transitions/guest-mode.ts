@@ -7,6 +7,7 @@ export function guestModeOf(controls: ControlsInForce): number {
   let bits = GuestMode.ON | GuestMode.PLAIN_PUSHF | GuestMode.PLAIN_POPF | GuestMode.PLAIN_IRET | GuestMode.PLAIN_CR2 | GuestMode.PLAIN_INT;
   if (!controls.hasProc1(Proc1.RDTSC_EXITING) && controls.hasProc2(Proc2.ENABLE_RDTSCP)) bits |= GuestMode.PLAIN_RDTSC;
   if (!controls.hasProc1(Proc1.CR3_STORE_EXITING)) bits |= GuestMode.PLAIN_CR3;
+  if (!controls.hasProc1(Proc1.INVLPG_EXITING)) bits |= GuestMode.PLAIN_INVLPG;
   if (!controls.hasProc2(Proc2.DESCRIPTOR_TABLE_EXITING)) bits |= GuestMode.PLAIN_GDT;
   // With a mask and a match of 0 the bitmap alone decides.
   const isMatched = (controls.pageFaultMask | controls.pageFaultMatch) === 0;
