@@ -1,4 +1,5 @@
 import { Context } from './context.js';
+import { DeviceTranslation } from './device-translation.js';
 import type { GuestSpace } from './nested/guest-space.js';
 import { Stage } from './nested/guest-space.js';
 import { NestedStage } from './nested/nested-stage.js';
@@ -12,6 +13,7 @@ export class TranslationCaches {
   protected readonly pool: TlbPool;
   protected readonly nested: NestedStage;
   protected readonly spaces: Spaces;
+  protected readonly device = new DeviceTranslation();
   /** The space of guest mode, null in root mode. */
   protected guest: GuestSpace | null = null;
 
@@ -104,6 +106,12 @@ export class TranslationCaches {
   /** What a page fault or a violation forgets: the linear address in the current tag and PCID. */
   protected forgetAddress(lo: number, hi: number): void {
     this.pool.invalidatePage(this.pool.tag, lo | 0, hi | 0, Context.PCID, this.context & Context.PCID, false);
+  }
+
+  /** Forgets where tables are, in every bank. */
+  protected forgetStructures(): void {
+    this.pool.structures.clearAll();
+    this.device.clear();
   }
 
   /** After guest-physical pages were forgotten: the space in force needs its new generation. */

@@ -1,8 +1,6 @@
 import { Cr4, Efer } from '@nestvm/isa';
-import type { PhysicalMemory } from '@nestvm/memory';
-import { PAGE_BYTES, PageFlag, WRITE_TRAP } from '@nestvm/memory';
-import type { Stateful } from '@nestvm/state';
-import { structState } from '@nestvm/state';
+import { PAGE_BYTES, PageFlag, type PhysicalMemory, WRITE_TRAP } from '@nestvm/memory';
+import { type Stateful, structState } from '@nestvm/state';
 import { Access } from './access.js';
 import { TranslationCaches } from './caches.js';
 import { combine } from './combine.js';
@@ -183,11 +181,13 @@ export class Mmu extends TranslationCaches {
     const { walker, context } = this;
     if (this.random !== undefined) this.evictOne(this.random());
     if (this.sanitizer !== null && this.translateFromTlb(lo, hi, access, user, this.sanitizer)) return true;
+    if (this.translateToDevice(lo, hi, access, user)) return true;
     if (this.cachesTables && (context & Context.PAGING) >= Paging.PAE && this.translateFromCache(lo, hi, access, user)) return true;
     for (let tries = 0; ; tries++) {
       this.walker.tables.secondStage?.begin();
       const walked = walker.run(lo, hi, context);
-      if (walked !== Walked.MAPPED) return this.refuseWalk(lo, hi, access, user, walked);
+      if (walked === Walked.SECOND_STAGE) return this.secondStageFault(lo, hi);
+      if (walked !== Walked.MAPPED) return this.pageFault(lo, hi, access, user, walked === Walked.RESERVED ? PageFault.P | PageFault.RSVD : 0);
       const denied = this.denial(access, user);
       if (denied !== Denied.NO) return this.pageFault(lo, hi, access, user, denied === Denied.BY_KEY ? PageFault.P | PageFault.PK : PageFault.P);
       const page = this.finalPage(lo, walker.walk.page, access);
@@ -345,11 +345,25 @@ export class Mmu extends TranslationCaches {
     return denies(this.context, rights, walk.key, access, user, this.pkru, this.pkrs);
   }
 
+  /** Takes the translation of a device's page that is known, unless a page fault that generated code has found owes that it be forgotten. */
+  private translateToDevice(lo: number, hi: number, access: number, user: boolean): boolean {
+    const { device, plain, pool } = this;
+    return device.holds(lo, hi | 0, access, user, pool.current, pool.epoch) && !plain.owesStructures && this.take(lo, -1, device.page);
+  }
+
+  private take(lo: number, arenaOffset: number, page: number): true {
+    this.fault = TranslationFault.NONE;
+    this.apicAccess = false;
+    this.arenaOffset = arenaOffset;
+    this.physical = page * PAGE_BYTES + (lo & 0xfff);
+    return true;
+  }
+
   /** A walk that begins at a cached table. False: nothing is cached, or the full walk must tell why it does not work. */
   private translateFromCache(lo: number, hi: number, access: number, user: boolean): boolean {
     const { walker, pool } = this;
     const { structures, current } = pool;
-    if (this.plain.takeStale()) structures.clearAll();
+    if (this.plain.takeStale()) this.forgetStructures();
     let level = 1;
     if (!structures.findTable(current, lo, hi)) {
       if (!structures.findDirectory(current, lo, hi)) return false;
@@ -377,11 +391,7 @@ export class Mmu extends TranslationCaches {
       sanitizer.used(slot, type, lo, hi, page, fresh, judged);
     }
     sanitizer.lend(slot, slot - this.pool.offset(this.pool.current) / 4);
-    this.fault = TranslationFault.NONE;
-    this.apicAccess = false;
-    this.arenaOffset = (lo + i32[slot + 2]!) >>> 0;
-    this.physical = page * PAGE_BYTES + (lo & 0xfff);
-    return true;
+    return this.take(lo, (lo + i32[slot + 2]!) >>> 0, page);
   }
 
   private rememberTables(lo: number, hi: number): void {
@@ -406,11 +416,6 @@ export class Mmu extends TranslationCaches {
     return (access & Access.SHADOW_STACK) === 0 ? rights : rights | Rights.SHADOW_STACK;
   }
 
-  private refuseWalk(lo: number, hi: number, access: number, user: boolean, walked: number): boolean {
-    if (walked === Walked.SECOND_STAGE) return this.secondStageFault(lo, hi);
-    return this.pageFault(lo, hi, access, user, walked === Walked.RESERVED ? PageFault.P | PageFault.RSVD : 0);
-  }
-
   /** Like a page fault, a violation forgets the linear address's translation (SDM Vol. 3, "Operations that Invalidate Cached Mappings"). */
   private secondStageFault(lo: number, hi: number): boolean {
     this.fault = TranslationFault.SECOND_STAGE;
@@ -433,6 +438,8 @@ export class Mmu extends TranslationCaches {
     this.apicAccess = this.guest !== null && (page === this.apicAccessPage || this.walker.walk.page === this.apicGuestPage);
     const start = this.apicAccess ? -1 : this.memory.arenaOffsetOf(page * PAGE_BYTES);
     this.arenaOffset = start < 0 ? -1 : start + (lo & 0xfff);
+    if (start < 0 && this.cachesTables && this.random === undefined && this.guest === null && this.walker.tables.secondStage === null)
+      this.device.note(lo, hi, access, user, this.pool.current, this.pool.epoch, page);
     // What a shadow-stack access may do, no other may.
     if (start >= 0 && this.mayCache(user) && (access & Access.SHADOW_STACK) === 0) this.fill(lo, hi, page, start, access & Access.TYPE);
     return true;

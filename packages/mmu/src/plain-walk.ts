@@ -143,10 +143,13 @@ export class PlainWalk {
 
   /** Whether the caches of paging structures owe something to a page fault that generated code has found; they have paid it then. */
   takeStale(): boolean {
-    const word = this.first + at.structuresStale / 4;
-    if (this.i32[word] === 0) return false;
-    this.i32[word] = 0;
-    return true;
+    const owes = this.owesStructures;
+    this.i32[this.first + at.structuresStale / 4] = 0;
+    return owes;
+  }
+
+  get owesStructures(): boolean {
+    return this.i32[this.first + at.structuresStale / 4] !== 0;
   }
 
   /** What `walk` of the vCPU state is in this context: 4- or 5-level paging, a second stage that generated code knows, and protection keys that let key 0 do everything. */

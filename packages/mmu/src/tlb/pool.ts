@@ -38,6 +38,8 @@ export class TlbPool {
   tag = 0;
   root = -1;
   readonly structures: StructureCache;
+  /** Goes up with everything that is forgotten. */
+  epoch = 0;
   /** Told whenever entries may have gone, and when another bank comes into force: for the sanitizer, which keeps copies. */
   onForget: (() => void) | null = null;
   /** Told where the structs (`tlbBank`) of the banks begin and end that have ever belonged to a context, when these become more. */
@@ -172,6 +174,7 @@ export class TlbPool {
    * caches: all of them (`structures`, what INVLPG demands) or those of this address (what a fault does).
    */
   invalidatePage(tag: number, lo: number, hi: number, mask: number, match: number, structures: boolean): void {
+    this.epoch++;
     this.onForget?.();
     for (let bank = 0; bank < this.boundBanks; bank++) {
       if ((tag >= 0 && this.tags[bank] !== tag) || (this.members.contextOf(bank) & mask) !== match || this.members.isStale(bank)) continue;
@@ -185,6 +188,7 @@ export class TlbPool {
 
   /** Forgets everything in all banks of a tag (-1: any) with `(key & mask) === match`. */
   invalidate(tag: number, mask: number, match: number): void {
+    this.epoch++;
     for (let bank = 0; bank < this.banks; bank++) {
       if ((tag < 0 || this.tags[bank] === tag) && (this.members.contextOf(bank) & mask) === match) this.members.setStale(bank, 1);
     }
@@ -193,6 +197,7 @@ export class TlbPool {
 
   /** Forgets everything in all banks whose tag is not 0. */
   invalidateTagged(): void {
+    this.epoch++;
     for (let bank = 0; bank < this.banks; bank++) {
       if (this.tags[bank] !== 0) this.members.setStale(bank, 1);
     }
@@ -201,6 +206,7 @@ export class TlbPool {
 
   /** Forgets everything that was translated through the second stage with a root (-1: through any). */
   invalidateRoot(root: number): void {
+    this.epoch++;
     for (let bank = 0; bank < this.banks; bank++) {
       if (this.roots[bank]! >= 0 && (root < 0 || this.roots[bank] === root)) this.members.setStale(bank, 1);
     }
@@ -218,6 +224,7 @@ export class TlbPool {
 
   /** Forgets one entry of a table of the current bank, and one of its second level. */
   evict(table: number, index: number): void {
+    this.epoch++;
     this.onForget?.();
     this.drop(this.slot(table, index << 12));
     this.drop(this.offset(this.current) / 4 + SECOND[table]! + (index & (SECOND_TLB_ENTRIES - 1)) * ENTRY_WORDS);
@@ -225,6 +232,7 @@ export class TlbPool {
 
   /** Forgets everything in the current bank. */
   forgetCurrent(): void {
+    this.epoch++;
     this.members.setStale(this.current, 1);
     this.clearCurrent();
   }
@@ -265,6 +273,7 @@ export class TlbPool {
   }
 
   private bind(bank: number, key: number, pkru: number, pkrs: number): void {
+    this.epoch++;
     this.members.setStale(bank, 1);
     this.members.bind(bank, key);
     this.pkru[bank] = pkru;
