@@ -236,6 +236,10 @@ describe('every option', () => {
         },
       },
     ],
+    [
+      '-netdev user,id=n0 -device virtio-net-pci,netdev=n0,mrg_rxbuf=off,csum=on,gso=off',
+      { devices: { virtio: [{ features: [15, 11, 13].map((bit) => ({ bit, offered: false })) }] } },
+    ],
     ['-device virtio-rng-device', { devices: { virtio: [{ kind: 'entropy', bus: 'mmio', packed: false }] } }],
     ['-incoming tcp:0:4444', { incoming: 'tcp:0:4444' }],
     [

@@ -25,6 +25,7 @@ export { MemoryDisk, OverlayDisk } from './block/backend.js';
 export type { BlockBackend, Pending } from './block/backend.js';
 export { VirtioNetwork } from './net/device.js';
 export type { VirtioNetworkOptions } from './net/device.js';
+export { NetFeature } from './net/registers.js';
 export type { FrameOffload, GuestOffloads, NetworkBackend } from './net/backend.js';
 export { VirtioConsole } from './console/device.js';
 export type { ConsolePort, VirtioConsoleOptions } from './console/device.js';

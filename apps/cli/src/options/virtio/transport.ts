@@ -1,4 +1,4 @@
-import { VirtioFeature } from '@nestvm/devices/virtio';
+import { NetFeature, VirtioFeature } from '@nestvm/devices/virtio';
 import { UsageError } from '../../errors.js';
 import { parseInteger, parseSwitch } from '../text.js';
 
@@ -32,6 +32,13 @@ const FEATURE_KEYS: Readonly<Record<string, number>> = {
   indirect_desc: VirtioFeature.INDIRECT_DESC,
 };
 
+/** Properties of network cards that are features: what goes when one is switched off, those among it that make no sense without. */
+const CARD_KEYS: Readonly<Record<string, readonly number[]>> = {
+  mrg_rxbuf: [NetFeature.MRG_RXBUF],
+  csum: [NetFeature.CSUM, NetFeature.HOST_TSO4, NetFeature.HOST_ECN],
+  gso: [NetFeature.HOST_TSO4, NetFeature.HOST_ECN],
+};
+
 /** Properties of every virtio device on PCI. */
 export const PCI_KEYS: readonly string[] = [
   'id',
@@ -52,6 +59,8 @@ export const MMIO_KEYS: readonly string[] = ['id', 'packed', ...Object.keys(FEAT
 /** Parses what concerns the transport; throws `UsageError`. */
 export function parseTransport(name: string, values: Values): VirtioTransport {
   const isOn = (key: string, fallback: boolean): boolean => (values.has(key) ? parseSwitch(`-device ${name},${key}`, values.get(key)!) : fallback);
+  const chosen = Object.entries(FEATURE_KEYS).flatMap(([key, bit]) => (values.has(key) ? [{ bit, offered: isOn(key, true) }] : []));
+  const withheld = Object.entries(CARD_KEYS).flatMap(([key, bits]) => (isOn(key, true) ? [] : bits.map((bit) => ({ bit, offered: false }))));
   const id = values.get('id');
   const vectors = values.get('vectors');
   const address = values.get('addr');
@@ -63,7 +72,7 @@ export function parseTransport(name: string, values: Values): VirtioTransport {
   return {
     bus: isPci ? 'pci' : 'mmio',
     packed: isOn('packed', false),
-    features: Object.entries(FEATURE_KEYS).flatMap(([key, bit]) => (values.has(key) ? [{ bit, offered: isOn(key, true) }] : [])),
+    features: [...chosen, ...withheld],
     ...(isPci && !(legacy && modern) ? { mode: legacy ? 'legacy' : 'modern' } : {}),
     ...(id === undefined ? {} : { id }),
     ...(vectors === undefined ? {} : { vectors: parseInteger(`-device ${name},vectors`, vectors, 0, 2048) }),
