@@ -193,7 +193,7 @@ export function eventsImage({ divisor = 1, tests = eventNames }: EventsOptions =
 main:
   call set_up
   ${gate(LEAVE_USER, 'leave_user', USER_GATE)}
-  ${texts.say('NESTVM-GUEST-READY events')}
+  ${texts.say('Nestvm events')}
   call newline
   ${eventTests.map((test, i) => (tests.includes(test.name) ? timed(texts, test, i, divisor) : '')).join('')}
   ${texts.say('BENCH-END')}
