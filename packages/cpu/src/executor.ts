@@ -3,7 +3,7 @@ import type { Arena, PhysicalMemory } from '@nestvm/memory';
 import { type Meanings, meanings } from '@nestvm/semantics';
 import { BlockBuilder } from './blocks/block-builder.js';
 import { CodeCache } from './blocks/code-cache.js';
-import { linkTo } from './blocks/link-target.js';
+import { leadOn, linkTo } from './blocks/link-target.js';
 import { noteBranch } from './events/branches.js';
 import { afterInstruction, afterIteration, beforeInstruction } from './events/debug.js';
 import { Activity, deliverFault } from './events/deliver.js';
@@ -335,7 +335,9 @@ export class Interpreter implements Executor {
       default:
         this.retreat(record);
         // The engine's table still leads here: have the block decoded again, in its place.
-        return this.miss();
+        if (!this.miss()) return false;
+        if (this.engine.cache.keeps(this.found)) leadOn(this.engine.arena, record, this.found);
+        return true;
     }
   }
 

@@ -32,3 +32,10 @@ export function linkTo({ arena, handlers, hotCode }: LinkingEngine, target: numb
   }
   return target + Record.BYTES;
 }
+
+/** Has a stale block lead to the one that was found in its place: links of blocks that share but one of its two pages still hold it. */
+export function leadOn({ i32, u8 }: ArenaViews, record: number, found: number): void {
+  if (found === 0 || u8[record + Record.INDEX] !== 0 || i32[record >>> 2] !== Slot.STALE) return;
+  i32[record >>> 2] = Slot.MOVED;
+  i32[(record + Record.IMMEDIATE) >>> 2] = found;
+}

@@ -6,7 +6,7 @@ import { InterpreterEngine, recordFields } from './engine.js';
 import { HANDLER } from './entering.js';
 import { factsOf, isLongForm, KEY_FORMS } from './facts.js';
 import { ExitReason, Slot } from './record.js';
-import { crossing, head, leaving, limit, pass, system } from './runtime.js';
+import { crossing, head, leaving, limit, moved, pass, system } from './runtime.js';
 import { runtimeFunctions } from './runtime-functions.js';
 import { seedKeys } from './seed.js';
 import { commonSequences, type Keys, type Placed, sequenceHandler } from './sequences.js';
@@ -100,7 +100,7 @@ export class Handlers {
     this.exports = this.instantiate(runtimeFunctions(options.blockCache), undefined).exports;
     Object.assign(this.environment, this.exports);
     this.instantiate([leaving('leaveStale', ExitReason.STALE), system, fallThrough(options.rows), crossing, head, pass], Slot.STALE);
-    this.instantiate([limit], Slot.LIMIT);
+    this.instantiate([limit, moved], Slot.LIMIT);
   }
 
   /** Starts the engine at RIP; returns when it leaves. */

@@ -98,5 +98,7 @@ export const Slot = {
   HEAD: 5,
   /** Head of a block that is not worth counting. */
   PASS: 6,
-  FIRST_FREE: 8,
+  /** First record of a block that was decoded anew: goes on at that of the new one, which is in IMMEDIATE. */
+  MOVED: 8,
+  FIRST_FREE: 9,
 } as const;

@@ -171,6 +171,12 @@ export const checkSegment = defineFunction('checkSegment', { params: [I, I, I, I
   c.return(base.add(offset.zext(64)).and(0xffffffffn));
 });
 
+/** Goes on at the block that has taken another's place. */
+export const moved = defineFunction('moved', HANDLER, (c) => {
+  const [record, cpu] = [c.param(0, 32), c.param(1, 32)];
+  goTo(c, c.load('i32.load', 32, record, Record.IMMEDIATE), cpu);
+});
+
 /** Leaves with a reason: the handlers of the fixed slots. */
 export const leaving = (name: string, reason: number): FunctionDefinition =>
   defineFunction(name, HANDLER, (c) => leave(c, c.param(1, 32), c.param(0, 32), reason));
