@@ -122,11 +122,16 @@ async function report(scenario, patience) {
   };
 }
 
+function refuse(why) {
+  console.error(`test:guests: ${why}`);
+  process.exit(2);
+}
+
 function chosen(values) {
   if (!values.only) return scenarios.filter(({ tier }) => values.tier === 'all' || tier === values.tier);
   return values.only.split(',').map((name) => {
     const found = scenarios.find((scenario) => scenario.name === name);
-    if (!found) throw new Error(`There is no guest run named ${name}; \`pnpm test:guests --list\` shows them.`);
+    if (!found) refuse(`there is no guest run named ${name}; --list shows them`);
     return found;
   });
 }
@@ -199,10 +204,36 @@ const options = {
   jobs: { type: 'string', default: '1' },
   label: { type: 'string' },
   patience: { type: 'string', default: '1' },
+  help: { type: 'boolean' },
 };
 
+const help = `pnpm test:guests [options]: real guests on the emulator, judged by their consoles
+
+--tier T        ci, nightly or all (ci)
+--only a,b      only these, of any tier
+--list          their names, with their tiers
+--jobs N        so many at a time (1)
+--patience N    each may take N times as long before it counts as hung
+--label NAME    also writes the counts to build/reports/summary-NAME.json
+--help          this text
+
+for example: pnpm test:guests --only kvm-intel-l2,kvm-amd-l2 --jobs 2`;
+
+/** What was asked for; ends the process when it makes no sense. */
+function askedFor() {
+  try {
+    return parseArgs({ options, args: process.argv.slice(2).filter((argument) => argument !== '--') }).values;
+  } catch (error) {
+    return refuse(`${error.message.split('. ')[0]}; --help lists the options, --list the guests`);
+  }
+}
+
 async function main() {
-  const { values } = parseArgs({ options, args: process.argv.slice(2).filter((argument) => argument !== '--') });
+  const values = askedFor();
+  if (values.help) {
+    console.log(help);
+    return;
+  }
   if (values.list) {
     for (const { name, tier } of scenarios) console.log(`${tier.padEnd(8)} ${name}`);
     return;
