@@ -8,6 +8,9 @@ const [FROM, TO] = [4 << 20, 12 << 20];
 const MOVSB = [0xf3, 0xa4];
 const STOSQ = [0xf3, 0x48, 0xab];
 const MOVSD = [0xf3, 0xa5];
+const REPE_CMPSB = [0xf3, 0xa6];
+const REPE_CMPSD = [0xf3, 0xa7];
+const REPE_SCASQ = [0xf3, 0x48, 0xaf];
 
 /** RCX at each stop of one repeated instruction, and the instructions that it counted as; `forget` drops translations again and again. */
 function stops(
@@ -35,6 +38,10 @@ describe('a repeated instruction lets events in at the same elements, whatever t
     ['moves of elements that lie on two pages', MOVSD, { count: 300_000, from: FROM + 2, to: TO + 3 }],
     ['a pattern that repeats itself', MOVSB, { count: 600_000, from: TO - 3 }],
     ['stores', STOSQ, { count: 700_000, to: TO + 8 }],
+    ['comparisons of bytes', REPE_CMPSB, { count: 3_000_000 }],
+    ['comparisons on pages that end at different elements', REPE_CMPSD, { count: 500_000, from: FROM + 0x124, to: TO + 0xa38 }],
+    ['comparisons of elements that lie on two pages', REPE_CMPSD, { count: 300_000, from: FROM + 2, to: TO + 3 }],
+    ['scans', REPE_SCASQ, { count: 700_000, to: TO + 8 }],
   ])('%s', { timeout: 120_000 }, (_, instruction, operands) => {
     const undisturbed = stops(instruction, operands, false);
     expect(undisturbed.length).toBeGreaterThan(3);

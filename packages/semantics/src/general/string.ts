@@ -76,8 +76,16 @@ interface Bulk {
   carryOut(x: Context, s: StringOperation, elements: Val<64>, giveUp: GiveUp): void;
 }
 
+/** What is tried in front of each element: rCX, what the element counts as, `done` for who has carried out all of a run, and `next` for who has passed over some of it. */
+interface Attempt {
+  readonly count: Val<64>;
+  readonly cost: Cost;
+  readonly done: Done;
+  readonly next: (elements: Val<64>) => void;
+}
+
 /** Repeats one restartable element while rCX lasts; `step` gives the condition to stop early, if it has one. */
-function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>, cost: Cost, done: Done) => void): void {
+function repeated(x: Context, step: () => Val<32> | null, attempt?: (attempt: Attempt) => void): void {
   const { code } = x;
   const { addressSize } = x.facts;
   const count = (): Val<64> => x.gpr(addressSize, Gpr.RCX).zext(64);
@@ -88,18 +96,21 @@ function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>
     leave(count().isZero());
     const cost = code.variable(x.const(32, 1));
     code.loop((again) => {
-      if (bulk) {
+      if (attempt) {
         cost.set(x.const(32, 1));
-        code.if(single.isZero(), () =>
-          bulk(count(), cost, (done) => {
-            const left = count().sub(done);
-            setCount(left);
-            leave(left.isZero());
-            turns.set(turns.get().sub(RUN_COST));
-            again(turns.get().gtS(0));
-            x.engine.repeat(x);
-          }),
-        );
+        const pass = (elements: Val<64>): void => setCount(count().sub(elements));
+        const done = (elements: Val<64>): void => {
+          pass(elements);
+          leave(count().isZero());
+          turns.set(turns.get().sub(RUN_COST));
+          again(turns.get().gtS(0));
+          x.engine.repeat(x);
+        };
+        const next = (elements: Val<64>): void => {
+          pass(elements);
+          again();
+        };
+        code.if(single.isZero(), () => attempt({ count: count(), cost, done, next }));
       }
       const stop = step();
       setCount(count().sub(1));
@@ -113,24 +124,25 @@ function repeated(x: Context, step: () => Val<32> | null, bulk?: (count: Val<64>
 }
 
 /** A string instruction: once, or repeated by its prefix. */
-function stringInstruction(step: (x: Context, s: StringOperation) => void, options: { compares?: boolean; bulk?: Bulk } = {}): Emitter {
+function stringInstruction(step: (x: Context, s: StringOperation) => void, options: { bulk?: Bulk; compared?: Compared } = {}): Emitter {
   return (x) => {
     const s = operation(x);
     const { rep } = x.facts;
     if (rep === 0) return step(x, s);
-    const { bulk } = options;
+    const { bulk, compared } = options;
     // Whole pages at once only where linear addresses are offsets, and no element can be misaligned.
     const { stackSegment, segment, addressSize, aligned } = x.facts;
-    const fast = bulk && stackSegment === 'none' && segment !== 'checked' && addressSize !== 16 && !aligned;
-    if (fast && x.engine.onlyWhole) return whole(x, s, bulk);
+    const fast = stackSegment === 'none' && segment !== 'checked' && addressSize !== 16 && !aligned;
+    if (fast && bulk && x.engine.onlyWhole) return whole(x, s, bulk);
+    const attempt = bulk ? (attempt: Attempt) => run(x, s, bulk, attempt) : compared && ((attempt: Attempt) => passOver(x, s, compared, attempt));
     repeated(
       x,
       () => {
         step(x, s);
-        if (!options.compares) return null;
+        if (!compared) return null;
         return rep === 1 ? x.flags.zf().xor(1) : x.flags.zf();
       },
-      fast ? (count, cost, done) => run(x, s, bulk, { count, cost, done }) : undefined,
+      fast ? attempt : undefined,
     );
   };
 }
@@ -151,7 +163,7 @@ function beginRun(x: Context, n: Val<64>, cost: Cost, leave: (condition: Val<32>
 }
 
 /** Carries out a run of at most `count` elements and calls `done`, or falls through when it must go element by element. */
-function run(x: Context, s: StringOperation, bulk: Bulk, { count, cost, done }: { count: Val<64>; cost: Cost; done: Done }): void {
+function run(x: Context, s: StringOperation, bulk: Bulk, { count, cost, done }: Attempt): void {
   x.code.block((leave) => {
     leave(x.get32('rflags').and(DIRECTION));
     const n = bulk.inPage(x, s, count);
@@ -233,6 +245,71 @@ const stored: Bulk = {
   },
 };
 
+/** What a repeated comparison compares with the elements at rDI, eight bytes at once. */
+interface Compared {
+  /** The other elements are at rSI. */
+  readonly moves: boolean;
+  /** Eight bytes of what is compared with: at an address, or a pattern that is the same everywhere. */
+  readonly other: (x: Context, s: StringOperation, at: Val<32>) => Val<64>;
+}
+
+/** The lowest bits of all elements in eight bytes. */
+const EACH = { 8: 0x0101010101010101n, 16: 0x0001000100010001n, 32: 0x0000000100000001n, 64: 1n } as const;
+
+/** Bits of which the lowest is in the lowest element that is zero. */
+function zeroElements({ width }: StringOperation, value: Val<64>): Val<64> {
+  if (width === 64) return value.isZero().zext(64);
+  const ones = EACH[width];
+  return value
+    .sub(ones)
+    .and(value.not())
+    .and(ones << BigInt(width - 1));
+}
+
+/**
+ * Passes over elements in front of the one that ends a repeated comparison, and of the last in the page: nothing of them stays but that they are done, since the flags
+ * are those of the element behind.
+ */
+function passOver(x: Context, s: StringOperation, { moves, other }: Compared, { count, cost, next }: Attempt): void {
+  const { code, engine } = x;
+  const bytes = s.width / 8;
+  code.block((leave) => {
+    leave(x.get32('rflags').and(DIRECTION));
+    const atTarget = elementsInPage(x, s.targetLinear(0), bytes, count);
+    const n = moves ? elementsInPage(x, s.sourceLinear(), bytes, atTarget) : atTarget;
+    beginRun(x, n, cost, leave);
+    const end = n.trunc(32).sub(1).mul(bytes).and(-8);
+    leave(end.isZero());
+    const target = engine.hostAddress(x, s.targetLinear(0), 0);
+    leave(target.isZero());
+    const source = moves ? engine.hostAddress(x, s.sourceLinear(), 0) : x.const(32, 0);
+    if (moves) leave(source.isZero());
+    const at = code.variable(x.const(32, 0));
+    const stop = code.variable(x.const(64, 0));
+    code.block((found) =>
+      code.loop((again) => {
+        const difference = code.load('i64.load', 64, target.add(at.get())).xor(other(x, s, source.add(at.get())));
+        stop.set(x.facts.rep === 1 ? difference : zeroElements(s, difference));
+        found(stop.get().isZero().xor(1));
+        at.set(at.get().add(8));
+        again(at.get().ltU(end));
+      }),
+    );
+    const inWord = code.select(stop.get().isZero(), x.const(32, 0), stop.get().ctz().trunc(32).shrU(3).and(-bytes));
+    const length = at.get().add(inWord);
+    leave(length.isZero());
+    if (moves) move(x, Gpr.RSI, length);
+    move(x, Gpr.RDI, length);
+    next(length.shrU(Math.log2(bytes)).zext(64));
+  });
+}
+
+const withSource: Compared = { moves: true, other: (x, _, at) => x.code.load('i64.load', 64, at) };
+const withAccumulator: Compared = {
+  moves: false,
+  other: (x, s) => x.gpr(s.width, Gpr.RAX).zext(64).mul(EACH[s.width]),
+};
+
 /** String instructions (SDM Vol. 1, "String Instructions"): one element is one restartable step. */
 export const strings: Meanings = {
   MOVS: stringInstruction(
@@ -262,7 +339,7 @@ export const strings: Meanings = {
       x.flags.sub(a.sub(b), a, b);
       s.advance(Gpr.RDI);
     },
-    { compares: true },
+    { compared: withAccumulator },
   ),
   CMPS: stringInstruction(
     (x, s) => {
@@ -272,6 +349,6 @@ export const strings: Meanings = {
       s.advance(Gpr.RSI);
       s.advance(Gpr.RDI);
     },
-    { compares: true },
+    { compared: withSource },
   ),
 };
