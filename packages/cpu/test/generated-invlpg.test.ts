@@ -5,6 +5,7 @@ import { updateMode } from '../src/mode.js';
 import { createDeterministicRandom } from '../src/ports/random.js';
 import { word } from '../src/words.js';
 import { At, Board } from './support/board.js';
+import { countCalls } from './support/generated.js';
 
 const HLT = 0xf4;
 const PAGES = 16;
@@ -17,13 +18,7 @@ function machine(isGenerated: boolean): { board: Board; executor: Interpreter; c
   const board = new Board('max', { walks: true });
   const engine = new Engine(board.arena, board.memory, { recordBytes: 1 << 18, ...(isGenerated ? {} : { meanings: plain }) });
   const executor = new Interpreter(board.cpu, engine);
-  let calls = 0;
-  const carryOut = executor.systemHere.bind(executor);
-  executor.systemHere = (record) => {
-    calls++;
-    return carryOut(record);
-  };
-  return { board, executor, calls: () => calls };
+  return { board, executor, calls: countCalls(executor) };
 }
 
 const bytes32 = (value: number): number[] => [value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24];

@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { vcpuState } from '@nestvm/isa';
 import { meanings, systemMeanings } from '@nestvm/semantics';
 import { describe, expect, it } from 'vitest';
 import { Engine, Interpreter } from '../src/executor.js';
@@ -7,6 +5,7 @@ import { updateMode } from '../src/mode.js';
 import { createDeterministicRandom } from '../src/ports/random.js';
 import { word } from '../src/words.js';
 import { At, Board, Sel } from './support/board.js';
+import { countCalls, seenBy } from './support/generated.js';
 
 const HLT = 0xf4;
 const CODE: Readonly<Record<string, readonly number[]>> = {
@@ -35,12 +34,6 @@ const CODE: Readonly<Record<string, readonly number[]>> = {
   STMXCSR: [0x0f, 0xae, 0x1c, 0x24],
 };
 const TARGET = At.DATA;
-/** Caches, and what is left behind by the way that was gone. */
-const LOOSE = new Set(
-  'mode tlbRead tlbWrite tlbExec bank walk budget exitReason exitRecord faultVector faultError faultHasError slowAddress scratch blockRip interruptHeld'.split(
-    ' ',
-  ),
-);
 
 /** A machine, with its system instructions in generated code or all in TypeScript. */
 function machine(isGenerated: boolean): { board: Board; executor: Interpreter; calls: () => number } {
@@ -50,13 +43,7 @@ function machine(isGenerated: boolean): { board: Board; executor: Interpreter; c
   board.memory.write(At.HANDLER, new Uint8Array(0x400).fill(HLT));
   const engine = new Engine(board.arena, board.memory, { recordBytes: 1 << 16, ...(isGenerated ? {} : { meanings: plain }) });
   const executor = new Interpreter(board.cpu, engine);
-  let calls = 0;
-  const carryOut = executor.systemHere.bind(executor);
-  executor.systemHere = (record) => {
-    calls++;
-    return carryOut(record);
-  };
-  return { board, executor, calls: () => calls };
+  return { board, executor, calls: countCalls(executor) };
 }
 
 const pick = <T>(random: () => number, values: readonly T[]): T => values[random() % values.length]!;
@@ -124,22 +111,6 @@ function prepare(board: Board, name: string, seed: number, odd: boolean): void {
   updateMode(cpu);
 }
 
-/** Everything that a program could see afterwards: registers without caches, and the pages of stacks, tables and code. */
-function seen(board: Board): Record<string, unknown> {
-  const { cpu, arena, ram } = board;
-  const bytes = new Uint8Array(arena.memory.buffer);
-  const state: Record<string, unknown> = { flags: cpu.readRflags() };
-  const fields = Object.entries(vcpuState.offset).sort((a, b) => a[1] - b[1]);
-  fields.forEach(([name, offset], i) => {
-    const end = fields[i + 1]?.[1] ?? vcpuState.size;
-    if (!LOOSE.has(name)) state[name] = Buffer.from(bytes.subarray(cpu.base + offset, cpu.base + end)).toString('hex');
-  });
-  state['ram'] = createHash('sha256')
-    .update(bytes.subarray(ram, ram + At.HANDLER))
-    .digest('hex');
-  return state;
-}
-
 describe('changes of privilege in generated code', () => {
   const [generated, reference] = [machine(true), machine(false)];
   const runAlike = (name: string, seed: number, odd: boolean): number => {
@@ -149,7 +120,7 @@ describe('changes of privilege in generated code', () => {
       const stop = executor.run(20);
       if (!odd) expect(stop).toBe('idle');
     }
-    expect(seen(generated.board), `${name} ${seed}`).toEqual(seen(reference.board));
+    expect(seenBy(generated.board), `${name} ${seed}`).toEqual(seenBy(reference.board));
     return generated.calls() - before;
   };
   for (const name of Object.keys(CODE)) {
