@@ -39,13 +39,15 @@ export function isDoubleFault(first: number, second: number): boolean {
   return ((PAGE_FAULT >>> first) & 1) !== 0 && (contributorySecond || ((PAGE_FAULT >>> second) & 1) !== 0);
 }
 
-const isFault = (vector: number, kind: EventKind): boolean =>
-  kind === EventKind.EXCEPTION && vector !== Vector.DB && vector !== Vector.DF && vector !== Vector.MC;
+/** Whether an exception is a fault, whose saved RFLAGS image has RF set. */
+export const isFault = (vector: number): boolean => vector !== Vector.DB && vector !== Vector.DF && vector !== Vector.MC;
+
+const setsResumeFlag = (vector: number, kind: EventKind): boolean => kind === EventKind.EXCEPTION && isFault(vector);
 
 /** RFLAGS as pushed: RF is set for faults, so that returning does not hit the same code breakpoint again. */
 function flagsImage(cpu: Vcpu, vector: number, kind: EventKind): number {
   const flags = cpu.readRflags();
-  return isFault(vector, kind) ? flags | Rflags.RF : flags;
+  return setsResumeFlag(vector, kind) ? flags | Rflags.RF : flags;
 }
 
 /**
@@ -89,7 +91,7 @@ function isPlainlyDelivered(
   returnLo: number,
   returnHi: number,
 ): boolean {
-  const how = (hasError ? Delivery.HAS_ERROR : 0) | (cpu.ext === 0 ? Delivery.SOFTWARE : 0) | (isFault(vector, kind) ? Delivery.FAULT : 0);
+  const how = (hasError ? Delivery.HAS_ERROR : 0) | (cpu.ext === 0 ? Delivery.SOFTWARE : 0) | (setsResumeFlag(vector, kind) ? Delivery.FAULT : 0);
   return cpu.deliverPlain(cpu.base, vector, how, error, returnLo, returnHi) !== 0;
 }
 

@@ -1,4 +1,4 @@
-import { EventKind, PENDING_DEBUG, SLOW_ADDRESS } from '@nestvm/cpu/extension';
+import { EventKind, isFault, PENDING_DEBUG, SLOW_ADDRESS } from '@nestvm/cpu/extension';
 import { Vector } from '@nestvm/isa';
 import { exitGuest } from '../transitions/exit.js';
 import { ExitReason } from '../transitions/reasons.js';
@@ -24,9 +24,6 @@ function qualify(vmx: Vmx, vector: number, kind: EventKind): void {
     if (kind === EventKind.EXCEPTION) w[PENDING_DEBUG] = 0;
   }
 }
-
-/** Faults, whose saved RFLAGS image has RF set. */
-const isFault = (vector: number): boolean => vector !== Vector.DB && vector !== Vector.DF && vector !== Vector.MC;
 
 /** See `Virtualization.interceptException`. */
 export function interceptException(vmx: Vmx, vector: number, error: number, hasError: boolean, kind: EventKind): boolean {
