@@ -58,44 +58,56 @@ function createMemory(bytes: number, shared: boolean): WebAssembly.Memory {
   }
 }
 
-/** Makes the arena; throws `MemoryError` (`bad-size`) when the host cannot give it. */
-export function createArena(options: ArenaOptions): Arena {
-  const shared = options.shared ?? false;
-  const memory = createMemory(options.bytes, shared);
-  const { buffer } = memory;
-  const bytes = buffer.byteLength;
-  const allocations: Allocation[] = [];
-  let end = PAGE_BYTES;
-  const allocate = (name: string, size: number, alignment = 16): number => {
+/** A class, since V8 gives an object literal with a getter no shape: each `arena.i32` of hot code would be a search in a hash table. */
+class LinearArena implements Arena {
+  readonly memory: WebAssembly.Memory;
+  readonly bytes: number;
+  readonly shared: boolean;
+  readonly allocations: Allocation[] = [];
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  readonly i64: BigInt64Array;
+  readonly f64: Float64Array;
+  readonly view: DataView;
+  private end = PAGE_BYTES;
+
+  constructor(memory: WebAssembly.Memory, shared: boolean) {
+    const { buffer } = memory;
+    this.memory = memory;
+    this.bytes = buffer.byteLength;
+    this.shared = shared;
+    this.u8 = new Uint8Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.i64 = new BigInt64Array(buffer);
+    this.f64 = new Float64Array(buffer);
+    this.view = new DataView(buffer);
+  }
+
+  get free(): number {
+    return this.bytes - this.end;
+  }
+
+  allocate(name: string, size: number, alignment = 16): number {
     if (!Number.isSafeInteger(size) || size < 0 || !Number.isSafeInteger(alignment) || alignment < 1 || (alignment & (alignment - 1)) !== 0) {
       throw new MemoryError('bad-size', `arena: '${name}' asks for ${size} bytes aligned to ${alignment}; give a whole size and a power of two`);
     }
-    const offset = Math.ceil(end / alignment) * alignment;
-    if (offset + size > bytes) {
-      throw new MemoryError(
-        'arena-full',
-        `arena: '${name}' needs ${megabytes(size)}, ${megabytes(Math.max(0, bytes - offset))} of ${megabytes(bytes)} are left; make the arena larger`,
-      );
+    const offset = Math.ceil(this.end / alignment) * alignment;
+    if (offset + size > this.bytes) {
+      const left = `${megabytes(Math.max(0, this.bytes - offset))} of ${megabytes(this.bytes)} are left`;
+      throw new MemoryError('arena-full', `arena: '${name}' needs ${megabytes(size)}, ${left}; make the arena larger`);
     }
-    end = offset + size;
-    allocations.push({ name, offset, bytes: size });
+    this.end = offset + size;
+    this.allocations.push({ name, offset, bytes: size });
     return offset;
-  };
-  return {
-    memory,
-    bytes,
-    shared,
-    allocations,
-    allocate,
-    u8: new Uint8Array(buffer),
-    u16: new Uint16Array(buffer),
-    u32: new Uint32Array(buffer),
-    i32: new Int32Array(buffer),
-    i64: new BigInt64Array(buffer),
-    f64: new Float64Array(buffer),
-    view: new DataView(buffer),
-    get free() {
-      return bytes - end;
-    },
-  };
+  }
+}
+
+/** Makes the arena; throws `MemoryError` (`bad-size`) when the host cannot give it. */
+export function createArena(options: ArenaOptions): Arena {
+  const shared = options.shared ?? false;
+  return new LinearArena(createMemory(options.bytes, shared), shared);
 }

@@ -65,7 +65,8 @@ export function struct<const F extends Record<string, Field>>(name: string, vers
     offset[key] = end;
     end += WIDTH[field.type] * field.count;
   }
-  return { name, version, fields, offset: offset as Struct<F>['offset'], size: alignUp(end, 16) };
+  // A copy: an object that grew key by key is a hash table in V8, which hot code would search at each look.
+  return { name, version, fields, offset: { ...offset } as Struct<F>['offset'], size: alignUp(end, 16) };
 }
 
 /** Size in bytes of one element of a field type. */
