@@ -1,5 +1,6 @@
 import type { Disk, DiskFile } from './disk.js';
 import { DiskError } from './errors.js';
+import { refuseForeign } from './foreign-formats.js';
 import { QCOW_MAGIC, readHeader } from './qcow2/header.js';
 import { type Decompress, Qcow2Disk } from './qcow2/qcow2-disk.js';
 import { RawDisk } from './raw-disk.js';
@@ -33,11 +34,13 @@ export function openImage(host: ImageHost, path: string, options: ImageOptions =
   return openLayer(host, path, options, new Set());
 }
 
-/** The format of a file, by its first bytes. */
+/** The format of a file, by its first bytes. Throws `DiskError` (`unsupported`) for formats that are not read here. */
 export function probeFormat(file: DiskFile): ImageFormat {
   const start = new Uint8Array(4);
   file.read(0, start);
-  return new DataView(start.buffer).getUint32(0) === QCOW_MAGIC ? 'qcow2' : 'raw';
+  if (new DataView(start.buffer).getUint32(0) === QCOW_MAGIC) return 'qcow2';
+  refuseForeign(file);
+  return 'raw';
 }
 
 function openLayer(host: ImageHost, path: string, options: ImageOptions, above: ReadonlySet<string>): Disk {
@@ -60,7 +63,7 @@ function openLayer(host: ImageHost, path: string, options: ImageOptions, above: 
   } catch (error) {
     backing?.close();
     file.close();
-    if (error instanceof DiskError && !error.message.startsWith(path) && error.message.startsWith('qcow2')) {
+    if (error instanceof DiskError && !error.message.startsWith(path) && /^(qcow2|a )/.test(error.message)) {
       throw new DiskError(error.code, `${path}: ${error.message}`);
     }
     throw error;

@@ -90,6 +90,22 @@ describe('openImage', () => {
     expect(codeOf(() => openImage(createHost({ file }), 'file', { format: 'qcow2' }))).toBe(code);
   });
 
+  it.each([
+    ['VMDK', 'KDMV'],
+    ['VHDX', 'vhdxfile'],
+    ['VDI', `${'<<< Oracle VM VirtualBox Disk Image >>>'.padEnd(64, '\0')}\x7f\x10\xda\xbe`],
+  ])('tells a %s image from plain sectors, unless it is to be taken as it is', (name, start) => {
+    const file = new MemoryFile();
+    file.write(
+      0,
+      Uint8Array.from({ length: 1024 }, (_, i) => start.charCodeAt(i) || 0),
+    );
+    const host = createHost({ image: file });
+    expect(() => openImage(host, 'image')).toThrow(`image: a ${name} image; there are raw and qcow2`);
+    expect(host.closed).toEqual(['image']);
+    expect(openImage(host, 'image', { format: 'raw' }).sizeBytes).toBe(1024);
+  });
+
   it('says which file is too short when data is missing', () => {
     const file = qcow2();
     openImage(createHost({ file }), 'file').write(0, new Uint8Array(512).fill(1));

@@ -48,7 +48,7 @@ export function readHeader(file: DiskFile): Qcow2Header {
   const bytes = new Uint8Array(Math.min(file.sizeBytes, LIMITS.headerBytes));
   file.read(0, bytes);
   const view = new DataView(bytes.buffer);
-  if (view.getUint32(0) !== QCOW_MAGIC) throw bad('the magic number is missing');
+  if (view.getUint32(0) !== QCOW_MAGIC) throw new DiskError('bad-image', 'qcow2: this is no qcow2 image; for plain sectors write format=raw');
   const version = view.getUint32(4);
   if (version !== 2 && version !== 3) throw new DiskError('unsupported', `qcow2: version ${version}; there are 2 and 3: convert it with qemu-img`);
   const clusterBits = view.getUint32(20);
