@@ -62,6 +62,10 @@ export class AtaParts {
       return this.put(option, ports, Number(bus), AHCI_PORTS, place);
     }
     const { units } = OWN[this.options.board];
+    if (Number(bus) * units >= this.places)
+      throw new UsageError(
+        `${option},bus=${spec.bus}: ${this.options.board} has ${this.places / units} such buses, from ide.0 on; or write -device ahci,id=ID and bus=ID.N`,
+      );
     this.put(option, this.own, Number(bus) * units + Math.min(spec.unit ?? 0, units - 1), this.places, place);
   }
 

@@ -43,10 +43,19 @@ export function firmwareConfig(options: RunOptions): Pick<MachineConfig, 'firmwa
     ...(boot.menuWaitMs === undefined ? {} : { menuWaitMs: boot.menuWaitMs }),
     ...(boot.failWaitMs === undefined ? {} : { failWaitMs: boot.failWaitMs }),
   };
+  const guestFiles = options.firmwareFiles.map(
+    (file): BootFile => ({ name: file.name, bytes: 'path' in file ? readInput(`-fw_cfg ${file.name},file`, file.path) : Buffer.from(file.text) }),
+  );
   return {
     ...(runs && !flash ? { firmware: findFirmware(bios, places) } : {}),
     ...(card && options.board !== 'microvm' ? { vga: rom && !isa ? { rom } : {} } : {}),
-    boot: { menu: boot.menu, serialConsole, ...order, ...(rom && isa ? { files: [{ name: `vgaroms/${VGA_BIOS.isa}`, bytes: rom.bytes }] } : {}) },
+    boot: {
+      menu: boot.menu,
+      serialConsole,
+      ...order,
+      ...(guestFiles.length > 0 ? { guestFiles } : {}),
+      ...(rom && isa ? { files: [{ name: `vgaroms/${VGA_BIOS.isa}`, bytes: rom.bytes }] } : {}),
+    },
   };
 }
 

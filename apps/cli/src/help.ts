@@ -63,6 +63,18 @@ export const devicesHelp = (): string =>
     .map(([name, row]) => `${name.padEnd(16)}${row.help}${row.properties.length > 0 ? ` (${row.properties.join(', ')})` : ''}`)
     .join('\n') + '\n';
 
+/** `-device NAME,help`; undefined when there is no such device. */
+export function deviceHelp(name: string): string | undefined {
+  const row = Object.hasOwn(deviceRows, name) ? deviceRows[name] : undefined;
+  return row && `${name}: ${row.help}\n${row.properties.map((property) => `  ${property}=\n`).join('')}`;
+}
+
+/** `-netdev help` and the like: what an option takes; undefined when there is no such option. */
+export function optionHelp(name: string): string | undefined {
+  const row = optionRows.find((each) => each.name === name || each.alias === name);
+  return row?.argument === undefined ? undefined : `-${row.name} ${row.argument}\n    ${wrap(row.help, 4)}\n`;
+}
+
 /** `-d help`. */
 export const logHelp = (): string =>
   Object.entries(logItems)

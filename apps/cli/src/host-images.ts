@@ -30,10 +30,15 @@ function identify(path: string): string {
   }
 }
 
+/** Files that are open for writing, by what they are: two drives that wrote one image would destroy it. */
+const written = new Set<string>();
+
 /** A file with an image in it; `option` names it in messages. */
 export class HostFile implements DiskFile {
   private readonly descriptor: number;
   private size: number;
+  /** What it is, if it is written. */
+  private readonly identity: string | undefined;
 
   constructor(option: string, path: string, readOnly: boolean) {
     try {
@@ -47,6 +52,14 @@ export class HostFile implements DiskFile {
       throw new UsageError(`${option}: ${path}: not a file; a disk image is one`);
     }
     this.size = stat.size;
+    if (readOnly) return;
+    const identity = `${stat.dev}:${stat.ino}`;
+    if (written.has(identity)) {
+      closeSync(this.descriptor);
+      throw new UsageError(`${option}: ${path}: another drive writes this image; give each an image of its own, or write readonly=on or snapshot=on`);
+    }
+    this.identity = identity;
+    written.add(identity);
   }
 
   get sizeBytes(): number {
@@ -101,6 +114,7 @@ export class HostFile implements DiskFile {
   }
 
   close(): void {
+    if (this.identity !== undefined) written.delete(this.identity);
     closeSync(this.descriptor);
   }
 }

@@ -4,7 +4,7 @@ import { useHostChecksum, useHostComparison } from '@nestvm/migration';
 import { demo } from './demo.js';
 import { UsageError } from './errors.js';
 import { explainBytes } from './explain.js';
-import { devicesHelp, logHelp, machinesHelp, modelsHelp, overview, runHelp } from './help.js';
+import { deviceHelp, devicesHelp, logHelp, machinesHelp, modelsHelp, optionHelp, overview, runHelp } from './help.js';
 import { explainFailure } from './migration/controller.js';
 import { relay } from './relay.js';
 import { run } from './run.js';
@@ -24,14 +24,37 @@ function askedFor(args: readonly string[]): string | undefined {
     if (!args[i]!.startsWith('-')) continue;
     if (is(i, 'help', 'h')) return runHelp();
     if (is(i, 'version', 'V')) return `${VERSION}\n`;
-    const value = args[i + 1];
-    if (value !== 'help' && value !== '?') continue;
-    if (is(i, 'M', 'machine')) return machinesHelp();
-    if (is(i, 'cpu')) return modelsHelp();
-    if (is(i, 'device')) return devicesHelp();
-    if (is(i, 'd')) return logHelp();
+    const asked = helpOn(args[i]!.replace(/^--?/, ''), args[i + 1] ?? '');
+    if (asked !== undefined) return asked;
   }
   return undefined;
+}
+
+/** Options whose values have a list of their own. */
+const LISTS: Readonly<Record<string, () => string>> = { M: machinesHelp, machine: machinesHelp, cpu: modelsHelp, device: devicesHelp, d: logHelp };
+/** Options whose argument is a text of the user's, which may be `help`. */
+const FREE_TEXT: ReadonlySet<string> = new Set([
+  'append',
+  'name',
+  'kernel',
+  'initrd',
+  'D',
+  'bios',
+  'hda',
+  'hdb',
+  'hdc',
+  'hdd',
+  'cdrom',
+  'L',
+  'loadvm',
+  'modprobe',
+]);
+
+/** What `-OPTION help` prints; undefined when this is none. */
+function helpOn(option: string, value: string): string | undefined {
+  if (option === 'device' && /,(help|\?)$/.test(value)) return deviceHelp(value.split(',')[0]!);
+  if (!/^(model=)?(help|\?)$/.test(value) || FREE_TEXT.has(option)) return undefined;
+  return Object.hasOwn(LISTS, option) ? LISTS[option]!() : optionHelp(option);
 }
 
 async function dispatch(args: readonly string[]): Promise<number> {

@@ -2,6 +2,7 @@ import { DeviceError } from '@nestvm/devices';
 import { type Hotplug, type Machine, MachineError } from '@nestvm/machine';
 import { UsageError } from './errors.js';
 import type { RunOptions } from './options/config.js';
+import { takeOnly, virtioOnly } from './options/only.js';
 import { assertKeys } from './options/text.js';
 import { virtioDevices } from './options/virtio.js';
 import type { VirtioParts } from './virtio.js';
@@ -18,9 +19,11 @@ export class Plugging {
   ) {}
 
   /** Plugs a device in, by the words of `-device`; rejects with `UsageError`. */
-  async add(driver: string, values: ReadonlyMap<string, string>): Promise<void> {
+  async add(driver: string, given: ReadonlyMap<string, string>): Promise<void> {
+    const values = new Map(given);
     const row = Object.hasOwn(virtioDevices, driver) ? virtioDevices[driver] : undefined;
     if (row === undefined) throw new UsageError(`device_add ${driver}: only virtio devices on PCI can be plugged in while the machine runs`);
+    takeOnly(`device_add ${driver}`, values, virtioOnly);
     assertKeys(`device_add ${driver}`, values, row.properties);
     const spec = row.parse(values, this.options.characters);
     await this.parts.add(spec, (config) => {

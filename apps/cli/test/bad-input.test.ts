@@ -79,6 +79,20 @@ describe('bad input', () => {
     ['vmx=on without nesting', () => [...guest(...HALT), '-cpu', 'Haswell,vmx=on'], /add --nested/],
     ['several CPUs without APICs', () => [...guest(...HALT), '-smp', '2', '-cpu', 'max,-apic'], /several CPUs need local APICs/],
     ['several CPUs on a board for one', () => [...guest(...HALT), '-smp', '2', '-M', 'isapc'], /board 'isapc' has one CPU/],
+    ['a folder for a snapshot', () => [...guest(...HALT), '-loadvm', pathFor('.')], /-loadvm .*: a directory, not a file/],
+    [
+      'two disks on one image',
+      () => {
+        const image = fileOf(new Uint8Array(4096));
+        return [...guest(...HALT), '-hda', image, '-hdb', image];
+      },
+      /another drive writes this image/,
+    ],
+    [
+      'a socket in a folder that is absent',
+      () => [...guest(...HALT), '-qmp', 'unix:/nonexistent/q,server=on,wait=off'],
+      /there is no folder \/nonexistent/,
+    ],
     ['an unknown option', () => ['-kernal', 'x'], /the nearest is '-kernel'/],
     ['an unknown command', () => ['rum'], /no such command; the nearest is 'run'/],
   ])('%s', async (_name, args, message) => {

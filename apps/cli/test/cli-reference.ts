@@ -34,6 +34,7 @@ const optionTable = (group: string): string =>
 const STATUSES: readonly (readonly [string, string])[] = [
   ['0', 'the guest powered off, rebooted under `-no-reboot` or halted for good; Ctrl-A x; `quit` in the monitor'],
   ['2', 'the command line cannot be followed: one line on standard error says what, where, and what to do'],
+  ['1', 'what `-loadvm` names is no snapshot of this machine, or a machine that was to arrive (`-incoming`) did not'],
   ['2V+1', 'the guest wrote V to `isa-debug-exit`'],
   ['70', 'a fault in Nestvm itself'],
   ['129, 130, 143', 'SIGHUP, SIGINT or SIGTERM'],

@@ -255,6 +255,10 @@ describe('every option', () => {
       '-chardev socket,id=c,path=p -mon chardev=c,mode=control',
       { monitors: [{ protocol: 'qmp', place: { kind: 'socket', address: { path: 'p' }, server: false, wait: false } }] },
     ],
+    ['-pflash f', { drives: [{ path: 'f', flash: -1 }] }],
+    ['-action reboot=shutdown', { reboot: false }],
+    ['-fw_cfg name=opt/a,string=x', { firmwareFiles: [{ name: 'opt/a', text: 'x' }] }],
+    ['-msg timestamp=on -overcommit cpu-pm=off -mem-prealloc -no-fd-bootchk', { warnings: [] }],
     ['--nested', { nesting: { intel: true, amd: true } }],
   ])('%s', (text, expected) => {
     expect(run(text)).toMatchObject(expected);

@@ -132,6 +132,15 @@ describe('output', () => {
     expect([readFileSync(serial, 'utf8'), readFileSync(debug, 'utf8')]).toEqual(['to serial', 'D']);
   });
 
+  it('of a guest says what -fw_cfg has for it', async () => {
+    const debug = pathFor('debug-fw-cfg');
+    // The first file of the firmware configuration device has the key 0x20.
+    const read = [0xba, 0x10, 0x05, 0xb8, 0x20, 0x00, 0xef, 0x42, 0xb9, 0x05, 0x00, 0xec, 0xe6, 0xe9, 0xe2, 0xfb];
+    const options = ['-fw_cfg', 'name=opt/greeting,string=hello', '-debugcon', `file:${debug}`];
+    expect(await nestvm(...guest(...read, ...exit(0)), ...options)).toMatchObject({ status: 1, err: '' });
+    expect(readFileSync(debug, 'utf8')).toBe('hello');
+  });
+
   it.skipIf(!existsSync('/dev/full'))('that a file cannot take is lost with one warning, and the guest goes on', async () => {
     // Lines enough to be written out several times.
     const code = [0xb9, 0x00, 0x20, ...print('A\n'), 0xe2, 0xf5, ...exit(3)];

@@ -144,6 +144,12 @@ describe('ACPI tables', () => {
     expect(names.filter((name) => name.startsWith('LNK')).length).toBe(chipset === 'q35' ? 8 : chipset === 'none' ? 0 : 4);
   });
 
+  it('name the firmware configuration device where the system is to find it', () => {
+    const text = (given: AcpiConfig): string => String.fromCharCode(...buildAcpi(given).writes.flatMap(({ bytes }) => [...bytes]));
+    expect(text(config)).not.toContain('QEMU0002');
+    expect(text({ ...config, legacy: { ...config.legacy, firmwareConfig: 0x510 } })).toContain('QEMU0002');
+  });
+
   it('lists every CPU and the interrupt overrides in the MADT', () => {
     const { writes } = buildAcpi({ ...config, chipset: 'i440fx', apicIds: [0, 1, 300] });
     const madt = writes.find((write) => write.name === 'ACPI MADT')!.bytes;

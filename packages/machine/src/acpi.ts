@@ -2,6 +2,7 @@ import type { AcpiConfig } from '@nestvm/boot';
 import {
   ACPI_PM_CHIPS,
   COM_PORTS,
+  FwCfgPort,
   PCI_HOTPLUG_BYTES,
   PCI_HOTPLUG_GPE,
   PCI_HOTPLUG_PORTS,
@@ -66,6 +67,7 @@ export function machineAcpi(
       rtc: parts.has('rtc'),
       keyboard: parts.has('i8042'),
       pit: parts.has('pit'),
+      ...(config.boot?.guestFiles?.length ? { firmwareConfig: FwCfgPort.SELECTOR } : {}),
     },
     virtioMmio: virtioMmioPlaces(config.virtio ?? [], board.chipset !== 'none'),
     ...(board.chipset === 'none'

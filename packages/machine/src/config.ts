@@ -75,8 +75,10 @@ export interface BootConfig {
   readonly failWaitMs?: number;
   /** The serial port is the firmware's console, too (default true). */
   readonly serialConsole?: boolean;
-  /** Further files for the firmware configuration device. */
+  /** Further files for firmware in the firmware configuration device. */
   readonly files?: readonly BootFile[];
+  /** Files there for firmware and guests: with them, ACPI says where the device is, though no firmware runs. */
+  readonly guestFiles?: readonly BootFile[];
 }
 
 /** What can be said of a machine in its SMBIOS tables. */

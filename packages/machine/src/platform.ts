@@ -217,6 +217,7 @@ export class Platform {
     if (config.smbios?.uuid) fwCfg.set(FwCfgKey.UUID, config.smbios.uuid);
     fwCfg.setNumber(FwCfgKey.BOOT_MENU, menu ? 1 : 0, 2);
     for (const [name, bytes] of startup.firmware ?? []) fwCfg.setFile(name, bytes);
+    for (const { name, bytes } of config.boot?.guestFiles ?? []) fwCfg.setFile(name, bytes);
     const { pm } = this;
     const { acpiTables } = startup;
     if (pm && acpiTables) fwCfg.setFile('etc/acpi/tables', acpiTables(pm.base), () => acpiTables(pm.base));

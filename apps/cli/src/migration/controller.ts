@@ -90,7 +90,9 @@ export class MigrationController {
   /** `loadvm FILE`. */
   async load(path: string, option = 'loadvm'): Promise<string> {
     return this.stopped(async () => {
-      await loadSnapshot(this.session.machine().migratable, () => openSource(option, path), { disposable: option === '-loadvm' });
+      await ofFile(`${option} ${path}`, () =>
+        loadSnapshot(this.session.machine().migratable, () => openSource(option, path), { disposable: option === '-loadvm' }),
+      );
       return `loaded ${path}\n`;
     });
   }
@@ -151,7 +153,7 @@ export class MigrationController {
     const file = /^file:(.+)$/.exec(uri);
     if (file) {
       open?.();
-      await loadSnapshot(machine.migratable, () => openSource('-incoming', file[1]!));
+      await ofFile(`-incoming ${uri}`, () => loadSnapshot(machine.migratable, () => openSource('-incoming', file[1]!)));
       return { how: 'handed over', confirm: () => Promise.resolve() };
     }
     const { place, tlsCreds } = this.splitUri('-incoming', uri);
@@ -292,6 +294,20 @@ export class MigrationController {
 }
 
 /** The message of a failure for people, and the status of a process that ends with it; undefined for what is not one of ours. */
+/** Says which file cannot be loaded. */
+async function ofFile(name: string, load: () => Promise<unknown>): Promise<void> {
+  try {
+    await load();
+  } catch (error) {
+    if (!(error instanceof MigrationError) || error instanceof L2ActiveError) throw error;
+    const { code, offset, unit } = error;
+    throw new MigrationError(code, `${name}: ${error.message.replace(/^migration: /, '')}`, {
+      ...(offset === undefined ? {} : { offset }),
+      ...(unit === undefined ? {} : { unit }),
+    });
+  }
+}
+
 export function explainFailure(error: unknown): { readonly message: string; readonly status: number } | undefined {
   if (error instanceof L2ActiveError) return { message: error.message.replace(/^migration: /, ''), status: L2_ACTIVE_STATUS };
   if (error instanceof MigrationError) return { message: error.message.replace(/^migration: /, ''), status: 1 };

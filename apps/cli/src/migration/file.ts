@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ByteSink, ByteSource } from '@nestvm/migration';
 import { UsageError } from '../errors.js';
@@ -49,6 +49,10 @@ export function openSource(option: string, path: string): ByteSource {
     descriptor = openSync(path, 'r');
   } catch (error) {
     throw new UsageError(`${option} ${path}: ${reasonOf(error)}; check the path`);
+  }
+  if (fstatSync(descriptor).isDirectory()) {
+    closeSync(descriptor);
+    throw new UsageError(`${option} ${path}: a directory, not a file; check the path`);
   }
   const fill = (target: Uint8Array): number => {
     const got = readSync(descriptor, target, 0, target.length, null);

@@ -1,6 +1,8 @@
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { connect as connectTo, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { UsageError } from '../errors.js';
+import { reasonOf } from '../files.js';
 
 /** Where a connection goes: QEMU's `tcp:HOST:PORT` and `unix:PATH`. */
 export type SocketAddress = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -18,12 +20,16 @@ export function parseAddress(option: string, text: string): SocketAddress {
 /** Text of an address, for messages. */
 const formatAddress = (address: SocketAddress): string => ('path' in address ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`);
 
+/** The host says EACCES where there is no folder for a socket, too. */
+const reasonToListen = (error: Error, address: SocketAddress): string =>
+  'path' in address && !existsSync(dirname(address.path)) ? `there is no folder ${dirname(address.path)}` : reasonOf(error);
+
 /** Connects; throws `UsageError` with the reason. */
 export function connect(option: string, address: SocketAddress): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = 'path' in address ? connectTo(address.path) : connectTo(address.port, address.host || 'localhost');
     socket.once('connect', () => resolve(socket));
-    socket.once('error', (error) => reject(new UsageError(`${option} ${formatAddress(address)}: ${error.message}; is somebody listening there?`)));
+    socket.once('error', (error) => reject(new UsageError(`${option} ${formatAddress(address)}: ${reasonOf(error)}; is somebody listening there?`)));
   });
 }
 
@@ -31,7 +37,8 @@ export function connect(option: string, address: SocketAddress): Promise<Socket>
 export function listen(option: string, address: SocketAddress, onConnection: (socket: Socket) => void): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer(onConnection);
-    const fail = (error: Error): void => reject(new UsageError(`${option} ${formatAddress(address)}: ${error.message}; choose another address`));
+    const fail = (error: Error): void =>
+      reject(new UsageError(`${option} ${formatAddress(address)}: ${reasonToListen(error, address)}; choose another address`));
     const open = (): void => {
       if ('path' in address) server.listen(address.path);
       else server.listen(address.port, address.host || undefined);

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.js';
 import { ERROR_KEYS, type ErrorPolicy, ownErrorPolicy } from './block-errors.js';
-import { parseInteger } from './text.js';
+import { parseBootIndex, parseInteger } from './text.js';
 
 /** An ATA drive of `-device`. */
 export interface AtaSpec {
@@ -26,7 +26,7 @@ export function parseAta(device: string, cd: boolean, values: ReadonlyMap<string
   const drive = values.get('drive');
   if (drive === undefined && !cd) throw new UsageError(`-device ${device}: drive= is missing; write -device ${device},drive=ID`);
   const unit = values.get('unit');
-  const bootIndex = values.get('bootindex');
+  const bootIndex = parseBootIndex(`-device ${device}`, values.get('bootindex') ?? '-1');
   const text = (key: 'bus' | 'id' | 'serial' | 'model'): Partial<AtaSpec> => (values.has(key) ? { [key]: values.get(key)! } : {});
   return {
     device,
@@ -38,6 +38,6 @@ export function parseAta(device: string, cd: boolean, values: ReadonlyMap<string
     ...text('serial'),
     ...text('model'),
     ...(unit === undefined ? {} : { unit: parseInteger(`-device ${device},unit`, unit, 0, 1) }),
-    ...(bootIndex === undefined ? {} : { bootIndex: parseInteger(`-device ${device},bootindex`, bootIndex, 0, 0xffff) }),
+    ...(bootIndex === undefined ? {} : { bootIndex }),
   };
 }

@@ -1,7 +1,7 @@
 import { nearestName } from '@nestvm/isa/models';
 import { type BoardName, boardNames, boardProperties } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
-import { boardOnly, takeOnly } from './only.js';
+import { acceleratorOnly, boardOnly, takeOnly } from './only.js';
 import { last, type RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch } from './text.js';
 
@@ -54,6 +54,9 @@ export function acceptAccelerator(option: string, accel: string, warnings: strin
     warnings.push(`${option}: Nestvm emulates every instruction itself; '${head}' is ignored`);
     return {};
   }
+  const rest = new Map(values);
+  takeOnly(option, rest, acceleratorOnly);
+  assertKeys(option, rest, ['jit', 'tb-size']);
   const [jit, size] = [values.get('jit'), values.get('tb-size')];
   // QEMU's 0 leaves it to the emulator.
   const mib = size === undefined ? 0 : parseInteger(`${option}: tb-size`, size, 0, MOST_CODE_MIB);

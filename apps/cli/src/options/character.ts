@@ -47,7 +47,7 @@ export function parseCharacterDevice(option: string, text: string, named: NamedC
 }
 
 /** Parses `-chardev`, to its id and what it is. */
-export function parseChardev(text: string): readonly [string, CharacterSpec] {
+function parseChardev(text: string): readonly [string, CharacterSpec] {
   const { head, values } = parseProperties(text);
   const id = values.get('id');
   if (id === undefined) throw new UsageError(`-chardev ${text}: an id is missing; write -chardev ${head || 'stdio'},id=NAME`);
@@ -79,6 +79,17 @@ export function parseChardev(text: string): readonly [string, CharacterSpec] {
     default:
       throw unknownCharacterDevice(head);
   }
+}
+
+/** Parses every `-chardev`; throws `UsageError`. */
+export function parseChardevs(texts: readonly string[]): Map<string, CharacterSpec> {
+  const found = new Map<string, CharacterSpec>();
+  for (const text of texts) {
+    const [id, spec] = parseChardev(text);
+    if (found.has(id)) throw new UsageError(`-chardev ${text}: another has the id '${id}'; give one another id`);
+    found.set(id, spec);
+  }
+  return found;
 }
 
 function unknownCharacterDevice(name: string): UsageError {

@@ -2,12 +2,15 @@ import type { CpuModel, CpuTopology, Nesting } from '@nestvm/isa/models';
 import type { BoardName } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
 import { isTlsCredentials, parseTlsCredentials, type TlsCredentials } from '../migration/tls.js';
+import { parseActions } from './actions.js';
+import { assertAgreement } from './agreement.js';
 import { acceptAccelerator, parseMachine } from './board.js';
-import { type CharacterSpec, parseCharacterDevice, parseChardev } from './character.js';
+import { type CharacterSpec, parseCharacterDevice, parseChardevs } from './character.js';
 import { parseMemory, parseModel, parseSmp } from './cpu.js';
 import { type DeviceSpecs, parseDevices } from './devices.js';
 import { type DriveSpec, parseDrives, placeFlash } from './drives.js';
 import { type FirmwareSpec, parseFirmware } from './firmware.js';
+import { type FirmwareFileSpec, parseFirmwareFiles } from './firmware-files.js';
 import { type FolderSpec, parseFolders } from './folders.js';
 import { type LogItem, parseLog } from './log.js';
 import { type MonitorSpec, parseMonitors } from './monitors.js';
@@ -37,6 +40,7 @@ export interface RunOptions {
   readonly modules: readonly ModuleSpec[];
   readonly commandLine?: string;
   readonly firmware: FirmwareSpec;
+  readonly firmwareFiles: readonly FirmwareFileSpec[];
   readonly smbios: SmbiosSpec;
   /** Those of `-chardev` by their id. */
   readonly characters: ReadonlyMap<string, CharacterSpec>;
@@ -81,8 +85,9 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const files = (raw.get('modprobe') ?? []).map((path) => ({ path, text: readText('--modprobe', path) }));
   const nesting = parseNesting(raw.has('nested'), files, warnings);
   const cpu = parseModel(last(raw, 'cpu') ?? 'max', topology, nesting, warnings);
-  const characters = new Map((raw.get('chardev') ?? []).map((text) => parseChardev(text)));
+  const characters = parseChardevs(raw.get('chardev') ?? []);
   const devices = parseDevices(raw.get('device') ?? [], characters);
+  assertAgreement(devices, raw);
   const drives = placeFlash(parseDrives(raw, board !== 'microvm'), flash);
   const firmware = parseFirmware(
     raw,
@@ -117,6 +122,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     memoryBytes: parseMemory(last(raw, 'm')),
     ...parseBoot(raw, devices, firmware),
     firmware,
+    firmwareFiles: parseFirmwareFiles(raw, warnings),
     smbios: parseSmbios(raw),
     characters,
     serial,
@@ -128,8 +134,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     folders: parseFolders(raw),
     clock,
     rtc: parseRtc(last(raw, 'rtc'), clock),
-    reboot: !raw.has('no-reboot'),
-    shutdown: !raw.has('no-shutdown'),
+    ...parseActions(raw),
     paused: raw.has('S'),
     escape: parseInteger('-echr', last(raw, 'echr') ?? '1', 0, 255),
     ...(seed === undefined ? {} : { seed: parseInteger('-seed', seed, 0, 0xffffffff) }),
@@ -171,11 +176,11 @@ function parseBoot(raw: RawOptions, devices: DeviceSpecs, firmware: FirmwareSpec
 function acceptNone(raw: RawOptions, warnings: string[]): void {
   if (raw.has('enable-kvm')) warnings.push('-enable-kvm: Nestvm emulates every instruction itself; ignored');
   for (const [option, meaning] of [
-    ['net', 'networks are made with -netdev or -nic'],
-    ['parallel', 'there is no parallel port'],
+    ['net', 'this older way is not there; write -nic user (a network with its card), or -netdev user,id=n0 -device virtio-net-pci,netdev=n0'],
+    ['parallel', 'there is no parallel port; write -parallel none'],
   ] as const) {
     const value = (raw.get(option) ?? []).find((v) => v !== 'none');
-    if (value !== undefined) throw new UsageError(`-${option} ${value}: ${meaning}; write -${option} none`);
+    if (value !== undefined) throw new UsageError(`-${option} ${value}: ${meaning}`);
   }
 }
 

@@ -1,8 +1,8 @@
-import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
+import { adviceOnDevice } from './absent.js';
 import { ATA_KEYS, type AtaSpec, parseAta } from './ata.js';
 import { type CharacterSpec, namedCharacterDevice } from './character.js';
-import { takeOnly } from './only.js';
+import { takeOnly, virtioOnly } from './only.js';
 import { assertKeys, parseInteger, parseProperties } from './text.js';
 import { type VirtioSpec, virtioChildren, virtioDevices } from './virtio.js';
 
@@ -141,13 +141,10 @@ export function parseDevices(texts: readonly string[], characters: ReadonlyMap<s
     const { head, values } = parseProperties(text);
     const name = head || (values.get('driver') ?? '');
     const row = Object.hasOwn(deviceRows, name) ? deviceRows[name]! : undefined;
-    if (row === undefined) {
-      const near = nearestName(name, Object.keys(deviceRows));
-      throw new UsageError(
-        `-device ${name}: no such device; ${near ? `the nearest is '${near}'` : `there are ${Object.keys(deviceRows).join(', ')}`}`,
-      );
-    }
+    if (name === '') throw new UsageError(`-device ${text}: a name is missing; write -device NAME[,prop=value] ('-device help' lists them)`);
+    if (row === undefined) throw new UsageError(`-device ${name}: no such device; ${adviceOnDevice(name, Object.keys(deviceRows))}`);
     const rest = new Map([...values].filter(([key]) => key !== 'driver' && (key !== 'id' || row.properties.includes('id'))));
+    if (Object.hasOwn(virtioDevices, name)) takeOnly(`-device ${name}`, rest, virtioOnly);
     assertKeys(`-device ${name}`, rest, row.properties);
     row.apply(draft, rest, characters);
   }

@@ -59,6 +59,10 @@ const KEYS = [
   'detect-zeroes',
   ...ERROR_KEYS,
 ];
+/** How QEMU may reach the host; here all is the same. */
+const AIO = ['threads', 'native', 'io_uring'];
+/** QEMU's protocols that are not here. */
+const FOREIGN = /^(nbd|ssh|gluster|rbd|iscsi|ftps?|sheepdog|nfs|fat|vvfat|json|fuse)(\+\w+)?:/;
 const BUSES = ['virtio', 'ide', 'sata', 'pflash', 'none'];
 const CACHES: Readonly<Record<string, boolean>> = { writeback: true, none: true, unsafe: true, writethrough: false, directsync: false };
 
@@ -83,6 +87,11 @@ function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec 
   assertKeys('-drive', values, KEYS);
   const path = pathOf(option, head, values);
   if (path === '') throw new UsageError(`${option}: a file is missing; write -drive file=FILE,format=raw,if=virtio`);
+  const foreign = FOREIGN.exec(path)?.[0];
+  if (foreign !== undefined)
+    throw new UsageError(`${option}: images behind ${foreign} are not read; there are files, http:// and https:// ('qemu-img convert' makes a file)`);
+  const aio = values.get('aio') ?? 'threads';
+  if (!AIO.includes(aio)) throw new UsageError(`${option}: aio=${aio}: there are ${AIO.join(', ')}`);
   const format = values.get('format') ?? values.get('driver');
   if (format !== undefined && format !== 'raw' && format !== 'qcow2')
     throw new UsageError(`${option}: format ${format} is not known; there are raw and qcow2 ('qemu-img convert -O qcow2' makes it)`);
@@ -165,12 +174,13 @@ const SHORT: Readonly<Record<string, string>> = {
   cdrom: 'if=ide,index=2,media=cdrom',
 };
 
-/** Parses `-drive`, `-hda` to `-hdd`, `-cdrom` and `-snapshot`; throws `UsageError`. */
+/** Parses `-drive`, `-hda` to `-hdd`, `-cdrom`, `-pflash` and `-snapshot`; throws `UsageError`. */
 export function parseDrives(raw: RawOptions, ata: boolean): DriveSpec[] {
   const short = Object.entries(SHORT).flatMap(([name, place]) =>
     (raw.get(name) ?? []).slice(-1).map((path) => `file=${path.replaceAll(',', ',,')},${ata || name === 'cdrom' ? place : 'if=virtio'}`),
   );
-  const drives = [...short, ...(raw.get('drive') ?? [])].map((text, number) => parseDrive(text, number, raw.has('snapshot')));
+  const flash = (raw.get('pflash') ?? []).map((path) => `file=${path.replaceAll(',', ',,')},if=pflash,format=raw`);
+  const drives = [...short, ...(raw.get('drive') ?? []), ...flash].map((text, number) => parseDrive(text, number, raw.has('snapshot')));
   drives.push(...parseNodes(raw.get('blockdev') ?? []));
   drives.forEach(({ id }, i) => {
     if (drives.findIndex((drive) => drive.id === id) !== i) throw new UsageError(`-drive id=${id}: two disks have this name; give one another id`);

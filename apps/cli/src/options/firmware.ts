@@ -62,9 +62,11 @@ function parseBootOptions(text: string | undefined): BootSpec {
 export function parseFirmware(raw: RawOptions, bootable: boolean, flash: boolean): FirmwareSpec {
   const bios = last(raw, 'bios');
   const vga = last(raw, 'vga');
-  if (vga !== undefined && vga !== 'std' && vga !== 'none') throw new UsageError(`-vga ${vga}: there are std and none`);
+  if (vga !== undefined && vga !== 'std' && vga !== 'none')
+    throw new UsageError(`-vga ${vga}: there are std and none; a card for drivers of virtio is -device virtio-gpu-pci`);
   const display = raw.has('nographic') ? 'none' : (last(raw, 'display') ?? 'none');
-  if (display !== 'none' && display !== 'curses') throw new UsageError(`-display ${display}: there are none and curses`);
+  if (display !== 'none' && display !== 'curses')
+    throw new UsageError(`-display ${display}: there are none and curses; 'screendump FILE' in the monitor saves what the display shows`);
   return {
     flash,
     wanted: bootable || raw.has('boot') || vga === 'std' || display === 'curses',

@@ -32,3 +32,24 @@ export const boardOnly: Readonly<Record<string, OnlyRow>> = {
   'auto-kernel-cmdline': [/^(off|no|false)$/, 'ACPI names the devices; leave it out'],
   'isa-serial': [/^(on|yes|true)$/, 'leave the serial port out with -serial none'],
 };
+
+/** Properties of QEMU's TCG. */
+export const acceleratorOnly: Readonly<Record<string, OnlyRow>> = {
+  thread: [/^(single|multi)$/, 'write single or multi; all CPUs run on one thread here'],
+  'split-wx': [/^(on|off|yes|no|true|false)$/, 'leave it out'],
+  'one-insn-per-tb': [/^(off|no|false)$/, 'write jit=off'],
+};
+
+/** Properties of QEMU's virtio devices. */
+export const virtioOnly: Readonly<Record<string, OnlyRow>> = {
+  bus: [/^(pci|pcie)(\.0)?$/, 'all are on the one bus of the board: pci.0, of q35 pcie.0'],
+  romfile: [/^$/, 'there are no option ROMs; write romfile= or leave it out'],
+  rombar: [/^(0|1|on|off)$/, 'there are no option ROMs; leave it out'],
+  ioeventfd: any,
+  scsi: off('SCSI command in virtio-blk'),
+  'share-rw': [/^(off|no|false)$/, 'a drive has one device; leave it out'],
+  multifunction: off('second function in a slot'),
+  failover: off('failover'),
+  ats: off('ATS'),
+  'page-per-vq': off('page for each queue'),
+};

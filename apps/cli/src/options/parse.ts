@@ -1,5 +1,6 @@
 import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
+import { adviceOnOption } from './absent.js';
 import { type OptionRow, optionRows } from './table.js';
 
 /** Options as given: name → every value in order (a switch has the value ''). */
@@ -39,6 +40,8 @@ export function parseOptions(args: readonly string[]): RawOptions {
 
 function unknownOption(arg: string): UsageError {
   const name = arg.replace(/^--?/, '');
+  const advice = adviceOnOption(name);
+  if (advice !== undefined) return new UsageError(`${arg}: Nestvm does not have this option of QEMU: ${advice}`);
   const near = nearestName(name.split('=')[0]!, rowByName.keys());
   if (near && name.includes('=')) return new UsageError(`${arg}: no such option; write '-${near} ${name.slice(name.indexOf('=') + 1)}'`);
   return new UsageError(`${arg}: no such option; ${near ? `the nearest is '-${near}'` : "'nestvm run -help' lists them"}`);

@@ -51,6 +51,10 @@ export function parseInteger(option: string, value: string, low: number, high: n
   throw new UsageError(`${option}: '${value}' is not a whole number between ${low} and ${high}`);
 }
 
+/** When firmware tries a device: the lower the sooner; undefined for QEMU's -1, which is not at all. */
+export const parseBootIndex = (option: string, value: string): number | undefined =>
+  value === '-1' ? undefined : parseInteger(`${option},bootindex`, value, 0, 0xffff);
+
 const UNITS: Readonly<Record<string, number>> = { b: 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
 
 /** A size in bytes with an optional suffix b k M G T; a plain number counts `unit` bytes. */

@@ -15,6 +15,8 @@ export interface AcpiConfig {
     readonly rtc: boolean;
     readonly keyboard: boolean;
     readonly pit: boolean;
+    /** First port of the firmware configuration device, where the operating system is to find it. */
+    readonly firmwareConfig?: number;
   };
   /** Virtio devices on the MMIO transport. */
   readonly virtioMmio?: readonly { readonly base: number; readonly gsi: number }[];

@@ -47,6 +47,10 @@ function legacyDevices({ legacy }: AcpiConfig): Aml[] {
           device('MOU_', hid('PNP0F13'), crs(resources.irq(12))),
         ]
       : []),
+    // By the name that QEMU's has ("QEMU Firmware Configuration (fw_cfg) Device"), which is no EISA id.
+    ...(legacy.firmwareConfig === undefined
+      ? []
+      : [device('FWCF', name('_HID', string('QEMU0002')), name('_STA', integer(0x0b)), crs(resources.io(legacy.firmwareConfig, 12)))]),
     ...legacy.serial.map(({ base, irq }, i) =>
       device(`COM${i + 1}`, hid('PNP0501'), name('_UID', integer(i + 1)), crs(resources.io(base, 8, 8), resources.irq(irq))),
     ),

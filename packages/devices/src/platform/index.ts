@@ -35,7 +35,7 @@ export type { FlashOptions } from './flash/device.js';
 export type { SavedFlash } from './flash/state.js';
 export { FwCfg } from './fw-cfg/device.js';
 export type { FwCfgOptions } from './fw-cfg/device.js';
-export { FwCfgKey } from './fw-cfg/registers.js';
+export { FwCfgKey, FwCfgPort } from './fw-cfg/registers.js';
 export type { SavedFwCfg } from './fw-cfg/state.js';
 export { Hpet } from './hpet/device.js';
 export type { HpetOptions } from './hpet/device.js';

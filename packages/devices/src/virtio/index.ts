@@ -26,6 +26,7 @@ export type { BlockBackend, Pending } from './block/backend.js';
 export { VirtioNetwork } from './net/device.js';
 export type { VirtioNetworkOptions } from './net/device.js';
 export { NetFeature } from './net/registers.js';
+export { BlockFeature } from './block/registers.js';
 export type { FrameOffload, GuestOffloads, NetworkBackend } from './net/backend.js';
 export { VirtioConsole } from './console/device.js';
 export type { ConsolePort, VirtioConsoleOptions } from './console/device.js';

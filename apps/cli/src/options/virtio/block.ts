@@ -17,7 +17,18 @@ export interface BlockSpec {
 /** `virtio-blk`. */
 export const blockRow: VirtioRow<BlockSpec> = {
   stem: 'virtio-blk',
-  keys: ['drive', 'serial', 'num-queues', 'queue-size', 'write-cache', ...ERROR_KEYS, 'logical_block_size', 'physical_block_size'],
+  keys: [
+    'drive',
+    'serial',
+    'num-queues',
+    'queue-size',
+    'write-cache',
+    'discard',
+    'write-zeroes',
+    ...ERROR_KEYS,
+    'logical_block_size',
+    'physical_block_size',
+  ],
   help: 'a disk on a -drive',
   parse: (option, values) => {
     const drive = values.get('drive');

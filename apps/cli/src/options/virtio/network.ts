@@ -17,7 +17,21 @@ export interface CardSpec {
 /** `virtio-net`. */
 export const networkRow: VirtioRow<CardSpec> = {
   stem: 'virtio-net',
-  keys: ['netdev', 'mac', 'mq', 'host_mtu', 'rx_queue_size', 'tx_queue_size', 'mrg_rxbuf', 'csum', 'gso'],
+  keys: [
+    'netdev',
+    'mac',
+    'mq',
+    'host_mtu',
+    'rx_queue_size',
+    'tx_queue_size',
+    'mrg_rxbuf',
+    'csum',
+    'gso',
+    'host_tso4',
+    'host_ecn',
+    'guest_csum',
+    'guest_tso4',
+  ],
   help: 'a network card on a -netdev',
   parse: (option, values) => {
     const netdev = values.get('netdev');

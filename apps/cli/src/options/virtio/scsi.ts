@@ -1,6 +1,6 @@
 import { UsageError } from '../../errors.js';
 import { ERROR_KEYS, type ErrorPolicy, ownErrorPolicy } from '../block-errors.js';
-import { parseInteger } from '../text.js';
+import { parseBootIndex, parseInteger } from '../text.js';
 import { type ChildRow, parentOf } from './children.js';
 import type { VirtioRow } from './row.js';
 
@@ -52,7 +52,7 @@ const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
     const id = values.get('id');
     const serial = values.get('serial');
     const product = values.get('product');
-    const bootIndex = values.get('bootindex');
+    const bootIndex = parseBootIndex(option, values.get('bootindex') ?? '-1');
     parseInteger(`${option},channel`, values.get('channel') ?? '0', 0, 0);
     const unit = parseInteger(`${option},lun`, values.get('lun') ?? '0', 0, 255);
     const wish = values.get('scsi-id');
@@ -66,7 +66,7 @@ const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
       ...(drive === undefined ? {} : { drive }),
       ...(serial === undefined ? {} : { serial }),
       ...(product === undefined ? {} : { product }),
-      ...(bootIndex === undefined ? {} : { bootIndex: parseInteger(`${option},bootindex`, bootIndex, 0, 0xffff) }),
+      ...(bootIndex === undefined ? {} : { bootIndex }),
     });
   },
 });

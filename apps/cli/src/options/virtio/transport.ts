@@ -1,6 +1,6 @@
-import { NetFeature, VirtioFeature } from '@nestvm/devices/virtio';
+import { BlockFeature, NetFeature, VirtioFeature } from '@nestvm/devices/virtio';
 import { UsageError } from '../../errors.js';
-import { parseInteger, parseSwitch } from '../text.js';
+import { parseBootIndex, parseInteger, parseSwitch } from '../text.js';
 
 /** Properties of a device as they were written. */
 export type Values = ReadonlyMap<string, string>;
@@ -32,23 +32,27 @@ const FEATURE_KEYS: Readonly<Record<string, number>> = {
   indirect_desc: VirtioFeature.INDIRECT_DESC,
 };
 
-/** Properties of network cards that are features: what goes when one is switched off, those among it that make no sense without. */
-const CARD_KEYS: Readonly<Record<string, readonly number[]>> = {
+/** Properties of network cards and disks that are features: what goes when one is switched off, those among it that make no sense without. */
+const OFFERS: Readonly<Record<string, readonly number[]>> = {
   mrg_rxbuf: [NetFeature.MRG_RXBUF],
   csum: [NetFeature.CSUM, NetFeature.HOST_TSO4, NetFeature.HOST_ECN],
   gso: [NetFeature.HOST_TSO4, NetFeature.HOST_ECN],
+  host_tso4: [NetFeature.HOST_TSO4, NetFeature.HOST_ECN],
+  host_ecn: [NetFeature.HOST_ECN],
+  guest_csum: [NetFeature.GUEST_CSUM, NetFeature.GUEST_TSO4],
+  guest_tso4: [NetFeature.GUEST_TSO4],
+  discard: [BlockFeature.DISCARD],
+  'write-zeroes': [BlockFeature.WRITE_ZEROES],
 };
 
 /** Properties of every virtio device on PCI. */
 export const PCI_KEYS: readonly string[] = [
   'id',
   'addr',
-  'bus',
   'disable-legacy',
   'disable-modern',
   'vectors',
   'packed',
-  'romfile',
   'bootindex',
   ...Object.keys(FEATURE_KEYS),
 ];
@@ -60,11 +64,11 @@ export const MMIO_KEYS: readonly string[] = ['id', 'packed', ...Object.keys(FEAT
 export function parseTransport(name: string, values: Values): VirtioTransport {
   const isOn = (key: string, fallback: boolean): boolean => (values.has(key) ? parseSwitch(`-device ${name},${key}`, values.get(key)!) : fallback);
   const chosen = Object.entries(FEATURE_KEYS).flatMap(([key, bit]) => (values.has(key) ? [{ bit, offered: isOn(key, true) }] : []));
-  const withheld = Object.entries(CARD_KEYS).flatMap(([key, bits]) => (isOn(key, true) ? [] : bits.map((bit) => ({ bit, offered: false }))));
+  const withheld = Object.entries(OFFERS).flatMap(([key, bits]) => (isOn(key, true) ? [] : bits.map((bit) => ({ bit, offered: false }))));
   const id = values.get('id');
   const vectors = values.get('vectors');
   const address = values.get('addr');
-  const bootIndex = values.get('bootindex');
+  const bootIndex = parseBootIndex(`-device ${name}`, values.get('bootindex') ?? '-1');
   const legacy = !isOn('disable-legacy', name.endsWith('-non-transitional'));
   const modern = !isOn('disable-modern', false);
   if (!legacy && !modern) throw new UsageError(`-device ${name}: neither the legacy nor the modern interface is left; leave one on`);
@@ -76,7 +80,7 @@ export function parseTransport(name: string, values: Values): VirtioTransport {
     ...(isPci && !(legacy && modern) ? { mode: legacy ? 'legacy' : 'modern' } : {}),
     ...(id === undefined ? {} : { id }),
     ...(vectors === undefined ? {} : { vectors: parseInteger(`-device ${name},vectors`, vectors, 0, 2048) }),
-    ...(bootIndex === undefined ? {} : { bootIndex: parseInteger(`-device ${name},bootindex`, bootIndex, 0, 0xffff) }),
+    ...(bootIndex === undefined ? {} : { bootIndex }),
     ...(address === undefined ? {} : { slot: parseInteger(`-device ${name},addr`, address.replace(/\.0$/, ''), 1, 31) }),
   };
 }
