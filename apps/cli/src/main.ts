@@ -1,6 +1,5 @@
-import * as zlib from 'node:zlib';
 import { CpuModelError, nearestName } from '@nestvm/isa/models';
-import { useHostChecksum, useHostComparison } from '@nestvm/migration';
+import { useHostComparison } from '@nestvm/migration';
 import { demo } from './demo.js';
 import { UsageError } from './errors.js';
 import { explainBytes } from './explain.js';
@@ -13,8 +12,6 @@ import { VERSION } from './version.js';
 const USAGE_STATUS = 2;
 const COMMANDS = ['run', 'demo', 'relay', 'explain', 'models', 'machines', 'version', 'help'] as const;
 
-// Node has it since 20.15.
-if ('crc32' in zlib) useHostChecksum(zlib.crc32);
 useHostComparison((a, b) => Buffer.compare(a, b) === 0);
 
 /** What an option that only prints prints: `-M help`, `-cpu help` …; undefined when there is none. */

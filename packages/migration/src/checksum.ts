@@ -1,3 +1,5 @@
+import { Folding } from './folding.js';
+
 /** CRC-32 (IEEE 802.3), eight bytes at a time by tables. */
 const TABLES = makeTables();
 
@@ -23,27 +25,29 @@ const [T0, T1, T2, T3, T4, T5, T6, T7] = TABLES as [
   Uint32Array,
 ];
 
-/** CRC-32 of `bytes`, continued from `seed`, the CRC of what came before. */
-export type Checksum = (bytes: Uint8Array, seed: number) => number;
+/** From so many bytes on folding is faster than tables. */
+const FOLD_FROM_BYTES = 1024;
+let folding: Folding | null | undefined;
 
-/** Below this many bytes a call into the host costs more than the tables. */
-const HOST_FROM_BYTES = 256;
-let host: Checksum | undefined;
-
-/** Has a faster CRC-32 of the host (`zlib.crc32` of Node) do the work, if it computes the same: false when it does not. */
-export function useHostChecksum(checksum: Checksum): boolean {
-  const sample = Uint8Array.from({ length: 1000 }, (_, i) => (i * i) >>> 3);
-  if (checksum(sample, 0x1234_5678) !== byTables(sample, 0x1234_5678)) return false;
-  host = checksum;
-  return true;
+/** What folds; null on hosts that can't. */
+function fold(): Folding | null {
+  if (folding !== undefined) return folding;
+  try {
+    folding = new Folding();
+  } catch {
+    folding = null;
+  }
+  return folding;
 }
 
 /** CRC-32 of `bytes`, continued from `seed`, the CRC of what came before. */
 export function crc32(bytes: Uint8Array, seed = 0): number {
-  return host !== undefined && bytes.length >= HOST_FROM_BYTES ? host(bytes, seed) : byTables(bytes, seed);
+  const folds = bytes.length >= FOLD_FROM_BYTES ? fold() : null;
+  return folds === null ? byTables(bytes, seed) : byTables(folds.shorten(bytes, ~seed), ~0);
 }
 
-function byTables(bytes: Uint8Array, seed: number): number {
+/** The same eight bytes at a time by tables. */
+export function byTables(bytes: Uint8Array, seed: number): number {
   let crc = ~seed;
   let i = 0;
   for (; i + 8 <= bytes.length; i += 8) {

@@ -10,8 +10,6 @@ export type { NestedActivity, NestedClass, NestedContextReport } from './nested-
 export type { DirtyTracking, HeldDisk, LiveMachine, MigratableMachine, RamBlock } from './machine-port.js';
 export { createMemorySink, createMemorySource } from './channel.js';
 export type { ByteSink, ByteSource } from './channel.js';
-export { useHostChecksum } from './checksum.js';
-export type { Checksum } from './checksum.js';
 export { useHostComparison } from './clear-pages.js';
 export type { Comparison } from './clear-pages.js';
 export { assertMigratable, saveSnapshot } from './save.js';
