@@ -11,6 +11,8 @@ interface Installed {
   readonly bytes: number;
   /** Heads that lead to it, and as which entry. */
   readonly heads: Map<number, number>;
+  /** Heads of all its blocks. */
+  readonly members: readonly number[];
   /** Its heads count again: if none of them turns often before room is wanted the next time, it goes. */
   isParked: boolean;
 }
@@ -27,6 +29,8 @@ export class CompiledCode {
   /** All of it, what was compiled or revived last at the end. */
   private readonly order = new Set<Installed>();
   private readonly owners = new Map<number, Installed>();
+  /** In how many regions a block is, by its head. */
+  private readonly shares = new Map<number, number>();
   private readonly pages = new Map<number, Set<Installed>>();
   /** How often compiled code of a page was lost because the page was written to. */
   private readonly rewrites = new Map<number, number>();
@@ -41,10 +45,17 @@ export class CompiledCode {
     return this.owners.has(head);
   }
 
+  /** Whether a block is in some region, as an entry or not. */
+  isMember(head: number): boolean {
+    return this.shares.has(head);
+  }
+
   /** Puts the code of a region in the place of its entries' heads, as far as they are on the region's page. Its other blocks are reported after `turns` more turns. */
   install(region: Region, code: WebAssembly.ExportValue, bytes: number, turns: number): void {
-    const installed: Installed = { slot: this.handlers.place(code), pages: region.pages, bytes, heads: new Map(), isParked: false };
+    const members = region.blocks.map(({ head }) => head);
+    const installed: Installed = { slot: this.handlers.place(code), pages: region.pages, bytes, heads: new Map(), members, isParked: false };
     this.order.add(installed);
+    for (const head of members) this.shares.set(head, (this.shares.get(head) ?? 0) + 1);
     for (const [place, { head, offset }] of region.blocks.entries()) {
       const entry = pageOf(offset) === 0 ? region.entries.indexOf(place) : -1;
       if (entry >= 0) {
@@ -165,11 +176,18 @@ export class CompiledCode {
   private release(installed: Installed): void {
     this.handlers.release(installed.slot);
     this.order.delete(installed);
+    for (const head of installed.members) this.leave(head);
     for (const page of installed.pages) {
       const those = this.pages.get(page);
       those?.delete(installed);
       if (those?.size === 0) this.pages.delete(page);
     }
     this.bytes -= installed.bytes;
+  }
+
+  private leave(head: number): void {
+    const left = (this.shares.get(head) ?? 0) - 1;
+    if (left > 0) this.shares.set(head, left);
+    else this.shares.delete(head);
   }
 }

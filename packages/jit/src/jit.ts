@@ -161,6 +161,8 @@ export class Jit implements HotCode {
     const { arena } = this.engine;
     const slot = arena.i32[head >>> 2]!;
     if (slot !== Slot.HEAD) return slot !== Slot.PASS;
+    // In a region its turns are not counted.
+    if (this.compiled.isMember(head)) return true;
     if (!this.countsAll) return turnsOf(arena, head) >= this.threshold * CLOSER * WARM;
     const turns = this.turns(arena.i32[(head + Record.HOST) >>> 2]! >>> 12);
     return turns - arena.i32[(head + Record.COUNTDOWN) >>> 2]! >= turns * WARM;
