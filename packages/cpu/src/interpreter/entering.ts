@@ -15,8 +15,13 @@ export const BLOCK_CACHE_BYTES = 16 << BLOCK_CACHE_BITS;
 /** A block that another has driven out of its slot of the block cache is in the slot that differs in this bit of its byte offset. */
 export const SECOND_PLACE = 16;
 
+/** Bytes of code that share a slot: hardly ever do two blocks begin in them, and code that lies together has its slots together, in few lines and pages of the host. */
+const SLOT_SHIFT = 2;
+/** Code that is so far away, as a power of two, has its slots elsewhere. */
+const FAR_SHIFT = 15;
+
 /** Slot of a block in the block cache, as a byte offset. */
-export const blockCacheOffset = (host: number): number => ((host ^ (host >>> 13)) & ((1 << BLOCK_CACHE_BITS) - 1)) << 4;
+export const blockCacheOffset = (host: number): number => (((host >>> SLOT_SHIFT) ^ (host >>> FAR_SHIFT)) & ((1 << BLOCK_CACHE_BITS) - 1)) << 4;
 
 /** Leaves the engine. */
 export function leave(c: Code, cpu: Val<32>, record: Val<32>, reason: number): void {
@@ -82,7 +87,8 @@ function enterFrom(c: Code, { record, cpu, rip, blockCache, isFar, noted }: Jump
 export function enterKnown(c: Code, jump: Jump, host: Val<32>, mode: Val<32>, isThorough = false): void {
   if (jump.isFar) followFar(c, jump, host);
   const slot = host
-    .xor(host.shrU(13))
+    .shrU(SLOT_SHIFT)
+    .xor(host.shrU(FAR_SHIFT))
     .and((1 << BLOCK_CACHE_BITS) - 1)
     .shl(4);
   enterFrom(c, jump, host, mode, slot);
