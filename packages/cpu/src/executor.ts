@@ -9,7 +9,7 @@ import { afterInstruction, afterIteration, beforeInstruction } from './events/de
 import { Activity, deliverFault } from './events/deliver.js';
 import { serviceEvents } from './events/service.js';
 import { Handlers } from './interpreter/handlers.js';
-import { ExitReason, Link, Record, Slot } from './interpreter/record.js';
+import { ExitReason, Link, REPEAT_COST, Record, Slot } from './interpreter/record.js';
 import { SlowAccess } from './interpreter/slow-access.js';
 import { readTimeHere } from './interpreter/time-here.js';
 import { SECOND_STAGE_VECTOR, TLB_INDEX_MASK } from './linear.js';
@@ -30,8 +30,6 @@ const BLOCK_RIP = word('blockRip');
 const TLB_EXEC = word('tlbExec');
 const MSR_TABLE = word('msrTable');
 const DELIVERY_WATCHED = word('deliveryWatched');
-/** Instructions that a repeated instruction counts as each time it lets events in, after some thousands of elements. */
-const REPEAT_COST = 4096;
 const GP = 13;
 const PF = 14;
 const UD = 6;

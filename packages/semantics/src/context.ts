@@ -45,8 +45,8 @@ export interface Engine {
   fallThrough(x: Context): void;
   /** Ends the block: RIP becomes `target` (already truncated and checked). */
   jumpIndirect(x: Context, target: Val<64>): void;
-  /** Repeats this instruction from its start after giving events a chance (long REP). */
-  repeat(x: Context): void;
+  /** Gives events a chance in the middle of a long REP: calls `again` to go on where none waits, else repeats the instruction from its start behind them. */
+  repeat(x: Context, again: () => void): void;
   /** Leaves to the TypeScript implementation of this instruction. */
   system(x: Context): void;
   /** Ends the block: delivers a software interrupt of 64-bit code, which is not intercepted; leaves to TypeScript where that takes more than a plain gate. */

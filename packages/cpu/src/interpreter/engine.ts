@@ -1,11 +1,11 @@
 import type { Code, IntWidth, Val } from '@nestvm/emit';
-import { vcpuState } from '@nestvm/isa';
+import { Mode, vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
 import { Delivery, deliverPlain, takeFault } from './delivery.js';
 import { goTo, HANDLER, leave } from './entering.js';
 import { invalidatePage } from './page-faults.js';
 import { switchBank } from './privilege.js';
-import { ExitReason, Record, Slot } from './record.js';
+import { ExitReason, REPEAT_COST, Record, Slot } from './record.js';
 import { charge, checkSegment, dispatchTargets, goToRip, jumpSlow, noteFault, readTime, systemHere } from './runtime.js';
 import { hostCommit, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
@@ -182,7 +182,15 @@ export class InterpreterEngine implements Engine {
     goToRip(x.code, this.record(x), x.cpu, target);
   }
 
-  repeat(x: Context): void {
+  repeat(x: Context, again: () => void): void {
+    const { code } = x;
+    // What waits has set the budget to less than nothing; and traps come behind each element or none.
+    const budget = x.get32('budget').sub(REPEAT_COST);
+    const goesOn = budget.geS(code.load('i32.load8_u', 32, this.record(x), Record.INDEX)).and(x.get32('mode').and(Mode.SINGLE).isZero());
+    code.if(goesOn, () => {
+      x.set32('budget', budget);
+      again();
+    });
     leave(x.code, x.cpu, this.record(x), ExitReason.REPEAT);
   }
 

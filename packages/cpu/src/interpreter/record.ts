@@ -82,6 +82,9 @@ export const ExitReason = {
   DONE: 9,
 } as const;
 
+/** Instructions that a repeated instruction counts as each time it lets events in, after some thousands of elements. */
+export const REPEAT_COST = 4096;
+
 /** Table slots with a fixed meaning. */
 export const Slot = {
   /** Leaves with `STALE`. */
