@@ -71,8 +71,16 @@ export class Media {
     this.cds.set(drive.name, { drive, ...(medium ? { path: medium.path, ...(medium.format ? { format: medium.format } : {}) } : {}) });
   }
 
+  /** A CD drive has gone, with what was put into it. */
+  removeCd(name: string): void {
+    const cd = this.cds.get(name);
+    if (cd) this.empty(cd);
+    this.cds.delete(name);
+  }
+
   list(): MediaEntry[] {
-    const fixed = this.options.drives.filter(({ id, cd }) => !cd && !this.cdDrives.has(id)).map(fixedEntry);
+    const added = this.nodes.list().flatMap(({ drive, user }) => (user === undefined ? [] : [drive]));
+    const fixed = [...this.options.drives, ...added].filter(({ id, cd }) => !cd && !this.cdDrives.has(id) && !this.inCd(id)).map(fixedEntry);
     const cds = [...this.cds.values()].map(({ drive, path, format }) => ({
       name: drive.name,
       ...(path === undefined ? {} : { path }),
@@ -95,7 +103,12 @@ export class Media {
     return this.nodes.add(description);
   }
 
-  /** Deletes a node (`blockdev-del`); throws `UsageError`. */
+  /** Adds a drive (`drive_add`); rejects with `UsageError`. */
+  addDrive(drive: DriveSpec): Promise<void> {
+    return this.nodes.addDrive('drive_add', drive);
+  }
+
+  /** Deletes a node (`blockdev-del`, `drive_del`); throws `UsageError`. */
   removeNode(name: string): void {
     this.nodes.remove(name);
   }
@@ -141,6 +154,11 @@ export class Media {
     cd.drive.change(this.guard(added.drive, added.disk));
     Object.assign(cd, { node: added, path: added.drive.path, format: added.drive.format });
     this.onTray(name, false);
+  }
+
+  /** Whether a node that was added is in a CD drive, which shows it. */
+  private inCd(id: string): boolean {
+    return [...this.cds.values()].some(({ node }) => node?.drive.id === id);
   }
 
   /** Throws `UsageError` unless a CD drive has this name. Its tray closes when something is put in. */

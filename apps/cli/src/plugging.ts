@@ -4,7 +4,7 @@ import { UsageError } from './errors.js';
 import type { RunOptions } from './options/config.js';
 import { takeOnly, virtioOnly } from './options/only.js';
 import { assertKeys } from './options/text.js';
-import { virtioDevices } from './options/virtio.js';
+import { virtioChildren, virtioDevices } from './options/virtio.js';
 import type { VirtioParts } from './virtio.js';
 
 /** Devices that come and go while the machine runs (`device_add`, `device_del`). */
@@ -21,8 +21,12 @@ export class Plugging {
   /** Plugs a device in, by the words of `-device`; rejects with `UsageError`. */
   async add(driver: string, given: ReadonlyMap<string, string>): Promise<void> {
     const values = new Map(given);
+    if (Object.hasOwn(virtioChildren, driver)) return this.parts.addChild(driver, values);
     const row = Object.hasOwn(virtioDevices, driver) ? virtioDevices[driver] : undefined;
-    if (row === undefined) throw new UsageError(`device_add ${driver}: only virtio devices on PCI can be plugged in while the machine runs`);
+    if (row === undefined)
+      throw new UsageError(
+        `device_add ${driver}: only virtio devices on PCI, scsi-hd, scsi-cd, virtserialport and virtconsole can be plugged in while the machine runs`,
+      );
     takeOnly(`device_add ${driver}`, values, virtioOnly);
     assertKeys(`device_add ${driver}`, values, row.properties);
     const spec = row.parse(values, this.options.characters);
@@ -34,6 +38,7 @@ export class Plugging {
 
   /** Asks the guest to let go of a device; throws `UsageError` where there is none. */
   remove(id: string): void {
+    if (this.parts.removeChild(id)) return this.onGone(id);
     const { hotplug } = this;
     this.explained(() => hotplug.unplug(id));
   }

@@ -41,8 +41,8 @@ export async function run(args: readonly string[]): Promise<number> {
   const options = { ...configured, drives: await openDrives(configured) };
   const ptys = new Ptys(options, (line) => void process.stdout.write(line));
   const virtio = new VirtioParts();
-  const session = new Session(options, ptys, virtio);
-  const characters = new Characters(session.terminal, ptys);
+  const session: Session = new Session(options, ptys, { virtio, characters: () => characters });
+  const characters: Characters = new Characters(session.terminal, ptys);
   const ata = new AtaParts();
   const flash = new FlashParts();
   let screen: TextDisplay | undefined;

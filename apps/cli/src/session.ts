@@ -1,7 +1,9 @@
 import type { Machine, MachineOutcome } from '@nestvm/machine';
+import { Additions } from './additions.js';
 import type { ArrivingDisk } from './blocks/arriving-disk.js';
 import type { BlockFailure } from './blocks/guarded-disk.js';
 import { describeCharacters } from './characters/describe.js';
+import type { Characters } from './characters/parts.js';
 import type { Ptys } from './characters/ptys.js';
 import { Media } from './media.js';
 import { takeDisks, takeIn } from './migration/arrival.js';
@@ -19,6 +21,13 @@ import type { VirtioParts } from './virtio.js';
 
 /** Status of a process that a signal ends, as shells count. */
 const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+/** What of a run may change while it goes on. */
+interface SessionParts {
+  readonly virtio: VirtioParts;
+  /** Made after the session, whose terminal they use. */
+  readonly characters: () => Characters;
+}
 
 /** One run of a machine with the host's terminal, signals and monitor around it. */
 export class Session {
@@ -52,20 +61,23 @@ export class Session {
   private resetFromHost = false;
   /** The drives, for monitors. */
   readonly media: Media;
-  /** Devices that come and go. */
+  /** Devices that come and go, and what they are plugged into. */
   private readonly plugging: Plugging;
+  private readonly additions: Additions;
   /** Takes what is typed for the guest. */
   onInput: (bytes: Uint8Array) => void = () => {};
 
   constructor(
     private readonly options: RunOptions,
     private readonly ptys: Ptys,
-    parts: VirtioParts,
+    { virtio, characters }: SessionParts,
   ) {
-    this.plugging = new Plugging(options, parts, () => this.machine);
+    this.plugging = new Plugging(options, virtio, () => this.machine);
     this.plugging.onGone = (device) => this.tell({ event: 'DEVICE_DELETED', data: { device, path: `/machine/peripheral/${device}` } });
     const monitor = options.terminal?.monitor === true;
     this.media = new Media(options);
+    const { networks } = virtio;
+    this.additions = new Additions({ networks, characters, named: options.characters, media: this.media, machine: () => this.machine });
     this.media.onTray = (device, open) => this.tell({ event: 'DEVICE_TRAY_MOVED', data: { device, id: device, 'tray-open': open } });
     this.media.onFailure = (failure) => this.diskFailed(failure);
     this.terminal = new Terminal(
@@ -93,7 +105,8 @@ export class Session {
       migration: this.migration,
       media: this.media,
       plugging: this.plugging,
-      characters: describeCharacters(this.options, (spec) => this.ptys.pathOf(spec)),
+      additions: this.additions,
+      characters: () => describeCharacters(this.options, (spec) => this.ptys.pathOf(spec)),
       machine: () => this.machine,
       state: () => (this.migration.moved ? 'postmigrate' : this.stopped ? this.rest : 'running'),
       stop: () => this.stop(),

@@ -3,10 +3,12 @@ import type { VirtioConfig } from '@nestvm/machine';
 import type { Characters } from './characters/parts.js';
 import { UsageError } from './errors.js';
 import type { Media } from './media.js';
+import { NetworkParts } from './networks/parts.js';
 import type { RunOptions } from './options/config.js';
 import type { VirtioSpec } from './options/virtio.js';
 import { createBalloon } from './virtio/balloon.js';
 import { createBlock } from './virtio/block.js';
+import { Children } from './virtio/children.js';
 import { createConsole } from './virtio/console.js';
 import type { VirtioContext } from './virtio/context.js';
 import { createEntropy } from './virtio/entropy.js';
@@ -41,12 +43,16 @@ function creatorsOf(context: VirtioContext): Creators {
 /** The virtio devices of a run, and the files and sockets under them. */
 export class VirtioParts {
   readonly configs: VirtioConfig[] = [];
+  readonly networks = new NetworkParts();
   private openers: (() => Promise<void>)[] = [];
   private closers: (() => void)[] = [];
   /** Of devices that can go, what ends with them. */
   private readonly owned = new Map<string, { readonly spec: VirtioSpec; readonly closers: (() => void)[] }>();
   private context!: VirtioContext;
   private creators!: Creators;
+  /** Every device, with what it was made from. */
+  private readonly made = new Map<VirtioSpec, VirtioDevice>();
+  private children!: Children;
   private count = 0;
 
   /** Makes what the options name; throws `UsageError`. What is open by then stays so until `close`. */
@@ -55,10 +61,12 @@ export class VirtioParts {
       options,
       characters,
       media,
+      networks: this.networks,
       onOpen: (open) => void this.openers.push(open),
       onClose: (close) => void this.closers.push(close),
     };
     this.creators = creatorsOf(this.context);
+    this.children = new Children({ context: this.context, devices: this.made, assertFree: (drive) => this.assertFree(drive, 1) });
     for (const spec of specsOf(options)) this.configs.push(this.createConfig(spec));
   }
 
@@ -68,20 +76,14 @@ export class VirtioParts {
   }
 
   close(): void {
+    this.children?.close();
     for (const close of [...[...this.owned.values()].flatMap(({ closers }) => closers), ...this.closers.splice(0)]) close();
     this.owned.clear();
   }
 
   /** Makes one more device, as for `plug`, which puts it into the machine; rejects with `UsageError`, and nothing of it is left then. */
   async add(spec: VirtioSpec, plug: (config: VirtioConfig) => void): Promise<void> {
-    const { drives, devices } = this.context.options;
-    const taken = new Set([
-      ...[...specsOf(this.context.options), ...[...this.owned.values()].map((each) => each.spec)].flatMap(drivesOf),
-      ...devices.ata.map(({ drive }) => drive),
-      ...drives.filter(({ ata, flash }) => ata !== undefined || flash !== undefined).map(({ id }) => id),
-    ]);
-    const drive = drivesOf(spec).find((id) => id !== undefined && taken.has(id));
-    if (drive !== undefined) throw new UsageError(`device_add: another device has the drive '${drive}'`);
+    for (const drive of drivesOf(spec)) this.assertFree(drive, 0);
     const [openers, closers] = [this.openers, this.closers];
     const own: (() => void)[] = [];
     this.openers = [];
@@ -94,6 +96,7 @@ export class VirtioParts {
       this.owned.set(config.device.name, { spec, closers: own });
     } catch (error) {
       for (const close of own) close();
+      this.made.delete(spec);
       throw error;
     } finally {
       this.openers = openers;
@@ -105,6 +108,29 @@ export class VirtioParts {
   gone(name: string): void {
     for (const close of this.owned.get(name)?.closers ?? []) close();
     this.owned.delete(name);
+    for (const [spec, device] of this.made) if (device.name === name) this.made.delete(spec);
+  }
+
+  /** Puts a unit or a port into a device; throws `UsageError`. */
+  addChild(driver: string, values: ReadonlyMap<string, string>): void {
+    this.children.add(driver, values);
+  }
+
+  /** Takes one out; false when there is none of this name. */
+  removeChild(id: string): boolean {
+    return this.children.remove(id);
+  }
+
+  /** Throws `UsageError` where more than `own` devices have a drive. */
+  private assertFree(drive: string | undefined, own: number): void {
+    if (drive === undefined) return;
+    const { drives, devices } = this.context.options;
+    const users = [
+      ...[...this.made.keys()].flatMap(drivesOf),
+      ...devices.ata.map((each) => each.drive),
+      ...drives.filter(({ ata, flash }) => ata !== undefined || flash !== undefined).map(({ id }) => id),
+    ];
+    if (users.filter((user) => user === drive).length > own) throw new UsageError(`device_add: another device has the drive '${drive}'`);
   }
 
   private createConfig(spec: VirtioSpec): VirtioConfig {
@@ -113,6 +139,7 @@ export class VirtioParts {
     const create = this.creators[spec.kind] as (spec: VirtioSpec, name: string, context: VirtioContext) => VirtioDevice;
     const device = create(spec, spec.id ?? `virtio${this.count++}`, this.context);
     for (const { bit, offered } of spec.features) device.setOffered(bit, offered);
+    this.made.set(spec, device);
     return {
       device,
       bus,

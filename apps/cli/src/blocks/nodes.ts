@@ -26,16 +26,25 @@ export class AddedNodes {
     const node = nodeOf('blockdev-add', description, new Map<string, BlockNode>(given), 0);
     const { name } = node;
     if (name === undefined) throw new UsageError("blockdev-add: 'node-name' is missing, by which other commands find it");
-    if (this.nodes.has(name) || this.drives.some(({ id }) => id === name)) throw new UsageError(`blockdev-add: there is a node '${name}' already`);
-    const drive = await openRemote(nodeDrive({ ...node, name }));
-    if (this.nodes.has(name)) throw new UsageError(`blockdev-add: there is a node '${name}' already`);
-    this.nodes.set(name, { drive, disk: openDrive(drive) });
+    await this.addDrive('blockdev-add', nodeDrive({ ...node, name }));
+  }
+
+  /** Opens a drive under its id; rejects with `UsageError`. */
+  async addDrive(command: string, spec: DriveSpec): Promise<void> {
+    const { id } = spec;
+    const assertFree = (): void => {
+      if (this.nodes.has(id) || this.drives.some((drive) => drive.id === id)) throw new UsageError(`${command}: there is a node '${id}' already`);
+    };
+    assertFree();
+    const drive = await openRemote(spec);
+    assertFree();
+    this.nodes.set(id, { drive, disk: openDrive(drive) });
   }
 
   /** Closes a node that nobody has; throws `UsageError`. */
   remove(name: string): void {
     const node = this.find(name);
-    if (node.user !== undefined) throw new UsageError(`blockdev-del: '${name}' is in '${node.user}'; take it out first`);
+    if (node.user !== undefined) throw new UsageError(`'${name}' is in '${node.user}'; take it out first`);
     node.disk.close();
     this.nodes.delete(name);
   }

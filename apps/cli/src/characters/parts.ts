@@ -15,6 +15,8 @@ export class Characters {
   private readonly lines = new Map<CharacterSpec, CharacterLine>();
   private readonly files: OutputFile[] = [];
   private readonly sockets: SocketLine[] = [];
+  /** Those that a device has; a pseudo-terminal notes that itself. */
+  private readonly taken = new Set<CharacterSpec>();
 
   constructor(
     private readonly terminal: Terminal,
@@ -41,10 +43,50 @@ export class Characters {
   /** The line of a device; null for none. Throws `UsageError`. */
   line(option: string, spec: CharacterSpec): CharacterLine | null {
     const known = spec.kind === 'pty' ? undefined : this.lines.get(spec);
-    if (known && spec.kind === 'socket') throw new UsageError(`${option}: another device has this socket; give each a -chardev of its own`);
+    if (this.taken.has(spec) && spec.kind === 'socket')
+      throw new UsageError(`${option}: another device has this socket; give each a -chardev of its own`);
     const line = known ?? this.create(option, spec);
     if (line) this.lines.set(spec, line);
+    this.taken.add(spec);
     return line;
+  }
+
+  /** A device has gone: another may have its line. */
+  giveBack(spec: CharacterSpec): void {
+    const line = this.lines.get(spec);
+    if (line) line.onInput = line.onRoom = undefined;
+    this.taken.delete(spec);
+    if (spec.kind === 'pty') this.ptys.giveBack(spec);
+  }
+
+  /** Opens one more character device; its name on the host, if it has one. Rejects with `UsageError`. */
+  async add(option: string, spec: CharacterSpec): Promise<string | undefined> {
+    if (spec.kind === 'stdio') throw new UsageError(`${option}: the terminal is given away when the machine starts; use a socket, a pty or a file`);
+    if (spec.kind === 'pty') return this.ptys.add(spec);
+    const line = this.create(option, spec);
+    if (line instanceof SocketLine) {
+      try {
+        await line.open();
+      } catch (error) {
+        this.sockets.splice(this.sockets.indexOf(line), 1);
+        throw error;
+      }
+    }
+    if (line) this.lines.set(spec, line);
+    return undefined;
+  }
+
+  /** Closes a character device that no device has; throws `UsageError`. */
+  remove(id: string, spec: CharacterSpec): void {
+    if (this.taken.has(spec) || (spec.kind === 'pty' && this.ptys.isTaken(spec)))
+      throw new UsageError(`a device or a monitor has the character device '${id}'; it stays as long as that`);
+    const line = this.lines.get(spec);
+    this.lines.delete(spec);
+    if (line instanceof SocketLine) {
+      line.close();
+      this.sockets.splice(this.sockets.indexOf(line), 1);
+    }
+    if (spec.kind === 'pty') this.ptys.remove(spec);
   }
 
   /** Sends what comes from outside to a guest's serial port. */

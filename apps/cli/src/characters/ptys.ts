@@ -35,6 +35,27 @@ export class Ptys {
     return this.lines.get(spec)!;
   }
 
+  /** One more; its path. Throws `UsageError`. */
+  add(spec: PtySpec): string {
+    const line = new PtyLine(spec.option);
+    this.lines.set(spec, line);
+    return line.path;
+  }
+
+  isTaken(spec: PtySpec): boolean {
+    return this.taken.has(spec);
+  }
+
+  /** Its user has gone: another may have it. */
+  giveBack(spec: PtySpec): void {
+    this.taken.delete(spec);
+  }
+
+  remove(spec: PtySpec): void {
+    this.lines.get(spec)?.close();
+    this.lines.delete(spec);
+  }
+
   close(): void {
     for (const line of this.lines.values()) line.close();
   }

@@ -29,7 +29,13 @@ export function connect(option: string, address: SocketAddress): Promise<Socket>
   return new Promise((resolve, reject) => {
     const socket = 'path' in address ? connectTo(address.path) : connectTo(address.port, address.host || 'localhost');
     socket.once('connect', () => resolve(socket));
-    socket.once('error', (error) => reject(new UsageError(`${option} ${formatAddress(address)}: ${reasonOf(error)}; is somebody listening there?`)));
+    socket.once('error', (error) =>
+      reject(
+        new UsageError(
+          `${option} ${formatAddress(address)}: ${(error as { code?: string }).code === 'ECONNREFUSED' ? 'connection refused' : reasonOf(error)}; is somebody listening there?`,
+        ),
+      ),
+    );
   });
 }
 

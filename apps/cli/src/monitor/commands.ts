@@ -5,6 +5,7 @@ import { runMigrationCommand } from '../migration/commands.js';
 import { explainFailure } from '../migration/controller.js';
 import { parseInteger, parseProperties } from '../options/text.js';
 import { dumpScreen, parseScreenDump } from '../screendump.js';
+import { additionCommands } from './additions.js';
 import { askForMemory } from './balloon.js';
 import { type ExamineFormat, examine, formatValue, parseFormat } from './examine.js';
 import { evaluate } from './expression.js';
@@ -111,6 +112,18 @@ function info({ target, memory, args }: Call): string | readonly string[] {
   throw new UsageError(`${what}: unknown; ${near ? `the nearest is 'info ${near}'` : `there are ${Object.keys(infoRows).join(', ')}`}`);
 }
 
+/** The whole list, or what one command or one `info` does. */
+function helpOn([name, what]: readonly string[]): string[] {
+  const rows = name === 'info' ? infoRows : monitorCommands;
+  const wanted = name === 'info' ? what : name;
+  const known = Object.entries(rows).filter(([each]) => wanted === undefined || each === wanted);
+  if (known.length === 0) throw new UsageError(`${wanted}: no such command; 'help' lists them`);
+  return known.map(([each, { help }]) => `${`${name === 'info' ? 'info ' : ''}${each}`.padEnd(22)}${help}`);
+}
+
+const additionAnswer = (answer: string | Promise<string | void> | void): string | Promise<string> | void =>
+  answer instanceof Promise ? answer.then((said) => said ?? '') : answer;
+
 const migration = (command: string, help: string): CommandRow => ({
   help,
   run: ({ target, args, print: say }) => runMigrationCommand(target.migration, command, args, say),
@@ -118,7 +131,7 @@ const migration = (command: string, help: string): CommandRow => ({
 
 /** The monitor's commands. */
 export const monitorCommands: Readonly<Record<string, CommandRow>> = {
-  help: { help: 'this list', run: () => Object.entries(monitorCommands).map(([name, { help }]) => `${name.padEnd(22)}${help}`) },
+  help: { help: 'this list; help COMMAND: one of it', run: ({ args }) => helpOn(args) },
   quit: { help: 'end Nestvm', run: ({ target }) => target.quit() },
   stop: { help: 'stop the CPUs', run: ({ target }) => target.stop() },
   cont: { help: 'go on', run: ({ target }) => target.resume() },
@@ -126,10 +139,23 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
   system_powerdown: { help: 'press the power button', run: ({ target }) => target.powerButton() },
   balloon: {
     help: 'balloon MIB: let the guest get along with so much memory',
-    run: ({ target, args }) => askForMemory(target.machine(), parseInteger('balloon', args[0] ?? '', 1, 2 ** 20) * 2 ** 20),
+    run: ({ target, args }) => askForMemory(target.machine(), parseInteger('balloon MIB', args[0] ?? '', 1, 2 ** 20) * 2 ** 20),
+  },
+  ...Object.fromEntries(
+    Object.entries(additionCommands).map(([name, row]): [string, CommandRow] => [
+      name,
+      { help: row.help, run: ({ target, args }) => additionAnswer(row.run(target.additions, args)) },
+    ]),
+  ),
+  drive_del: {
+    help: 'drive_del ID: close an image of drive_add that no device has',
+    run: ({ target, args }) => {
+      if (args[0] === undefined) throw new UsageError('write drive_del ID');
+      target.media.removeNode(args[0]);
+    },
   },
   device_add: {
-    help: 'device_add DEVICE[,PROP=VALUE…]: plug a virtio device in, as -device',
+    help: 'device_add DEVICE[,PROP=VALUE…]: plug in, as -device: a virtio device on PCI, or scsi-hd, scsi-cd, virtserialport, virtconsole on one',
     run: async ({ target, args }) => {
       const { head, values } = parseProperties(args.join(' '));
       await target.plugging.add(head, values);
@@ -152,7 +178,7 @@ export const monitorCommands: Readonly<Record<string, CommandRow>> = {
     help: 'sendkey KEYS [MS]: press keys together, as ctrl-alt-delete',
     run: ({ target, args }) => {
       if (args[0] === undefined) throw new UsageError('write sendkey KEYS [MS]; for example sendkey ctrl-alt-delete');
-      sendKeys(target, args[0].split('-'), args[1] === undefined ? HOLD_MS : Number(args[1]) || 0);
+      sendKeys(target, args[0].split('-'), args[1] === undefined ? HOLD_MS : parseInteger('sendkey KEYS MS', args[1], 0, 60_000));
     },
   },
   mouse_move: { help: 'mouse_move DX DY [DZ]: move the mouse, turn its wheel', run: ({ target, args }) => moveMouse(target, args) },
@@ -220,7 +246,9 @@ const FORMATTED: ReadonlySet<string> = new Set(['x', 'xp', 'print']);
 function complaint(command: string, error: unknown): string {
   const known = explainFailure(error);
   if (!known) throw error;
-  return `${command}: ${known.message}\n`;
+  // Many messages begin with the command that they are about.
+  const said = known.message.startsWith(`${command}:`) || known.message.startsWith(`${command} `);
+  return said ? `${known.message}\n` : `${command}: ${known.message}\n`;
 }
 
 /** Carries out one line; the answer ends in a line end when there is one. A promise is what takes its time. */

@@ -55,6 +55,10 @@ export const infoRows: Readonly<Record<string, InfoRow>> = {
   mtree: { help: 'what answers at each address and port', show: (target) => memoryTree(target.machine()) },
   pci: { help: 'functions on the PCI bus', show: (target) => pciDevices(target.machine()) },
   block: { help: 'drives and what is in them', show: (target) => blockLines(target) },
+  chardev: {
+    help: 'character devices and where they lead',
+    show: (target) => target.characters().map(({ label, filename }) => `${label}: filename=${filename}`),
+  },
   network: { help: 'network cards', show: (target) => networkLines(target.machine()) },
   nested: { help: 'nested guests, and whether one is active', show: (target) => target.migration.describeNested() },
   lint: {

@@ -1,4 +1,5 @@
 import type { Machine } from '@nestvm/machine';
+import type { Additions } from '../additions.js';
 import type { Media } from '../media.js';
 import type { MigrationController } from '../migration/controller.js';
 import type { Plugging } from '../plugging.js';
@@ -34,8 +35,9 @@ export interface MonitorTarget {
   readonly migration: MigrationController;
   readonly media: Media;
   readonly plugging: Plugging;
+  readonly additions: Additions;
   /** Character devices, as QEMU names them. */
-  readonly characters: readonly { readonly label: string; readonly filename: string }[];
+  characters(): readonly { readonly label: string; readonly filename: string }[];
   machine(): Machine;
   state(): RunState;
   stop(): void;

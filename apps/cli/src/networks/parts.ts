@@ -1,7 +1,7 @@
 import { DumpedNetwork, FinishingNetwork, type GuestForward, Hub, type Network, NetworkError, type NetworkHost, UserNetwork } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import { OutputFile, reasonOf } from '../files.js';
-import type { GuestForwardSpec, NetworkSpec, NetworkSpecs } from '../options/networks.js';
+import { assertNetwork, type GuestForwardSpec, type NetworkSpec, type NetworkSpecs } from '../options/networks.js';
 import { runCommand } from './command-socket.js';
 import { DatagramCable } from './datagram-cable.js';
 import { createNetworkHost } from './node-host.js';
@@ -11,51 +11,109 @@ import { createWebSocketCable } from './web-socket-cable.js';
 
 /** The networks of a run, by their ids. */
 export class NetworkParts {
+  /** Every network that there is, also those that cards have. */
+  readonly known: NetworkSpec[] = [];
   private readonly networks = new Map<string, Network>();
   private readonly openers: (() => Promise<void>)[] = [];
+  private readonly users = new Map<string, UserNetwork>();
   private readonly files: OutputFile[] = [];
   private readonly hubs = new Map<number, Hub>();
 
   /** Makes the networks; throws `UsageError`. Their sockets are opened by `open`. */
   create(specs: NetworkSpecs): void {
-    for (const spec of specs.networks) this.networks.set(spec.id, this.dumped(spec, specs));
     for (const spec of specs.networks) {
-      if (spec.kind !== 'hubport' || spec.netdev === undefined) continue;
-      this.hub(spec.hub).connect(this.networks.get(spec.netdev)!);
-      this.networks.delete(spec.netdev);
+      this.networks.set(spec.id, this.dumped(spec, specs.dumps));
+      this.known.push(spec);
     }
+    for (const spec of specs.networks) this.connect(spec);
+  }
+
+  /** Makes one more network and opens its sockets; rejects with `UsageError`, and nothing of it is left then. */
+  async add(spec: NetworkSpec): Promise<void> {
+    if (this.known.some(({ id }) => id === spec.id)) throw new UsageError(`there is a network '${spec.id}' already; give this one another id`);
+    if (spec.kind === 'hubport' && spec.netdev !== undefined) assertNetwork(spec.option, spec.netdev, this.known);
+    const network = this.plain(spec);
+    const opening = this.openers.splice(0);
+    this.known.push(spec);
+    try {
+      for (const open of opening) await open();
+    } catch (error) {
+      network.close();
+      this.forget(spec.id);
+      throw error;
+    }
+    this.networks.set(spec.id, network);
+    this.connect(spec);
+  }
+
+  /** Ends a network that no card and no hub has; throws `UsageError`. */
+  remove(id: string): void {
+    assertNetwork('netdev_del', id, this.known);
+    const network = this.networks.get(id);
+    if (!network) throw new UsageError(`a card or a hub has the network '${id}'; take that out first (device_del)`);
+    network.close();
+    this.networks.delete(id);
+    this.forget(id);
+  }
+
+  /** The user network of this id, or the only one; throws `UsageError`. */
+  user(id: string | undefined): UserNetwork {
+    const found = id === undefined ? [...this.users.values()] : [this.users.get(id)];
+    if (found.length === 1 && found[0]) return found[0];
+    const names = [...this.users.keys()].join(', ') || 'none';
+    throw new UsageError(id === undefined ? `which user network is meant? There are ${names}` : `'${id}' is no user network; there are ${names}`);
+  }
+
+  private forget(id: string): void {
+    this.users.delete(id);
+    const at = this.known.findIndex((spec) => spec.id === id);
+    if (at >= 0) this.known.splice(at, 1);
+  }
+
+  /** Puts the network that a port of a hub names into the hub. */
+  private connect(spec: NetworkSpec): void {
+    if (spec.kind !== 'hubport' || spec.netdev === undefined) return;
+    const network = this.networks.get(spec.netdev);
+    if (!network) throw new UsageError(`${spec.option},netdev=${spec.netdev}: a card or another hub has this network; give each its own -netdev`);
+    this.hub(spec.hub).connect(network);
+    this.networks.delete(spec.netdev);
+  }
+
+  /** Name of the card that has a network. */
+  cardOf(id: string): string | undefined {
+    return this.taken.get(id)?.card;
   }
 
   /** Takes a network for a card; undefined when there is none, or another card has it. */
-  take(id: string): Network | undefined {
+  take(id: string, card = ''): Network | undefined {
     const network = this.networks.get(id);
     this.networks.delete(id);
-    if (network) this.taken.set(id, network);
+    if (network) this.taken.set(id, { network, card });
     return network?.offloads === false ? new FinishingNetwork(network) : network;
   }
 
   /** The card that had a network has gone: another may take it. */
   giveBack(id: string): void {
-    const network = this.taken.get(id);
-    if (network) this.networks.set(id, network);
+    const taken = this.taken.get(id);
+    if (taken) this.networks.set(id, taken.network);
     this.taken.delete(id);
   }
 
   /** Opens sockets; rejects with `UsageError`. */
   async open(): Promise<void> {
-    for (const open of this.openers) await open();
+    for (const open of this.openers.splice(0)) await open();
   }
 
   close(): void {
-    for (const network of [...this.networks.values(), ...this.taken.values()]) network.close();
+    for (const network of [...this.networks.values(), ...[...this.taken.values()].map((each) => each.network)]) network.close();
     for (const file of this.files) file.close();
   }
 
-  private readonly taken = new Map<string, Network>();
+  private readonly taken = new Map<string, { readonly network: Network; readonly card: string }>();
 
-  private dumped(spec: NetworkSpec, specs: NetworkSpecs): Network {
+  private dumped(spec: NetworkSpec, dumps: NetworkSpecs['dumps']): Network {
     let network = this.plain(spec);
-    for (const { netdev, path, mostBytes } of specs.dumps) {
+    for (const { netdev, path, mostBytes } of dumps) {
       if (netdev !== spec.id) continue;
       const file = new OutputFile('-object filter-dump', path);
       this.files.push(file);
@@ -83,6 +141,7 @@ export class NetworkParts {
       const tftp = spec.tftpFolder === undefined ? {} : { tftp: openTftpFolder(spec.option, spec.tftpFolder) };
       const network = new UserNetwork({ ...spec, ...tftp, guestForwards, host });
       this.openers.push(() => openUser(network, spec.option));
+      this.users.set(spec.id, network);
       return network;
     } catch (error) {
       if (error instanceof NetworkError) throw new UsageError(`${spec.option}: ${error.message}`);

@@ -47,7 +47,7 @@ export function parseCharacterDevice(option: string, text: string, named: NamedC
 }
 
 /** Parses `-chardev`, to its id and what it is. */
-function parseChardev(text: string): readonly [string, CharacterSpec] {
+export function parseChardev(text: string): readonly [string, CharacterSpec] {
   const { head, values } = parseProperties(text);
   const id = values.get('id');
   if (id === undefined) throw new UsageError(`-chardev ${text}: an id is missing; write -chardev ${head || 'stdio'},id=NAME`);

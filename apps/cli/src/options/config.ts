@@ -42,8 +42,8 @@ export interface RunOptions {
   readonly firmware: FirmwareSpec;
   readonly firmwareFiles: readonly FirmwareFileSpec[];
   readonly smbios: SmbiosSpec;
-  /** Those of `-chardev` by their id. */
-  readonly characters: ReadonlyMap<string, CharacterSpec>;
+  /** Those of `-chardev` by their id, and those that are added while the machine runs. */
+  readonly characters: Map<string, CharacterSpec>;
   readonly serial: readonly CharacterSpec[];
   /** What the guest has of the terminal, if anything of it reads there. */
   readonly terminal?: Extract<CharacterSpec, { kind: 'stdio' }>;

@@ -81,10 +81,11 @@ function pathOf(option: string, head: string, values: ReadonlyMap<string, string
   return path;
 }
 
-function parseDrive(text: string, number: number, snapshot: boolean): DriveSpec {
+/** Parses `-drive`, or the argument of `drive_add`; throws `UsageError`. */
+export function parseDrive(text: string, number: number, snapshot: boolean, word = '-drive'): DriveSpec {
   const { head, values } = parseProperties(text);
-  const option = `-drive ${text}`;
-  assertKeys('-drive', values, KEYS);
+  const option = `${word} ${text}`;
+  assertKeys(word, values, KEYS);
   const path = pathOf(option, head, values);
   if (path === '') throw new UsageError(`${option}: a file is missing; write -drive file=FILE,format=raw,if=virtio`);
   const foreign = FOREIGN.exec(path)?.[0];

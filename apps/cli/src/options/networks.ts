@@ -2,6 +2,7 @@ import type { HostForward } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import { isTlsCredentials } from '../migration/tls.js';
 import type { DatagramSpec } from '../networks/datagram-cable.js';
+import { takeOnly, userOnly } from './only.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
 
@@ -58,8 +59,8 @@ export interface NetworkSpecs {
 
 type Values = ReadonlyMap<string, string>;
 
-/** `tcp:[hostaddr]:hostport-[guestaddr]:guestport`. */
-function parseForward(text: string): HostForward {
+/** `tcp:[hostaddr]:hostport-[guestaddr]:guestport`; throws `UsageError`. */
+export function parseForward(text: string): HostForward {
   const match = /^(?:(tcp|udp):)?([\d.]*):(\d+)-([\d.]*):(\d+)$/.exec(text);
   if (!match) throw new UsageError(`hostfwd=${text}: not a rule; write hostfwd=tcp::8080-:80 (tcp|udp:[HOST-ADDRESS]:PORT-[GUEST-ADDRESS]:PORT)`);
   const [, protocol = 'tcp', hostAddress, hostPort, guestAddress, guestPort] = match;
@@ -98,8 +99,10 @@ const USER_TEXTS = {
   bootfile: 'bootFile',
 } as const;
 
-function parseUser(option: string, text: string, values: Values): UserSpec {
-  assertKeys(option, values, [...Object.keys(USER_TEXTS), 'restrict', 'hostfwd', 'guestfwd', 'ipv4', 'ipv6']);
+function parseUser(option: string, text: string, given: Values): UserSpec {
+  const values = new Map(given);
+  takeOnly(option, values, userOnly);
+  assertKeys(option, values, [...Object.keys(USER_TEXTS), 'restrict', 'hostfwd', 'guestfwd']);
   const all = <T>(key: string, parse: (value: string) => T): T[] =>
     splitCommas(text).flatMap((part) => (part.startsWith(`${key}=`) ? [parse(part.slice(key.length + 1))] : []));
   const texts = Object.entries(USER_TEXTS).flatMap(([key, name]) => (values.has(key) ? [[name, values.get(key)!] as const] : []));
@@ -142,6 +145,15 @@ function parseDatagrams(option: string, values: Values): DatagramSpec {
   return { kind: 'group', ...group, ...(local === undefined ? {} : { localAddress: local }) };
 }
 
+/** Networks of QEMU that are not here, and what does their work. */
+const ABSENT: Readonly<Record<string, string>> = {
+  tap: '; user reaches what the host reaches, with hostfwd= for the way in',
+  bridge: '; user reaches what the host reaches, with hostfwd= for the way in',
+  passt: '; user does the same work',
+  stream: '; socket,listen=:PORT and socket,connect=HOST:PORT are the same cable',
+  dgram: '; socket,udp=HOST:PORT,localaddr=HOST:PORT and socket,mcast=GROUP:PORT are the same cable',
+};
+
 function parseNetwork(kind: string, id: string, option: string, text: string, values: Values): NetworkSpec {
   const without = new Map([...values].filter(([key]) => key !== 'id' && key !== 'model' && key !== 'mac' && key !== 'netdev'));
   switch (kind) {
@@ -167,7 +179,7 @@ function parseNetwork(kind: string, id: string, option: string, text: string, va
       return { kind, id, option, hub: parseInteger(`${option} hubid`, values.get('hubid') ?? '0', 0, 255), ...(netdev ? { netdev } : {}) };
     }
     default:
-      throw new UsageError(`${option}: no such network; there are user, socket, websocket, hubport`);
+      throw new UsageError(`${option}: no such network; there are user, socket, websocket, hubport${ABSENT[kind] ?? ''}`);
   }
 }
 
@@ -180,11 +192,12 @@ function parseNic(text: string, number: number): { network: NetworkSpec; nic: Ni
   return { network: parseNetwork(head || 'user', id, `-nic ${head}`, text, values), nic: { netdev: id, ...(mac === undefined ? {} : { mac }) } };
 }
 
-function parseNetdev(text: string): NetworkSpec {
+/** Parses the argument of `-netdev`, or of `netdev_add`; throws `UsageError`. */
+export function parseNetdev(text: string, word = '-netdev'): NetworkSpec {
   const { head, values } = parseProperties(text);
   const id = values.get('id');
-  if (id === undefined) throw new UsageError(`-netdev ${text}: an id is missing; write -netdev ${head || 'user'},id=n0`);
-  return parseNetwork(head, id, `-netdev ${head},id=${id}`, text, values);
+  if (id === undefined) throw new UsageError(`${word} ${text}: an id is missing; write ${word} ${head || 'user'},id=n0`);
+  return parseNetwork(head, id, `${word} ${head},id=${id}`, text, values);
 }
 
 function parseDump(text: string): DumpSpec | undefined {

@@ -53,3 +53,9 @@ export const virtioOnly: Readonly<Record<string, OnlyRow>> = {
   ats: off('ATS'),
   'page-per-vq': off('page for each queue'),
 };
+
+/** Properties of QEMU's user network. */
+export const userOnly: Readonly<Record<string, OnlyRow>> = {
+  ipv4: [/^(on|yes|true)$/, 'there is IPv4 only; leave it out'],
+  ipv6: [/^(off|no|false)$/, 'there is IPv4 only; leave it out'],
+};

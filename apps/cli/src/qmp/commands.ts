@@ -5,6 +5,7 @@ import { askForMemory } from '../monitor/balloon.js';
 import { createMonitorMemory, execute, type MonitorMemory, sendKeys } from '../monitor/commands.js';
 import type { MonitorTarget } from '../monitor/target.js';
 import { dumpScreen } from '../screendump.js';
+import { addCharacter, addNetwork, setLink } from './additions.js';
 import { flagOf, numberOf, optionalNumber, type QmpArguments, textOf } from './arguments.js';
 import { QmpError } from './errors.js';
 import { sendEvents } from './input.js';
@@ -152,6 +153,11 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   },
   'blockdev-add': { open: true, run: (target, given) => target.media.addNode(given) },
   'blockdev-del': { arguments: ['node-name'], run: (target, given) => target.media.removeNode(textOf(given, 'node-name')) },
+  netdev_add: { open: true, run: addNetwork },
+  netdev_del: { arguments: ['id'], run: (target, given) => target.additions.removeNetwork(textOf(given, 'id')) },
+  set_link: { arguments: ['name', 'up'], run: setLink },
+  'chardev-add': { arguments: ['id', 'backend'], run: addCharacter },
+  'chardev-remove': { arguments: ['id'], run: (target, given) => target.additions.removeCharacter(textOf(given, 'id')) },
   device_add: { open: true, run: addDevice },
   device_del: { arguments: ['id'], run: (target, given) => target.plugging.remove(textOf(given, 'id')) },
   migrate: { arguments: ['uri', 'blk', 'inc', 'detach', 'resume', 'x-wait-for-l2'], run: migrate },

@@ -181,7 +181,7 @@ export const queries: Readonly<Record<string, QmpQuery>> = {
   'query-memory-size-summary': (target) => ({ 'base-memory': target.machine().config.memoryBytes }),
   'query-block': block,
   'query-named-block-nodes': blockNodes,
-  'query-chardev': ({ characters }) => characters.map(({ label, filename }) => ({ label, filename, 'frontend-open': true })),
+  'query-chardev': (target) => target.characters().map(({ label, filename }) => ({ label, filename, 'frontend-open': true })),
   'query-migrate': migration,
   'query-balloon': (target) => ({ actual: guestBytes(activeBalloon(target)) }),
   'query-migrate-parameters': ({ migration: { parameters } }) =>

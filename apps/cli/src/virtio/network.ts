@@ -1,16 +1,17 @@
 import { VirtioNetwork } from '@nestvm/devices/virtio';
 import { UsageError } from '../errors.js';
-import { NetworkParts } from '../networks/parts.js';
+import type { NetworkParts } from '../networks/parts.js';
 import { assertNetwork } from '../options/networks.js';
 import type { VirtioSpec } from '../options/virtio.js';
 import type { VirtioContext } from './context.js';
 
 /** The networks of a run, and the cards on them. */
 export class Cards {
-  private readonly networks = new NetworkParts();
+  private readonly networks: NetworkParts;
   private count = 0;
 
   constructor(private readonly context: VirtioContext) {
+    this.networks = context.networks;
     this.networks.create(context.options.networks);
     context.onOpen(() => this.networks.open());
     context.onClose(() => this.networks.close());
@@ -20,8 +21,8 @@ export class Cards {
     const { netdev, mtu, multiqueue, queueSize, packed } = spec;
     const { options } = this.context;
     const option = `-device virtio-net,netdev=${netdev}`;
-    assertNetwork(option, netdev, options.networks.networks);
-    const backend = this.networks.take(netdev);
+    assertNetwork(option, netdev, this.networks.known);
+    const backend = this.networks.take(netdev, name);
     if (!backend) throw new UsageError(`${option}: another card or a hub has this network; give each its own -netdev`);
     this.context.onClose(() => this.networks.giveBack(netdev));
     const { sockets, cores, threads } = options.topology;

@@ -18,7 +18,7 @@ export function createScsi(spec: Extract<VirtioSpec, { kind: 'scsi' }>, name: st
 }
 
 /** A disk or a CD drive, on the drive that it names. */
-function createUnit({ kind, id, drive, target, unit, serial: own, product, errors }: ScsiUnitSpec, context: VirtioContext): ScsiUnit {
+export function createUnit({ kind, id, drive, target, unit, serial: own, product, errors }: ScsiUnitSpec, context: VirtioContext): ScsiUnit {
   const option = `-device scsi-${kind === 'disk' ? 'hd' : 'cd'}`;
   const opened = drive === undefined ? undefined : openDrive(option, drive, context, { readOnly: kind === 'cd', ...(errors ? { errors } : {}) });
   const serial = own ?? opened?.drive.serial;
@@ -28,5 +28,6 @@ function createUnit({ kind, id, drive, target, unit, serial: own, product, error
   const name = id ?? drive ?? `scsi-cd${target}-${unit}`;
   const cd = new ScsiCd({ ...common, name, ...(opened ? { medium: opened.disk } : {}), onTray: (open) => media.onTray(name, open) });
   media.addCd(cd.drive, opened?.drive);
+  context.onClose(() => media.removeCd(name));
   return cd;
 }

@@ -86,6 +86,39 @@ describe.each(ways)('virtio-console over $transport, packed $packed', (way) => {
     expect(device.violation).toBeUndefined();
   });
 
+  it('has ports plugged in and taken out while the guest runs', () => {
+    const got: string[] = [];
+    const opened: boolean[] = [];
+    const device = new VirtioConsole({ packed: way.packed, ports: [null, null, null] });
+    const driver = new Bench(device, way).start(8, { features: [1] });
+    const rooms = Array.from({ length: 8 }, () => put(driver, 2, 32));
+    const next = (): number[] | undefined => {
+      const message = take(driver, 2, rooms[0]!);
+      if (message) rooms.shift();
+      return message && [message[0]!, message[4]!];
+    };
+    const port = { name: 'late', write: (bytes: Uint8Array) => void got.push(text(bytes)), onOpen: (open: boolean) => void opened.push(open) };
+    device.plug(1, port);
+    control(driver, 0, 0, 1);
+    expect([next(), next()]).toEqual([[1, 1], undefined]);
+    device.plug(2, port);
+    expect(next()).toEqual([2, 1]);
+    expect(() => device.plug(2, port)).toThrow('two ports at place 2');
+    expect(() => device.plug(3, port)).toThrow('there is no place 3 for a port; there are 3');
+    control(driver, 2, 3, 1);
+    expect([next(), next()]).toEqual([
+      [2, 7],
+      [2, 6],
+    ]);
+    control(driver, 2, 6, 1);
+    driver.request(7, [bytesOf('hello')], []);
+    device.unplug(2);
+    device.unplug(2);
+    expect([got, opened, next(), next()]).toEqual([['hello'], [true, false], [2, 2], undefined]);
+    driver.request(7, [bytesOf('into the void')], []);
+    expect([got, device.receive(2, bytesOf('x')), device.violation]).toEqual([['hello'], 0, undefined]);
+  });
+
   it('tells of another size, and keeps what waits over save and load', () => {
     const { device, bench, driver } = start(true);
     control(driver, 0, 0, 1);

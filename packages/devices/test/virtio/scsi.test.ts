@@ -340,6 +340,37 @@ describe.each(ways)('virtio-scsi over $transport, packed $packed', (way) => {
     refuses(SENSE.CAPACITY_CHANGED, [Opcode.TEST_UNIT_READY]);
   });
 
+  it('has units plugged in and taken out while the guest runs, and tells of it', async () => {
+    const disk = new SlowDisk(BLOCK * 8);
+    const { device, driver, header, parse } = start();
+    const told = (): number[] => {
+      const room = driver.room(16);
+      driver.queues[1]!.add([room]);
+      driver.kick(1);
+      return driver.queues[1]!.poll() ? [...driver.contents([room])] : [];
+    };
+    const place = { target: 7, unit: 2, device: new ScsiDisk({ disk }) };
+    device.plug(place);
+    expect(told()).toEqual([1, 0, 0, 0, 1, 7, 0x40, 2, 0, 0, 0, 0, 1, 0, 0, 0]);
+    expect(() => device.plug({ ...place })).toThrow('two units at target 7, unit 2');
+    expect(() => device.plug({ ...place, unit: 256 })).toThrow('targets and units 0 to 255');
+    place.device.attention = undefined;
+    const room = driver.room(12 + SENSE_BYTES + BLOCK);
+    driver.queues[2]!.add([driver.place(header([Opcode.READ_10, 0, 0, 0, 0, 0, 0, 0, 1], [7, 2])), room]);
+    driver.kick(2);
+    expect([disk.waiting.length, driver.queues[2]!.poll()]).toEqual([1, undefined]);
+    device.unplug({ target: 7, unit: 2 });
+    // What it was reading is aborted, and comes to nothing later.
+    expect(driver.queues[2]!.poll()).toBeDefined();
+    expect(parse(driver.contents([room])).response).toBe(2);
+    for (const answer of disk.waiting.splice(0)) answer();
+    await new Promise((done) => setTimeout(done, 0));
+    expect(driver.queues[2]!.poll()).toBeUndefined();
+    expect(told()).toEqual([1, 0, 0, 0, 1, 7, 0x40, 2, 0, 0, 0, 0, 2, 0, 0, 0]);
+    expect(() => device.unplug({ target: 7, unit: 2 })).toThrow('no unit 2 at target 7');
+    expect([device.places.length, device.violation]).toEqual([3, undefined]);
+  });
+
   it('takes the sizes that the driver chooses', () => {
     const { bench, driver } = start();
     bench.transport.writeConfig(20, 4, 18);

@@ -88,7 +88,7 @@ export class UserNetwork implements Network {
   readonly #udp: UdpNat;
   readonly #tftp: TftpServer | undefined;
   readonly #macs = new Map<number, Uint8Array>();
-  readonly #closers: (() => void)[] = [];
+  readonly #forwards: (HostForward & { readonly close: () => void })[] = [];
 
   /** Throws `NetworkError` (`bad-option`). */
   constructor(private readonly options: UserNetworkOptions) {
@@ -127,17 +127,24 @@ export class UserNetwork implements Network {
 
   /** Opens the ports of `forwards`; rejects with the host's reason for the first that cannot be had. */
   async open(): Promise<void> {
-    for (const forward of this.options.forwards ?? []) {
-      const guest = parseAddress(forward.guestAddress ?? formatAddress(this.firstGuest));
-      if (guest === undefined) throw new NetworkError('bad-option', `hostfwd: '${forward.guestAddress}' is no address; write 10.0.2.15`);
-      const opened = await (forward.protocol === 'tcp' ? this.#tcp : this.#udp).forward(
-        forward.hostAddress ?? '127.0.0.1',
-        forward.hostPort,
-        guest,
-        forward.guestPort,
-      );
-      this.#closers.push(() => opened.close());
-    }
+    for (const forward of this.options.forwards ?? []) await this.addForward(forward);
+  }
+
+  /** Opens one more port; rejects with `NetworkError` (`bad-option`) or with the host's reason when it cannot be had. */
+  async addForward(forward: HostForward): Promise<void> {
+    const guest = parseAddress(forward.guestAddress ?? formatAddress(this.firstGuest));
+    if (guest === undefined) throw new NetworkError('bad-option', `hostfwd: '${forward.guestAddress}' is no address; write 10.0.2.15`);
+    const { hostAddress = '127.0.0.1', hostPort } = forward;
+    const opened = await (forward.protocol === 'tcp' ? this.#tcp : this.#udp).forward(hostAddress, hostPort, guest, forward.guestPort);
+    this.#forwards.push({ ...forward, hostAddress, close: () => opened.close() });
+  }
+
+  /** Closes a port; connections that have come through it stay. False when there is no such forward. */
+  removeForward({ protocol, hostAddress = '127.0.0.1', hostPort }: Pick<HostForward, 'protocol' | 'hostAddress' | 'hostPort'>): boolean {
+    const at = this.#forwards.findIndex((each) => each.protocol === protocol && each.hostAddress === hostAddress && each.hostPort === hostPort);
+    if (at < 0) return false;
+    for (const { close } of this.#forwards.splice(at, 1)) close();
+    return true;
   }
 
   send(frame: Uint8Array): void {
@@ -151,7 +158,7 @@ export class UserNetwork implements Network {
   }
 
   close(): void {
-    for (const close of this.#closers.splice(0)) close();
+    for (const { close } of this.#forwards.splice(0)) close();
     this.#tcp.close();
     this.#udp.close();
     this.#tftp?.close();

@@ -7,7 +7,8 @@ import type { VirtioRow } from './row.js';
 const MOST_PORTS = 31;
 
 /** A port: a terminal of the guest, or a channel with a name. */
-interface PortSpec {
+export interface PortSpec {
+  readonly id?: string;
   readonly number: number;
   readonly console: boolean;
   readonly name?: string;
@@ -19,6 +20,8 @@ export interface ConsoleSpec {
   readonly kind: 'console';
   readonly ports: PortSpec[];
   readonly mostPorts: number;
+  /** There is room for as many ports from the start, so that some may come later. */
+  readonly room: boolean;
 }
 
 /** `virtio-serial`. */
@@ -29,6 +32,7 @@ export const consoleRow: VirtioRow<ConsoleSpec> = {
   parse: (option, values) => ({
     kind: 'console',
     ports: [],
+    room: values.has('max_ports'),
     mostPorts: parseInteger(`${option},max_ports`, values.get('max_ports') ?? String(MOST_PORTS), 1, MOST_PORTS),
   }),
 };
@@ -49,8 +53,15 @@ const portRow = (console: boolean, properties: readonly string[], help: string):
     if (chardev === undefined)
       throw new UsageError(`${option}: chardev= is missing; write -chardev socket,id=c0,path=P,server=on ${option},chardev=c0`);
     const name = values.get('name');
+    const id = values.get('id');
     const number = portNumber(option, values.get('nr'), console, ports, mostPorts);
-    ports.push({ number, console, to: namedCharacterDevice(option, chardev, characters), ...(name === undefined ? {} : { name }) });
+    ports.push({
+      number,
+      console,
+      to: namedCharacterDevice(option, chardev, characters),
+      ...(name === undefined ? {} : { name }),
+      ...(id === undefined ? {} : { id }),
+    });
   },
 });
 

@@ -42,7 +42,7 @@ const WAITING_BYTES = 0x1_0000;
 const LONGEST_WRITE = 0x10_0000;
 
 interface PortState {
-  readonly port: ConsolePort | null;
+  port: ConsolePort | null;
   /** The guest has it open; without MULTIPORT it always is. */
   open: boolean;
   /** The host takes no bytes for now. */
@@ -76,6 +76,25 @@ export class VirtioConsole extends VirtioDevice {
     this.ports = ports.map((port) => ({ port, open: false, blocked: false, waiting: new ByteQueue(WAITING_BYTES) }));
     this.size = { columns: options.columns ?? 80, rows: options.rows ?? 24 };
     this.stopped();
+  }
+
+  /** Puts a port into a free place while the guest runs, and tells it; throws `DeviceError`. */
+  plug(number: number, port: ConsolePort): void {
+    const state = this.ports[number];
+    if (!state) throw new DeviceError('bad-option', `${this.name}: there is no place ${number} for a port; there are ${this.ports.length}`);
+    if (state.port) throw new DeviceError('duplicate', `${this.name}: two ports at place ${number}; give one another number`);
+    state.port = port;
+    if (this.ready) this.tell(number, ConsoleEvent.DEVICE_ADD, 0);
+  }
+
+  /** Takes a port out. */
+  unplug(number: number): void {
+    const state = this.ports[number];
+    if (!state?.port) return;
+    this.setOpen(number, false);
+    this.resumePort(number);
+    state.port = null;
+    if (this.ready) this.tell(number, ConsoleEvent.DEVICE_REMOVE, 0);
   }
 
   /** Bytes for the guest; returns how many were taken. */

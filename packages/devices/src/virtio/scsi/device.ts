@@ -27,6 +27,7 @@ import {
   ScsiResponse,
   TaskFunction,
   TaskResponse,
+  TransportReset,
 } from './registers.js';
 import { ScsiRequest } from './request.js';
 
@@ -63,8 +64,7 @@ const ownSchema: Schema<{ units: { attention: number; ejected: boolean; locked: 
 
 /** virtio-scsi ("VIRTIO", SCSI Host Device): disks and CDs as targets, task management, events of changed media and sizes. */
 export class VirtioScsi extends VirtioDevice {
-  /** The units and where they are. */
-  readonly places: readonly ScsiPlace[];
+  private readonly there: ScsiPlace[];
   private readonly tasks = new Set<Running>();
   private events: number[][] = [];
   private missed = false;
@@ -75,19 +75,38 @@ export class VirtioScsi extends VirtioDevice {
       name,
       type: VirtioType.SCSI,
       queues: [64, 64, ...Array.from({ length: queues }, () => 256)],
-      features: [ScsiFeature.CHANGE],
+      features: [ScsiFeature.HOTPLUG, ScsiFeature.CHANGE],
       configBytes: ScsiConfig.BYTES,
       packed,
     });
-    units.forEach(({ target, unit }, i) => {
-      if (target >= MOST_TARGETS || unit >= MOST_UNITS)
-        throw new DeviceError('bad-option', `${name}: target ${target}, unit ${unit}: there are targets and units 0 to 255`);
-      if (units.findIndex((other) => other.target === target && other.unit === unit) !== i)
-        throw new DeviceError('duplicate', `${name}: two units at target ${target}, unit ${unit}; give one another scsi-id or lun`);
-    });
-    this.places = units;
+    this.there = [];
+    for (const place of units) this.add(place);
     this.view = new DataView(this.config.buffer);
     this.stopped();
+  }
+
+  /** The units and where they are. */
+  get places(): readonly ScsiPlace[] {
+    return this.there;
+  }
+
+  /** Puts a unit in while the guest runs, and tells it; throws `DeviceError`. */
+  plug(place: ScsiPlace): void {
+    this.add(place);
+    place.device.reset(SENSE.POWER_ON);
+    this.tellTransport(place, TransportReset.RESCAN);
+  }
+
+  /** Takes a unit out, at once; what it was doing is aborted. Throws `DeviceError` where there is none. */
+  unplug(address: UnitAddress): void {
+    const place = this.find(address);
+    if (!place) throw new DeviceError('bad-option', `${this.name}: there is no unit ${address.unit} at target ${address.target}`);
+    this.abort(
+      [...this.tasks].filter((task) => task.place === place),
+      ScsiResponse.ABORTED,
+    );
+    this.there.splice(this.there.indexOf(place), 1);
+    this.tellTransport(place, TransportReset.REMOVED);
   }
 
   /** A disk has another size now. */
@@ -166,6 +185,20 @@ export class VirtioScsi extends VirtioDevice {
     });
     this.events = events;
     this.missed = missed;
+  }
+
+  private add(place: ScsiPlace): void {
+    const { target, unit } = place;
+    if (target >= MOST_TARGETS || unit >= MOST_UNITS)
+      throw new DeviceError('bad-option', `${this.name}: target ${target}, unit ${unit}: there are targets and units 0 to 255`);
+    if (this.find(place))
+      throw new DeviceError('duplicate', `${this.name}: two units at target ${target}, unit ${unit}; give one another scsi-id or lun`);
+    this.there.push(place);
+  }
+
+  /** A unit has come or gone. */
+  private tellTransport(place: UnitAddress, reason: number): void {
+    if (this.negotiated(ScsiFeature.HOTPLUG)) this.report([...word(ScsiEvent.TRANSPORT_RESET), ...lunBytes(place), ...word(reason)]);
   }
 
   private find(address: UnitAddress | undefined): ScsiPlace | undefined {

@@ -45,6 +45,8 @@ export const TaskFunction = {
 } as const;
 /** Events. */
 export const ScsiEvent = { MISSED: 0x8000_0000, TRANSPORT_RESET: 1, PARAMETER_CHANGE: 3, BYTES: 16 } as const;
+/** Why a transport was reset. */
+export const TransportReset = { RESCAN: 1, REMOVED: 2 } as const;
 /** Bytes of a request before its command, and of a response before its sense data. */
 export const REQUEST_BYTES = 19;
 export const RESPONSE_BYTES = 12;
