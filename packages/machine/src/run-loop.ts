@@ -31,9 +31,11 @@ const SLICE = 200_000;
 const SHARED_SLICE = 50_000;
 /** The event loop gets a turn at least this often. */
 const TURN_NS = 8_000_000;
-/** Slice of a lone vCPU and time to a turn while others need the event loop much: a socket takes some 200 KiB in a turn. */
-const SHORT_SLICE = 20_000;
-const SHORT_TURN_NS = 300_000;
+/** Slice of a vCPU while others need the event loop much: a socket takes some 200 KiB in a turn, and what reads it is through with them soon. */
+const SHORT_SLICE = 3000;
+/** The vCPUs then have the time that the others had in their last turn, within these bounds. */
+const SHORTEST_TURN_NS = 50_000;
+const SHORT_TURN_NS = 100_000;
 /** … and after so many rounds on a host whose time stands still. */
 const MOST_ROUNDS = 64;
 
@@ -48,6 +50,8 @@ export class RunLoop {
   throttle = 0;
   /** The event loop has much to do besides, and gets its turns more often. */
   yieldsOften = false;
+  /** What others took in their last turn. */
+  private othersNs = 0;
   private lastHeld = 0;
   private rounds = 0;
   private readonly time: GuestTime;
@@ -110,8 +114,13 @@ export class RunLoop {
         if (this.options.halted()) return { kind: 'halted' };
         if (!(await this.rest())) return { kind: 'stuck' };
       }
-      if (host.nowNs() - this.lastTurn >= (this.yieldsOften ? SHORT_TURN_NS : TURN_NS) || ++this.rounds >= MOST_ROUNDS) await this.turn();
+      if (host.nowNs() - this.lastTurn >= this.turnNs || ++this.rounds >= MOST_ROUNDS) await this.turn();
     }
+  }
+
+  /** The event loop gets a turn after so long. */
+  private get turnNs(): number {
+    return this.yieldsOften ? Math.min(Math.max(this.othersNs, SHORTEST_TURN_NS), SHORT_TURN_NS) : TURN_NS;
   }
 
   /** Sleeps for the share of time that throttling takes, some milliseconds at once. */
@@ -131,8 +140,10 @@ export class RunLoop {
 
   private async turn(): Promise<void> {
     const { host } = this.options;
+    const startNs = host.nowNs();
     await host.yieldTurn();
     this.lastTurn = host.nowNs();
+    this.othersNs = this.lastTurn - startNs;
     this.rounds = 0;
   }
 
@@ -182,7 +193,7 @@ export class RunLoop {
   /** Instructions until the next deadline, within the bounds of a slice. */
   private budget(): number {
     const { clock, executors } = this.options;
-    const longest = executors.length > 1 ? SHARED_SLICE : this.yieldsOften ? SHORT_SLICE : SLICE;
+    const longest = this.yieldsOften ? SHORT_SLICE : executors.length > 1 ? SHARED_SLICE : SLICE;
     const untilNs = clock.nextDeadlineNs() - clock.nowNs();
     if (untilNs <= 0) return 1;
     return Math.max(1, Math.min(longest, this.time.instructionsIn(untilNs)));
