@@ -30,7 +30,8 @@ export class DirtyLog {
   /** Begins with every page of RAM clean. */
   start(): void {
     this.bitmap = new Uint32Array(this.ever.length);
-    for (const range of this.host.ranges()) if (range.kind === 'ram') this.trap(range, () => 0);
+    // What was never written is trapped already.
+    for (const range of this.host.ranges()) if (range.kind === 'ram') this.trap(range, (word) => ~this.ever[word]!);
     this.host.revokeAllWrites();
   }
 
@@ -87,6 +88,10 @@ export class DirtyLog {
     for (let page = arenaOffset / PAGE_BYTES; page < end; ) {
       const spared = except(page >>> 5);
       const stop = Math.min(end, (page | 31) + 1);
+      if ((spared | 0) === -1) {
+        page = stop;
+        continue;
+      }
       if (spared === 0 && stop - page === 32) {
         for (let four = page >>> 2; page < stop; page += 4) fours[four++]! |= PageFlag.DIRTY_LOG * 0x0101_0101;
         continue;
