@@ -104,21 +104,37 @@ export interface PageSpan {
   readonly zero: boolean;
 }
 
+/** Which pages go together, and how far apart those may be that do. */
+interface SpanOptions {
+  /** The wanted pages: bit `page & 31` of word `page >>> 5`; default: all. */
+  readonly wanted?: Uint32Array | undefined;
+  /** So many pages between two that hold something go with them, wanted or not: that is less work than another span. */
+  readonly bridge?: number;
+}
+
 /**
- * The wanted pages of a block (bit `page & 31` of word `page >>> 5`; without a bitmap all of them) as spans of at most {@link RUN_PAGES}. Memory is looked at
- * when a span is asked for, since a guest may be writing to it.
+ * The wanted pages of a block as spans of at most {@link RUN_PAGES}. Memory is looked at when a span is asked for, since a guest may be writing to it.
  */
-export function* pageSpans(bytes: Uint8Array, wanted?: Uint32Array): Generator<PageSpan> {
+export function* pageSpans(bytes: Uint8Array, { wanted, bridge = 0 }: SpanOptions = {}): Generator<PageSpan> {
   const clear = new ClearPages(bytes);
   const pages = bytes.length / PAGE_BYTES;
   const next = (from: number): number => (wanted === undefined ? from : nextPage(wanted, true, from, pages));
+  /** The end of the wanted pages from `from` on that are all clear, or all not. */
+  const stretch = (from: number, most: number, zero: boolean): number => {
+    const limit = wanted === undefined ? most : nextPage(wanted, false, from, most);
+    let end = from;
+    while (end < limit && clear.has(end) === zero) end++;
+    return end;
+  };
   for (let page = next(0); page < pages; ) {
     const most = Math.min(pages, page + RUN_PAGES);
-    const limit = wanted === undefined ? most : nextPage(wanted, false, page, most);
     clear.forget();
     const zero = clear.has(page);
-    let end = page + 1;
-    while (end < limit && clear.has(end) === zero) end++;
+    let end = stretch(page, most, zero);
+    for (let from = end + 1; !zero && from <= end + bridge && from < most; from++) {
+      const farther = stretch(from, most, false);
+      if (farther > from) from = end = farther;
+    }
     yield { firstPage: page, pages: end - page, zero };
     page = next(end);
   }

@@ -78,7 +78,7 @@ async function saveBlock(
   how: PageWriting,
   onRun: (page: number) => void,
 ): Promise<void> {
-  for (const { firstPage, pages, zero } of pageSpans(blocks[block]!.bytes, touched)) {
+  for (const { firstPage, pages, zero } of pageSpans(blocks[block]!.bytes, { wanted: touched })) {
     if (zero) continue;
     await writeRun(out, blocks, block, firstPage, pages, how);
     onRun(firstPage + pages);

@@ -6,6 +6,7 @@ import { useHostComparison } from '../src/index.js';
 import { pageSpans } from '../src/ram-codec.js';
 
 const PAGES = 700;
+const ZEROS = new Uint8Array(4096);
 let seed = 1;
 const random = (below: number): number => {
   seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fff_ffff;
@@ -33,15 +34,40 @@ function check(): void {
     const { bytes, wanted } = make();
     const map = round % 4 === 0 ? undefined : wanted;
     const seen = new Map<number, boolean>();
-    for (const { firstPage, pages, zero } of pageSpans(bytes, map)) {
+    for (const { firstPage, pages, zero } of pageSpans(bytes, { wanted: map })) {
       expect(pages).toBeLessThanOrEqual(256);
       for (let page = firstPage; page < firstPage + pages; page++) seen.set(page, zero);
     }
     const all = Array.from({ length: PAGES }, (_, page) => page).filter((page) => map === undefined || hasPage(map, page));
-    const isClear = (page: number): boolean => bytes.subarray(page * 4096, (page + 1) * 4096).every((byte) => byte === 0);
+    const isClear = (page: number): boolean => Buffer.compare(bytes.subarray(page * 4096, (page + 1) * 4096), ZEROS) === 0;
     expect([...seen]).toEqual(all.map((page) => [page, isClear(page)]));
   }
 }
+
+test('bridged spans go over few pages between two that hold something, and end where they would', () => {
+  for (let round = 0; round < 40; round++) {
+    const { bytes, wanted } = make();
+    const isClear = (page: number): boolean => Buffer.compare(bytes.subarray(page * 4096, (page + 1) * 4096), ZEROS) === 0;
+    const holds = (page: number): boolean => hasPage(wanted, page) && !isClear(page);
+    let before = 0;
+    const sent = new Set<number>();
+    for (const { firstPage, pages, zero } of pageSpans(bytes, { wanted, bridge: 3 })) {
+      expect([firstPage >= before, pages <= 256]).toEqual([true, true]);
+      before = firstPage + pages;
+      const all = Array.from({ length: pages }, (_, i) => firstPage + i);
+      if (zero) expect(all.every((page) => hasPage(wanted, page) && isClear(page))).toBe(true);
+      else {
+        expect([holds(firstPage), holds(before - 1)]).toEqual([true, true]);
+        expect(all.every((page) => [0, 1, 2, 3].some((back) => page - back >= firstPage && holds(page - back)))).toBe(true);
+        // No span begins so near to another that it would have gone with it, unless that one is full.
+        if (pages < 256)
+          for (let page = before; page <= Math.min(before + 3, firstPage + 255); page++) expect(holds(page) && page < PAGES).toBe(false);
+      }
+      for (const page of all) sent.add(page);
+    }
+    for (let page = 0; page < PAGES; page++) if (hasPage(wanted, page)) expect(sent.has(page)).toBe(true);
+  }
+});
 
 test('spans have every wanted page once, and are right about what is clear; without and with a comparison of the host', () => {
   check();
