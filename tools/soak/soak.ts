@@ -2,56 +2,33 @@
  * Debian builds and compresses files in L1 and, under its KVM, in L2, twice at the same time: once undisturbed, once with decoded code, compiled code and translations dropped at
  * random. Both runs must be the same at every checkpoint; where they are not, the first instant is looked for.
  *
- * Usage: pnpm soak [--minutes N | --hours N] [--vendor intel|amd|both] [--every MILLIONS] [--seed N] [--reference on|off]
- *   --minutes    wall time of all runs together (10; both vendors share it)
- *   --every      instructions between two checkpoints, in millions (1000)
- *   --seed       seed of the drops (1)
- *   --reference  whether the undisturbed run has the JIT on (default), or none
+ * Usage: pnpm soak [options]; `pnpm soak --help` lists them (options.ts).
  * Ends with a line `N passed, N failed`: one for each vendor.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { buildGuests } from '../guests/build.mjs';
 import { compareWays, type Difference, narrow } from './compare.js';
 import { summary } from './digest.js';
 import { guests } from './guests.js';
+import { parseSoakOptions, type SoakOptions, soakHelp } from './options.js';
 import { type Answer, remoteWay } from './remote-run.js';
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '10' },
-    hours: { type: 'string' },
-    vendor: { type: 'string', default: 'both' },
-    every: { type: 'string', default: '1000' },
-    seed: { type: 'string', default: '1' },
-    reference: { type: 'string', default: 'on' },
-    label: { type: 'string' },
-  },
-  // pnpm hands over a `--` of its own.
-  args: process.argv.slice(2).filter((argument) => argument !== '--'),
-});
-
-type Vendor = 'intel' | 'amd';
-
-function vendorsOf(name: string): readonly Vendor[] {
-  if (name === 'both') return ['intel', 'amd'];
-  if (name === 'intel' || name === 'amd') return [name];
-  throw new Error(`--vendor ${name}: intel, amd or both`);
+/** What was asked for; ends the process where that makes no sense. */
+function askedFor(): SoakOptions {
+  try {
+    const options = parseSoakOptions(process.argv.slice(2));
+    if (options !== 'help') return options;
+    console.log(soakHelp);
+    process.exit(0);
+  } catch (error) {
+    console.error(`soak: ${(error as Error).message}`);
+    process.exit(2);
+  }
 }
 
-function positive(option: string, text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new Error(`--${option} ${text}: give a number above 0`);
-  return value;
-}
-
-const vendors = vendorsOf(values.vendor);
-const minutes = values.hours === undefined ? positive('minutes', values.minutes) : 60 * positive('hours', values.hours);
-const everyNs = positive('every', values.every) * 1e6;
-const seed = positive('seed', values.seed);
-if (values.reference !== 'on' && values.reference !== 'off') throw new Error(`--reference ${values.reference}: on or off`);
-const reference = values.reference;
+const { vendors, minutes, everyNs, seed, reference, label } = askedFor();
+type Vendor = SoakOptions['vendors'][number];
 const say = (line: string): void => console.log(line);
 
 function show({ ways, sameNs, atNs, lines }: Difference): void {
@@ -106,10 +83,10 @@ async function soak(vendor: Vendor, forMs: number): Promise<boolean> {
 buildGuests({ soak: true, log: say });
 let passed = 0;
 for (const vendor of vendors) if (await soak(vendor, (minutes * 60_000) / vendors.length)) passed++;
-if (values.label) {
+if (label !== undefined) {
   const folder = fileURLToPath(new URL('../../build/reports/', import.meta.url));
   mkdirSync(folder, { recursive: true });
-  writeFileSync(`${folder}summary-${values.label}.json`, JSON.stringify({ passed, failed: vendors.length - passed }));
+  writeFileSync(`${folder}summary-${label}.json`, JSON.stringify({ passed, failed: vendors.length - passed }));
 }
 say(`${passed} passed, ${vendors.length - passed} failed`);
 process.exitCode = passed === vendors.length ? 0 : 1;
