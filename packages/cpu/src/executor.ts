@@ -1,24 +1,16 @@
-import { Mode, MsrTable, opcodeRows, Segment } from '@nestvm/isa';
-import type { Arena, PhysicalMemory } from '@nestvm/memory';
-import { type Meanings, meanings } from '@nestvm/semantics';
-import { BlockBuilder } from './blocks/block-builder.js';
-import { CodeCache } from './blocks/code-cache.js';
+import { Mode, Segment } from '@nestvm/isa';
 import { leadOn, linkTo } from './blocks/link-target.js';
+import type { Engine } from './engine.js';
 import { noteBranch } from './events/branches.js';
 import { afterInstruction, afterIteration, beforeInstruction } from './events/debug.js';
 import { Activity, deliverFault } from './events/deliver.js';
 import { serviceEvents } from './events/service.js';
-import { Handlers } from './interpreter/handlers.js';
 import { ExitReason, Link, REPEAT_COST, Record, Slot } from './interpreter/record.js';
-import { SlowAccess } from './interpreter/slow-access.js';
 import { readTimeHere } from './interpreter/time-here.js';
 import { SECOND_STAGE_VECTOR, TLB_INDEX_MASK } from './linear.js';
 import { canonicalShift, DebugCtl, nextPageHigh } from './mode.js';
-import { writeMsrTable } from './msr/table.js';
 import { Outcome } from './outcome.js';
 import type { Executor, Stop } from './ports/executor.js';
-import type { HotCode } from './ports/hot-code.js';
-import type { KeptCode } from './ports/kept-code.js';
 import { Access, SECOND_STAGE_FAULT } from './ports/translation.js';
 import type { Vcpu } from './vcpu.js';
 import { ACTIVITY, CPL, DEBUG_CTL, GUEST_MODE, MODE, RIP, SEG_BASE, SEG_LIMIT, TIME_SPAN, word } from './words.js';
@@ -36,84 +28,6 @@ const UD = 6;
 /** What is in place of an arena offset where code cannot be fetched, or not from memory. */
 const REFUSED = -1;
 const DEVICE = -2;
-
-/** What all vCPUs of a machine share to run code: decoded blocks, handlers, slow accesses. */
-export class Engine {
-  readonly cache: CodeCache;
-  readonly handlers: Handlers;
-  readonly builder: BlockBuilder;
-  readonly slow: SlowAccess;
-  hotCode: HotCode | null = null;
-  private readonly interpreters: Interpreter[] = [];
-  private last: Interpreter | null = null;
-
-  constructor(
-    readonly arena: Arena,
-    readonly memory: PhysicalMemory,
-    options: { readonly meanings?: Meanings; readonly recordBytes?: number; readonly keptCode?: KeptCode | undefined } = {},
-  ) {
-    this.cache = new CodeCache({ arena, memory, ...(options.recordBytes === undefined ? {} : { recordBytes: options.recordBytes }) });
-    this.slow = new SlowAccess(arena.memory.buffer, (offset, length) => memory.beforeWrite(offset, length));
-    const { slow } = this;
-    this.handlers = new Handlers({
-      memory: arena.memory,
-      shared: arena.shared,
-      rows: opcodeRows,
-      meanings: options.meanings ?? meanings,
-      blockCache: this.cache.blockCache,
-      // It is that of the meanings that all have.
-      keptCode: options.meanings === undefined ? options.keptCode : undefined,
-      host: {
-        hostRead: (r, c, b) => slow.hostRead(r, c, b),
-        hostWrite: (r, c, b) => slow.hostWrite(r, c, b),
-        hostModify: (r, c, b) => slow.hostModify(r, c, b),
-        hostCommit: (r, c) => slow.hostCommit(r, c),
-        hostProbe: (r, c, b) => slow.hostProbe(r, c, b),
-        hostSystem: (r, c) => this.interpreter(c).systemHere(r),
-        hostMiss: (c) => this.interpreter(c).missHere(),
-        hostTime: (r, c) => this.interpreter(c).timeHere(r),
-      },
-    });
-    this.builder = new BlockBuilder(arena, this.cache, this.handlers);
-  }
-
-  /** Introduces the interpreter of a vCPU. */
-  add(interpreter: Interpreter): void {
-    this.interpreters.push(interpreter);
-    this.slow.add(interpreter.cpu);
-  }
-
-  private interpreter(base: number): Interpreter {
-    if (this.last?.cpu.base !== base) this.last = this.interpreters.find(({ cpu }) => cpu.base === base)!;
-    return this.last;
-  }
-
-  /** Bytes of the instruction at the start of a block. */
-  lengthAt(record: number): number {
-    const { i32, u8 } = this.arena;
-    let at = record;
-    // Heads that check the segment's limit and the second page come first.
-    while (i32[at >>> 2] === Slot.LIMIT || i32[at >>> 2] === Slot.CROSSING) at += Record.BYTES;
-    return u8[at + Record.LENGTH]!;
-  }
-
-  /** Makes the table of registers that generated code reads and writes by itself, for one vCPU. */
-  createMsrTable(cpu: Vcpu): number {
-    const bytes = MsrTable.SLOTS * MsrTable.SLOT_BYTES;
-    const table = this.arena.allocate(`msr table ${cpu.index}`, bytes, 64);
-    writeMsrTable(new DataView(this.arena.memory.buffer, table, bytes), cpu);
-    return table;
-  }
-
-  /** Reports hot blocks from now on; what is decoded already is dropped. */
-  attach(hotCode: HotCode): void {
-    this.hotCode = hotCode;
-    this.builder.turns = (arenaPage) => hotCode.turns(arenaPage);
-    this.builder.countedModes = hotCode.modes;
-    this.cache.flush();
-    this.cache.onDropped = (page) => hotCode.dropped(page);
-  }
-}
 
 /** Runs one vCPU by interpreting decoded blocks. */
 export class Interpreter implements Executor {

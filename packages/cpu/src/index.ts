@@ -5,7 +5,8 @@
  */
 export { Vcpu } from './vcpu.js';
 export type { PortAccess, VcpuOptions } from './vcpu.js';
-export { Engine, Interpreter } from './executor.js';
+export { Engine } from './engine.js';
+export { Interpreter } from './executor.js';
 export { reset } from './reset.js';
 export { msrState, registerState } from './saved-state.js';
 export { updateMode } from './mode.js';

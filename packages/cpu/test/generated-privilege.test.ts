@@ -1,6 +1,7 @@
 import { meanings, systemMeanings } from '@nestvm/semantics';
 import { describe, expect, it } from 'vitest';
-import { Engine, Interpreter } from '../src/executor.js';
+import { Engine } from '../src/engine.js';
+import { Interpreter } from '../src/executor.js';
 import { updateMode } from '../src/mode.js';
 import { createDeterministicRandom } from '../src/ports/random.js';
 import { word } from '../src/words.js';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Engine, Interpreter } from '../src/executor.js';
+import { Engine } from '../src/engine.js';
+import { Interpreter } from '../src/executor.js';
 import { word } from '../src/words.js';
 import { At, Board, Sel } from './support/board.js';
 

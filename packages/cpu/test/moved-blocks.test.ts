@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { Engine, Interpreter } from '../src/executor.js';
+import { Engine } from '../src/engine.js';
+import { Interpreter } from '../src/executor.js';
 import { At, Board } from './support/board.js';
 
 const TURNS = 500;

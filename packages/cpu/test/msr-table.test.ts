@@ -1,6 +1,7 @@
 import { MsrTable, vcpuState } from '@nestvm/isa';
 import { describe, expect, it } from 'vitest';
-import { Engine, Interpreter } from '../src/executor.js';
+import { Engine } from '../src/engine.js';
+import { Interpreter } from '../src/executor.js';
 import { word } from '../src/words.js';
 import { At, Board } from './support/board.js';
 

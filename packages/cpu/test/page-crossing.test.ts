@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Engine, Interpreter } from '../src/executor.js';
+import { Engine } from '../src/engine.js';
+import { Interpreter } from '../src/executor.js';
 import { CR2, word } from '../src/words.js';
 import { At, Board } from './support/board.js';
 

@@ -1,7 +1,8 @@
 import { decodeInto, Instruction } from '@nestvm/decoder';
 import { opcodeRows } from '@nestvm/isa';
 import { expect, it } from 'vitest';
-import { Engine, Interpreter } from '../src/executor.js';
+import { Engine } from '../src/engine.js';
+import { Interpreter } from '../src/executor.js';
 import { factsOf, handlerKey } from '../src/interpreter/facts.js';
 import { commonSequences, type Keys } from '../src/interpreter/sequences.js';
 import { createDeterministicRandom } from '../src/ports/random.js';

@@ -1,5 +1,6 @@
 import { type Code, defineFunction, type FunctionRef, type Val } from '@nestvm/emit';
 import { Cr4, Gpr, Mode, PrivilegeClass, Rflags, Segment, Vector, vcpuState, Xstate } from '@nestvm/isa';
+import { Flags } from '@nestvm/semantics';
 import { DebugCtl } from '../mode.js';
 import { HANDLER } from './entering.js';
 import { isHeard } from './page-faults.js';
@@ -40,10 +41,13 @@ const isFar = (address: Val<64>): Val<32> => address.shrS(47).add(1).gtU(1);
 function packedFlags(c: Code, cpu: Val<32>): Val<32> {
   const aux = state32(c, cpu, at.flagAux);
   const result = state64(c, cpu, at.flagResult);
-  const parity = result.trunc(32).xor(aux.shrU(8)).and(0xff).popcnt().and(1).xor(1);
-  const sign = result.shrU(63).trunc(32).xor(aux.and(1));
-  const overflow = aux.xor(aux.shl(1)).shrU(31);
-  return aux.shrU(31).or(parity.shl(2)).or(aux.shrU(3).and(1).shl(4)).or(result.isZero().shl(6)).or(sign.shl(7)).or(overflow.shl(11));
+  return new Flags({
+    const: (width, value) => c.constant(width, value),
+    get32: () => aux,
+    get64: () => result,
+    set32: (_field, value) => c.store('i32.store', cpu, value, at.flagAux),
+    set64: (_field, value) => c.store('i64.store', cpu, value, at.flagResult),
+  }).pack();
 }
 
 /** What TypeScript must deliver: not from 64-bit code that runs plainly, with CET, MPX, branch records, alignment checks, or somebody who wants to hear of it. */

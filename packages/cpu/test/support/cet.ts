@@ -1,5 +1,6 @@
 import { CetControl, Cr4 } from '@nestvm/isa';
-import { Engine, Interpreter } from '../../src/executor.js';
+import { Engine } from '../../src/engine.js';
+import { Interpreter } from '../../src/executor.js';
 import { updateMode } from '../../src/mode.js';
 import { word } from '../../src/words.js';
 import { At, Board } from './board.js';
