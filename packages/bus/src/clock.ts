@@ -49,9 +49,10 @@ class VirtualTimer implements Timer {
   }
 
   cancel(): void {
-    if (this.deadlineNs === Infinity) return;
+    const before = this.deadlineNs;
+    if (before === Infinity) return;
     this.deadlineNs = Infinity;
-    this.clock.cancelled();
+    this.clock.cancelled(before);
   }
 }
 
@@ -166,7 +167,9 @@ export class VirtualClock implements Clock {
   }
 
   /** @internal */
-  cancelled(): void {
+  cancelled(before: number): void {
+    // Another timer is due before.
+    if (before > this.#next) return;
     this.#nextKnown = false;
   }
 

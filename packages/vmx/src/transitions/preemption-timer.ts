@@ -1,10 +1,13 @@
 import type { Vcpu } from '@nestvm/cpu';
+import { recentNs } from '@nestvm/cpu/extension';
 import { MISC } from '../capabilities/tables.js';
 import { VmxWord } from '../state.js';
 
 /** A clock whose timers reach the machine's run loop: `VirtualClock` of `@nestvm/bus` has this shape. */
 export interface VmxClock {
   nowNs(): number;
+  /** The latest answer of `nowNs`; without it, `nowNs` is asked. */
+  recentNs?(): number;
   createTimer(name: string, callback: () => void): { arm(deadlineNs: number): void; cancel(): void };
 }
 
@@ -65,9 +68,9 @@ export class PreemptionTimer {
     this.deadlineNs = Infinity;
   }
 
-  /** True when it has reached zero while running. */
+  /** True when it has reached zero while running. No time passes the deadline before the clock's timer has fired, so that the latest one known will do. */
   get expired(): boolean {
-    return this.deadlineNs !== Infinity && this.clock.nowNs() >= this.deadlineNs;
+    return this.deadlineNs !== Infinity && (!this.armed || recentNs(this.clock) >= this.deadlineNs);
   }
 
   /** What VM exits save: counts left. */
