@@ -20,7 +20,8 @@ export class LinearMemory {
   hi = 0;
   private readonly mmu: Translation;
   private readonly memory: PhysicalAccess;
-  private readonly tlb: Int32Array;
+  /** All of the arena, as words: where `window` leads to. */
+  readonly words: Int32Array;
   private readonly view: DataView;
   private readonly cpu: Vcpu;
   /** Added to each access: `IMPLICIT` or `SHADOW_STACK`. */
@@ -38,7 +39,7 @@ export class LinearMemory {
     this.kind = kind;
     this.memory = memory;
     this.mmu = mmu;
-    this.tlb = new Int32Array(buffer);
+    this.words = new Int32Array(buffer);
     this.view = new DataView(buffer);
   }
 
@@ -144,6 +145,15 @@ export class LinearMemory {
     return this.transfer(lo, hi, source, Access.WRITE, user);
   }
 
+  /**
+   * Arena offset of a range of one page of RAM that the TLB knows, so that it may be read (or written, with `Access.WRITE`) as it is. -1: it must go through
+   * `readBytes` or `writeBytes`, which then teach the TLB or record why not.
+   */
+  window(lo: number, hi: number, length: number, access: number, user: boolean): number {
+    if ((lo & 0xfff) + length > 0x1000) return -1;
+    return this.probe(access === Access.WRITE ? TLB_WRITE : TLB_READ, lo, hi, user);
+  }
+
   private transfer(lo: number, hi: number, bytes: Uint8Array, access: number, user: boolean): boolean {
     if (!this.locate(lo, hi, bytes.length, access, user)) return false;
     const inFirst = 0x1000 - (lo & 0xfff);
@@ -223,7 +233,7 @@ export class LinearMemory {
     if (base === 0 || user !== (w[CPL] === 3)) return -1;
     if (this.kind !== 0 && (this.kind === Access.SHADOW_STACK || (w[RFLAGS]! & Rflags.AC) !== 0)) return -1;
     const entry = ((base >>> 2) + (((lo >>> 12) & TLB_INDEX_MASK) << 2)) >>> 0;
-    const tlb = this.tlb;
+    const tlb = this.words;
     if (tlb[entry] !== (lo & ~0xfff) || tlb[entry + 1] !== hi) return -1;
     return (lo + tlb[entry + 2]!) >>> 0;
   }
