@@ -5,6 +5,7 @@ import type { Place } from './access-groups.js';
 import { NotCompilable } from './errors.js';
 import { FlagState } from './flag-state.js';
 import { FlagKind, flagAux } from './lasting-flags.js';
+import { StateRegisters } from './state-registers.js';
 
 const at = vcpuState.offset;
 const GPR_END = at.gpr + 8 * 16;
@@ -14,6 +15,7 @@ const FARTHEST = 2 ** 31;
 const TYPES = { 32: 'i32', 64: 'i64', 128: 'v128' } as const;
 const VEC_END = at.vec + 16 * VEC_BYTES;
 
+const isGpr = (offset: number): boolean => offset >= at.gpr && offset < GPR_END;
 const isNothing = ({ kind, value }: Node): boolean => kind === Kind.CONST && value instanceof Uint8Array && value.every((byte) => byte === 0);
 
 /** A register that lives in a variable of the function. */
@@ -24,8 +26,8 @@ interface Home {
 }
 
 /**
- * The function of a region being written. Accesses to the vCPU's integer registers, flags, vector registers and MXCSR become those of variables; `loadAll` and `storeAll` carry
- * them in and out. Everything else is as in `Code`.
+ * The function of a region being written. Accesses to the vCPU's flags, vector registers, MXCSR and, unless they stay in the state, integer registers become those of variables; `loadAll` and
+ * `storeAll` carry them in and out. Everything else is as in `Code`.
  */
 export class RegionCode extends Code {
   readonly flags: FlagState;
@@ -34,14 +36,23 @@ export class RegionCode extends Code {
   /** What vector registers' variables were set to in the present block, so that its parts are at hand. */
   private readonly latest = new Map<number, Val<128>>();
   private readonly homes = new Map<number, Home>();
+  /** Where integer registers are if they are not in variables. */
+  readonly registers: StateRegisters | null;
+  private readonly baseNames = new Map<Node, string>();
   private readonly cpuNode: Node;
   /** RIP of the block being written. */
   rip: (() => Val<64>) | null = null;
   /** True while the code of one instruction is written: then conditional code concerns the flags. */
   inInstruction = false;
 
-  constructor() {
+  /** `inState`: integer registers are no variables but stay in the vCPU's state. */
+  constructor(inState = false) {
     super(HANDLER);
+    const state = {
+      load: (offset: number) => super.load('i64.load', 64, this.cpu, offset),
+      store: (offset: number, value: Val<64>) => super.store('i64.store', this.cpu, value, offset),
+    };
+    this.registers = inState ? new StateRegisters(state) : null;
     this.cpuNode = this.param(1, 32).node;
     const variables = { kind: this.declare(32), result: this.declare(64), a: this.declare(64), b: this.declare(64) };
     this.flags = new FlagState(
@@ -75,13 +86,20 @@ export class RegionCode extends Code {
     super.setVariable(variable, value);
   }
 
-  /** An address as a distance from the present value of a variable; null when it is something else. */
+  /** An address as a distance from the present value of a register; null when it is something else. */
   placeOf({ node }: Val<64>): Place | null {
     const [base, distance] = node.kind === Kind.OP && node.instruction?.name === 'i64.add' ? node.args : [node];
-    if (base?.kind !== Kind.GET || (distance !== undefined && distance.kind !== Kind.CONST)) return null;
+    if (base === undefined || (distance !== undefined && distance.kind !== Kind.CONST)) return null;
     const far = Number(distance?.value ?? 0);
     if (Math.abs(far) > FARTHEST) return null;
-    return { base: `${base.index} ${base.born}`, distance: far };
+    if (base.kind === Kind.GET) return { base: `${base.index} ${base.born}`, distance: far };
+    return this.registers === null ? null : { base: this.nameOf(base), distance: far };
+  }
+
+  private nameOf(base: Node): string {
+    const name = this.baseNames.get(base) ?? `value ${this.baseNames.size}`;
+    this.baseNames.set(base, name);
+    return name;
   }
 
   private home(offset: number, width: 32 | 64 | 128): Home {
@@ -93,14 +111,21 @@ export class RegionCode extends Code {
     return home;
   }
 
-  /** Forgets what is known of registers: at a block that may be reached without the code before it. */
-  startBlock(): void {
+  /** Starts a block, which may be reached without the code before it; with what is known of registers there. */
+  startBlock(known: ReadonlyMap<number, Val<64>> | undefined): void {
     this.latest.clear();
+    this.registers?.resume(known);
   }
 
-  private gprAt(offset: number): Variable<64> | null {
-    if (offset < at.gpr || offset >= GPR_END) return null;
-    return this.home(offset & ~7, 64).variable as Variable<64>;
+  private gpr(offset: number): Val<64> {
+    return this.registers?.get(offset, this.flags.depth > 0) ?? (this.home(offset, 64).variable as Variable<64>).get();
+  }
+
+  private setGpr(offset: number, value: Val<64>): void {
+    if (this.registers !== null) return this.registers.set(offset, value, this.flags.depth > 0);
+    const home = this.home(offset, 64);
+    home.isWritten = true;
+    (home.variable as Variable<64>).set(value);
   }
 
   private vecAt(offset: number): Variable<128> | null {
@@ -113,8 +138,7 @@ export class RegionCode extends Code {
     if (offset === at.zero) return this.constant(width, 0);
     if (offset === at.blockRip && this.rip !== null) return this.rip() as unknown as Val<W>;
     if (offset === at.flagResult || offset === at.flagAux) throw new NotCompilable('flags as memory');
-    const gpr = this.gprAt(offset);
-    if (gpr !== null) return this.gprLoad(name, gpr.get(), offset & 7).as(width);
+    if (isGpr(offset)) return this.gprLoad(name, this.gpr(offset & ~7), offset & 7).as(width);
     if (offset === at.mxcsr && name === 'i32.load') return (this.home(offset, 32).variable as Variable<32>).get() as unknown as Val<W>;
     const vec = this.vecAt(offset);
     if (vec !== null) return this.vecLoad(name, this.latest.get(vec.index) ?? vec.get(), (offset - at.vec) % 16).as(width);
@@ -147,11 +171,7 @@ export class RegionCode extends Code {
   override store(name: string, address: Val<32>, value: Val, offset = 0): void {
     if (address.node !== this.cpuNode) return super.store(name, address, value, offset);
     if (offset === at.flagResult || offset === at.flagAux) throw new NotCompilable('flags as memory');
-    const gpr = this.gprAt(offset);
-    if (gpr !== null) {
-      this.homes.get(offset & ~7)!.isWritten = true;
-      return gpr.set(this.gprMerge(name, gpr, value, offset & 7));
-    }
+    if (isGpr(offset)) return this.setGpr(offset & ~7, this.gprMerge(name, offset & ~7, value, offset & 7));
     if (offset === at.mxcsr && name === 'i32.store') {
       const home = this.home(offset, 32);
       home.isWritten = true;
@@ -174,23 +194,21 @@ export class RegionCode extends Code {
   }
 
   /** A register with some of its bytes replaced. */
-  private gprMerge(name: string, register: Variable<64>, value: Val, byte: number): Val<64> {
+  private gprMerge(name: string, register: number, value: Val, byte: number): Val<64> {
     const narrow = value as Val<IntWidth>;
     switch (name) {
       case 'i64.store':
         return value as Val<64>;
       case 'i32.store':
         if (byte !== 0) break;
-        return register
-          .get()
+        return this.gpr(register)
           .and(~0xffffffffn)
           .or((value as Val<32>).zext(64));
       case 'i32.store16':
-        return register.get().and(~0xffffn).or(narrow.as(32).and(0xffff).zext(64));
+        return this.gpr(register).and(~0xffffn).or(narrow.as(32).and(0xffff).zext(64));
       case 'i32.store8': {
         const bits = narrow.as(32).and(0xff).zext(64);
-        return register
-          .get()
+        return this.gpr(register)
           .and(~(0xffn << BigInt(8 * byte)))
           .or(byte === 0 ? bits : bits.shl(8 * byte));
       }
@@ -232,6 +250,7 @@ export class RegionCode extends Code {
   override if(condition: Val<32>, then: () => void, otherwise?: () => void): void {
     if (!this.inInstruction || condition.node.kind === Kind.CONST) return super.if(condition, then, otherwise);
     const { flags } = this;
+    this.registers?.save();
     const before = this.later();
     const saved = flags.producer;
     const leave = flags.enter();
@@ -249,6 +268,7 @@ export class RegionCode extends Code {
 
   override block(write: Parameters<Code['block']>[0]): void {
     if (!this.inInstruction) return super.block(write);
+    this.registers?.save();
     const before = this.later();
     const leave = this.flags.enter();
     super.block(write);
@@ -260,6 +280,7 @@ export class RegionCode extends Code {
     // The flags that a turn finds may be those of the turn before.
     this.flags.flush();
     this.flags.producer = null;
+    this.registers?.forget();
     this.latest.clear();
     const leave = this.flags.enter();
     super.loop(write);

@@ -37,11 +37,20 @@ interface Leaving {
 /** Whether a block ends in a jump that goes one of two ways, and can do nothing else. */
 const isConditional = ({ taken, next }: Block): boolean => taken !== null && next !== null;
 
+/** Blocks of a region with loops from which on its integer registers are no variables. */
+const MOST_IN_VARIABLES = 16;
+
+/**
+ * Whether a region's integer registers stay in the vCPU's state. Variables are worth it in small loops. Elsewhere all ways out and all places where ways meet have to agree on what is
+ * where: machine code is a quarter larger, for registers that are loaded and stored anyway.
+ */
+const staysInState = ({ blocks, pieces }: Region): boolean => blocks.length > MOST_IN_VARIABLES || pieces.every(({ kind }) => kind === 'block');
+
 /** Writes a region as one function (record, cpu), where `record` is the head of an entry. */
 export class Translator implements Exits {
-  readonly code = new RegionCode();
+  readonly code: RegionCode;
   readonly groups = new AccessGroups();
-  private readonly engine = new RegionEngine(this, this);
+  private readonly engine: RegionEngine;
   private readonly page: Variable<64>;
   private readonly budget: Variable<32>;
   private readonly tables: Tables;
@@ -52,6 +61,8 @@ export class Translator implements Exits {
   private readonly predecessors: readonly number[];
   /** What is known of the flags that a block with one predecessor finds. */
   private readonly carried: KnownFlags[] = [];
+  /** The same of registers that are not in variables. */
+  private readonly carriedRegisters: (ReadonlyMap<number, Val<64>> | undefined)[] = [];
   private readonly usedTables = new Set<keyof Tables>();
   /** Where their bases are loaded. */
   private readonly tableLoads: ((write: () => void) => void)[] = [];
@@ -68,7 +79,9 @@ export class Translator implements Exits {
     private readonly exitLog: ExitLog,
     private readonly wayOut: FunctionRef,
   ) {
-    const { code } = this;
+    const code = new RegionCode(staysInState(region));
+    this.code = code;
+    this.engine = new RegionEngine(this, this);
     this.predecessors = countPredecessors(region);
     this.isSpread = region.pages.length > 1 || region.blocks.some((block) => pageOf(block.offset) !== 0);
     this.page = code.declare(64);
@@ -121,7 +134,7 @@ export class Translator implements Exits {
     code.flags.resume(this.carried[place] ?? UNKNOWN_FLAGS);
     code.rip = () => this.ripAt(block.offset);
     this.groups.clear();
-    code.startBlock();
+    code.startBlock(this.carriedRegisters[place]);
     for (let i = 0; i < block.steps.length; i++) {
       if (i === block.steps.length - 1 && isConditional(block)) this.charge();
       this.writeStep(i);
@@ -170,8 +183,11 @@ export class Translator implements Exits {
 
   /** See {@link Exits}. */
   prepare(): void {
+    const { flags, registers } = this.code;
+    if (flags.depth > 0) return;
     // All ways out up to the next producer then find the flags in the variables.
-    if (this.code.flags.depth === 0) this.code.flags.flush();
+    flags.flush();
+    registers?.save();
   }
 
   /** See {@link Exits}. */
@@ -227,6 +243,7 @@ export class Translator implements Exits {
 
   private follow(edge: Edge): void {
     const { region, views, block } = this;
+    this.code.registers?.save();
     if (!isConditional(block)) this.charge();
     const target = region.places.get(linkedHead(views, block, edge));
     if (target === undefined) return this.leaveTo(edge);
@@ -249,9 +266,12 @@ export class Translator implements Exits {
   }
 
   private goForward(target: number): void {
-    // Whoever is reached from here alone finds the flags as they are.
-    if (this.predecessors[target] === 1) this.carried[target] = this.code.flags.state;
-    else if (needsFlags(this.views, this.region, this.region.blocks[target]!)) this.code.flags.flush();
+    // Whoever is reached from here alone finds flags and registers as they are.
+    const { flags, registers } = this.code;
+    if (this.predecessors[target] === 1) {
+      this.carried[target] = flags.state;
+      this.carriedRegisters[target] = registers?.known;
+    } else if (needsFlags(this.views, this.region, this.region.blocks[target]!)) flags.flush();
     this.layout.forward(this.place, target);
   }
 
@@ -278,6 +298,7 @@ export class Translator implements Exits {
   /** See {@link Exits}. */
   jumpIndirect(target: Val<64>): void {
     const { region } = this;
+    this.code.registers?.save();
     if (!isConditional(this.block)) this.charge();
     // To where it was seen to go, without a look-up.
     this.layout.select(target.sub(this.page.get()), region.targets[this.place]!, (place) => {
@@ -296,6 +317,7 @@ export class Translator implements Exits {
   }
 
   private goOut(place: number, how: number): void {
+    this.code.registers?.saveAside();
     this.leaving.place.set(this.code.constant(32, place | how));
     this.out();
   }
