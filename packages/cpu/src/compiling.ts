@@ -6,7 +6,7 @@
 
 export { enterIfKnown, goTo, HANDLER } from './interpreter/entering.js';
 export type { Handlers } from './interpreter/handlers.js';
-export { switchBank } from './interpreter/privilege.js';
+export { writeSwitch } from './interpreter/privilege.js';
 export { ExitReason, HEAD_LENGTH, Link, Record, Slot } from './interpreter/record.js';
 export { dispatchTargets, goToRecord, jumpSlow, readTime } from './interpreter/runtime.js';
 export { refill } from './interpreter/slow-paths.js';

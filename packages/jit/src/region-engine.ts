@@ -1,4 +1,4 @@
-import { refill, switchBank } from '@nestvm/cpu/compiling';
+import { refill, writeSwitch } from '@nestvm/cpu/compiling';
 import type { Code, IntWidth, LookUpForm, Val, Variable } from '@nestvm/emit';
 import type { Context, Engine, Place } from '@nestvm/semantics';
 import type { AccessGroups } from './access-groups.js';
@@ -157,8 +157,7 @@ export class RegionEngine implements Engine {
   switchBank(x: Context, privilege: Val<32>): void {
     const { code, groups } = this.home;
     this.exits.prepare();
-    const isDone = code.call(switchBank, 32, x.cpu, privilege);
-    code.rarely(isDone.isZero(), () => this.exits.leave());
+    writeSwitch(code, x.cpu, privilege, () => this.exits.leave());
     this.exits.tablesMoved();
     groups.clear();
   }

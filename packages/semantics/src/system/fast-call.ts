@@ -3,7 +3,7 @@ import { Efer, Gpr, PrivilegeClass, Rflags, Segment, vcpuState } from '@nestvm/i
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { leaveIf } from './leave.js';
-import { flatSegment, leaveIfReleased, leaveUnlessPlain, setFlags, setLevel, setSegment } from './privilege.js';
+import { flatSegment, isInvolved, isReleased, setFlags, setLevel, setSegment } from './privilege.js';
 
 const at = vcpuState.offset;
 /** Access rights of the flat segments that fast calls load: code of 64 bits, and data. */
@@ -25,11 +25,12 @@ function notHere(x: Context): void {
 /** SYSCALL from 64-bit code. */
 export const SYSCALL: Emitter = (x) => {
   if (!x.facts.long) return notHere(x);
-  leaveUnlessPlain(x);
-  leaveIf(x, x.get32('efer').and(Efer.SCE).isZero());
-  const flags = x.get32('rflags').or(x.flags.pack()).and(~Rflags.RF);
-  const masked = flags.and(x.get32('fmask').not());
-  leaveIf(x, masked.and(Rflags.AC));
+  const isOff = x.get32('efer').and(Efer.SCE).isZero();
+  const system = x.get32('rflags').and(~Rflags.RF);
+  const mask = x.get32('fmask').not();
+  leaveIf(x, isInvolved(x).or(isOff).or(system.and(mask).and(Rflags.AC)));
+  const flags = system.or(x.flags.pack());
+  const masked = flags.and(mask);
   x.engine.switchBank(x, x.const(32, PrivilegeClass.SUPERVISOR));
   const next = x.nextRip();
   x.setGpr(64, Gpr.RCX, next);
@@ -46,31 +47,22 @@ export const SYSCALL: Emitter = (x) => {
 /** SYSRET to 64-bit code in the lower half, with the stack segment of a fast call: then both vendors' rules come to the same. */
 export const SYSRET: Emitter = (x) => {
   if (!x.facts.long || x.facts.operandSize !== 64) return notHere(x);
-  leaveUnlessPlain(x);
-  leaveIf(x, x.get32('cpl').or(x.get32('efer').and(Efer.SCE).isZero()));
+  const isOff = x.get32('cpl').or(x.get32('efer').and(Efer.SCE).isZero());
   const target = x.gpr(64, Gpr.RCX);
   const flags = x.gpr(32, Gpr.R11).and(RETURNED);
-  const requests = x.get64('uintrRequests').isZero().xor(1);
-  leaveIf(
-    x,
-    target
-      .shrU(47)
-      .isZero()
-      .xor(1)
-      .or(flags.and(Rflags.AC | Rflags.TF))
-      .or(requests),
-  );
-  leaveIfReleased(x, flags);
+  const isFar = target.shrU(47).isZero().xor(1);
+  const isOdd = flags.and(Rflags.AC | Rflags.TF).or(isReleased(x, flags));
+  const requests = x.get64('uintrRequests');
   const stack = x
     .readState(32, at.segAttributes + 4 * Segment.SS)
     .and(~DPL3)
     .xor(DATA);
   const limit = x.readState(32, at.segLimit + 4 * Segment.SS).add(1);
-  const base = x
-    .readState(64, at.segBase + 8 * Segment.SS)
+  const rest = requests
+    .or(x.readState(64, at.segBase + 8 * Segment.SS))
     .isZero()
     .xor(1);
-  leaveIf(x, stack.or(limit).or(base));
+  leaveIf(x, isInvolved(x).or(isOff).or(isFar).or(isOdd).or(stack).or(limit).or(rest));
   x.engine.switchBank(x, x.const(32, PrivilegeClass.USER));
   const selector = starHigh(x).shrU(16);
   setFlags(x, flags);

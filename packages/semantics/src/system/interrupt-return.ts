@@ -3,7 +3,7 @@ import { Gpr, GuestMode, PrivilegeClass, Rflags, Segment, vcpuState } from '@nes
 import type { Context } from '../context.js';
 import type { Emitter } from '../emitter.js';
 import { isIntercepted, leaveIf } from './leave.js';
-import { leaveIfReleased, leaveUnlessPlain, type SegmentValue, setFlags, setLevel, setSegment, supervisorClass } from './privilege.js';
+import { isInvolved, isReleased, type SegmentValue, setFlags, setLevel, setSegment, supervisorClass } from './privilege.js';
 
 const at = vcpuState.offset;
 const TABLE = 4;
@@ -71,9 +71,13 @@ export const IRET: Emitter = (x) => {
     x.ended = true;
     return;
   }
-  leaveUnlessPlain(x);
   const isBlocked = isIntercepted(x, GuestMode.PLAIN_IRET).or(x.get32('interruptibility')).or(x.get32('cpl'));
-  leaveIf(x, isBlocked.or(x.get32('rflags').and(Rflags.NT | Rflags.AC)));
+  leaveIf(
+    x,
+    isInvolved(x)
+      .or(isBlocked)
+      .or(x.get32('rflags').and(Rflags.NT | Rflags.AC)),
+  );
   const pointer = x.gpr(64, Gpr.RSP);
   const word = (n: number): Val<64> => x.engine.load(x, 64, pointer.add(8 * n));
   const rip = word(0);
@@ -89,8 +93,7 @@ export const IRET: Emitter = (x) => {
     .get32('rflags')
     .and(~RETURNED)
     .or(image.and(RETURNED & ~Rflags.RF));
-  leaveIf(x, rip.shrS(47).add(1).gtU(1).or(flags.and(Rflags.TF)));
-  leaveIfReleased(x, flags);
+  leaveIf(x, rip.shrS(47).add(1).gtU(1).or(flags.and(Rflags.TF)).or(isReleased(x, flags)));
   code.if(isUser, () => {
     leaveIf(x, flags.and(Rflags.AC).or(x.get64('uintrRequests').isZero().xor(1)));
     leaveIfDropped(x);

@@ -7,17 +7,16 @@ import { isIntercepted, leaveIf } from './leave.js';
 const at = vcpuState.offset;
 
 /** What keeps a change of privilege from being a change of CPL, segments and flags alone: single steps, CET, MPX, or somebody who wants to hear of it. */
-export function leaveUnlessPlain(x: Context): void {
+export function isInvolved(x: Context): Val<32> {
   const cet = x.get32('cr4').and(Cr4.CET).or(x.get32('xcr0').and(Xstate.BNDREGS));
   const odd = x.get32('mode').and(Mode.SINGLE | Mode.ELEMENT | Mode.CET);
-  leaveIf(x, odd.or(cet).or(x.get32('privilegeWatched')));
+  return odd.or(cet).or(x.get32('privilegeWatched'));
 }
 
-/** Leaves where flags that set IF let something in that was held back. */
-export function leaveIfReleased(x: Context, flags: Val<32>): void {
+/** Whether flags that set IF let something in that was held back. */
+export function isReleased(x: Context, flags: Val<32>): Val<32> {
   const rises = flags.and(x.get32('rflags').not()).and(Rflags.IF).isNonzero();
-  const waits = x.get32('interruptHeld').isNonzero();
-  leaveIf(x, rises.and(waits));
+  return rises.and(x.get32('interruptHeld').isNonzero());
 }
 
 /** The class of privilege of code above level 3 under these flags. */
@@ -101,7 +100,7 @@ export const POPF: Emitter = (x) => {
   const special = value.xor(old).and(Rflags.TF | (operandSize === 16 ? 0 : Rflags.AC));
   leaveIf(x, special.or(old.and(Rflags.RF)));
   const flags = old.and(~mask).or(value.and(mask));
-  leaveIfReleased(x, flags);
+  leaveIf(x, isReleased(x, flags));
   x.setGpr(64, 4, pointer.add(operandSize / 8));
   setFlags(x, flags);
 };
