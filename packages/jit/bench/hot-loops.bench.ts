@@ -16,7 +16,6 @@ const AMOUNTS: Readonly<Record<string, number>> = {
   muldiv64: 750_000,
   paging: 1_500_000,
   chase: 1_500_000,
-  repmovs: 30,
   sse_double: 60,
   sse_integer: 250,
   x87: 250_000,

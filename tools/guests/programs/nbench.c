@@ -133,8 +133,16 @@ static uint8_t *string_of(uint64_t factor) {
   return p;
 }
 
+/* They are made before the test begins: pages that are touched for the first time are another test. */
+static uint8_t *string_a, *string_b;
+
+static void prepare_repmovs(void) {
+  string_a = string_of(31);
+  string_b = string_of(0);
+}
+
 static uint64_t repmovs(uint64_t n) {
-  uint8_t *a = string_of(31), *b = string_of(0);
+  uint8_t *a = string_a, *b = string_b;
   uint64_t sum = 0;
   for (uint64_t i = 0; i < n; i++) {
     void *to = b, *from = a + (i & 63);
@@ -144,13 +152,15 @@ static uint64_t repmovs(uint64_t n) {
     __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
     sum = mix(sum, a[i * 4093 % STRING_BYTES] + b[i * 65521 % STRING_BYTES]);
   }
-  free(a);
-  free(b);
   return sum;
 }
 
+static void prepare_repstos(void) {
+  string_a = string_of(1);
+}
+
 static uint64_t repstos(uint64_t n) {
-  uint8_t *a = string_of(1);
+  uint8_t *a = string_a;
   uint64_t sum = 0;
   for (uint64_t i = 0; i < n; i++) {
     void *to = a + (i & 63);
@@ -161,14 +171,18 @@ static uint64_t repstos(uint64_t n) {
     __asm__ volatile("rep stosq" : "+D"(to), "+c"(count) : "a"(i * 0x9e3779b97f4a7c15ull) : "memory");
     sum = mix(sum, a[i * 65521 % STRING_BYTES]);
   }
-  free(a);
   return sum;
 }
 
 /* Equal up to the last byte but one. */
+static void prepare_repcmps(void) {
+  string_a = string_of(31);
+  string_b = string_of(31);
+  string_b[STRING_BYTES - 2] ^= 0x55;
+}
+
 static uint64_t repcmps(uint64_t n) {
-  uint8_t *a = string_of(31), *b = string_of(31);
-  b[STRING_BYTES - 2] ^= 0x55;
+  uint8_t *a = string_a, *b = string_b;
   uint64_t sum = 0;
   for (uint64_t i = 0; i < n; i++) {
     void *to = b + (i & 31), *from = a + (i & 31);
@@ -179,15 +193,17 @@ static uint64_t repcmps(uint64_t n) {
     __asm__ volatile("repe cmpsq" : "+D"(to), "+S"(from), "+c"(count) : : "memory", "cc");
     sum = mix(sum, (uint64_t)((uint8_t *)to - b));
   }
-  free(a);
-  free(b);
   return sum;
 }
 
 /* What is looked for is near the end. */
+static void prepare_repscas(void) {
+  string_a = string_of(2);
+  string_a[STRING_BYTES - 2] = 0x55;
+}
+
 static uint64_t repscas(uint64_t n) {
-  uint8_t *a = string_of(2);
-  a[STRING_BYTES - 2] = 0x55;
+  uint8_t *a = string_a;
   uint64_t sum = 0;
   for (uint64_t i = 0; i < n; i++) {
     void *to = a + (i & 63);
@@ -198,7 +214,6 @@ static uint64_t repscas(uint64_t n) {
     __asm__ volatile("repne scasq" : "+D"(to), "+c"(count) : "a"(i) : "memory", "cc");
     sum = mix(sum, (uint64_t)((uint8_t *)to - a));
   }
-  free(a);
   return sum;
 }
 
@@ -397,9 +412,10 @@ static uint64_t gzip(uint64_t n) {
 }
 
 /* So much that QEMU's TCG takes half a second to a second for each: code that is hot has been compiled for most of that time. */
-static const struct { const char *name; test_function run; uint64_t amount; } tests[] = {
+static const struct { const char *name; test_function run; uint64_t amount; void (*prepare)(void); } tests[] = {
   { "integer", integer, 288000000 }, { "branches", branches, 50000000 }, { "muldiv64", muldiv64, 36000000 }, { "paging", paging, 3000000 },
-  { "chase", chase, 6000000 }, { "repmovs", repmovs, 200 }, { "repstos", repstos, 300 }, { "repcmps", repcmps, 200 }, { "repscas", repscas, 250 },
+  { "chase", chase, 6000000 }, { "repmovs", repmovs, 200, prepare_repmovs }, { "repstos", repstos, 300, prepare_repstos },
+  { "repcmps", repcmps, 200, prepare_repcmps }, { "repscas", repscas, 250, prepare_repscas },
   { "sse-double", sse_double, 600 }, { "sse-integer", sse_integer, 3000 }, { "x87", x87, 3500000 },
   { "calls", calls, 2250 }, { "indirect", indirect, 48000000 }, { "syscalls", syscalls, 1200000 }, { "pagefaults", pagefaults, 48 }, { "forkexec", forkexec, 240 },
   { "selfmodify", selfmodify, 60000 }, { "sha256", sha256, 180000 }, { "gzip", gzip, 60000 },
@@ -419,6 +435,7 @@ static int run(const char *name, uint64_t divisor) {
     if (strcmp(name, "all") ? strcmp(name, tests[i].name) : !tests[i].amount) continue;
     found = 1;
     uint64_t amount = tests[i].amount / divisor;
+    if (tests[i].prepare) tests[i].prepare();
     printf("BENCH-START %s\n", tests[i].name);
     fflush(stdout);
     double start = now();
@@ -426,6 +443,9 @@ static int run(const char *name, uint64_t divisor) {
     double seconds = now() - start;
     printf("BENCH %s %.6f %016llx\n", tests[i].name, seconds, (unsigned long long)sum);
     fflush(stdout);
+    free(string_a);
+    free(string_b);
+    string_a = string_b = NULL;
   }
   if (!found) fprintf(stderr, "nbench: no test %s\n", name);
   return found;
