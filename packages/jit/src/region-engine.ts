@@ -114,6 +114,10 @@ export class RegionEngine implements Engine {
     return this.host(x, access === 1 ? 'tlbWrite' : 'tlbRead', linear, 1);
   }
 
+  reach(): Val<32> {
+    throw new NotCompilable('a run over pages');
+  }
+
   checkSegment(): Val<64> {
     throw new NotCompilable('a checked segment');
   }

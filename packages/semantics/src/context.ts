@@ -31,6 +31,8 @@ export interface Engine {
   probeWrite(x: Context, bytes: number, linear: Val<64>): void;
   /** Host address of `linear` when the TLB has it for the access (0 read, 1 write) and it is plain memory, else 0. Good to the end of its page. */
   hostAddress(x: Context, linear: Val<64>, access: 0 | 1): Val<32>;
+  /** Behind `hostAddress`: how many bytes from there on lie one after the other in the host's memory, too, as far as the TLB knows them; what is more than `wanted` need not be right. */
+  reach(x: Context, linear: Val<64>, access: 0 | 1, wanted: Val<32>): Val<32>;
   /** Carries out of repeated string instructions only those that are done at once: `system` has the others done from their start. */
   readonly onlyWhole?: boolean;
   /** Segment check of legacy modes: linear address of `offset` in segment number `segment`; access 0 read, 1 write; leaves with #GP or #SS. */

@@ -32,6 +32,7 @@ const readable: Engine = {
   },
   probeWrite: (x, bytes, linear) => x.code.run(importedFunction('writable', { params: [L, I], results: [] }), linear, x.const(32, bytes)),
   hostAddress: (x) => x.const(32, 0),
+  reach: (x) => x.const(32, 0),
   checkSegment: (x, segment, at, bytes, access) =>
     x.code.call(
       importedFunction(access === 1 ? 'segmentForWriting' : 'segment', { params: [I, I, I], results: [L] }),

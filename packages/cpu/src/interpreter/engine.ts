@@ -7,7 +7,7 @@ import { invalidatePage } from './page-faults.js';
 import { switchBank } from './privilege.js';
 import { ExitReason, REPEAT_COST, Record, Slot } from './record.js';
 import { charge, checkSegment, dispatchTargets, goToRip, jumpSlow, noteFault, readTime, systemHere } from './runtime.js';
-import { hostCommit, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
+import { hostCommit, reachOf, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 const at = vcpuState.offset;
 type MemoryWidth = IntWidth | 128;
@@ -137,6 +137,10 @@ export class InterpreterEngine implements Engine {
   hostAddress(x: Context, linear: Val<64>, access: 0 | 1): Val<32> {
     const { hit, host } = this.look(x, access === 1 ? 'tlbWrite' : 'tlbRead', linear, 1);
     return x.code.select(hit, host(), x.const(32, 0));
+  }
+
+  reach(x: Context, linear: Val<64>, access: 0 | 1, wanted: Val<32>): Val<32> {
+    return x.code.call(reachOf, 32, x.get32(access === 1 ? 'tlbWrite' : 'tlbRead'), linear, wanted);
   }
 
   checkSegment(x: Context, segment: Val<32>, offset: Val<32>, bytes: number, access: 0 | 1): Val<64> {

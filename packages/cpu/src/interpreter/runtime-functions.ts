@@ -3,7 +3,7 @@ import { deliverHere, deliverPlain, takeFault } from './delivery.js';
 import { invalidatePage } from './page-faults.js';
 import { switchBank } from './privilege.js';
 import { checkSegment, dispatchFunction, enter, enterAt, goToRecord, jumpSlow, readTime, systemHere } from './runtime.js';
-import { refill, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
+import { reachOf, refill, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 /** The functions that handler modules share; the runtime module exports them. */
 export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
@@ -21,6 +21,7 @@ export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
   deliverHere,
   takeFault,
   invalidatePage,
+  reachOf,
   slowRead,
   slowWrite,
   slowModify,

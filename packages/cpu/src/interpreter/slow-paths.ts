@@ -23,6 +23,29 @@ export function promote(c: Code, first: Val<32>, low: Val<32>, second: Val<32>):
   c.store('v128.store', first.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4)), c.load('v128.load', 128, second, 0));
 }
 
+/** From an address whose page a first level of the TLB has: bytes up to the end of the last page that follows in the host's memory as well, or no less than wanted: (table, linear, wanted). */
+export const reachOf = defineFunction('reachOf', { params: [I, L, I], results: [I] }, (c) => {
+  const [table, linear, wanted] = [c.param(0, 32), c.param(1, 64), c.param(2, 32)];
+  const entryOf = (low: Val<32>): Val<32> => table.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4));
+  const addend = c.load('i32.load', 32, entryOf(linear.trunc(32)), TlbEntry.ADDEND);
+  const bytes = c.variable(c.constant(32, PAGE).sub(linear.trunc(32).and(PAGE - 1)));
+  c.block((leave) =>
+    c.loop((again) => {
+      leave(bytes.get().geU(wanted));
+      const next = linear.add(bytes.get().zext(64));
+      const entry = entryOf(next.trunc(32));
+      const isNext = c
+        .load('i64.load', 64, entry, TlbEntry.TAG)
+        .eq(next)
+        .and(c.load('i32.load', 32, entry, TlbEntry.ADDEND).eq(addend));
+      leave(isNext.isZero());
+      bytes.set(bytes.get().add(PAGE));
+      again();
+    }),
+  );
+  c.return(bytes.get());
+});
+
 /** Host address of one byte by the first level of a TLB table, the second or a walk, each of which fills those before it; 0 where TypeScript must say what is there: (cpu, linear). */
 const findFor = (table: 'READ' | 'WRITE'): FunctionDefinition =>
   defineFunction(`find${table}`, { params: [I, L], results: [I] }, (c) => {

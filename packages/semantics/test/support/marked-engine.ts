@@ -56,6 +56,7 @@ export const markedEngine: Engine = {
   },
   probeWrite: (x, bytes, linear) => x.code.run(Guest.probe, linear, x.const(32, bytes)),
   hostAddress: (x) => x.const(32, 0),
+  reach: (x) => x.const(32, 0),
   checkSegment: (x, segment, at, bytes, access) => x.code.call(Guest.segment, 64, segment, at, x.const(32, bytes), x.const(32, access)),
   fault: (x, vector, error) => leaves(x, Guest.fault, x.const(32, vector), error ?? x.const(32, -1)),
   next: (x) => x.code.return(),
