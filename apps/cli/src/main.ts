@@ -4,7 +4,7 @@ import { demo } from './demo.js';
 import { UsageError } from './errors.js';
 import { explainBytes } from './explain.js';
 import { deviceHelp, devicesHelp, logHelp, machinesHelp, modelsHelp, optionHelp, overview, runHelp } from './help.js';
-import { explainFailure } from './migration/controller.js';
+import { explainFailure } from './migration/failure.js';
 import { relay } from './relay.js';
 import { run } from './run.js';
 import { VERSION } from './version.js';

@@ -5,6 +5,7 @@ import type { BlockFailure } from './blocks/guarded-disk.js';
 import { describeCharacters } from './characters/describe.js';
 import type { Characters } from './characters/parts.js';
 import type { Ptys } from './characters/ptys.js';
+import { UsageError } from './errors.js';
 import { Media } from './media.js';
 import { takeDisks, takeIn } from './migration/arrival.js';
 import { MigrationController } from './migration/controller.js';
@@ -44,6 +45,9 @@ export class Session {
     this.tellEnded = resolve;
   });
   private stopped = false;
+  /** A machine is on its way to this process; `cont` meanwhile is for when it is here. */
+  private arrival: { goesOn: boolean } | undefined;
+  private handingOver = false;
   private resumed: (() => void) | undefined;
   /** True while vCPUs run; and who waits for them to stop. */
   private active = false;
@@ -110,7 +114,7 @@ export class Session {
       machine: () => this.machine,
       state: () => (this.migration.moved ? 'postmigrate' : this.stopped ? this.rest : 'running'),
       stop: () => this.stop(),
-      resume: () => this.resume(),
+      resume: () => this.goOn(),
       reset: () => {
         this.resetFromHost = true;
         this.machine.requestReset();
@@ -144,6 +148,10 @@ export class Session {
     return {
       machine: () => this.machine,
       running: () => !this.stopped,
+      arriving: () => this.arrival !== undefined,
+      handOver: (underWay) => {
+        this.handingOver = underWay;
+      },
       hasWritableDisks: () => this.options.drives.some(({ readOnly, snapshot, opened }) => !readOnly && !snapshot && !opened),
       flushDisks: () => this.media.flush(),
       pause: () => this.pause(),
@@ -201,12 +209,14 @@ export class Session {
     if (incoming === undefined) return;
     const { rest } = this;
     this.rest = 'inmigrate';
-    const stopped = this.stopped;
+    const arrival = { goesOn: !this.stopped };
+    this.arrival = arrival;
     this.stopped = true;
     const disks = this.arrivingDisks();
-    const here = await takeIn({ migration: this.migration, uri: incoming, disks, say: (text) => this.say(text) });
+    const arrived = await takeIn({ migration: this.migration, uri: incoming, disks, say: (text) => this.say(text) });
+    this.arrival = undefined;
     this.rest = rest === 'prelaunch' ? 'paused' : rest;
-    if (here) this.stopped = stopped;
+    if (arrived === 'here') this.stopped = !arrival.goesOn;
   }
 
   /** Disks whose images another process has until the machine is here. */
@@ -287,13 +297,18 @@ export class Session {
     return new Promise((resolve) => this.pausers.push(resolve));
   }
 
-  private resume(): void {
+  /** `cont`; throws `UsageError` where the machine is not this process's to run. */
+  private goOn(): void {
     // Whoever waits for the answer lets the machine go on, if that is the answer.
     if (!this.stopped || this.migration.decide()) return;
-    if (this.migration.moved) {
-      this.terminal.print('cont: the machine was migrated away and runs at the target; it can never run here again\r\n');
-      return;
-    }
+    if (this.arrival) this.arrival.goesOn = true;
+    else if (this.handingOver) throw new UsageError('cont: the machine is being handed over; it goes on at the target, or here if that fails');
+    else if (this.migration.moved) throw new UsageError('cont: the machine was migrated away and runs at the target; it can never run here again');
+    else this.resume();
+  }
+
+  private resume(): void {
+    if (!this.stopped || this.migration.moved) return;
     this.stopped = false;
     for (const retry of this.retries.splice(0)) retry();
     this.resumed?.();

@@ -1,86 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { COUNTER, isAlphabetical, listening, options, sizeOf, until } from './counter.js';
 import { freePort } from './ports.js';
-import { fileOf, guest, nestvm, pathFor, type Running, start } from './spawn.js';
+import { fileOf, guest, nestvm, pathFor, start } from './spawn.js';
 
 const TIMEOUT = 300_000;
-
-/** Real mode, prints the letters A to Z over and over, a pause of 65536 steps between two. */
-const COUNTER = [
-  0xb3,
-  0x41, // mov bl, 'A'
-  0xba,
-  0xf8,
-  0x03, // mov dx, 0x3f8
-  0x88,
-  0xd8, // mov al, bl
-  0xee, // out dx, al
-  0x31,
-  0xc9, // xor cx, cx
-  0xe2,
-  0xfe, // loop $
-  0xfe,
-  0xc3, // inc bl
-  0x80,
-  0xfb,
-  0x5b, // cmp bl, 'Z' + 1
-  0x75,
-  0xef, // jne mov dx
-  0xeb,
-  0xeb, // jmp mov bl
-];
-
-/** A monitor on a socket: sends a line, resolves to what is printed up to the next prompt. */
-function monitor(path: string): Promise<{ ask: (line: string) => Promise<string>; close: () => void }> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    let text = '';
-    let told: (() => void) | undefined;
-    socket.on('data', (data) => {
-      text += String(data);
-      told?.();
-    });
-    socket.on('error', reject);
-    const prompt = async (): Promise<string> => {
-      while (!text.endsWith('(nestvm) ')) {
-        await new Promise<void>((resume) => {
-          told = resume;
-        });
-      }
-      const answer = text;
-      text = '';
-      return answer.replaceAll('\r', '');
-    };
-    const ask = (line: string): Promise<string> => {
-      socket.write(`${line}\n`);
-      return prompt();
-    };
-    void prompt().then(() => resolve({ ask, close: () => socket.destroy() }));
-  });
-}
-
-const options = (name: string, log: string): string[] => ['-serial', `file:${log}`, '-monitor', `unix:${pathFor(name)}`, '-display', 'none'];
-
-async function listening(running: Running, name: string): Promise<Awaited<ReturnType<typeof monitor>>> {
-  for (;;) {
-    const found = await monitor(pathFor(name)).catch(() => undefined);
-    if (found) return found;
-    await Promise.race([new Promise((resolve) => setTimeout(resolve, 50)), running.ended.then((ended) => Promise.reject(new Error(ended.err)))]);
-  }
-}
-
-const until = async (check: () => boolean): Promise<void> => {
-  while (!check()) await new Promise((resolve) => setTimeout(resolve, 20));
-};
-
-/** The letters go on without a gap or a repetition. */
-function isAlphabetical(text: string): boolean {
-  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
-  return alphabet.repeat(Math.ceil(text.length / 26) + 1).includes(text);
-}
-
-const sizeOf = (path: string): number => (existsSync(path) ? readFileSync(path).length : 0);
 
 /** A line to `target` that breaks when the source gives the machine away: what says so never arrives. Afterwards it carries again, if `heals`. */
 function losingGo(path: string, target: string, heals = false): Promise<{ heal: () => void; close: () => void }> {
@@ -129,7 +54,7 @@ describe('snapshots and migration of a process', () => {
 
   it('a snapshot that is damaged or of another machine is refused with one line', { timeout: TIMEOUT }, async () => {
     const text = await nestvm('run', ...guest(...COUNTER), '-serial', 'null', '-loadvm', fileOf('not a snapshot, really'));
-    expect([text.status, text.err]).toEqual([1, expect.stringMatching(/^nestvm: this is no Nestvm snapshot/)]);
+    expect([text.status, text.err]).toEqual([1, expect.stringMatching(/^nestvm: -loadvm .*: this is no Nestvm snapshot/)]);
     const absent = await nestvm('run', ...guest(...COUNTER), '-serial', 'null', '-loadvm', pathFor('absent'));
     expect([absent.status, absent.err]).toEqual([2, expect.stringMatching(/^nestvm: -loadvm .*no such file/)]);
   });
@@ -164,7 +89,7 @@ describe('snapshots and migration of a process', () => {
     expect(await here.ask(`migrate tcp:127.0.0.1:${port}`)).toMatch(/migrate: .*goes on as if nothing had been/);
     const before = sizeOf(log);
     await until(() => sizeOf(log) > before + 5);
-    expect(await here.ask('migrate tcp:127.0.0.1:1')).toMatch(/migrate: .*is somebody listening there/);
+    expect(await here.ask('migrate tcp:127.0.0.1:1')).toMatch(/migrate tcp:.*is somebody listening there/);
     server.close();
     await here.ask('quit');
     expect((await source.ended).status).toBe(0);

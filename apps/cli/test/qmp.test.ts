@@ -203,7 +203,7 @@ describe('QMP', () => {
       const told = qmp.events.flatMap(({ event, data }) => (event === 'MIGRATION' ? [(data as { status: string }).status] : (event ?? [])));
       expect(
         told.filter((word, i) => ['setup', 'active', 'device', 'completed', 'STOP', 'MIGRATION_PASS'].includes(word) && told.indexOf(word) === i),
-      ).toEqual(['active', 'MIGRATION_PASS', 'STOP', 'completed']);
+      ).toEqual(['setup', 'active', 'MIGRATION_PASS', 'STOP', 'completed']);
       while (!((await far.call('query-status')).return as { running: boolean }).running) await new Promise((resolve) => setTimeout(resolve, 20));
       await qmp.call('quit');
       await far.call('quit');

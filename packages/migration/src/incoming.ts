@@ -23,6 +23,8 @@ export interface IncomingOptions {
 export interface Arrival {
   /** How it came: the source gave it away; or the source's process has died when all of the machine was here; or somebody has decided it (`recovery.decided`). */
   readonly how: Custody;
+  /** It stood still at the source, and is to do so here. */
+  readonly stopped: boolean;
   /** Tells the source; to be awaited before the machine runs. */
   readonly confirm: () => Promise<void>;
 }
@@ -95,7 +97,8 @@ export async function migrateIn(machine: MigratableMachine, link: Link, options:
     }
     await receive(machine, line.input, options);
     const takeOver = new TakeOver(line, { who: source.who, session: source.session ?? '' }, witness, recovery);
-    return { how: await takeOver.run(), confirm: () => takeOver.confirm() };
+    const how = await takeOver.run();
+    return { how, stopped: takeOver.stopped, confirm: () => takeOver.confirm() };
   } catch (error) {
     const undecided = error instanceof MigrationError && error.code === 'undecided';
     if (!undecided) await sayTo(line.out, { say: 'refused', why: reasonOf(error) }).catch(() => {});

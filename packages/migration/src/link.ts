@@ -27,13 +27,13 @@ export const noWitness: Witness = { me: '', judge: () => Promise.resolve('unknow
 
 /**
  * What the two sides say beside the machine itself. Each begins with `hello`, which carries its witness's words. The order at the end is the hand-over: the target says `ready` when it has all and has checked it; the
- * source answers `go` and never runs again on its own; the target says `running` and runs; the source says `done`, and nobody needs to ask any more.
+ * source answers `go` (and whether the machine stood still before it moved) and never runs again on its own; the target says `running` and runs; the source says `done`, and nobody needs to ask any more.
  * On another line after a broken one the source's `hello` says `again` and which migration it asks about; the target answers `ready` or `running`.
  */
 export type Control =
   | { readonly say: 'hello'; readonly who: string; readonly session?: string; readonly again?: boolean }
   | { readonly say: 'ready' }
-  | { readonly say: 'go' }
+  | { readonly say: 'go'; readonly stopped?: boolean }
   | { readonly say: 'running' }
   | { readonly say: 'done' }
   | { readonly say: 'refused'; readonly why: string }
@@ -50,7 +50,7 @@ export function sayTo(out: ContainerWriter, control: Control): Promise<void> {
 /** Reads what a `CTRL` section says. */
 export function decodeControl(payload: Uint8Array, offset: number): Control {
   const value = decodeValue(payload, 'a message', offset) as Readonly<
-    Partial<Record<'say' | 'why' | 'who' | 'session' | 'again', SavedValue>>
+    Partial<Record<'say' | 'why' | 'who' | 'session' | 'again' | 'stopped', SavedValue>>
   > | null;
   const text = (given: SavedValue | undefined, otherwise: string): string => (typeof given === 'string' ? given.slice(0, LONGEST_TEXT) : otherwise);
   const say = value?.say;
@@ -58,6 +58,7 @@ export function decodeControl(payload: Uint8Array, offset: number): Control {
     throw new MigrationError('corrupt', `the other side said something unknown at byte ${offset}`, { offset });
   if (say === 'refused') return { say, why: text(value?.why, 'no reason given') };
   if (say === 'hello') return { say, who: text(value?.who, ''), session: text(value?.session, ''), again: value?.again === true };
+  if (say === 'go') return { say, stopped: value?.stopped === true };
   return { say: say as 'ready' };
 }
 

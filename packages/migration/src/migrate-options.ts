@@ -44,6 +44,8 @@ export interface MigrateOptions {
   readonly throttle?: (share: number) => void;
   /** By how much: the first share, what is added with each pass that does not help, and the most (default 0.2, 0.1, 0.99). */
   readonly throttleSteps?: { readonly initial: number; readonly increment: number; readonly most: number };
+  /** Asked when the machine has been given away: whether it stood still before, as it then does at the target, too. Default: it ran. */
+  readonly isStopped?: () => boolean;
   readonly onStatus?: (status: MigrationStatus) => void;
   /** Whether the target's process lives, should the line break behind the hand-over. Default: nobody knows. */
   readonly witness?: Witness;

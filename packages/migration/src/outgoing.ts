@@ -40,6 +40,7 @@ class Outgoing {
 
   async run(): Promise<MigrateResult> {
     const { machine } = this;
+    this.progress.tell('setup');
     machine.dirty.start();
     for (const { blocks } of heldDisks(machine)) blocks.track(true);
     try {
@@ -75,7 +76,7 @@ class Outgoing {
     await this.out.end();
     await this.expect('ready');
     this.custody = 'given';
-    await sayTo(this.out, { say: 'go' });
+    await sayTo(this.out, { say: 'go', stopped: options.isStopped?.() ?? false });
   }
 
   /** A target that refuses closes the line; its reason may still be on the way. */
@@ -107,8 +108,8 @@ class Outgoing {
   }
 
   private asker(recovery: SourceRecovery): Asker {
-    const { witness = noWitness, clock } = this.options;
-    return { recovery, who: witness.me, sleep: (ms) => clock.sleep(ms) };
+    const { witness = noWitness, clock, isStopped } = this.options;
+    return { recovery, who: witness.me, stopped: isStopped?.() ?? false, sleep: (ms) => clock.sleep(ms) };
   }
 
   /** The machine goes on here. */

@@ -11,6 +11,10 @@ import { saveUnits, writeRun } from './save.js';
 const NOTHING = new Uint8Array(0);
 /** Sending so many pages more is less work for both sides than another section. */
 const BRIDGE_PAGES = 4;
+/** A slow line is not waited for without a look at who wants an end of it. */
+const LONGEST_PAUSE_MS = 100;
+
+const cancelled = (): MigrationError => new MigrationError('cancelled', 'the migration was cancelled');
 
 /** The memory of a machine, and what its disks hold in memory, on their way: while it runs, and what is left when it has been stopped. */
 export class PreCopy {
@@ -29,7 +33,7 @@ export class PreCopy {
   /** Sends memory until what is left fits the downtime; returns the pages that are left, as bitmaps. */
   async run(): Promise<readonly Uint32Array[]> {
     const { machine, options, progress } = this;
-    progress.phase = 'pre-copy';
+    progress.tell('pre-copy');
     let pending = this.everything();
     for (;;) {
       const startMs = options.clock.nowMs();
@@ -41,7 +45,8 @@ export class PreCopy {
       pending = machine.dirty.take();
       const left = countPages(pending) * PAGE_BYTES + changedBytes(this.disks);
       progress.dirtyRate = (left / passMs) * 1000;
-      options.onStatus?.(progress.status(left));
+      progress.beginPass(left);
+      options.onStatus?.(progress.status());
       const { throughput } = progress.status();
       const fits = throughput > 0 && (left / throughput) * 1000 <= (options.downtimeLimitMs ?? 100);
       if (fits || progress.passes >= (options.maxPasses ?? 30)) return pending;
@@ -78,10 +83,12 @@ export class PreCopy {
 
   /** Sends the pages of bitmaps; on the first pass pages of zeros are left out, since the target starts with zeros. */
   private async sendPages(pending: readonly Uint32Array[], first: boolean): Promise<void> {
+    this.progress.beginPass(countPages(pending) * PAGE_BYTES);
     for (const [block, bitmap] of pending.entries()) {
       for (const { firstPage, pages, zero } of pageSpans(this.blocks[block]!.bytes, { wanted: bitmap, bridge: BRIDGE_PAGES })) {
         if (zero) this.progress.clearPages += pages;
         else this.progress.sentPages += pages;
+        this.progress.pass(pages * PAGE_BYTES);
         if (!zero) await this.sendRun(block, firstPage, pages);
         else if (!first) await this.out.section('PAGE', ...encodeRun({ block, firstPage, pages, encoding: 'zero', data: NOTHING }));
       }
@@ -104,9 +111,13 @@ export class PreCopy {
   /** Keeps to the bandwidth; throws `cancelled` when that is wanted. */
   private async keepPace(): Promise<void> {
     const { bandwidth, clock, signal } = this.options;
-    if (signal?.aborted) throw new MigrationError('cancelled', 'the migration was cancelled');
+    if (signal?.aborted) throw cancelled();
     if (bandwidth === undefined) return;
-    const aheadMs = (this.out.bytes / bandwidth) * 1000 - (clock.nowMs() - this.progress.startMs);
-    if (aheadMs > 1) await clock.sleep(aheadMs);
+    for (;;) {
+      const aheadMs = (this.out.bytes / bandwidth) * 1000 - (clock.nowMs() - this.progress.startMs);
+      if (aheadMs <= 1) return;
+      await clock.sleep(Math.min(aheadMs, LONGEST_PAUSE_MS));
+      if (signal?.aborted) throw cancelled();
+    }
   }
 }

@@ -2,6 +2,9 @@ import type { ContainerWriter } from './container.js';
 import type { RamBlock } from './machine-port.js';
 import type { MigrateOptions, MigrationStatus } from './migrate-options.js';
 
+/** Whoever watches hears so often of a pass that takes long. */
+const TELL_MS = 100;
+
 /** How far a migration is, for whoever asks. */
 export class Progress {
   phase: MigrationStatus['phase'] = 'setup';
@@ -14,6 +17,9 @@ export class Progress {
   /** When the source was stopped, and how long the machine then stood still. */
   stopMs: number | null = null;
   private downtimeMs: number | null = null;
+  /** What is left of this pass. */
+  private remainingBytes = 0;
+  private toldMs: number;
   readonly startMs: number;
 
   constructor(
@@ -22,10 +28,11 @@ export class Progress {
     private readonly options: MigrateOptions,
   ) {
     this.startMs = options.clock.nowMs();
+    this.toldMs = this.startMs;
   }
 
-  status(remainingBytes = 0): MigrationStatus {
-    const { phase, passes, dirtyRate, sentPages, clearPages, downtimeMs } = this;
+  status(): MigrationStatus {
+    const { phase, passes, remainingBytes, dirtyRate, sentPages, clearPages, downtimeMs } = this;
     const elapsedMs = this.options.clock.nowMs() - this.startMs;
     const throughput = elapsedMs > 0 ? (this.out.bytes / elapsedMs) * 1000 : 0;
     return {
@@ -43,6 +50,20 @@ export class Progress {
       expectedDowntimeMs: throughput > 0 ? (remainingBytes / throughput) * 1000 : 0,
       downtimeMs,
     };
+  }
+
+  /** A pass over so many bytes begins. */
+  beginPass(bytes: number): void {
+    this.remainingBytes = bytes;
+  }
+
+  /** So much of the pass is done. */
+  pass(bytes: number): void {
+    this.remainingBytes = Math.max(0, this.remainingBytes - bytes);
+    const nowMs = this.options.clock.nowMs();
+    if (nowMs - this.toldMs < TELL_MS) return;
+    this.toldMs = nowMs;
+    this.options.onStatus?.(this.status());
   }
 
   tell(phase: MigrationStatus['phase']): void {

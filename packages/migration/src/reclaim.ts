@@ -20,6 +20,8 @@ export interface Asker {
   readonly recovery: SourceRecovery;
   /** The witness's words. */
   readonly who: string;
+  /** Whether the machine stood still before it moved. */
+  readonly stopped: boolean;
   sleep(milliseconds: number): Promise<void>;
 }
 
@@ -30,7 +32,7 @@ const LONGEST_PAUSE_MS = 5000;
 const MOST_TRIES = 200;
 
 /** Asks over a line of its own who has the machine, and says `word` to a target that waits. Null: no answer, or none that says anything. */
-async function ask({ recovery, who }: Asker, word: 'go' | 'cancelled'): Promise<'theirs' | 'told' | null> {
+async function ask({ recovery, who, stopped }: Asker, word: 'go' | 'cancelled'): Promise<'theirs' | 'told' | null> {
   let link: Link | undefined;
   try {
     link = await recovery.reconnect();
@@ -40,7 +42,7 @@ async function ask({ recovery, who }: Asker, word: 'go' | 'cancelled'): Promise<
     await sayTo(out, { say: 'hello', who, session: recovery.session, again: true });
     let { say } = await back.next();
     if (say === 'ready') {
-      await sayTo(out, { say: word });
+      await sayTo(out, word === 'go' ? { say: word, stopped } : { say: word });
       ({ say } = await back.next());
       if (say === 'done' && word === 'cancelled') return 'told';
     }

@@ -76,12 +76,12 @@ async function saveBlock(
   block: number,
   touched: Uint32Array | undefined,
   how: PageWriting,
-  onRun: (page: number) => void,
+  onRun: (end: number, pages: number) => void,
 ): Promise<void> {
   for (const { firstPage, pages, zero } of pageSpans(blocks[block]!.bytes, { wanted: touched })) {
     if (zero) continue;
     await writeRun(out, blocks, block, firstPage, pages, how);
-    onRun(firstPage + pages);
+    onRun(firstPage + pages, pages);
   }
 }
 
@@ -89,7 +89,7 @@ async function saveBlock(
  * Saves a stopped machine. Refuses with {@link L2ActiveError} while an L2 is active, before a byte is written. Pages of zeros are left out.
  * Errors of the sink pass through; what was written until then is no snapshot, since its end is missing.
  */
-export async function saveSnapshot(machine: MigratableMachine, sink: ByteSink, options: SaveOptions = {}): Promise<{ bytes: number }> {
+export async function saveSnapshot(machine: MigratableMachine, sink: ByteSink, options: SaveOptions = {}): Promise<{ bytes: number; pages: number }> {
   assertMigratable(machine, 'save this machine');
   const out = new ContainerWriter(sink);
   await out.begin(heldDisks(machine).length > 0);
@@ -101,14 +101,16 @@ export async function saveSnapshot(machine: MigratableMachine, sink: ByteSink, o
   await out.value('RAMB', describeRam(blocks));
   const ramTotalBytes = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
   let before = 0;
+  let written = 0;
   for (const [index, { bytes }] of blocks.entries()) {
-    await saveBlock(out, blocks, index, touched?.[index], options.compression === 'none' ? 'still' : 'deflate', (page) => {
+    await saveBlock(out, blocks, index, touched?.[index], options.compression === 'none' ? 'still' : 'deflate', (end, pages) => {
+      written += pages;
       if (options.signal?.aborted) throw new MigrationError('cancelled', 'the save was cancelled; what was written is incomplete');
-      options.onProgress?.({ ramBytes: before + page * PAGE_BYTES, ramTotalBytes, writtenBytes: out.bytes });
+      options.onProgress?.({ ramBytes: before + end * PAGE_BYTES, ramTotalBytes, writtenBytes: out.bytes });
     });
     before += bytes.length;
   }
   await out.end();
   options.onProgress?.({ ramBytes: ramTotalBytes, ramTotalBytes, writtenBytes: out.bytes });
-  return { bytes: out.bytes };
+  return { bytes: out.bytes, pages: written };
 }

@@ -58,6 +58,8 @@ export class TakeOver {
   private visit: Promise<Event> | undefined;
   private waiting = false;
   private decision: Promise<Event> | undefined;
+  /** The machine stood still at the source. */
+  stopped = false;
 
   constructor(
     line: SourceLine,
@@ -150,7 +152,10 @@ export class TakeOver {
   /** Returns when the source has given the machine away. */
   private async obey(word: Control | string): Promise<void> {
     const say = typeof word === 'string' ? word : word.say;
-    if (say === 'go') return;
+    if (typeof word !== 'string' && word.say === 'go') {
+      this.stopped = word.stopped === true;
+      return;
+    }
     if (say === 'cancelled') await this.tell({ say: 'done' });
     throw new MigrationError(say === 'cancelled' ? 'cancelled' : 'corrupt', `the source said "${say}" where "go" belongs; ${REMARK}`);
   }

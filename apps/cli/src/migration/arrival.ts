@@ -18,21 +18,21 @@ const WORDS: Readonly<Record<Arrival['how'], string>> = {
   inherited: 'the source has died when all of the machine was here; it goes on here',
 };
 
-/** Waits for a machine; false when one is complete, but somebody has to say whether it is to run here. */
-export async function takeIn({ migration, uri, disks, say }: ArrivalOptions): Promise<boolean> {
+/** Waits for a machine; `undecided` when one is complete, but somebody has to say whether it is to run here; `stopped` when it stood still before. */
+export async function takeIn({ migration, uri, disks, say }: ArrivalOptions): Promise<'here' | 'stopped' | 'undecided'> {
   let arrival: Arrival;
   try {
     arrival = await migration.receive(uri);
   } catch (error) {
     if (!(error instanceof MigrationError && error.code === 'undecided')) throw error;
     say(error.message.replace(/^migration: /, ''));
-    return false;
+    return 'undecided';
   }
   takeDisks(disks);
   // The source is to hear of it before anything runs: what it does not know, nobody can undo.
   await arrival.confirm();
   if (WORDS[arrival.how] !== '') say(WORDS[arrival.how]);
-  return true;
+  return arrival.stopped ? 'stopped' : 'here';
 }
 
 /** The images are this machine's now. */

@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.js';
 import { parseSize } from '../options/text.js';
 import type { MigrationController } from './controller.js';
+import { reasonOf } from './departure.js';
 import { setCapability, setParameter } from './parameters.js';
 
 function oneArgument(command: string, args: readonly string[], what: string): string {
@@ -66,7 +67,7 @@ export async function runMigrationCommand(
       );
       const moving = migration.migrate(uri, args.includes('-w'), print);
       if (!args.includes('-d')) return moving;
-      void moving.then(print, (error: unknown) => print(`migrate: ${error instanceof Error ? error.message : String(error)}\n`));
+      void moving.then(print, (error: unknown) => print(`migrate: ${reasonOf(error)}\n`));
       return '';
     }
   }

@@ -1,32 +1,28 @@
 import {
   type Arrival,
   assertMigratable,
-  formatContext,
-  isActive,
-  L2ActiveError,
   loadSnapshot,
   MigrationError,
   type MigrationStatus,
   migrateIn,
   saveSnapshot,
-  strongestClass,
   waitForL2,
 } from '@nestvm/migration';
 import { UsageError } from '../errors.js';
 import { depart, reasonOf, type SessionControl, sleep } from './departure.js';
+import { ofFile } from './failure.js';
 import { openSource, writeWhole } from './file.js';
 import type { LateAddress } from './late-address.js';
 import { createParameters, type MigrationParameters } from './parameters.js';
 import { recoverTarget } from './recovery.js';
-import { formatStatus } from './status.js';
+import { fileStatus, formatNested, formatStatus, type Written } from './status.js';
 import type { TlsCredentials } from './tls.js';
 import { type LineOptions, openDoor, type Place, parsePlace } from './transport.js';
 import { createProcessWitness } from './witness.js';
 
-/** Status of a process that was refused because an L2 is active. */
-const L2_ACTIVE_STATUS = 3;
-
 const MEBIBYTE = 2 ** 20;
+
+const formatSaved = (path: string, { bytes }: Written): string => `saved to ${path}, ${(bytes / MEBIBYTE).toFixed(1)} MiB\n`;
 
 /** Save, load and migrate of one session. Every method throws `MigrationError` or `UsageError` with a message for people. */
 export class MigrationController {
@@ -61,34 +57,53 @@ export class MigrationController {
     return this.status;
   }
 
-  /** `info migrate` and `info nested`. */
+  /** `info migrate`. */
   describeMigration(): string {
-    return this.status ? formatStatus(this.status) : 'No migration so far\n';
+    if (this.status) return formatStatus(this.status, this.lastError);
+    return this.lastError === undefined ? 'No migration so far\n' : `Migration status: failed (${this.lastError})\n`;
   }
 
+  /** `info nested`. */
   describeNested(): string {
-    const contexts = this.session.machine().migratable.nested.inspect();
-    const lines = contexts.map((context) => `${isActive(context) ? '*' : ' '} ${formatContext(context)}`);
-    const kind = strongestClass(contexts);
-    const allowed = contexts.some(isActive) ? 'save, load and migrate are refused' : 'save, load and migrate are allowed';
-    return `${[`nested guests: ${kind}; ${allowed}`, ...lines].join('\n')}\n`;
+    return formatNested(this.session.machine().migratable.nested.inspect());
   }
 
   /** `savevm [-z] FILE`: the machine stops meanwhile; compressed it takes less room, and many times as long. */
   async save(path: string, compressed = false): Promise<string> {
+    this.assertAtRest('savevm');
+    return formatSaved(path, await this.write(path, compressed));
+  }
+
+  private write(path: string, compressed: boolean): Promise<Written> {
     return this.stopped(async () => {
-      let bytes = 0;
-      assertMigratable(this.session.machine().migratable, 'save this machine');
+      const machine = this.session.machine().migratable;
+      let written: Written = { bytes: 0, pages: 0 };
+      assertMigratable(machine, 'save this machine');
       await this.session.flushDisks();
       await writeWhole(path, async (sink) => {
-        ({ bytes } = await saveSnapshot(this.session.machine().migratable, sink, { compression: compressed ? 'deflate' : 'none' }));
+        written = await saveSnapshot(machine, sink, { compression: compressed ? 'deflate' : 'none' });
       });
-      return `saved to ${path}, ${(bytes / MEBIBYTE).toFixed(1)} MiB\n`;
+      return written;
     });
+  }
+
+  /** `migrate file:F`: a snapshot, which is told of as a migration. */
+  private async migrateToFile(path: string): Promise<string> {
+    const startMs = performance.now();
+    const written = await this.write(path, false);
+    this.note(fileStatus(this.session.machine().migratable.ram(), written, performance.now() - startMs));
+    return formatSaved(path, written);
+  }
+
+  /** Throws `UsageError` while the machine is on its way from here or to here: what would be saved or replaced is no whole machine. */
+  private assertAtRest(command: string): void {
+    if (this.session.arriving()) throw new UsageError(`${command}: this process waits for a machine, and has none yet`);
+    if (this.cancel || this.decision) throw new UsageError(`${command}: a migration is under way; 'info migrate' shows it, 'migrate_cancel' ends it`);
   }
 
   /** `loadvm FILE`. */
   async load(path: string, option = 'loadvm'): Promise<string> {
+    if (option === 'loadvm') this.assertAtRest(option);
     return this.stopped(async () => {
       await ofFile(`${option} ${path}`, () =>
         loadSnapshot(this.session.machine().migratable, () => openSource(option, path), { disposable: option === '-loadvm' }),
@@ -103,19 +118,23 @@ export class MigrationController {
     if (this.decision)
       throw new UsageError('migrate: it is open who has the machine; look at the target, and write cont only if it does not run there');
     if (this.cancel) throw new UsageError("migrate: a migration is under way; 'info migrate' shows it, 'migrate_cancel' ends it");
+    if (this.session.arriving()) throw new UsageError('migrate: this process waits for a machine, and has none yet');
     this.cancel = new AbortController();
     this.lastError = undefined;
+    this.status = undefined;
     try {
+      // What is being saved or loaded comes first.
+      await this.queue;
       if (wait) await this.waitForL2(onProgress);
       const file = /^file:(.+)$/.exec(uri);
-      if (file) return await this.save(file[1]!);
+      if (file) return await this.migrateToFile(file[1]!);
       const { place, tlsCreds } = this.splitUri('migrate', uri);
       // Refused before anybody is bothered.
       assertMigratable(this.session.machine().migratable, 'migrate this machine');
       await this.migrateOver(place, this.lineOptions(tlsCreds), this.cancel.signal);
-      return `migrated to ${uri}; the machine runs there now, and stays stopped here. ${this.describeMigration().split('\n')[2]}\n`;
+      return `migrated to ${uri}; the machine runs there now, and stays stopped here. ${formatStatus(this.status!).split('\n')[2]}\n`;
     } catch (error) {
-      this.lastError = error instanceof Error ? error.message : String(error);
+      if (!(error instanceof MigrationError && error.code === 'cancelled')) this.lastError = reasonOf(error);
       throw error;
     } finally {
       this.cancel = undefined;
@@ -154,7 +173,7 @@ export class MigrationController {
     if (file) {
       open?.();
       await ofFile(`-incoming ${uri}`, () => loadSnapshot(machine.migratable, () => openSource('-incoming', file[1]!)));
-      return { how: 'handed over', confirm: () => Promise.resolve() };
+      return { how: 'handed over', stopped: false, confirm: () => Promise.resolve() };
     }
     const { place, tlsCreds } = this.splitUri('-incoming', uri);
     const opening = (async () => openDoor('-incoming', place, this.lineOptions(tlsCreds)))();
@@ -275,13 +294,16 @@ export class MigrationController {
   }
 
   /** Stops the machine for `work`, and lets it go on if it ran. One after the other: a save must not see half of a load. */
-  private stopped(work: () => Promise<string>): Promise<string> {
+  private stopped<T>(work: () => Promise<T>): Promise<T> {
     const result = this.queue.then(() => this.stopFor(work));
-    this.queue = result.catch(() => {});
+    this.queue = result.then(
+      () => {},
+      () => {},
+    );
     return result;
   }
 
-  private async stopFor(work: () => Promise<string>): Promise<string> {
+  private async stopFor<T>(work: () => Promise<T>): Promise<T> {
     const { session } = this;
     const wasRunning = session.running();
     await session.pause();
@@ -291,26 +313,4 @@ export class MigrationController {
       if (wasRunning) session.resume();
     }
   }
-}
-
-/** The message of a failure for people, and the status of a process that ends with it; undefined for what is not one of ours. */
-/** Says which file cannot be loaded. */
-async function ofFile(name: string, load: () => Promise<unknown>): Promise<void> {
-  try {
-    await load();
-  } catch (error) {
-    if (!(error instanceof MigrationError) || error instanceof L2ActiveError) throw error;
-    const { code, offset, unit } = error;
-    throw new MigrationError(code, `${name}: ${error.message.replace(/^migration: /, '')}`, {
-      ...(offset === undefined ? {} : { offset }),
-      ...(unit === undefined ? {} : { unit }),
-    });
-  }
-}
-
-export function explainFailure(error: unknown): { readonly message: string; readonly status: number } | undefined {
-  if (error instanceof L2ActiveError) return { message: error.message.replace(/^migration: /, ''), status: L2_ACTIVE_STATUS };
-  if (error instanceof MigrationError) return { message: error.message.replace(/^migration: /, ''), status: 1 };
-  if (error instanceof UsageError) return { message: error.message, status: 2 };
-  return undefined;
 }

@@ -14,6 +14,10 @@ export interface SessionControl {
   pause(): Promise<void>;
   resume(): void;
   running(): boolean;
+  /** Waits for a machine (`-incoming`). */
+  arriving(): boolean;
+  /** From the last pause on until it is clear who has the machine, nobody but the migration lets it go on here. */
+  handOver(underWay: boolean): void;
   /** The images get all that was written. */
   flushDisks(): Promise<void>;
   /** Whether the guest can write to the image of a disk: then its memory of a moment ago does not fit its disks of now. */
@@ -117,15 +121,22 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
   const recovery = recoverSource(place, open, { onWaiting, decided: decision.signal, onConflict });
   machine.yieldOften(true);
   const endHints = await nameFreePages(options);
+  let ran = true;
   const pause = async (): Promise<void> => {
+    ran = session.running();
+    session.handOver(true);
     await session.pause();
     await session.flushDisks();
   };
-  const live = { ...machine.migratable, pause, resume: () => session.resume() };
-  const moving = migrateOut(session.running() ? live : { ...live, resume: () => {} }, link, {
+  const resume = (): void => {
+    session.handOver(false);
+    if (ran) session.resume();
+  };
+  const moving = migrateOut({ ...machine.migratable, pause, resume }, link, {
     clock: { nowMs: () => performance.now(), sleep },
     compression: 'none',
     downtimeLimitMs,
+    isStopped: () => !ran,
     witness,
     onStatus: (status) => {
       // What is free now was sent already, or comes with what else has changed.
@@ -140,6 +151,7 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
     ...(autoConverge ? { throttle: (share: number) => machine.throttle(share) } : {}),
   });
   const onEnd = (): void => {
+    session.handOver(false);
     endHints();
     machine.yieldOften(false);
   };

@@ -5,13 +5,18 @@ import type { Intake } from './intake.js';
 /** Where bytes go that a stream is to take. */
 function sinkOf(stream: Duplex): ByteSink {
   let broken: Error | undefined;
+  // Not every stream tells a write that is under way: one made of the pipes of a command that has ended waits for ever.
+  let fail: (error: Error) => void = () => {};
   stream.on('error', (error) => {
     broken = error;
+    fail(error);
   });
+  stream.on('close', () => fail(new Error('the connection is closed')));
   return {
     write: (bytes) =>
       new Promise((resolve, reject) => {
         if (broken || stream.destroyed) return reject(broken ?? new Error('the connection is closed'));
+        fail = reject;
         stream.write(bytes, (error) => (error ? reject(error) : resolve()));
       }),
   };

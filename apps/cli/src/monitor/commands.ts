@@ -2,7 +2,7 @@ import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
 import { writeBytes } from '../files.js';
 import { runMigrationCommand } from '../migration/commands.js';
-import { explainFailure } from '../migration/controller.js';
+import { explainFailure } from '../migration/failure.js';
 import { parseInteger, parseProperties } from '../options/text.js';
 import { dumpScreen, parseScreenDump } from '../screendump.js';
 import { additionCommands } from './additions.js';

@@ -1,5 +1,5 @@
 import { isActive, L2ActiveError } from '@nestvm/migration';
-import { explainFailure } from '../migration/controller.js';
+import { explainFailure } from '../migration/failure.js';
 import type { MonitorTarget, SessionEvent } from '../monitor/target.js';
 import { qmpCommands } from './commands.js';
 import { QmpError } from './errors.js';
