@@ -7,13 +7,13 @@ const TURNS = 1000;
 const PROGRAM = [0xff, 0xd6, 0xff, 0xd7, 0xff, 0xc9, 0x75, 0xf8, 0xf4];
 /** inc rax; ret */
 const FUNCTION = [0x48, 0xff, 0xc0, 0xc3];
-/** Of the block cache, whose slots are chosen by 17 bits of an address and of what is 13 bits higher. */
-const [SLOTS, HIGHER] = [1 << 17, 13];
+/** Of the block cache, whose slots are chosen by 17 bits of an address in words of four bytes, and of what is 13 bits higher. */
+const [SLOTS, WORD, HIGHER] = [1 << 17, 2, 15];
 
 it('two functions in one slot of the block cache are both found there', () => {
   const board = createBoard(PROGRAM);
   const { cpu, executor, memory, ram } = board;
-  const slotOf = (address: number): number => ((ram.byteOffset + address) ^ ((ram.byteOffset + address) >>> HIGHER)) % SLOTS;
+  const slotOf = (address: number): number => (((ram.byteOffset + address) >>> WORD) ^ ((ram.byteOffset + address) >>> HIGHER)) % SLOTS;
   const first = 0x50000;
   let second = first + 0x1000;
   while (slotOf(second) !== slotOf(first)) second++;

@@ -108,11 +108,12 @@ export class CodeCache {
 
   /** Lets the engine find a block by itself. */
   publish(arenaOffset: number, mode: number, record: number): void {
-    const slot = (this.blockCache + blockCacheOffset(arenaOffset)) >>> 2;
-    const { i32 } = this;
+    const { i32, blockCache } = this;
+    const offset = blockCacheOffset(arenaOffset);
+    const slot = (blockCache + offset) >>> 2;
     const driven = i32[slot]!;
     if (driven !== 0 && driven !== arenaOffset && i32[i32[slot + 2]! >>> 2] !== Slot.STALE)
-      i32.copyWithin(slot ^ (SECOND_PLACE >>> 2), slot, slot + 3);
+      i32.copyWithin((blockCache + (offset ^ SECOND_PLACE)) >>> 2, slot, slot + 3);
     this.i32[slot] = arenaOffset;
     this.i32[slot + 1] = mode;
     this.i32[slot + 2] = record;

@@ -12,8 +12,8 @@ export const HANDLER = { params: [I, I], results: [] } as const;
 const BLOCK_CACHE_BITS = 17;
 export const BLOCK_CACHE_BYTES = 16 << BLOCK_CACHE_BITS;
 
-/** A block that another has driven out of its slot of the block cache is in the slot that differs in this bit of its byte offset. */
-export const SECOND_PLACE = 16;
+/** A block that another has driven out of its slot of the block cache is in the slot that differs in this bit of its byte offset: not beside it, where the slots of the code around are. */
+export const SECOND_PLACE = 0x1_0000;
 
 /** Bytes of code that share a slot: hardly ever do two blocks begin in them, and code that lies together has its slots together, in few lines and pages of the host. */
 const SLOT_SHIFT = 2;
