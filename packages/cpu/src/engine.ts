@@ -14,6 +14,8 @@ import type { Vcpu } from './vcpu.js';
 /** What generated code asks of whoever runs its vCPU. */
 interface EngineUser {
   readonly cpu: Vcpu;
+  /** Instructions retired since the start. */
+  readonly retired: number;
   /** Carries a system instruction out. 1: the code may go on at RIP; 0: it must come back, for the reason that is set. */
   systemHere(record: number): number;
   /** The block at RIP, which the engine does not know; 0: the code must come back. */
@@ -71,6 +73,11 @@ export class Engine {
   private user(base: number): EngineUser {
     if (this.last?.cpu.base !== base) this.last = this.users.find(({ cpu }) => cpu.base === base)!;
     return this.last;
+  }
+
+  /** Instructions retired by all vCPUs since the start. */
+  get retired(): number {
+    return this.users.reduce((sum, { retired }) => sum + retired, 0);
   }
 
   /** Bytes of the instruction at the start of a block. */

@@ -67,6 +67,11 @@ const EXPANSION = 12;
 const CLOSER = 1 / 16;
 /** Part of those turns that a block must have gone to be compiled along with a hot one. */
 const WARM = 1 / 4;
+/**
+ * Instructions from one turn of a block to the next, on average, from which on it is left to the interpreter: by then the host's caches have lost what compiled code needs, which is
+ * several times as much as the interpreter does for the same instructions.
+ */
+const RARE = 8192;
 /** Turns for which a block whose code is under way is not reported. */
 const AWAITED_TURNS = 2 ** 30;
 /** Times that the threshold of a page is doubled at most, for code that was written anew. */
@@ -90,6 +95,8 @@ export class Jit implements HotCode {
   private readonly excluded = new Set<number>();
   /** Heads of hot blocks that wait for a batch, and their modes. */
   private readonly queue = new Map<number, number>();
+  /** Heads of blocks that have had their turns, and how many instructions had run by then. */
+  private readonly trials = new Map<number, number>();
   private reports = 0;
   private readonly library: FunctionLibrary;
   private readonly exits: ExitLog;
@@ -128,6 +135,7 @@ export class Jit implements HotCode {
     const { arena, handlers, cache } = this.engine;
     if (this.compiled.revive(head)) return;
     if (!this.countsAll && !isOpen(arena, head)) {
+      if (this.isRare(head)) return;
       const mode = cpu.get32('mode');
       openFrom(arena, handlers, head, (host) => cache.find(host, mode));
       return grantTurns(arena, head, Math.ceil(this.threshold * CLOSER));
@@ -138,6 +146,18 @@ export class Jit implements HotCode {
     if (this.queue.size >= BATCH || this.reports >= MOST_REPORTS || this.countsAll) this.compileQueue();
   }
 
+  /** Whether a block that has had its turns has them so seldom that compiled code would not pay; if so, or if that must be seen first, it counts on. Blocks that a hot one leads to are not asked. */
+  private isRare(head: number): boolean {
+    const trial = Math.ceil(this.threshold * CLOSER);
+    const { retired } = this.engine;
+    const since = this.trials.get(head);
+    this.trials.delete(head);
+    if (since !== undefined && retired - since < trial * RARE) return false;
+    if (since === undefined) this.trials.set(head, retired);
+    grantTurns(this.engine.arena, head, since === undefined ? trial : this.threshold);
+    return true;
+  }
+
   /** See {@link HotCode}. */
   dropped(arenaPage: number): void {
     for (const head of this.underWay.drop(arenaPage)) {
@@ -146,6 +166,7 @@ export class Jit implements HotCode {
     }
     if (arenaPage >= 0) return this.compiled.dropPage(arenaPage, this.threshold);
     this.queue.clear();
+    this.trials.clear();
     this.exits.clear();
     this.compiled.clear(null);
   }
