@@ -82,9 +82,15 @@ export function buildAcpiFiles(config: AcpiConfig): AcpiFiles {
     view.setUint32(offset, view.getUint32(offset, true) - start, true);
     script.addPointer(at < start ? RSDP : TABLES, TABLES, offset, size);
   }
+  // Firmware sums over the place of the checksum, too, and OVMF takes what comes out for the checksum: that is right where the place is 0 before.
   for (const { name, address, bytes: table } of tables) {
-    if (name !== 'ACPI FACS') script.addChecksum(TABLES, address - start + CHECKSUM, address - start, table.length);
+    if (name === 'ACPI FACS') continue;
+    bytes[address - start + CHECKSUM] = 0;
+    script.addChecksum(TABLES, address - start + CHECKSUM, address - start, table.length);
   }
-  for (const { at, length } of RSDP_CHECKSUMS) script.addChecksum(RSDP, at, 0, length);
+  for (const { at, length } of RSDP_CHECKSUMS) {
+    rsdpBytes[at] = 0;
+    script.addChecksum(RSDP, at, 0, length);
+  }
   return { [RSDP]: rsdpBytes, [TABLES]: bytes, 'etc/table-loader': script.finish() };
 }
