@@ -1,5 +1,5 @@
 /**
- * A disk and a CD that firmware starts: GRUB in the master boot record (El Torito on the CD), Debian's full kernel, an initramfs with the drivers of every
+ * A disk and a CD that firmware starts: GRUB in the master boot record (El Torito on the CD) and on an EFI system partition, Debian's full kernel, an initramfs with the drivers of every
  * disk that the emulator has, and on the disk an ext4 root file system with a login on the serial port. All from Debian packages, without privileges.
  */
 import { execFileSync } from 'node:child_process';
@@ -34,7 +34,6 @@ const DRIVERS = ['virtio_pci', 'virtio_blk', 'virtio_scsi', 'ata_piix', 'ata_gen
 /** The same for the cloud kernel, which has fewer drivers, and unpacks itself ten times as fast. */
 const CLOUD_DRIVERS = ['virtio_pci', 'virtio_blk', 'virtio_scsi', 'isofs'];
 const GRUB_MODULES = [
-  'biosdisk',
   'part_msdos',
   'ext2',
   'iso9660',
@@ -51,6 +50,9 @@ const GRUB_MODULES = [
   'reboot',
   'halt',
 ];
+/** GRUB's platforms, and what each needs beside the rest. */
+const PLATFORMS = { 'i386-pc': ['biosdisk'], 'x86_64-efi': ['fat'] };
+const ESP_MEBIBYTES = 16;
 /** Where GRUB's first sector says on which sector the rest is ("boot.S", kernel sector), and the partition table. */
 const KERNEL_SECTOR_AT = 0x5c;
 const PARTITION_AT = 0x1be;
@@ -74,12 +76,14 @@ menuentry 'Debian on Nestvm' {
 }
 `;
 
-function grubImage(trees, output, format, early) {
+function grubImage(trees, output, format, early, platform = 'i386-pc') {
   const config = join(output, `grub-${format}.cfg`);
   writeFileSync(config, early);
   const image = join(output, `${format}.img`);
-  const modules = join(findTree(trees, 'usr/lib/grub/i386-pc/boot.img'), 'usr/lib/grub/i386-pc');
-  runPackaged(trees, ['usr/bin/grub-mkimage'], ['-O', format, '-d', modules, '-p', '/boot/grub', '-c', config, '-o', image, ...GRUB_MODULES]);
+  const folder = join('usr/lib/grub', platform);
+  const modules = join(findTree(trees, join(folder, 'moddep.lst')), folder);
+  const wanted = [...PLATFORMS[platform], ...GRUB_MODULES];
+  runPackaged(trees, ['usr/bin/grub-mkimage'], ['-O', format, '-d', modules, '-p', '/boot/grub', '-c', config, '-o', image, ...wanted]);
   return { image, modules };
 }
 
@@ -121,8 +125,20 @@ function makeRoot(root, { busybox, applets, kernel, initrd }) {
   writeFileSync(join(root, 'boot/initrd.cpio'), initrd);
 }
 
-/** The disk: master boot record and GRUB before the first partition, which holds the file system. */
-function writeDisk(path, grub, partition) {
+/** An EFI system partition with GRUB where firmware looks on disks that it does not know. */
+function systemPartition(trees, output) {
+  const { image } = grubImage(trees, output, 'x86_64-efi', `search --set=root --label ${LABEL}\nconfigfile /boot/grub/grub.cfg\n`, 'x86_64-efi');
+  const partition = join(output, 'boot-esp.img');
+  rmSync(partition, { force: true });
+  runPackaged(trees, ['sbin/mkfs.fat', 'usr/sbin/mkfs.fat'], ['-F', '16', '-n', 'ESP', '-C', partition, String(ESP_MEBIBYTES * 1024)]);
+  const mtools = (...args) => runPackaged(trees, ['usr/bin/mtools'], ['-c', ...args]);
+  mtools('mmd', '-i', partition, '::EFI', '::EFI/BOOT');
+  mtools('mcopy', '-i', partition, image, '::EFI/BOOT/BOOTX64.EFI');
+  return readFileSync(partition);
+}
+
+/** The disk: master boot record and GRUB before the first partition, which holds the file system; the EFI system partition behind it. */
+function writeDisk(path, grub, partition, esp) {
   const boot = Buffer.from(readFileSync(join(grub.modules, 'boot.img')));
   const core = readFileSync(grub.image);
   if (core.length > (FIRST_SECTOR - 1) * SECTOR) throw new Error(`GRUB's image of ${core.length} bytes does not fit before the first partition.`);
@@ -132,18 +148,23 @@ function writeDisk(path, grub, partition) {
   boot.set([0x80, 0, 2, 0, 0x83, 0xff, 0xff, 0xff], PARTITION_AT);
   boot.writeUInt32LE(FIRST_SECTOR, PARTITION_AT + 8);
   boot.writeUInt32LE(partition.length / SECTOR, PARTITION_AT + 12);
+  const espSector = FIRST_SECTOR + partition.length / SECTOR;
+  boot.set([0, 0xff, 0xff, 0xff, 0xef, 0xff, 0xff, 0xff], PARTITION_AT + 16);
+  boot.writeUInt32LE(espSector, PARTITION_AT + 24);
+  boot.writeUInt32LE(esp.length / SECTOR, PARTITION_AT + 28);
   const file = openSync(path, 'w');
   writeSync(file, boot, 0, SECTOR, 0);
   writeSync(file, core, 0, core.length, SECTOR);
   writeSync(file, partition, 0, partition.length, FIRST_SECTOR * SECTOR);
+  writeSync(file, esp, 0, esp.length, espSector * SECTOR);
   closeSync(file);
 }
 
 /** Makes in `output`: `boot-virtio.img`, a disk with the cloud kernel; `boot-ata.img` and `boot-cd.iso`, a disk and a CD with the full kernel. */
 export function buildBootable(output, log) {
   const [cloudTree, kernelTree, busyboxTree] = fetchPackages(output, ['linux-image-cloud-amd64', 'linux-image-amd64', 'busybox-static'], log);
-  const names = ['grub-common', 'e2fsprogs', 'genisoimage'].flatMap((name) => withLibraries(output, name, log));
-  const trees = fetchPackages(output, [...new Set(['grub-pc-bin', 'seabios', ...names])], log);
+  const names = ['grub-common', 'e2fsprogs', 'genisoimage', 'dosfstools', 'mtools'].flatMap((name) => withLibraries(output, name, log));
+  const trees = fetchPackages(output, [...new Set(['grub-pc-bin', 'grub-efi-amd64-bin', 'seabios', ...names])], log);
   const busybox = findIn([busyboxTree], ['bin/busybox', 'usr/bin/busybox']).file;
   const applets = execFileSync(busybox, ['--list'], { encoding: 'utf8' })
     .split('\n')
@@ -170,7 +191,7 @@ function buildDisk(name, { trees, output, ...parts }) {
   const format = ['-q', '-t', 'ext4', '-L', LABEL, '-O', '^metadata_csum_seed,^orphan_file', '-E', 'root_owner=0:0', '-d', root];
   runPackaged(trees, ['sbin/mke2fs', 'usr/sbin/mke2fs'], [...format, partition, `${ROOT_MEBIBYTES}M`]);
   const grub = grubImage(trees, output, 'i386-pc', 'set root=(hd0,msdos1)\nset prefix=(hd0,msdos1)/boot/grub\nconfigfile /boot/grub/grub.cfg\n');
-  writeDisk(join(output, name), grub, readFileSync(partition));
+  writeDisk(join(output, name), grub, readFileSync(partition), systemPartition(trees, output));
 }
 
 function buildCd(name, { trees, output, kernel, initrd }) {

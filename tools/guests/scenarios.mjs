@@ -175,6 +175,32 @@ function firmware(name, tier, machine, drives, { again = false } = {}) {
   };
 }
 
+/** OVMF, GRUB for UEFI and Debian from a disk to a login; that there are two CPUs it knows by the ACPI tables alone. */
+function uefiDisk(name, tier, machine, drives) {
+  return {
+    name,
+    tier,
+    uefi: true,
+    bootable: true,
+    reboots: true,
+    arguments: ['-M', machine, '-m', '256M', '-smp', '2', '-vga', 'none', '-snapshot'],
+    drives: (path) => [...flash(path, name), ...drives(path)],
+    input: [
+      { at: 'login: ', type: 'root\n' },
+      { at: 'nestvm# ', type: 'echo there are $(nproc) CPUs; poweroff\n' },
+    ],
+    expect: ['BdsDxe', 'GRUB', 'bootable: root on', 'bootable: start 1, 4194304 bytes', 'login:', 'there are 2 CPUs', 'Power down'],
+    timeoutMinutes: 20,
+  };
+}
+
+/** An empty disk, and the one to start from, each with its turn. */
+const inTurn = (path, empty, full) => [
+  ...['-blockdev', 'driver=null-co,node-name=empty,size=1M,read-zeroes=on'],
+  ...['-drive', `file=${path('boot-virtio.img')},format=raw,if=none,id=full`],
+  ...['-device', `virtio-blk-pci,drive=empty,bootindex=${empty}`, '-device', `virtio-blk-pci,drive=full,bootindex=${full}`],
+];
+
 /** OVMF in flash, to its shell: a variable that is set there is still there after a restart. */
 function uefi(name, tier, machine) {
   const variable = 'NestvmTest -guid 7c9a1b52-6e0d-4f5b-9d3a-2f4c8e6a1b70';
@@ -263,7 +289,9 @@ export const scenarios = [
   firmware('seabios-q35-ahci', 'nightly', 'q35', (path) => ['-hda', path('boot-ata.img')], { again: true }),
   compactDisc('seabios-pc-cd', 'nightly', 'pc', (path) => ['-cdrom', path('boot-cd.iso')]),
   compactDisc('seabios-q35-cd', 'nightly', 'q35', (path) => ['-cdrom', path('boot-cd.iso')]),
+  firmware('seabios-pc-bootindex', 'nightly', 'pc', (path) => inTurn(path, 2, 1)),
   uefi('uefi-q35', 'ci', 'q35'),
+  uefiDisk('uefi-q35-grub', 'nightly', 'q35', (path) => inTurn(path, 2, 1)),
   uefi('uefi-pc', 'nightly', 'pc'),
   handed('kernel-by-seabios', 'ci', 'pc', false, () => ['-bios', 'bios-256k.bin']),
   handed('kernel-by-ovmf', 'nightly', 'q35', true, (path) => flash(path, 'kernel-by-ovmf')),

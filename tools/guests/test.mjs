@@ -152,7 +152,7 @@ function obstacle(queue) {
       log,
     });
     if (queue.some(({ uefi }) => uefi)) fetchOvmf(defaultOutput, log);
-    if (queue.some(({ drives, uefi }) => drives && !uefi)) buildBootable(defaultOutput, log);
+    if (queue.some(({ drives, uefi, bootable }) => bootable || (drives && !uefi))) buildBootable(defaultOutput, log);
     return undefined;
   } catch (error) {
     const problem = `the guests cannot be built on this machine (gcc and apt-get, with package lists, are needed): ${error.message}`;
