@@ -21,12 +21,22 @@ export function flagOf(given: QmpArguments, name: string): boolean {
   return value;
 }
 
-/** A number from 0 on, undefined when it is absent. */
+/** What fits into the 64 bits of the widest number that there is. */
+const LIMIT = 2 ** 64;
+
+/** A whole number from 0 on, undefined when it is absent. */
 export function optionalNumber(given: QmpArguments, name: string): number | undefined {
   const value = given[name];
   if (value === undefined) return undefined;
-  if (typeof value !== 'number' || !(value >= 0)) throw wrong(name, 'number');
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value >= LIMIT) throw wrong(name, 'number');
   return value;
+}
+
+/** The number of a vCPU, the first when it is absent. */
+export function cpuOf(given: QmpArguments, count: number): number {
+  const cpu = optionalNumber(given, 'cpu-index') ?? 0;
+  if (cpu >= count) throw new QmpError('GenericError', "Parameter 'cpu-index' expects a CPU number");
+  return cpu;
 }
 
 /** A number from 0 on that must be there. */

@@ -6,7 +6,7 @@ import { createMonitorMemory, execute, type MonitorMemory, sendKeys } from '../m
 import type { MonitorTarget } from '../monitor/target.js';
 import { dumpScreen } from '../screendump.js';
 import { addCharacter, addNetwork, setLink } from './additions.js';
-import { flagOf, numberOf, optionalNumber, type QmpArguments, textOf } from './arguments.js';
+import { cpuOf, flagOf, numberOf, optionalNumber, type QmpArguments, textOf } from './arguments.js';
 import { QmpError } from './errors.js';
 import { sendEvents } from './input.js';
 import { activeBalloon, type QmpQuery, queries } from './queries.js';
@@ -50,8 +50,7 @@ function setCapabilities(target: MonitorTarget, given: QmpArguments): void {
 
 async function monitorLine(target: MonitorTarget, given: QmpArguments): Promise<string> {
   const memory: MonitorMemory = createMonitorMemory();
-  memory.cpu = optionalNumber(given, 'cpu-index') ?? 0;
-  if (memory.cpu >= target.machine().cpus.length) throw new QmpError('GenericError', "Parameter 'cpu-index' expects a CPU number");
+  memory.cpu = cpuOf(given, target.machine().cpus.length);
   let said = '';
   const answer = await execute(target, memory, textOf(given, 'command-line'), (text) => {
     said += text;
@@ -77,14 +76,12 @@ function balloon(target: MonitorTarget, given: QmpArguments): void {
 }
 
 function saveMemory(target: MonitorTarget, given: QmpArguments, physical: boolean): void {
-  const { inspector, config } = target.machine();
+  const { inspector, config, cpus } = target.machine();
   const address = numberOf(given, 'val');
   const size = numberOf(given, 'size');
   if (size > config.memoryBytes) throw new QmpError('GenericError', `size: ${size} bytes are more than the machine's memory`);
   const bytes = new Uint8Array(size);
-  const done = physical
-    ? inspector.readPhysical(address, bytes)
-    : inspector.readLinear(optionalNumber(given, 'cpu-index') ?? 0, BigInt(address), bytes);
+  const done = physical ? inspector.readPhysical(address, bytes) : inspector.readLinear(cpuOf(given, cpus.length), BigInt(address), bytes);
   if (done < size) throw new QmpError('GenericError', `Invalid addr 0x${address.toString(16)}/size ${size} specified: ${done} bytes can be read`);
   writeBytes(physical ? 'pmemsave' : 'memsave', textOf(given, 'filename'), bytes);
 }
