@@ -107,5 +107,13 @@ function report(error: unknown): number {
 // A reader that went away (| head) ends the program quietly.
 process.stdout.on('error', () => process.exit(0));
 const status = dispatch(process.argv.slice(2)).catch(report);
+let done = false;
+// Nothing is left that could ever settle it: better to say so than to end as if all were well.
+process.once('beforeExit', () => {
+  if (!done) process.exit(report(new Error('what was asked for has not come to its end, and nothing is left to wait for')));
+});
 // What is still in the pipe goes out first.
-void status.then((code) => process.stdout.write('', () => process.exit(code)));
+void status.then((code) => {
+  done = true;
+  process.stdout.write('', () => process.exit(code));
+});

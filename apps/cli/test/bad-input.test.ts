@@ -99,3 +99,10 @@ describe('bad input', () => {
     expect(withLines(await nestvm(...args()))).toMatchObject(refusal(message));
   });
 });
+
+it.each(['exec:false', 'exec:echo hello'])('a machine that was to come by %s and did not: status 1 and one line', async (uri) => {
+  expect(withLines(await nestvm(...guest(...HALT), '-incoming', uri))).toMatchObject({
+    status: 1,
+    lines: [expect.stringMatching(/the machine here was not started/)],
+  });
+});

@@ -72,6 +72,10 @@ describe('options that QEMU has, too', () => {
   it.each<[string, object]>([
     ['-pflash code.fd -pflash vars.fd', { drives: [{ path: 'code.fd', flash: -1, format: 'raw' }, { path: 'vars.fd' }] }],
     ['-action reboot=shutdown,shutdown=pause', { reboot: false, shutdown: false }],
+    [
+      '-device {"driver":"virtio-rng-pci","id":"r","addr":"5","packed":true,"max-bytes":64}',
+      { devices: { virtio: [{ kind: 'entropy', id: 'r', slot: 5, packed: true }] } },
+    ],
     ['-action panic=none', { reboot: true, shutdown: true }],
     [
       '-fw_cfg name=opt/a,string=x -fw_cfg opt/b,file=f',
@@ -91,6 +95,8 @@ describe('options that QEMU has, too', () => {
 
   it.each([
     ['-action foo', /write reboot=/],
+    ['-device {"driver":', /no JSON/],
+    ['-device {"driver":["x"]}', /'driver' is neither a text/],
     ['-action reboot=pause', /there are reset, shutdown/],
     ['-fw_cfg opt/a', /write -fw_cfg name=/],
     [`-fw_cfg opt/${'a'.repeat(60)},string=x`, /more than 55 bytes/],

@@ -3,7 +3,7 @@ import { adviceOnDevice } from './absent.js';
 import { ATA_KEYS, type AtaSpec, parseAta } from './ata.js';
 import { type CharacterSpec, namedCharacterDevice } from './character.js';
 import { takeOnly, virtioOnly } from './only.js';
-import { assertKeys, parseInteger, parseProperties } from './text.js';
+import { assertKeys, parseInteger, parsePropertiesOrJson } from './text.js';
 import { type VirtioSpec, virtioChildren, virtioDevices } from './virtio.js';
 
 /** A raw image of `-device loader`; `entry` when a CPU starts at it. */
@@ -138,7 +138,7 @@ export const deviceRows: Readonly<Record<string, DeviceRow>> = {
 export function parseDevices(texts: readonly string[], characters: ReadonlyMap<string, CharacterSpec>): DeviceSpecs {
   const draft: Draft = { testDevice: false, serial: [], images: [], virtio: [], ata: [], ahci: [] };
   for (const text of texts) {
-    const { head, values } = parseProperties(text);
+    const { head, values } = parsePropertiesOrJson('-device', text);
     const name = head || (values.get('driver') ?? '');
     const row = Object.hasOwn(deviceRows, name) ? deviceRows[name]! : undefined;
     if (name === '') throw new UsageError(`-device ${text}: a name is missing; write -device NAME[,prop=value] ('-device help' lists them)`);

@@ -43,7 +43,7 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'smp', argument: 'N[,sockets=S][,cores=C][,threads=T]', group: 'Machine', help: 'number of virtual CPUs (default 1)' },
   {
     name: 'device',
-    argument: 'NAME[,prop=value]',
+    argument: 'NAME[,prop=value] | JSON',
     repeat: true,
     group: 'Machine',
     help: 'isa-debug-exit, pc-testdev, isa-debugcon, isa-serial, loader, virtio-blk-pci, virtio-serial-pci, virtconsole … (-device help); isa-debug-exit,iobase=0xf4,iosize=0x4',

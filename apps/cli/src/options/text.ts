@@ -28,6 +28,24 @@ export function parseProperties(text: string): Properties {
   return { head, values };
 }
 
+/** A QEMU property list, or the same as a JSON object, as programs write it; throws `UsageError`. */
+export function parsePropertiesOrJson(option: string, text: string): Properties {
+  if (!text.trimStart().startsWith('{')) return parseProperties(text);
+  let object: unknown;
+  try {
+    object = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${option} ${text}: no JSON: ${(error as Error).message}`);
+  }
+  const values = new Map<string, string>();
+  for (const [key, value] of Object.entries(object as object)) {
+    if (typeof value === 'boolean') values.set(key, value ? 'on' : 'off');
+    else if (typeof value === 'string' || typeof value === 'number') values.set(key, String(value));
+    else throw new UsageError(`${option} ${text}: '${key}' is neither a text, a number nor true or false`);
+  }
+  return { head: '', values };
+}
+
 /** Throws unless every key is one of `known`; the message names the nearest. */
 export function assertKeys(option: string, values: ReadonlyMap<string, string>, known: readonly string[]): void {
   for (const key of values.keys()) {
