@@ -150,6 +150,20 @@ describe('fields', () => {
     expect(decode('9a785634120800', 32).insn).toMatchObject({ immediate: 0x12345678, immediate2: 8 });
   });
 
+  it.each([
+    ['4883c0ff', 64, 1],
+    ['66054433', 64, 2],
+    ['0544332211', 64, 4],
+    ['48b8f0debc9a78563412', 64, 8],
+    ['c8345605', 64, 3],
+    ['9a785634120800', 32, 6],
+    ['81042544332211000000ff', 64, 4],
+    ['a0f0debc9a78563412', 64, 0],
+    ['89c8', 64, 0],
+  ] as const)('%s (%i bits) has %i bytes of immediates', (text, bits, bytes) => {
+    expect(decode(text, bits).insn.immediateBytes).toBe(bytes);
+  });
+
   it('multiplies EVEX disp8 by the tuple', () => {
     expect(decode('62f17c48584001').insn.displacement).toBe(64);
     expect(decode('62f17c58584001').insn.displacement).toBe(4);

@@ -283,6 +283,17 @@ function readMoffs(insn: Instruction): void {
   if (insn.addressSize === 64) insn.displacementHigh = readI32();
 }
 
+/** Reads what follows displacements: immediates, or the address of moffs. */
+function readRest(insn: Instruction, kind: number): void {
+  if (kind === Imm.MOFFS) {
+    readMoffs(insn);
+    return;
+  }
+  const start = position;
+  readImmediate(insn, kind);
+  insn.immediateBytes = position - start;
+}
+
 function readImmediate(insn: Instruction, kind: number): void {
   switch (kind) {
     case Imm.BYTE:
@@ -313,11 +324,8 @@ function readImmediate(insn: Instruction, kind: number): void {
       insn.immediate = source[position++] as number;
       insn.immediate2 = source[position++] as number;
       return;
-    case Imm.REGISTER:
-      insn.immediate = (source[position++] as number) & registerImmediateMask;
-      return;
     default:
-      readMoffs(insn);
+      insn.immediate = (source[position++] as number) & registerImmediateMask;
   }
 }
 
@@ -326,7 +334,7 @@ function clear(insn: Instruction): void {
   insn.mod = insn.reg = insn.rm = insn.scale = 0;
   insn.base = insn.index = NO_REGISTER;
   insn.displacement = insn.displacementHigh = insn.displacementBytes = 0;
-  insn.immediate = insn.immediateHigh = insn.immediate2 = 0;
+  insn.immediate = insn.immediateHigh = insn.immediate2 = insn.immediateBytes = 0;
   insn.vvvv = insn.vectorLength = insn.mask = insn.evexLL = 0;
   prefixes = wBit = rexR = rexX = rexB = lBits = vvvvBits = 0;
   segmentOverride = -1;
@@ -373,7 +381,7 @@ function decode(insn: Instruction, mode: 16 | 32 | 64): boolean {
   if ((plan & Plan.SSE) !== 0) insn.vectorLength = 128;
   if (modRm >= 0) readModRm(insn, modRm, mode, plan);
   else if ((plan & Plan.Z_OPERAND) !== 0) insn.rm = (insn.opcode & 7) | rexB;
-  if ((plan & PLAN_IMMEDIATE) !== 0) readImmediate(insn, plan & PLAN_IMMEDIATE);
+  if ((plan & PLAN_IMMEDIATE) !== 0) readRest(insn, plan & PLAN_IMMEDIATE);
   if ((prefixes & Prefix.LOCK) !== 0 && ((plan & Plan.LOCK) === 0 || insn.mod === 3)) return false;
   if ((prefixes & (Prefix.VEX | Prefix.EVEX)) !== 0 && vvvvBits !== 0 && (plan & Plan.USES_VVVV) === 0 && !isVsibExtension(plan)) return false;
   return (plan & Plan.CHECKED) === 0 || isEncodable(insn);

@@ -63,6 +63,8 @@ export class Instruction {
   /** First immediate, extended as the row says (I+b zero-extended, sI+b and I+z sign-extended to 64 bits); also J displacements (sign-extended) and far-pointer offsets. */
   immediate = 0;
   immediateHigh = 0;
+  /** Bytes of immediates in the encoding, the last ones of the instruction; an address of moffs is a displacement. */
+  immediateBytes = 0;
   /** Second immediate: ENTER's level, far pointer's selector, EXTRQ/INSERTQ's second byte. */
   immediate2 = 0;
   /** VEX.vvvv / EVEX.V'vvvv register number. */
