@@ -18,6 +18,7 @@ import { RIP, SEG_LIMIT } from '../words.js';
 import type { ArenaViews } from './arena-views.js';
 import { isAlwaysAvailable, readAsModel, unavailable } from './availability.js';
 import type { CodeCache } from './code-cache.js';
+import { Patterns } from './patterns.js';
 import { kindOf, RowKind } from './row-kind.js';
 
 const MAX_INSTRUCTIONS = 64;
@@ -57,7 +58,9 @@ export class BlockBuilder {
   /** By the low half of a system record's immediate. */
   readonly systemRecords: SystemRecord[] = [];
   private readonly writer: RecordWriter;
-  private readonly insn = new Instruction();
+  private readonly patterns: Patterns;
+  /** What was decoded last. */
+  private insn = new Instruction();
   private readonly staging = new Uint8Array(STAGING);
   private readonly heads = new Int32Array(MAX_RECORDS + 1);
   private readonly ordinary = new Uint8Array(opcodeRows.length);
@@ -83,6 +86,7 @@ export class BlockBuilder {
     private readonly handlers: Handlers,
   ) {
     this.writer = new RecordWriter(arena.u8, arena.u16, arena.i32);
+    this.patterns = new Patterns(arena);
   }
 
   /**
@@ -92,16 +96,26 @@ export class BlockBuilder {
   build(cpu: Vcpu, arenaOffset: number, mode: number, linearLo: number, linearHi: number): number {
     this.built++;
     const start = this.reserve(MAX_RECORDS);
-    const inPage = arenaOffset % PAGE_BYTES;
+    const inPage = arenaOffset & (PAGE_BYTES - 1);
     const bits = (mode & Mode.LONG) !== 0 ? 64 : (mode & Mode.CODE32) !== 0 ? 32 : 16;
     const most = (mode & Mode.SINGLE) !== 0 ? 1 : MAX_INSTRUCTIONS;
     const rip = cpu.w[RIP]! >>> 0;
     const limit = bits === 64 ? Infinity : cpu.w[SEG_LIMIT + Segment.CS]! >>> 0;
     let record = this.head(this.limitHead(start, mode), arenaOffset, mode);
+    const root = (mode & Mode.GOVERNED) === 0 ? this.patterns.rootOf(mode) : 0;
     let count = 0;
     let offset = 0;
     while (count < most) {
       const room = Math.min(PAGE_BYTES - inPage - offset, limit - rip - offset + 1);
+      const mayMatch = root !== 0 && room > MAX_LENGTH;
+      const pattern = mayMatch ? this.patterns.find(root, arenaOffset + offset) : 0;
+      if (pattern !== 0) {
+        offset += this.known(pattern, arenaOffset + offset, record, inPage, offset, count, mode);
+        record += Record.BYTES;
+        count++;
+        if (this.patterns.endsBlock(pattern)) return this.finish(arenaOffset, mode, start, record, offset, offset);
+        continue;
+      }
       const length =
         room <= 0 ? DecodeStatus.NEED_MORE : decodeInto(this.insn, this.arena.u8, arenaOffset + offset, Math.min(room, MAX_LENGTH + 1), bits);
       if (length <= 0) {
@@ -109,7 +123,9 @@ export class BlockBuilder {
         if (length === DecodeStatus.NEED_MORE) return this.buildCrossing(cpu, arenaOffset, mode, linearLo, linearHi, bits);
         return this.finish(arenaOffset, mode, start, this.fault(record, length === DecodeStatus.TOO_LONG ? 13 : 6, mode), MAX_LENGTH, room);
       }
+      const isTypical = mayMatch && this.isOrdinary(cpu, this.insn.row);
       const ended = this.instruction(cpu, record, inPage, offset, length, count, mode);
+      if (isTypical) this.patterns.learn(root, this.insn, arenaOffset + offset, record);
       record += Record.BYTES;
       count++;
       offset += length;
@@ -201,7 +217,9 @@ export class BlockBuilder {
 
   /** A record that raises an exception: the bytes are no instruction. Where an ENDBRANCH is due, that it is none comes first. */
   private fault(record: number, vector: number, mode: number): number {
-    const insn = Object.assign(new Instruction(), this.insn, { length: 0 });
+    const { insn } = this;
+    this.insn = new Instruction();
+    insn.length = 0;
     const awaited = (mode & Mode.ENDBRANCH) !== 0;
     this.system(record, 0, 0, { insn, meaning: awaited ? underCet(insn, mode) : null, extended: false, vector: awaited ? -1 : vector });
     return record + Record.BYTES;
@@ -224,11 +242,13 @@ export class BlockBuilder {
     }
   }
 
-  /** What TypeScript needs to carry the present instruction out. */
+  /** What TypeScript needs to carry the present instruction out, which it keeps: the next one is decoded elsewhere. */
   private systemRecord(cpu: Vcpu, vector: number): SystemRecord {
-    const name = this.insn.row.mnemonic;
+    const { insn } = this;
+    this.insn = new Instruction();
+    const name = insn.row.mnemonic;
     const meaning = SYSTEM_INSTRUCTIONS[name] ?? null;
-    return { insn: Object.assign(new Instruction(), this.insn), meaning, extended: cpu.extensionInstructions[name] !== undefined, vector };
+    return { insn, meaning, extended: cpu.extensionInstructions[name] !== undefined, vector };
   }
 
   /** Whether a row's handler is all that there is to it, whatever the mode and the model: asked once, since most of what is decoded is so. */
@@ -254,8 +274,19 @@ export class BlockBuilder {
     this.shadowing = -1;
     writer.head(record, handlers.slotFor(row.id, handlerForm(insn, mode)), offset, length, index);
     writer.fields(record, insn, offset);
-    if (kindOf(row) === RowKind.JUMP) this.directJump(record, inPage, offset, length, mode);
+    if (kindOf(row) === RowKind.JUMP) this.directJump(record, inPage, offset + length, insn.immediate, mode);
     return row.endsBlock;
+  }
+
+  /** Writes the record of an instruction of a known pattern; gives its length. */
+  private known(pattern: number, arenaOffset: number, record: number, inPage: number, offset: number, index: number, mode: number): number {
+    this.shadowing = -1;
+    const length = this.patterns.write(pattern, arenaOffset, record, offset, index);
+    if (this.patterns.isJump(pattern)) {
+      const distance = this.arena.i32[(record + Record.IMMEDIATE) >>> 2]!;
+      this.directJump(record, inPage, offset + length, distance, mode);
+    }
+    return length;
   }
 
   /** The same for instructions that models or modes may forbid, or that are not carried out by their handler alone. */
@@ -278,14 +309,13 @@ export class BlockBuilder {
     }
     writer.head(record, handlers.slotFor(insn.row.id, handlerForm(insn, mode)), offset, length, index);
     writer.fields(record, insn, offset);
-    if (kind === RowKind.JUMP) this.directJump(record, inPage, offset, length, mode);
+    if (kind === RowKind.JUMP) this.directJump(record, inPage, offset + length, insn.immediate, mode);
     else if (kind !== RowKind.PLAIN) this.keep(record, this.systemRecord(cpu, -1));
     return row.endsBlock;
   }
 
-  private directJump(record: number, inPage: number, offset: number, length: number, mode: number): void {
-    const next = offset + length;
-    const target = next + this.insn.immediate;
+  private directJump(record: number, inPage: number, next: number, distance: number, mode: number): void {
+    const target = next + distance;
     const single = (mode & Mode.SINGLE) !== 0;
     const link = (to: number): number => (!single && inPage + to >= 0 && inPage + to < PAGE_BYTES ? Link.OPEN : Link.FAR);
     this.writer.jump(record, target, link(target), link(next));
@@ -293,7 +323,7 @@ export class BlockBuilder {
 
   /** An instruction that lies on two pages (or cannot be fetched wholly): a block of its own, which checks at run time where the second page is. */
   private buildCrossing(cpu: Vcpu, arenaOffset: number, mode: number, lo: number, hi: number, bits: 16 | 32 | 64): number {
-    const first = PAGE_BYTES - (arenaOffset % PAGE_BYTES);
+    const first = PAGE_BYTES - (arenaOffset & (PAGE_BYTES - 1));
     this.staging.fill(0);
     this.staging.set(this.arena.u8.subarray(arenaOffset, arenaOffset + Math.min(first, MAX_LENGTH)));
     if (!this.stageSecondPage(cpu, first, lo, hi, mode)) return 0;
@@ -302,7 +332,7 @@ export class BlockBuilder {
     if (length === 0) return 0;
     const start = this.reserve(5);
     // Where a device answers for the second page there is nothing to compare with: the block is good once.
-    const end = this.loneInstruction(cpu, start, arenaOffset % PAGE_BYTES, length, mode, second < 0 ? null : second);
+    const end = this.loneInstruction(cpu, start, arenaOffset & (PAGE_BYTES - 1), length, mode, second < 0 ? null : second);
     if (second < 0) return this.finishLoose(start);
     const result = this.finish(arenaOffset, mode, start, end, first, first);
     this.endsWithin(start, length);

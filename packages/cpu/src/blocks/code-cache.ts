@@ -2,15 +2,15 @@ import type { Arena, PhysicalMemory } from '@nestvm/memory';
 import { PAGE_BYTES, PageFlag } from '@nestvm/memory';
 import { BLOCK_CACHE_BYTES, blockCacheOffset, SECOND_PLACE } from '../interpreter/entering.js';
 import { Record, Slot } from '../interpreter/record.js';
+import { BlockTable } from './block-table.js';
 
+const PAGE_BITS = 12;
 /** log2 of the granularity in which writes beside code are told from writes to it. */
 const LINE_BITS = 4;
 const LINES = PAGE_BYTES >>> LINE_BITS;
 
 /** The decoded blocks of one arena page. */
 class CodePage {
-  /** First record by (offset in page, mode): see `blockKey`. */
-  readonly blocks = new Map<number, number>();
   /** First record and record count of every block, pairwise. */
   readonly records: number[] = [];
   /** Which lines hold decoded bytes. */
@@ -20,7 +20,6 @@ class CodePage {
 
   /** All of its code has gone. */
   clear(): void {
-    this.blocks.clear();
     this.records.length = 0;
     this.covered.fill(0);
     this.quiet = 0;
@@ -32,8 +31,6 @@ class CodePage {
  * them as soon as there is code again, costs more than the rest of a rewrite.
  */
 const QUIET_WRITES = 32;
-
-const blockKey = (offsetInPage: number, mode: number): number => mode * PAGE_BYTES + offsetInPage;
 
 /** Room for records, and how the code cache hears of writes. */
 export interface CodeCacheOptions {
@@ -55,6 +52,7 @@ export class CodeCache {
   private readonly end: number;
   private cursor: number;
   private readonly pages = new Map<number, CodePage>();
+  private readonly blocks = new BlockTable();
   /** Told when the code of an arena page was dropped, or (-1) all code. */
   onDropped: ((arenaPage: number) => void) | null = null;
   /** Times that everything was dropped for want of room. */
@@ -74,9 +72,10 @@ export class CodeCache {
 
   /** First record of the block at an arena offset in a mode, or 0. */
   find(arenaOffset: number, mode: number): number {
-    const record = this.pages.get(Math.floor(arenaOffset / PAGE_BYTES))?.blocks.get(blockKey(arenaOffset % PAGE_BYTES, mode)) ?? 0;
-    // A block on two pages goes stale with either of them, and only one has forgotten it.
-    return record !== 0 && this.i32[record >>> 2] === Slot.STALE ? 0 : record;
+    const record = this.blocks.get(arenaOffset, mode);
+    const slot = this.i32[record >>> 2];
+    // One that has moved may lead to where its address leads now, which is another place.
+    return slot === Slot.STALE || slot === Slot.MOVED ? 0 : record;
   }
 
   /** Whether a record is kept; one that was made for a single run is not. */
@@ -93,17 +92,17 @@ export class CodeCache {
   /** Keeps the `count` records just written at `record` as the block for (arenaOffset, mode), decoded from `bytes` bytes in that page. */
   add(arenaOffset: number, mode: number, record: number, count: number, bytes: number): void {
     this.cursor = record + count * Record.BYTES;
-    const page = this.page(Math.floor(arenaOffset / PAGE_BYTES));
-    page.blocks.set(blockKey(arenaOffset % PAGE_BYTES, mode), record);
+    const page = this.page(arenaOffset >>> PAGE_BITS);
+    this.blocks.set(arenaOffset, mode, record);
     page.records.push(record, count);
-    this.cover(page, arenaOffset % PAGE_BYTES, bytes);
+    this.cover(page, arenaOffset & (PAGE_BYTES - 1), bytes);
   }
 
   /** Says that a block also comes from `bytes` bytes at the start of another page. */
   addSecondPage(arenaOffset: number, record: number, count: number, bytes: number): void {
-    const page = this.page(Math.floor(arenaOffset / PAGE_BYTES));
+    const page = this.page(arenaOffset >>> PAGE_BITS);
     page.records.push(record, count);
-    this.cover(page, arenaOffset % PAGE_BYTES, bytes);
+    this.cover(page, arenaOffset & (PAGE_BYTES - 1), bytes);
   }
 
   /** Lets the engine find a block by itself. */
@@ -124,6 +123,7 @@ export class CodeCache {
     const { memory } = this.options;
     for (const arenaPage of this.pages.keys()) memory.clearFlag(arenaPage, PageFlag.CODE);
     this.pages.clear();
+    this.blocks.clear();
     this.i32.fill(0, this.blockCache >>> 2, (this.blockCache + BLOCK_CACHE_BYTES) >>> 2);
     this.cursor = this.first;
     this.flushes++;
@@ -141,15 +141,16 @@ export class CodeCache {
   }
 
   private cover(page: CodePage, offset: number, bytes: number): void {
-    page.covered.fill(1, offset >>> LINE_BITS, ((offset + bytes - 1) >>> LINE_BITS) + 1);
+    const last = (offset + bytes - 1) >>> LINE_BITS;
+    for (let line = offset >>> LINE_BITS; line <= last; line++) page.covered[line] = 1;
   }
 
   /** Something is about to write `length` bytes inside one page of code. */
   private written(arenaOffset: number, length: number): void {
-    const arenaPage = Math.floor(arenaOffset / PAGE_BYTES);
+    const arenaPage = arenaOffset >>> PAGE_BITS;
     const page = this.pages.get(arenaPage);
     if (page === undefined) return;
-    const offset = arenaOffset % PAGE_BYTES;
+    const offset = arenaOffset & (PAGE_BYTES - 1);
     const last = (offset + length - 1) >>> LINE_BITS;
     for (let line = offset >>> LINE_BITS; line <= last; line++) {
       if (page.covered[line] === 1) return this.invalidate(arenaPage, page);

@@ -5,6 +5,7 @@ import type { KeptCode } from '../ports/kept-code.js';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { HANDLER } from './entering.js';
 import { factsOf, isLongForm, KEY_FORMS } from './facts.js';
+import { Joins } from './joins.js';
 import { ExitReason, Slot } from './record.js';
 import { crossing, head, leaving, limit, moved, pass, system } from './runtime.js';
 import { runtimeFunctions } from './runtime-functions.js';
@@ -74,8 +75,7 @@ export class Handlers {
   /** By a row's id: 1 has a meaning, 2 has none, 0 was not asked for yet. */
   private readonly known: Uint8Array;
   private readonly keys: number[] = [];
-  /** Slots of handlers that carry out what two others do, by the slots of those: the first times `TABLE_MAXIMUM`, and the second. */
-  private readonly joined = new Map<number, number>();
+  private readonly joins = new Joins();
   /** What handlers carry out that stand for several instructions, by slot. */
   private readonly sequences: (readonly Placed[] | undefined)[] = [];
   /** Their slots, by those of the instructions. */
@@ -163,7 +163,7 @@ export class Handlers {
     const name = parts.map(({ slot }) => slot).join();
     // Three instructions may be a pair and one, or one and a pair.
     const slot = this.named.get(name) ?? this.newSlot();
-    this.joined.set(first * TABLE_MAXIMUM + second, slot);
+    this.joins.add(first, second, slot);
     if (this.named.has(name)) return;
     this.named.set(name, slot);
     // To whoever asks, the record is still that of its first instruction.
@@ -174,7 +174,7 @@ export class Handlers {
 
   /** Slot of the handler that carries out what those in two slots do, one after the other; 0 where there is none. */
   joinOf(first: number, second: number): number {
-    return this.joined.get(first * TABLE_MAXIMUM + second) ?? 0;
+    return this.joins.of(first, second);
   }
 
   private newSlot(): number {
