@@ -85,6 +85,19 @@ const COMMON = new Set([
   'SFENCE',
   'CMPXCHG16B',
   'IDIV',
+  'BTC',
+  'STD',
+  'MOVBE',
+  'RDMSR',
+  'WRMSR',
+  'INVLPG',
+  'LGDT',
+  'SGDT',
+  'SERIALIZE',
+  'FNINIT',
+  'FNSTSW',
+  'FNSTCW',
+  'FWAIT',
   ...CONDITIONS.map((c) => `J${c}`),
   ...SELECTING.map((c) => `CMOV${c}`),
   ...SELECTING.map((c) => `SET${c}`),
@@ -111,14 +124,27 @@ const INDEXED = new Set([
   'XADD',
   'CMPXCHG',
   'IMUL',
+  'XCHG',
+  'BT',
+  'BTS',
+  'BSR',
+  'MOVBE',
+  'PREFETCHT0',
+  'PREFETCHW',
+  'CMOVE',
+  'CMOVNE',
+  'SETE',
+  'SETNE',
 ]);
 const IN_REGISTERS = new Set(['SHL', 'SHR', 'SAR', 'ROL', 'ROR', 'SHLD', 'SHRD']);
 /** Opcodes of NOP that assemblers pad with; the others are hints to come. */
 const PADDING = new Set([0x90, 0x1f]);
 /** Of those, what kernels do to per-CPU data (through FS and GS), and in 16 bits. */
-const PLAIN = new Set(['MOV', 'ADD', 'SUB', 'AND', 'OR', 'XOR', 'CMP', 'TEST', 'INC', 'DEC', 'MOVZX', 'PUSH', 'XADD', 'CMPXCHG']);
+const PLAIN = new Set(
+  'MOV ADD SUB AND OR XOR CMP TEST INC DEC MOVZX MOVSX PUSH XADD CMPXCHG CMPXCHG16B SBB ROL SHL SHR SAR CMOVE CMOVNE NOP MOV_SREG'.split(' '),
+);
 /** Rows that kernels repeat with REP. */
-const REPEATED = new Set(['MOVS', 'STOS']);
+const REPEATED = new Set(['MOVS', 'STOS', 'CMPS']);
 const SIZED = new Set(['v', 'z', 'y']);
 /** Operands in MMX registers, which hardly anybody uses. */
 const isMmx = ({ method }: { readonly method: string }): boolean => method === 'P' || method === 'Q' || method === 'N';
@@ -127,7 +153,7 @@ const isMmx = ({ method }: { readonly method: string }): boolean => method === '
 const VECTOR = new Set(
   [
     'MOVUPS MOVAPS MOVDQU MOVDQA MOVQ MOVD MOVHPS MOVSD PXOR POR PCMPEQB PCMPEQD PMOVMSKB PMINUB PUNPCKLBW PUNPCKLWD PUNPCKLDQ PUNPCKLQDQ PADDQ',
-    'ADDSD SUBSD MULSD UCOMISD CVTSI2SD',
+    'PADDD PSHUFB PSHUFD PSLLD PSRLD PCMPISTRI ADDSD SUBSD MULSD UCOMISD CVTSI2SD',
     'VMOVDQU VMOVDQA VMOVD VMOVQ VPXOR VPOR VPANDN VPADDB VPCMPEQB VPCMPGTB VPMOVMSKB VPBROADCASTB VZEROUPPER',
   ].flatMap((names) => names.split(' ')),
 );
@@ -158,6 +184,7 @@ function formsOf(row: OpcodeRow): number[] {
   if (PLAIN.has(row.mnemonic) && row.operands.some((o) => o.type === 'v' || o.method === 'rAX')) {
     if (!always) keys.push(packKey({ id, operandSize: 16, memory: false }));
     if (inMemory) keys.push(...indices.map((indexed) => packKey({ id, operandSize: 16, memory: true, indexed })));
+    if (inMemory) keys.push(packKey({ id, operandSize: 16, memory: true, based: true }));
   }
   return keys;
 }
