@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
+import { cachedDataVersionTag, setFlagsFromString } from 'node:v8';
 import { Script } from 'node:vm';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -17,6 +17,7 @@ const folder = join(root, 'apps', 'cli', 'build');
 const bundle = join(folder, 'nestvm.cjs');
 const inputsFile = join(folder, 'nestvm.inputs.json');
 const CACHE = '.code-cache';
+const KEEP_AFTER_MS = 10_000;
 
 /** Size and time of a file, or undefined when it is gone. @param {string} file */
 function fingerprint(file) {
@@ -139,8 +140,8 @@ function keptFile(what) {
   return join(folder, `${what}-${process.version}-${process.arch}-${size}-${mtimeMs}`);
 }
 
-/** What V8 compiled of this very bundle in an earlier run, under flags that change nothing. @param {string} command */
-const cacheFileFor = (command) => `${keptFile(command)}${CACHE}`;
+/** What V8 compiled of this very bundle in an earlier run under the same flags, of V8's own too: a profiler's run takes nothing from the others. @param {string} command */
+const cacheFileFor = (command) => `${keptFile(command)}-${cachedDataVersionTag()}${CACHE}`;
 
 /** Keeps the code that has been compiled by now; without it all goes on, only slower. @param {Script} script @param {string} file */
 function keepCode(script, file) {
@@ -151,6 +152,17 @@ function keepCode(script, file) {
   } catch {
     rmSync(temporary, { force: true });
   }
+}
+
+/** Keeps the code at the end, or when most of what a run needs has been compiled: many a machine is ended by killing it. @param {Script} script @param {string} file */
+function keepLater(script, file) {
+  let isKept = false;
+  const keep = () => {
+    if (!isKept) keepCode(script, file);
+    isKept = true;
+  };
+  setTimeout(keep, KEEP_AFTER_MS).unref();
+  process.on('exit', keep);
 }
 
 /** For tests: `NESTVM_JIT` (off, on, force, mixed) says how machines run whose command line has no `-accel`. */
@@ -167,7 +179,7 @@ function run() {
   // esbuild writes ASCII.
   const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(bundle, 'latin1')}\n})`;
   const script = new Script(source, { filename: bundle, ...(cachedData === undefined ? {} : { cachedData }) });
-  if (file !== undefined && (cachedData === undefined || script.cachedDataRejected)) process.on('exit', () => keepCode(script, file));
+  if (file !== undefined && (cachedData === undefined || script.cachedDataRejected)) keepLater(script, file);
   process.argv[1] = bundle;
   // The bundle keeps code for guests there, in files with the same ending.
   process.env['NESTVM_KEPT_CODE'] = keptFile('kept');
