@@ -222,6 +222,10 @@ describe('every option', () => {
       { devices: { virtio: [{ kind: 'block', bus: 'pci', drive: 'x', packed: true, queues: 4, mode: 'modern', slot: 5 }] } },
     ],
     [
+      '-device virtio-blk-pci,drive=x,logical_block_size=4k,physical_block_size=16384',
+      { devices: { virtio: [{ kind: 'block', drive: 'x', logicalBlockBytes: 4096, physicalBlockBytes: 16384 }] } },
+    ],
+    [
       '-device virtio-rng-pci,iommu_platform=on,event_idx=off',
       {
         devices: {

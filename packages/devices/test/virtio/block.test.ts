@@ -125,6 +125,24 @@ describe.each(ways)('virtio-blk over $transport, packed $packed', (way) => {
     expect(String.fromCharCode(...id.bytes)).toBe('SERIAL-1'.padEnd(20, '\0'));
   });
 
+  it('takes requests in whole blocks, where they are larger than sectors', () => {
+    const bench = new Bench(new VirtioBlock({ disk: probe, packed: way.packed, logicalBlockBytes: 4096, physicalBlockBytes: 16384 }), way);
+    const driver = bench.start(1);
+    expect([bench.transport.readConfig(20, 4), bench.transport.readConfig(24, 1), bench.transport.readConfig(44, 4)]).toEqual([4096, 2, 8]);
+    expect(ask(driver, OUT, 8, [pattern(4096, 2)]).status).toBe(0);
+    expect(ask(driver, IN, 8, [], [4096]).bytes).toEqual(pattern(4096, 2));
+    expect(ask(driver, IN, 8, [], [512]).status).toBe(1);
+    expect(ask(driver, OUT, 1, [pattern(4096, 3)]).status).toBe(1);
+    if (way.transport !== 'legacy') expect([0, 4].map((sector) => ask(driver, WRITE_ZEROES, 8, [segment(8 + sector, 8)]).status)).toEqual([0, 1]);
+    for (const [logicalBlockBytes, physicalBlockBytes] of [
+      [4096, 512],
+      [1000, 4096],
+      [256, 512],
+      [512, 2 ** 22],
+    ] as const)
+      expect(() => new VirtioBlock({ disk: probe, logicalBlockBytes, physicalBlockBytes })).toThrow(/blocks of/);
+  });
+
   it('fails beyond the end, in pieces of sectors, and of unknown type, touching nothing', () => {
     const driver = bench.start(1);
     expect(ask(driver, OUT, SECTORS - 1, [pattern(1024, 2)]).status).toBe(1);

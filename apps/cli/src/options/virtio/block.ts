@@ -1,6 +1,6 @@
 import { UsageError } from '../../errors.js';
 import { ERROR_KEYS, type ErrorPolicy, ownErrorPolicy } from '../block-errors.js';
-import { parseInteger, parseSwitch } from '../text.js';
+import { parseInteger, parseSize, parseSwitch } from '../text.js';
 import type { VirtioRow } from './row.js';
 
 /** What a disk is told. */
@@ -12,6 +12,19 @@ export interface BlockSpec {
   readonly queueSize: number;
   readonly writeCache?: boolean;
   readonly errors?: ErrorPolicy;
+  /** Bytes of its blocks. */
+  readonly logicalBlockBytes?: number;
+  readonly physicalBlockBytes?: number;
+}
+
+function blockBytes(option: string, values: ReadonlyMap<string, string>): Pick<BlockSpec, 'logicalBlockBytes' | 'physicalBlockBytes'> {
+  const size = (key: string): number | undefined => {
+    const value = values.get(key);
+    return value === undefined ? undefined : parseSize(`${option},${key}`, value, 1);
+  };
+  const logicalBlockBytes = size('logical_block_size');
+  const physicalBlockBytes = size('physical_block_size');
+  return { ...(logicalBlockBytes === undefined ? {} : { logicalBlockBytes }), ...(physicalBlockBytes === undefined ? {} : { physicalBlockBytes }) };
 }
 
 /** `virtio-blk`. */
@@ -41,6 +54,7 @@ export const blockRow: VirtioRow<BlockSpec> = {
       queues: parseInteger(`${option},num-queues`, values.get('num-queues') ?? '1', 1, 64),
       queueSize: parseInteger(`${option},queue-size`, values.get('queue-size') ?? '256', 4, 1024),
       ...ownErrorPolicy(option, values),
+      ...blockBytes(option, values),
       ...(serial === undefined ? {} : { serial }),
       ...(writeCache === undefined || writeCache === 'auto' ? {} : { writeCache: parseSwitch(`${option},write-cache`, writeCache) }),
     };

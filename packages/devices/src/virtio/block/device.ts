@@ -5,6 +5,7 @@ import type { Virtqueue } from '../queue.js';
 import { VirtioType } from '../registers.js';
 import type { Chain } from '../ring/chain.js';
 import { type BlockBackend, inTurn, type Pending } from './backend.js';
+import { type BlockSizes, blockSizes } from './block-sizes.js';
 import {
   BlockConfig,
   BlockFeature,
@@ -30,6 +31,9 @@ export interface VirtioBlockOptions {
   /** False: every write reaches stable storage before it completes, unless the driver asks otherwise (default true). */
   readonly writeCache?: boolean;
   readonly packed?: boolean;
+  /** Bytes of a block, of which requests are made, and of one of the medium: powers of two from 512 to 2 MiB, the second no smaller (512 each). */
+  readonly logicalBlockBytes?: number;
+  readonly physicalBlockBytes?: number;
 }
 
 const ZEROES = new Uint8Array(0x1_0000);
@@ -48,6 +52,7 @@ export class VirtioBlock extends VirtioDevice {
   private readonly view = new DataView(this.header.buffer);
   private readonly answer = new Uint8Array(1);
   private readonly writeCache: boolean;
+  private readonly sizes: BlockSizes;
 
   constructor(options: VirtioBlockOptions) {
     const { disk, name = 'virtio-blk', queues = 1, queueSize = 256, packed = false } = options;
@@ -65,6 +70,7 @@ export class VirtioBlock extends VirtioDevice {
     });
     this.disk = disk;
     this.writeCache = options.writeCache ?? true;
+    this.sizes = blockSizes(name, options.logicalBlockBytes, options.physicalBlockBytes);
     this.serial = Uint8Array.from(options.serial ?? '', (character) => character.charCodeAt(0));
     if (this.serial.length > ID_BYTES) throw new DeviceError('bad-option', `${name}: a serial number has at most ${ID_BYTES} bytes`);
     this.stopped();
@@ -84,13 +90,15 @@ export class VirtioBlock extends VirtioDevice {
     const view = new DataView(this.config.buffer);
     this.setCapacity();
     view.setUint32(BlockConfig.SEG_MAX, this.queues[0]!.maxSize - 2, true);
-    view.setUint32(BlockConfig.BLK_SIZE, SECTOR_BYTES, true);
+    const { logicalBytes, physicalBytes } = this.sizes;
+    view.setUint32(BlockConfig.BLK_SIZE, logicalBytes, true);
+    view.setUint8(BlockConfig.TOPOLOGY, Math.log2(physicalBytes / logicalBytes));
     view.setUint16(BlockConfig.TOPOLOGY + 2, 1, true);
     view.setUint8(BlockConfig.WRITEBACK, this.writeCache ? 1 : 0);
     view.setUint16(BlockConfig.NUM_QUEUES, this.queues.length, true);
     view.setUint32(BlockConfig.MAX_DISCARD_SECTORS, MAX_SEGMENT_SECTORS, true);
     view.setUint32(BlockConfig.MAX_DISCARD_SEG, MAX_SEGMENTS, true);
-    view.setUint32(BlockConfig.DISCARD_ALIGNMENT, 1, true);
+    view.setUint32(BlockConfig.DISCARD_ALIGNMENT, logicalBytes / SECTOR_BYTES, true);
     view.setUint32(BlockConfig.MAX_WRITE_ZEROES_SECTORS, MAX_SEGMENT_SECTORS, true);
     view.setUint32(BlockConfig.MAX_WRITE_ZEROES_SEG, MAX_SEGMENTS, true);
     view.setUint8(BlockConfig.WRITE_ZEROES_MAY_UNMAP, this.disk.discard ? 1 : 0);
@@ -170,7 +178,7 @@ export class VirtioBlock extends VirtioDevice {
 
   private transfer(chain: Chain, sector: number, length: number, writing: boolean): number | Promise<number> {
     const offset = sector * SECTOR_BYTES;
-    if (length % SECTOR_BYTES !== 0 || !this.inside(offset, length) || (writing && this.disk.readOnly)) return BlockStatus.IOERR;
+    if (!this.inside(offset, length) || (writing && this.disk.readOnly)) return BlockStatus.IOERR;
     const pending = this.move(chain, offset, length, writing);
     const through = writing && !this.cached;
     if (pending === undefined) return through ? done(this.disk.flush()) : BlockStatus.OK;
@@ -214,7 +222,9 @@ export class VirtioBlock extends VirtioDevice {
     return this.writeCache && this.negotiated(BlockFeature.FLUSH);
   }
 
+  /** Whether this is on the disk, in whole blocks. */
   private inside(offset: number, length: number): boolean {
+    if (offset % this.sizes.logicalBytes !== 0 || length % this.sizes.logicalBytes !== 0) return false;
     return Number.isSafeInteger(offset) && offset + length <= Math.floor(this.disk.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
   }
 
