@@ -27,6 +27,7 @@ export const FAULT_VECTOR = word('faultVector');
 export const FAULT_ERROR = word('faultError');
 export const FAULT_HAS_ERROR = word('faultHasError');
 export const SLOW_ADDRESS = word('slowAddress');
+export const DEVICE_PAGE = word('devicePage');
 export const INTERRUPTIBILITY = word('interruptibility');
 export const ACTIVITY = word('activity');
 export const GUEST_MODE = word('guestMode');

@@ -4,7 +4,7 @@ import { SECOND_STAGE_VECTOR } from '../linear.js';
 import { canonicalShift, nextPageHigh } from '../mode.js';
 import { Access, SECOND_STAGE_FAULT } from '../ports/translation.js';
 import type { Vcpu } from '../vcpu.js';
-import { CPL, FAULT_VECTOR, MODE, SLOW_ADDRESS, TIME_SPAN, word } from '../words.js';
+import { CPL, DEVICE_PAGE, FAULT_VECTOR, MODE, SLOW_ADDRESS, TIME_SPAN, word } from '../words.js';
 import { ExitReason, Record } from './record.js';
 
 const AC = 17;
@@ -111,9 +111,17 @@ export class SlowAccess {
     return false;
   }
 
-  /** Host address when the whole access is plain memory of one page, else -1. */
+  /** Host address when the whole access is plain memory of one page, else -1. Generated code comes here at once for the page that was a device's last. */
   private direct(cpu: Vcpu): number {
-    return this.lent.second < 0 ? cpu.mmu.arenaOffset : -1;
+    if (this.lent.second >= 0) return -1;
+    const { w } = cpu;
+    const page = w[SLOW_ADDRESS]! & -PAGE;
+    const host = cpu.mmu.arenaOffset;
+    if (host < 0) {
+      w[DEVICE_PAGE] = page;
+      w[DEVICE_PAGE + 1] = w[SLOW_ADDRESS + 1]!;
+    } else if (w[DEVICE_PAGE] === page) w[DEVICE_PAGE] = -1;
+    return host;
   }
 
   private physicalOf(i: number): number {

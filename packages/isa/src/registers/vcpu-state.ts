@@ -75,6 +75,8 @@ export const vcpuState = struct('vcpu', 3, {
   faultHasError: derived(u32),
   /** Linear address argument of slow paths (and CR2 of a page fault). */
   slowAddress: derived(u64),
+  /** Linear page of the last slow path that led to a device: one that likely does so again. */
+  devicePage: derived(u64),
   /** Data argument and result of slow paths; also the scratch that split or device accesses go through. */
   scratch: derived(bytes(64)),
   /** Bit 0: blocked by STI; bit 1: blocked by MOV SS/POP SS; bit 2: by NMI; bit 3: by SMI. */
