@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { BootError, type BootFile } from '@nestvm/boot';
 import { DeviceError } from '@nestvm/devices';
 import {
@@ -21,12 +22,13 @@ import { FlashParts } from './flash.js';
 import { createKeptCode } from './kept-code.js';
 import { LevelWatch } from './levels.js';
 import { createTrace } from './log.js';
+import { filePathOf } from './options/blockdev.js';
 import { configure, type RunOptions } from './options/config.js';
 import type { DriveSpec } from './options/drives.js';
 import { parseOptions } from './options/parse.js';
 import type { RtcSpec } from './options/time.js';
 import type { TlbSpec } from './options/tlb.js';
-import { openRemoteDrives } from './remote-drives.js';
+import { isRemote, openRemoteDrives } from './remote-drives.js';
 import { Session } from './session.js';
 import { TextDisplay } from './text/display.js';
 import { VirtioParts } from './virtio.js';
@@ -74,8 +76,15 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
+/** Throws `UsageError` where a drive's file is absent: a drive that no device has is not opened, but it was meant. */
+function assertThere({ option, path, node }: DriveSpec): void {
+  const file = node ? filePathOf(node) : path;
+  if (file !== undefined && !isRemote(file) && !existsSync(file)) throw new UsageError(`${option}: ${file}: no such file; check the path`);
+}
+
 /** The drives with what has to be known before their images are opened. */
 async function openDrives({ drives, incoming }: RunOptions): Promise<DriveSpec[]> {
+  for (const drive of drives) assertThere(drive);
   const opened = await openRemoteDrives(drives);
   if (incoming === undefined) return opened;
   const arriving = new Set<ArrivingDisk>();

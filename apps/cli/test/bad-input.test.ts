@@ -93,6 +93,12 @@ describe('bad input', () => {
       () => [...guest(...HALT), '-qmp', 'unix:/nonexistent/q,server=on,wait=off'],
       /there is no folder \/nonexistent/,
     ],
+    [
+      'a disk that no device has',
+      () => [...guest(...HALT), '-drive', `file=${pathFor('absent')},if=none,id=d`],
+      /absent: no such file; check the path/,
+    ],
+    ['a node that no device has', () => [...guest(...HALT), '-blockdev', `file,node-name=n,filename=${pathFor('absent')}`], /absent: no such file/],
     ['an unknown option', () => ['-kernal', 'x'], /the nearest is '-kernel'/],
     ['an unknown command', () => ['rum'], /no such command; the nearest is 'run'/],
   ])('%s', async (_name, args, message) => {

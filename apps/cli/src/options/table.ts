@@ -54,7 +54,7 @@ export const optionRows: readonly OptionRow[] = [
       'file=F[,format=raw|qcow2][,if=virtio|ide|pflash|none][,index=N|unit=N][,media=disk|cdrom][,id=ID][,readonly=on][,snapshot=on][,serial=S][,cache=C]',
     repeat: true,
     group: 'Machine',
-    help: 'a disk or CD image, a file or an http:// or https:// address that is read by ranges (also file.driver=http,file.url=…), whose changes stay in memory; if=none leaves it to -device virtio-blk-pci,drive=ID; if=pflash is flash: unit=0 with the firmware, unit=1 with its variables',
+    help: 'a disk or CD image, a file or an http:// or https:// address that is read by ranges (also file.driver=http,file.url=…), whose changes stay in memory; if=virtio, where QEMU has ide, unless another is written or it is a CD; if=none leaves it to -device virtio-blk-pci,drive=ID; if=pflash is flash: unit=0 with the firmware, unit=1 with its variables',
   },
   {
     name: 'blockdev',
