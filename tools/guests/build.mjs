@@ -3,14 +3,7 @@
  * Builds the guests that the tests, the demo and the benchmarks boot: the kernel of Debian's cloud package as it is, and an initramfs of
  * our own with Debian's static busybox. Outputs go to build/guests; the packages are cached there by checksum.
  *
- * Usage: pnpm guests [--out DIRECTORY] [--kernel PACKAGE] [--modules a,b] [--qemu] [--qemu-l3] [--xen] [--virtio] [--full] [--cet] [--soak]
- *   --qemu   also makes nested-qemu.cpio, in which Debian's QEMU starts the levels (some 90 packages)
- *   --qemu-l3 also makes nested-qemu-l3.cpio, the same with a QEMU in L2 as well
- *   --virtio also makes virtio.cpio, with the drivers of virtio devices and Debian's mkfs.ext4 (run it with nestvm.run=disks)
- *   --full   also makes vmlinuz-full and full.cpio: Debian's full kernel, with drivers for 9P, input and graphics
- *   --cet    also makes vmlinuz-cet and nested-cet.cpio: a kernel of Debian that uses indirect-branch tracking, and shadow stacks for programs
- *   --soak   also makes soak.cpio, whose two levels build and compress files with Debian's tcc
- *   --xen    also makes xen, vmlinuz-dom0 and xen.cpio: Debian's Xen, a dom0 and in it a guest
+ * Usage: pnpm guests [options]; `pnpm guests --help` lists them.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -137,21 +130,50 @@ export function buildGuests({
   return { kernel, initramfs, nested, version, hasPrograms: programs.length > 0 };
 }
 
+const known = {
+  out: { type: 'string' },
+  kernel: { type: 'string' },
+  modules: { type: 'string' },
+  qemu: { type: 'boolean' },
+  'qemu-l3': { type: 'boolean' },
+  xen: { type: 'boolean' },
+  virtio: { type: 'boolean' },
+  full: { type: 'boolean' },
+  cet: { type: 'boolean' },
+  soak: { type: 'boolean' },
+  help: { type: 'boolean' },
+};
+
+const help = `pnpm guests [options]: the guests that tests, demo and benchmarks boot, made from Debian's packages
+
+--out DIRECTORY   where they go (build/guests)
+--kernel PACKAGE  Debian's package of the kernel
+--modules a,b     more modules of it in the initramfs
+--qemu            also nested-qemu.cpio, in which Debian's QEMU starts the levels (some 90 packages)
+--qemu-l3         also nested-qemu-l3.cpio, the same with a QEMU in L2 as well
+--virtio          also virtio.cpio, with the drivers of virtio devices and Debian's mkfs.ext4 (run it with nestvm.run=disks)
+--full            also vmlinuz-full and full.cpio: Debian's full kernel, with drivers for 9P, input and graphics
+--cet             also vmlinuz-cet and nested-cet.cpio: a kernel of Debian that uses indirect-branch tracking, and shadow stacks for programs
+--soak            also soak.cpio, whose two levels build and compress files with Debian's tcc
+--xen             also xen, vmlinuz-dom0 and xen.cpio: Debian's Xen, a dom0 and in it a guest
+--help            this text`;
+
+/** What was asked for; ends the process where that makes no sense. */
+function askedFor() {
+  try {
+    // pnpm hands over a `--` of its own.
+    const { values } = parseArgs({ options: known, args: process.argv.slice(2).filter((argument) => argument !== '--') });
+    if (!values.help) return values;
+    console.log(help);
+    process.exit(0);
+  } catch (error) {
+    console.error(`guests: ${error.message.split('. ')[0]}; --help lists the options`);
+    process.exit(2);
+  }
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({
-    options: {
-      out: { type: 'string' },
-      kernel: { type: 'string' },
-      modules: { type: 'string' },
-      qemu: { type: 'boolean' },
-      'qemu-l3': { type: 'boolean' },
-      xen: { type: 'boolean' },
-      virtio: { type: 'boolean' },
-      full: { type: 'boolean' },
-      cet: { type: 'boolean' },
-      soak: { type: 'boolean' },
-    },
-  });
+  const values = askedFor();
   const options = {
     output: resolve(values.out ?? defaultOutput),
     modules: values.modules?.split(',') ?? [],
