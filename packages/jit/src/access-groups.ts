@@ -18,7 +18,7 @@ interface LookUp {
 }
 
 /** Accesses near one base. */
-interface Group extends LookUp {
+export interface Group extends LookUp {
   readonly first: number;
   /** Bounds of the accesses: distances of the first byte, and of the one behind the last. */
   low: number;
@@ -33,11 +33,21 @@ const MOST_BYTES = 256;
  * none; if they are not, the region is left there.
  */
 export class AccessGroups {
-  private readonly groups = new Map<string, Group>();
+  private groups = new Map<string, Group>();
 
   /** Starts afresh: at a block that may be reached without the code before it. */
   clear(): void {
     this.groups.clear();
+  }
+
+  /** The look-ups that can serve here, for a block that is reached from here alone. */
+  get known(): ReadonlyMap<string, Group> {
+    return new Map(this.groups);
+  }
+
+  /** Starts a block with what is known where it is reached from. */
+  resume(known: ReadonlyMap<string, Group> | undefined): void {
+    this.groups = new Map(known);
   }
 
   /** Host address of an access that an earlier look-up can check as well, or null. What may be written may be read. */

@@ -2,7 +2,7 @@ import { goToRecord, Record, readTime, Slot } from '@nestvm/cpu/compiling';
 import type { Branch, FunctionRef, Val, Variable } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import { Context, type Meanings } from '@nestvm/semantics';
-import { AccessGroups } from './access-groups.js';
+import { AccessGroups, type Group } from './access-groups.js';
 import type { ArenaViews } from './arena-views.js';
 import { type Block, type Edge, isReturn } from './block.js';
 import { NotCompilable } from './errors.js';
@@ -68,6 +68,8 @@ export class Translator implements Exits {
   private readonly tableLoads: ((write: () => void) => void)[] = [];
   /** Whether the blocks are on several pages. */
   private readonly isSpread: boolean;
+  /** The same of look-ups. */
+  private readonly carriedGroups: (ReadonlyMap<string, Group> | undefined)[] = [];
   private block!: Block;
   private place = 0;
   private step = 0;
@@ -133,7 +135,7 @@ export class Translator implements Exits {
     this.place = place;
     code.flags.resume(this.carried[place] ?? UNKNOWN_FLAGS);
     code.rip = () => this.ripAt(block.offset);
-    this.groups.clear();
+    this.groups.resume(this.carriedGroups[place]);
     code.startBlock(this.carriedRegisters[place]);
     for (let i = 0; i < block.steps.length; i++) {
       if (i === block.steps.length - 1 && isConditional(block)) this.charge();
@@ -271,6 +273,7 @@ export class Translator implements Exits {
     if (this.predecessors[target] === 1) {
       this.carried[target] = flags.state;
       this.carriedRegisters[target] = registers?.known;
+      this.carriedGroups[target] = this.groups.known;
     } else if (needsFlags(this.views, this.region, this.region.blocks[target]!)) flags.flush();
     this.layout.forward(this.place, target);
   }
