@@ -7,6 +7,8 @@ export interface ScsiCommand {
   /** Bytes that the initiator sends, and has room for. */
   readonly outBytes: number;
   readonly inBytes: number;
+  /** Whether what is shown is the initiator's memory itself, good for as long as the command lasts (default: no). */
+  readonly viewable?: boolean;
   /** Copies bytes of the initiator from `offset`; returns how many there were. */
   read(offset: number, target: Uint8Array): number;
   /** Shows bytes of the initiator, or room for its answer, in pieces; returns how many bytes there were. */

@@ -68,24 +68,46 @@ export function transfer(medium: Medium, command: ScsiCommand, writing: boolean)
 export const readBytes = (disk: BlockBackend, command: ScsiCommand, offset: number, length: number): Answer =>
   length > command.inBytes ? { kind: 'overrun' } : attempt(() => read(disk, command, offset, length), SENSE.UNRECOVERED_READ_ERROR, good(length));
 
+/** The pieces that a command shows, for a disk that takes several at once; undefined where there is but one, or some of it is no memory (any more). */
+function partsOf(command: ScsiCommand, length: number, writing: boolean): Uint8Array[] | undefined {
+  if (command.viewable !== true) return undefined;
+  const parts: Uint8Array[] = [];
+  const note = (bytes: Uint8Array): void => void parts.push(bytes);
+  const shown = writing ? command.visitOut(0, length, note) : command.visitIn(0, length, note);
+  const whole = shown === length && parts.reduce((sum, { length: bytes }) => sum + bytes, 0) === length;
+  return whole && parts.length > 1 ? parts : undefined;
+}
+
 function write(disk: BlockBackend, command: ScsiCommand, offset: number, length: number, through: boolean): Pending {
   const pending: Promise<void>[] = [];
-  command.visitOut(0, length, (bytes, at) => {
-    const step = disk.write(offset + at, bytes);
+  const take = (step: Pending): void => {
     if (step) pending.push(step);
-  });
+  };
+  const parts = disk.writeParts && partsOf(command, length, true);
+  if (parts) take(disk.writeParts!(offset, parts));
+  else command.visitOut(0, length, (bytes, at) => take(disk.write(offset + at, bytes)));
   if (pending.length === 0) return through ? disk.flush() : undefined;
   return Promise.all(pending).then(() => (through ? disk.flush() : undefined));
 }
 
 /** Reads into guest memory. Bytes that come later are put there then, so that whoever watches memory hears of them. */
 function read(disk: BlockBackend, command: ScsiCommand, offset: number, length: number): Pending {
+  const put = (bytes: Uint8Array, at: number): void =>
+    void command.visitIn(at, bytes.length, (view, done) => view !== bytes && view.set(bytes.subarray(done, done + view.length)));
+  const parts = disk.readParts && partsOf(command, length, false);
+  if (parts) {
+    return disk.readParts!(offset, parts)?.then(() => {
+      let at = 0;
+      for (const part of parts) {
+        put(part, at);
+        at += part.length;
+      }
+    });
+  }
   const pending: Promise<void>[] = [];
   command.visitIn(0, length, (bytes, at) => {
     const step = disk.read(offset + at, bytes);
-    const put = (): void =>
-      void command.visitIn(at, bytes.length, (view, done) => view !== bytes && view.set(bytes.subarray(done, done + view.length)));
-    if (step) pending.push(step.then(put));
+    if (step) pending.push(step.then(() => put(bytes, at)));
   });
   return pending.length === 0 ? undefined : Promise.all(pending).then(() => {});
 }

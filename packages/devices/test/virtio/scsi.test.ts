@@ -37,6 +37,32 @@ class SlowDisk implements BlockBackend {
   }
 }
 
+/** A disk that takes all pieces at once, now or later. */
+class VectoredDisk extends MemoryDisk implements BlockBackend {
+  readonly calls: number[][] = [];
+  late = false;
+
+  private each(offset: number, parts: readonly Uint8Array[], step: (at: number, part: Uint8Array) => void): void | Promise<void> {
+    this.calls.push(parts.map(({ length }) => length));
+    const all = (): void => {
+      let at = offset;
+      for (const part of parts) {
+        step(at, part);
+        at += part.length;
+      }
+    };
+    return this.late ? Promise.resolve().then(all) : all();
+  }
+
+  readParts(offset: number, targets: readonly Uint8Array[]): void | Promise<void> {
+    return this.each(offset, targets, (at, part) => this.read(at, part));
+  }
+
+  writeParts(offset: number, sources: readonly Uint8Array[]): void | Promise<void> {
+    return this.each(offset, sources, (at, part) => this.write(at, part));
+  }
+}
+
 describe.each(ways)('virtio-scsi over $transport, packed $packed', (way) => {
   const start = (disk: BlockBackend = new MemoryDisk(2 ** 20), attention = false) => {
     const trays: boolean[] = [];
@@ -83,6 +109,29 @@ describe.each(ways)('virtio-scsi over $transport, packed $packed', (way) => {
     return { device, bench, driver, hd, cd, trays, command, refuses, header, parse };
   };
   const CD = { to: [5, 0] } as const;
+
+  it('hands all pieces of a transfer to the disk at once, be it now or later', async () => {
+    const disk = new VectoredDisk(2 ** 20);
+    const { driver, header, parse } = start(disk);
+    const data = fill(3 * BLOCK, 5);
+    const [reading, writing] = [Opcode.READ_10, Opcode.WRITE_10].map((opcode) => header([opcode, 0, ...be(7, 4), 0, ...be(3, 2)], [0, 0]));
+    const head = 12 + SENSE_BYTES;
+    const written = driver.request(2, [writing!, data.subarray(0, 100), data.subarray(100, 1000), data.subarray(1000)], [head]);
+    expect(parse(written.bytes)).toMatchObject({ response: 0, status: 0, residual: 0 });
+    expect(parse(driver.request(2, [reading!], [head, 512, 600, 424]).bytes)).toMatchObject({ response: 0, status: 0, data });
+    expect(disk.calls).toEqual([
+      [100, 900, 536],
+      [512, 600, 424],
+    ]);
+    disk.late = true;
+    const rooms = [driver.room(500), driver.room(1036)];
+    driver.queues[2]!.add([driver.place(reading!), driver.room(head), ...rooms]);
+    driver.kick(2);
+    expect(driver.queues[2]!.poll()).toBeUndefined();
+    await new Promise((resolve) => setTimeout(resolve));
+    expect(driver.queues[2]!.poll()).toBeDefined();
+    expect(driver.contents(rooms)).toEqual(data);
+  });
 
   it.each([
     [

@@ -28,6 +28,10 @@ export class ScsiRequest implements ScsiCommand {
     this.inBytes = chain.writableBytes - RESPONSE_BYTES - senseBytes;
   }
 
+  get viewable(): boolean {
+    return this.chain.viewable;
+  }
+
   read(offset: number, target: Uint8Array): number {
     return this.chain.read(REQUEST_BYTES + this.cdbBytes + offset, target);
   }
