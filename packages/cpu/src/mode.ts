@@ -1,4 +1,4 @@
-import { CetControl, Cr0, Cr4, Efer, Mode, Rflags, Segment, Xstate } from '@nestvm/isa';
+import { CetControl, Cr0, Cr4, Efer, GIF_CLEAR, Mode, Rflags, Segment, Xstate } from '@nestvm/isa';
 import { mpxMode } from './mpx/state.js';
 import type { Vcpu } from './vcpu.js';
 import {
@@ -26,7 +26,7 @@ const ATTRIBUTE_DB = 1 << 14;
 const UNUSABLE = 1 << 16;
 
 /** Blocked by STI, by MOV SS/POP SS, by an NMI, by SMM, by a clear GIF (SVM: everything from outside waits), or by a virtual NMI: bits of `interruptibility`. */
-export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8, GIF: 16, VIRTUAL_NMI: 32 } as const;
+export const Shadow = { STI: 1, MOV_SS: 2, NMI: 4, SMI: 8, GIF: GIF_CLEAR, VIRTUAL_NMI: 32 } as const;
 
 /** Bits of IA32_DEBUGCTL: record branches, single-step on branches; stop recording, and counting, when a performance counter interrupts. */
 export const DebugCtl = { LBR: 1, BTF: 2, FREEZE_LBRS: 1 << 11, FREEZE_COUNTERS: 1 << 12 } as const;

@@ -5,7 +5,7 @@
  */
 export { ApicRegister } from './registers/apic.js';
 export { BoundConfig, BoundStatus, CetControl, ControlProtection, Cr0, Cr4, Dr6, Dr7, Efer, Rflags, Vector, Xstate } from './registers/control.js';
-export { Gpr, GuestMode, Mode, PrivilegeClass, Segment, vcpuState } from './registers/vcpu-state.js';
+export { GIF_CLEAR, Gpr, GuestMode, Mode, PrivilegeClass, Segment, vcpuState } from './registers/vcpu-state.js';
 export { MsrTable, msrSlot } from './registers/msr-table.js';
 export { VmcsTable, vmcsSlot } from './registers/vmcs-table.js';
 export type { OpcodeRow, OperandSpec } from './maps/row.js';

@@ -1,7 +1,7 @@
 import type { Facts } from '@nestvm/semantics';
 
 /** What has registers in memory that compiled code keeps elsewhere, or whose count of turns must be the interpreter's. */
-const LEFT_OUT = new Set(['ENTER', 'BOUND', 'XBEGIN', 'XLAT', 'RDMSR', 'WRMSR', 'LGDT', 'SGDT', 'VERW', 'INVLPG']);
+const LEFT_OUT = new Set(['ENTER', 'BOUND', 'XBEGIN', 'XLAT', 'RDMSR', 'WRMSR', 'LGDT', 'SGDT', 'VERW', 'INVLPG', 'STGI', 'CLGI']);
 
 /** Repeated instructions that are compiled: done at once where they stay inside of a page. */
 const BULK = new Set(['MOVS', 'STOS']);

@@ -13,6 +13,7 @@ import { enterSmm } from './smm.js';
 
 const MONITOR_ARMED = word('monitorArmed');
 const INTERRUPT_HELD = word('interruptHeld');
+const EVENT_HELD = word('eventHeld');
 
 const NMI_BLOCKED_BY = Shadow.NMI | Shadow.MOV_SS | Shadow.STI;
 
@@ -143,6 +144,13 @@ function serviceDebugTrap(cpu: Vcpu): boolean {
   return true;
 }
 
+/** While GIF is clear: notes whether STGI will have something to do. A SIPI does not wait: it means nothing to a processor that runs. */
+function hold(cpu: Vcpu): void {
+  const { w, interrupts } = cpu;
+  if (w[ACTIVITY] !== Activity.WAIT_FOR_SIPI) interrupts.takeSipi();
+  w[EVENT_HELD] = collect(cpu) !== 0 || w[PENDING_DEBUG] !== 0 || interrupts.intr() ? 1 : 0;
+}
+
 /** Ends a wait whose line was written or whose time is over. */
 function serviceMonitor(cpu: Vcpu): void {
   if (cpu.w[ACTIVITY] !== Activity.MWAIT) return;
@@ -162,6 +170,7 @@ export function serviceEvents(cpu: Vcpu): boolean {
   cpu.attention = 0;
   // STGI asks for attention again. What ends a wait is no event: KVM waits by TPAUSE before VMRUN, with GIF clear.
   if ((cpu.w[INTERRUPTIBILITY]! & Shadow.GIF) !== 0) {
+    hold(cpu);
     if (serviceDebugTrap(cpu)) return true;
     serviceMonitor(cpu);
     return false;

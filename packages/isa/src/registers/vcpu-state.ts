@@ -87,6 +87,8 @@ export const vcpuState = struct('vcpu', 3, {
   guestMode: u32,
   /** Not 0 while an interrupt, or what a hypervisor wants to do then, waits for RFLAGS.IF. */
   interruptHeld: derived(u32),
+  /** Not 0 when STGI would have an event to deliver; meaningful while GIF is clear. */
+  eventHeld: derived(u32),
   /** Not 0 while somebody wants to hear of every change of privilege (performance counters that tell levels apart). */
   privilegeWatched: derived(u32),
   /** Not 0 while somebody wants to hear of every interrupt and exception. */
@@ -226,6 +228,9 @@ export const vcpuState = struct('vcpu', 3, {
 
 /** Classes of privilege that have TLB banks of their own in one address space: above level 3 without and with RFLAGS.AC under SMAP, and level 3. */
 export const PrivilegeClass = { SUPERVISOR: 0, SUPERVISOR_AC: 1, USER: 2 } as const;
+
+/** Bit of `vcpuState.interruptibility`: GIF of SVM is clear, and everything from outside waits. */
+export const GIF_CLEAR = 1 << 4;
 
 /** Bits of `vcpuState.guestMode`. */
 export const GuestMode = {

@@ -4,6 +4,7 @@ import type { Emitter, Meanings } from '../emitter.js';
 import { integerOperand } from '../operand.js';
 import { push } from '../stack.js';
 import { SYSCALL, SYSRET } from './fast-call.js';
+import { CLGI, STGI } from './global-interrupts.js';
 import { IRET } from './interrupt-return.js';
 import { INT, UD2 } from './interrupts.js';
 import { isIntercepted, leaveIf } from './leave.js';
@@ -103,4 +104,6 @@ export const systemMeanings: Meanings = {
   PAUSE,
   VMREAD,
   VMWRITE,
+  STGI,
+  CLGI,
 };
