@@ -1,9 +1,8 @@
 /** Our own guests, with the JIT off, on, forced and mixed: with `-icount` each is the same run, at every checkpoint. */
 import { describe, expect, it } from 'vitest';
 import { type GuestImage, kernelImage, svmImage, svmPairImage, vmxImage, vmxPairImage } from '../../packages/guests/src/index.js';
-import { guestMachine } from '../../packages/guests/test/run.js';
 import { parseCpu } from '../../packages/isa/src/models/index.js';
-import type { MachineOptions, MachineOutcome } from '../../packages/machine/src/index.js';
+import { createMachine, type MachineOptions, type MachineOutcome } from '../../packages/machine/src/index.js';
 import { type Digest, differences, digestOf } from './digest.js';
 
 const TIMEOUT = 300_000;
@@ -21,7 +20,7 @@ const variants = (every: number): Readonly<Record<string, Variant>> => ({
 
 interface Trace {
   readonly outcome: MachineOutcome;
-  readonly lines: readonly string[];
+  readonly text: string;
   readonly endNs: number;
   readonly digests: readonly Digest[];
   readonly regions: number;
@@ -33,10 +32,17 @@ interface Trace {
 
 /** Runs a guest to its end, by way of instants that lie `everyNs` apart. */
 async function trace(image: GuestImage, cpu: string, shift: number, variant: Variant, everyNs: number): Promise<Trace> {
+  let text = '';
   const processors = /pair/.test(image.name) ? 2 : 1;
-  const { machine, lines } = guestMachine(image, {
+  const machine = createMachine({
     board: processors > 1 ? 'q35' : 'pc',
     cpu: parseCpu(cpu, { sockets: 1, cores: processors, threads: 1 }, { nested: true }),
+    nested: true,
+    memoryBytes: Math.max(image.memoryBytes, 16 << 20),
+    kernel: { name: image.name, bytes: image.bytes },
+    serial: [{ write: (byte) => void (text += String.fromCharCode(byte)) }],
+    debugExit: { iobase: 0xf4, iosize: 4 },
+    reboot: false,
     clock: { kind: 'virtual', shift, sleep: false },
     ...variant,
   });
@@ -51,7 +57,7 @@ async function trace(image: GuestImage, cpu: string, shift: number, variant: Var
     if (outcome.kind === 'stopped') continue;
     const { translations = 0, compiled = 0, decoded = 0 } = machine.drops?.counters ?? {};
     const { regions = 0, evicted = 0 } = machine.jit?.counters ?? {};
-    return { outcome, lines: lines(), endNs: machine.clock.nowNs(), digests, regions, evicted, held, drops: translations + compiled + decoded };
+    return { outcome, text, endNs: machine.clock.nowNs(), digests, regions, evicted, held, drops: translations + compiled + decoded };
   }
 }
 
@@ -69,8 +75,8 @@ describe.each([
     let wanted = 0;
     for (const [name, variant] of Object.entries(variants(4))) {
       const found = await trace(image(), cpu, shift, variant, everyNs);
-      const { outcome, lines, endNs, regions, drops, evicted, held } = found;
-      expect([name, outcome, lines, endNs]).toEqual([name, reference.outcome, reference.lines, reference.endNs]);
+      const { outcome, text, endNs, regions, drops, evicted, held } = found;
+      expect([name, outcome, text, endNs]).toEqual([name, reference.outcome, reference.text, reference.endNs]);
       const different = found.digests.map((digest, i) => differences(digest, reference.digests[i] ?? {}));
       expect([name, ...different]).toEqual([name, ...reference.digests.map(() => [])]);
       if (variant.jit === 'force') expect(regions).toBeGreaterThan(20);

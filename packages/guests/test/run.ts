@@ -19,7 +19,7 @@ export interface GuestRun {
 /** A machine for a guest, on the virtual clock; `options` are laid over what guests have in common. */
 export function guestMachine(
   image: GuestImage,
-  options: Pick<MachineOptions, 'board' | 'clock' | 'cpu' | 'jit' | 'codeBytes' | 'drops' | 'tlb'>,
+  options: Pick<MachineOptions, 'board' | 'clock' | 'cpu' | 'jit'>,
 ): { machine: Machine; lines: () => string[] } {
   let text = '';
   const machine = createMachine({
