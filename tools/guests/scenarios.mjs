@@ -195,11 +195,13 @@ function uefiDisk(name, tier, machine, drives) {
 }
 
 /** An empty disk, and the one to start from, each with its turn. */
-const inTurn = (path, empty, full) => [
-  ...['-blockdev', 'driver=null-co,node-name=empty,size=1M,read-zeroes=on'],
-  ...['-drive', `file=${path('boot-virtio.img')},format=raw,if=none,id=full`],
-  ...['-device', `virtio-blk-pci,drive=empty,bootindex=${empty}`, '-device', `virtio-blk-pci,drive=full,bootindex=${full}`],
-];
+const inTurn = (path, empty, full) =>
+  [
+    ['-blockdev', 'driver=null-co,node-name=empty,size=1M,read-zeroes=on'],
+    ['-drive', `file=${path('boot-virtio.img')},format=raw,if=none,id=full`],
+    ['-device', `virtio-blk-pci,drive=empty,bootindex=${empty}`],
+    ['-device', `virtio-blk-pci,drive=full,bootindex=${full}`],
+  ].flat();
 
 /** OVMF in flash, to its shell: a variable that is set there is still there after a restart. */
 function uefi(name, tier, machine) {
