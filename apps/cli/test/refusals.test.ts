@@ -71,7 +71,8 @@ describe('what is refused at load, and with which status', () => {
     const file = fileOf(await snapshotAt('hypervisor: on\r\n'));
     const refusals = [
       [options('Haswell,vmx=on', '-loadvm', file), /-cpu: the snapshot has Skylake-Server.*this machine Haswell/],
-      [options('Skylake-Server,vmx=off', '-loadvm', file), /CPU features: the snapshot has/],
+      [options('Skylake-Server,vmx=off', '-loadvm', file), /CPU features: the snapshot has vmx, .*which this machine has not/],
+      [options(`${CPU},x2apic=off`, '-loadvm', file), /CPU features: the snapshot has x2apic, which this machine has not\n/],
       [options(CPU, '-loadvm', file, '-smp', '2'), /-smp: the snapshot has 1 × 1 × 1, this machine/],
       [options(CPU, '-loadvm', file, '-device', 'virtio-rng-pci'), /virtio: the snapshot has/],
       [options(CPU, '-loadvm', file, '-m', '48M'), /-m: the snapshot has 33554432, this machine 50331648/],

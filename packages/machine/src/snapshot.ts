@@ -1,12 +1,12 @@
 import type { VirtualClock } from '@nestvm/bus';
 import { type DeterministicRandom, msrState, type NestedReport, registerState, type Vcpu } from '@nestvm/cpu';
 import type { HeldDisk } from '@nestvm/devices/virtio';
-import type { CpuModel } from '@nestvm/isa/models';
 import { PAGE_BYTES, type PhysicalMemory } from '@nestvm/memory';
 import type { Mmu } from '@nestvm/mmu';
 import { type Migratable, nonMigratable, type SavedValue, stateful, stateless } from '@nestvm/state';
 import type { NestedClaims } from './claims.js';
-import { type MachineConfig, videoMemoryBytes } from './config.js';
+import type { MachineConfig } from './config.js';
+import { configurationMismatches, type Description, describeMachine } from './configuration.js';
 import { MachineError } from './errors.js';
 import type { Platform } from './platform.js';
 
@@ -105,61 +105,6 @@ function machineUnits(parts: SnapshotParts): ReadonlyMap<string, Migratable> {
   return units;
 }
 
-/** FNV-1a over what CPUID shows: two models of one name with other features are two machines. */
-function featureHash(cpu: CpuModel): number {
-  let hash = 0x811c9dc5;
-  for (const base of [0, 0x80000000]) {
-    const state = { apicId: 0, apicEnabled: true, cr4: 0, xcr0: 1, xss: 0, limitMaximum: false };
-    const last = cpu.cpuid(base, 0, state).eax >>> 0;
-    for (let leaf = base; leaf <= Math.min(last, base + 0x40); leaf++) {
-      const { eax, ebx, ecx, edx } = cpu.cpuid(leaf, 0, state);
-      for (const word of [eax, ebx, ecx, edx]) hash = Math.imul(hash ^ word, 0x01000193);
-    }
-  }
-  return hash >>> 0;
-}
-
-const byteHash = (bytes: Uint8Array): number => bytes.reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193), 0x811c9dc5) >>> 0;
-
-/** What a snapshot's machine must have been made of, by the option that sets it. */
-function describeMachine(config: MachineConfig, parts: ReadonlySet<string>): { readonly [option: string]: SavedValue } {
-  const { cpu } = config;
-  return {
-    '-M': config.board,
-    '-cpu': cpu.name,
-    'CPU features': featureHash(cpu),
-    '-smp': [cpu.topology.sockets, cpu.topology.cores, cpu.topology.threads].join(' × '),
-    '-m': config.memoryBytes,
-    parts: [...parts].toSorted().join(' '),
-    '-serial': (config.serial ?? []).map((port) => port !== null),
-    firmware: config.firmware && config.kernel === undefined ? byteHash(config.firmware.bytes) : null,
-    ...(config.flash ? { 'if=pflash': config.flash.map(({ file, readOnly }) => [file.bytes.length, readOnly === true]) } : {}),
-    virtio: (config.virtio ?? [])
-      .map(({ device, bus, mode, slot }) => [device.name, device.type, bus ?? '', mode ?? '', slot ?? ''].join(' '))
-      .join(', '),
-    'ATA drives': [...(config.ata?.board ?? []), ...(config.ata?.ahci ?? []).flatMap(({ ports }) => [...ports])]
-      .map((place) => place?.drive.name ?? '-')
-      .join(' '),
-    '-vga': config.vga ? videoMemoryBytes(config.vga) : null,
-    devices: [config.debugConsole ? 'debug-console' : '', config.debugExit ? 'isa-debug-exit' : '', config.testDevice ? 'pc-testdev' : ''].join(' '),
-  };
-}
-
-const show = (value: unknown): string =>
-  typeof value === 'string' ? value : typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing');
-
-/** In which options a snapshot's machine differs from this one, a line each. */
-function configurationMismatches(own: { readonly [option: string]: SavedValue }, saved: unknown): readonly string[] {
-  if (typeof saved !== 'object' || saved === null) return ['the snapshot does not say of which machine it is'];
-  const theirs = saved as { readonly [option: string]: unknown };
-  const names = new Set([...Object.keys(own), ...Object.keys(theirs)]);
-  // A machine that was started without firmware does not miss what another has.
-  if (theirs.firmware === null) names.delete('firmware');
-  return [...names]
-    .filter((name) => show(own[name]) !== show(theirs[name]))
-    .map((name) => `${name}: the snapshot has ${show(theirs[name])}, this machine ${show(own[name])}`);
-}
-
 /** The RAM of a machine as views. */
 function ramBlocks({ memory, ram }: SnapshotParts): { readonly name: string; readonly bytes: Uint8Array }[] {
   const { u8 } = memory.arena;
@@ -244,8 +189,8 @@ function noteWrites({ ram, memory }: SnapshotParts, block: number, firstPage: nu
 /** Makes a machine's parts savable. */
 export function createMachineSnapshot(parts: SnapshotParts): MachineSnapshot {
   const { config, mmus, onReplaced } = parts;
-  let description: ReturnType<typeof describeMachine> | undefined;
-  const describe = (): ReturnType<typeof describeMachine> => (description ??= describeMachine(config, parts.parts));
+  let description: Description | undefined;
+  const describe = (): Description => (description ??= describeMachine(config, parts.parts));
   return {
     configuration: describe,
     mismatches: (configuration) => configurationMismatches(describe(), configuration),
