@@ -8,7 +8,7 @@ export const nestedExplanation = `## Nested guests
 The list in L1, then, in the same boot, in L2 under Debian's KVM and in L3 under L2's KVM, EPT or NPT on, a nanosecond of guest
 time for each instruction, without the JIT, whose warm-up would hide what nesting costs; each level runs it twice, and the better time of a test counts: CPU time in L2 and L3 in terms of L1's, without what printing the lines
 of a test costs there; beside it the instructions that all levels execute for the test in terms of L1's: hypervisors serve 250 timer ticks
-for each thousand million, which is what user code costs beyond its own. Exits are those of a small guest to KVM and back (\`tools/guests/programs/tkvm.c\`): KVM's own work is most of them.
+for each thousand million, which is what user code costs beyond its own. Exits are those of a small guest to KVM and back (\`tools/guests/programs/tkvm.c\`): KVM's own work is most of them. In the first table of exits it is interpreted like all else.
 `;
 
 export const migrationExplanation = `## Save, load and migrate

@@ -18,14 +18,16 @@ export interface LevelBootsOptions {
 const commandLine = (levels: number): string =>
   `console=ttyS0 quiet cryptomgr.notests nestvm.run=levels nestvm.levels=${levels} nestvm.memory=448,176`;
 
-interface Candidate {
+/** An emulator with one vendor's virtualization. */
+export interface Candidate {
   readonly name: string;
   readonly vendor: string;
   readonly emulator: Emulator;
   readonly words: readonly string[];
 }
 
-function candidates({ emulator, peer, vendor }: LevelBootsOptions): Candidate[] {
+/** Nestvm with VMX and with SVM, and the peer with SVM; or those of one vendor. */
+export function candidates({ emulator, peer, vendor }: LevelBootsOptions): Candidate[] {
   const ours = ['--nested', '--levels'];
   const all: Candidate[] = [
     { name: `${emulator.name}, VMX`, vendor: 'vmx', emulator, words: [...ours, '-cpu', 'host'] },

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { BenchError, formatLevels, type LevelRuns, LevelsReader, type NestedSubject } from '../src/index.js';
 import { type Emulator, watch } from './emulator.js';
 import { levelBootsTable } from './level-boots.js';
+import { warmExitsTable } from './warm-exits.js';
 
 /** What the table is made of. */
 export interface NestedBenchOptions {
@@ -97,6 +98,7 @@ export async function nestedTable(options: NestedBenchOptions): Promise<string> 
     subjects.push({ name, runs: done });
     entries.push(`${name} ${counted}`);
   }
+  const exits = await warmExitsTable({ ...options, files });
   const boots = await levelBootsTable({ ...options, files });
-  return `${formatLevels(subjects)}\nVM entries in a whole run of ${levels} levels, the list and the timed exits included: ${entries.join(', ')}.\n\n${BOOTS}\n${boots}`;
+  return `${formatLevels(subjects)}\nVM entries in a whole run of ${levels} levels, the list and the timed exits included: ${entries.join(', ')}.\n\n${exits}\n${BOOTS}\n${boots}`;
 }

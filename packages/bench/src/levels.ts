@@ -135,3 +135,13 @@ export function formatLevels(subjects: readonly NestedSubject[]): string {
   const means = goals.length === 0 ? [] : ['Geometric means:', '', ...goals, ''];
   return [...tableLines(head, rows), '', ...means, ...tableLines(exitHead, exits.map(exitRow)), ''].join('\n');
 }
+
+/** What an exit of L2 takes on each emulator, by kind, in Markdown. */
+export function formatExits(subjects: readonly NestedSubject[]): string {
+  const kinds = new Set(subjects.flatMap(({ runs }) => runs.flatMap((run) => [...(run.get(1)?.tests.keys() ?? [])])));
+  const head = ['exit of L2, µs of CPU', ...subjects.map(({ name }) => name)];
+  const rows = [...kinds]
+    .filter((kind) => kind.startsWith(EXIT))
+    .map((kind) => [kind.slice(EXIT.length), ...subjects.map((each) => exitTime(each, 2, kind))]);
+  return `${tableLines(head, rows).join('\n')}\n`;
+}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BenchError, formatLevels, type LevelRuns, LevelsReader } from '../src/index.js';
+import { BenchError, formatExits, formatLevels, type LevelRuns, LevelsReader } from '../src/index.js';
 
 const sum = '00000000deadbeef';
 
@@ -42,6 +42,14 @@ describe('a nested run', () => {
     expect(text).toContain('| cpuid | 20.0 | 800.0 |');
     expect(text).toContain('- SVM, user code, goal at most 1.05: L2 1.02 × L1 (met), L3 1.20 × L1 (not met).');
     expect(text).not.toContain('nothing');
+  });
+
+  it('of exits alone is a table by kind and emulator, the best of the runs', () => {
+    const text = formatExits([
+      { name: 'SVM', runs: [runOf([{ integer: 100, exits: 12 }]), runOf([{ integer: 100, exits: 11 }])] },
+      { name: 'QEMU', runs: [runOf([{ integer: 100 }])] },
+    ]);
+    expect(text).toBe('| exit of L2, µs of CPU | SVM | QEMU |\n| --- | ---: | ---: |\n| cpuid | 11.0 | – |\n');
   });
 
   it('says what is missing when a level did not come', () => {
