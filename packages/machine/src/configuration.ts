@@ -55,10 +55,16 @@ const show = (value: unknown): string =>
 /** What one list of names has and another has not, in words; empty when there is nothing. */
 const without = (names: ReadonlySet<string>, others: ReadonlySet<string>): string => [...names].filter((name) => !others.has(name)).join(', ');
 
+/** Names of the features of a machine; null where a snapshot of old does not have them. */
+function namesOf(description: { readonly [option: string]: unknown }): ReadonlySet<string> | null {
+  const names = description[FEATURE_NAMES];
+  return typeof names === 'string' ? new Set(names.split(' ')) : null;
+}
+
 /** How the CPUs differ: by the names of the features that one of them lacks, as far as that is it and the snapshot says so. */
 function featureMismatch(own: Description, theirs: { readonly [option: string]: unknown }): string {
-  const [here, there] = [own, theirs].map((each) => new Set(String(each[FEATURE_NAMES] ?? '').split(' '))) as [Set<string>, Set<string>];
-  const [missing, added] = typeof theirs[FEATURE_NAMES] === 'string' ? [without(there, here), without(here, there)] : ['', ''];
+  const [here, there] = [namesOf(own), namesOf(theirs)];
+  const [missing, added] = here && there ? [without(there, here), without(here, there)] : ['', ''];
   const parts = [
     ...(missing === '' ? [] : [`the snapshot has ${missing}, which this machine has not`]),
     ...(added === '' ? [] : [`this machine has ${added}, which the snapshot has not`]),
