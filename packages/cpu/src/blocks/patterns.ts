@@ -1,6 +1,7 @@
 import { type Instruction, RIP_REGISTER } from '@nestvm/decoder';
 import { Mode, type OpcodeRow } from '@nestvm/isa';
 import { Record } from '../interpreter/record.js';
+import { keepsImmediate } from '../interpreter/record-writer.js';
 import type { ArenaViews } from './arena-views.js';
 import { kindOf, RowKind } from './row-kind.js';
 
@@ -14,9 +15,6 @@ const PATTERNS = 16384;
 const WORDS = Record.BYTES >>> 2;
 /** Bytes before displacement and immediate that a pattern may have. */
 const MOST_BYTES = 8;
-/** Rows whose immediate is not written as it stands. */
-const SPECIAL_METHODS = new Set(['L', 'O', 'A']);
-const SPECIAL_MNEMONICS = new Set(['ENTER', 'INT', 'EXTRQ', 'INSERTQ']);
 
 /** Where things are in a pattern's word: bytes before the displacement, of it, of the immediate, then bits. */
 const Shape = { DISPLACEMENT: 4, IMMEDIATE: 8, UNSIGNED: 1 << 12, RELATIVE: 1 << 13, JUMP: 1 << 14, ENDS: 1 << 15 } as const;
@@ -28,7 +26,8 @@ const isUnsigned = (row: OpcodeRow): boolean => {
   const immediate = immediateOf(row);
   return immediate?.method === 'I' && (immediate.type === 'b' || immediate.type === 'w');
 };
-const isPlain = (row: OpcodeRow): boolean => !SPECIAL_MNEMONICS.has(row.mnemonic) && !row.operands.some(({ method }) => SPECIAL_METHODS.has(method));
+/** Far pointers have two immediates. */
+const isPlain = (row: OpcodeRow): boolean => keepsImmediate(row) && !row.operands.some(({ method }) => method === 'A');
 
 /**
  * Records of instructions that were decoded before, by their bytes without displacement and immediate: those say which row, which registers and which handler, and most of what is decoded is

@@ -58,6 +58,9 @@ function specialOf(row: OpcodeRow): Special {
   return row.operands.some((o) => o.method === 'O') ? 'offset' : 'none';
 }
 
+/** Whether records of a row have the instruction's own immediate, as it is. */
+export const keepsImmediate = (row: OpcodeRow): boolean => layoutOf(row).special === 'none';
+
 /** How records of a row are written. */
 interface Layout {
   readonly placements: readonly Placement[];
