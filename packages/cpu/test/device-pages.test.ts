@@ -5,6 +5,7 @@ import { updateMode } from '../src/mode.js';
 import { createDeterministicRandom } from '../src/ports/random.js';
 import { word } from '../src/words.js';
 import { At, Board } from './support/board.js';
+import { bytes32 } from './support/generated.js';
 
 const HLT = 0xf4;
 const PAGES = 3;
@@ -17,8 +18,6 @@ function machine(walks: boolean): { board: Board; executor: Interpreter } {
   const board = new Board('max', { walks });
   return { board, executor: new Interpreter(board.cpu, new Engine(board.arena, board.memory, { recordBytes: 1 << 18 })) };
 }
-
-const bytes32 = (value: number): number[] => [value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24];
 
 /** Loads and stores, at random, to pages that come and go between memory and nowhere. */
 function program(seed: number): number[] {

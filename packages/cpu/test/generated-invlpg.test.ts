@@ -6,7 +6,7 @@ import { updateMode } from '../src/mode.js';
 import { createDeterministicRandom } from '../src/ports/random.js';
 import { word } from '../src/words.js';
 import { At, Board } from './support/board.js';
-import { countCalls } from './support/generated.js';
+import { bytes32, countCalls } from './support/generated.js';
 
 const HLT = 0xf4;
 const PAGES = 16;
@@ -21,8 +21,6 @@ function machine(isGenerated: boolean): { board: Board; executor: Interpreter; c
   const executor = new Interpreter(board.cpu, engine);
   return { board, executor, calls: countCalls(executor) };
 }
-
-const bytes32 = (value: number): number[] => [value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24];
 
 /** Loads from pages, changes of their table entries, and INVLPG, at random; stale translations show in the sum. */
 function program(seed: number): number[] {

@@ -34,3 +34,6 @@ export function countCalls(executor: Interpreter): () => number {
   };
   return () => calls;
 }
+
+/** A number of 32 bits as it stands in code. */
+export const bytes32 = (value: number): number[] => [value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24];
