@@ -11,6 +11,11 @@ const WIDTH_OF = { i32: 32, i64: 64, v128: 128, f32: 'f32', f64: 'f64' } as cons
 /** The WebAssembly type that holds values of a width. */
 export const typeOfWidth = (width: Width): ValueType => TYPE_OF[width];
 
+/** Names of the instructions that load and store so many bits, narrow ones without a sign: for `Code.load` and `Code.store` (WebAssembly, "Memory Instructions"). */
+export const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
+/** See {@link LOAD}. */
+export const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
+
 const NO_ARGS: readonly Node[] = [];
 
 /** Small constants, which most are, as 64-bit values: making one each time costs more than the rest of a node. */

@@ -5,7 +5,7 @@
  */
 export { Val } from './val.js';
 export type { IntWidth, Same, ValueWriter, Width } from './val.js';
-export { Code, Variable, typeOfWidth } from './code.js';
+export { Code, LOAD, STORE, Variable, typeOfWidth } from './code.js';
 export type { Branch } from './code.js';
 export { Kind } from './node.js';
 export type { FunctionRef, LookUpForm, Node, Statement } from './node.js';

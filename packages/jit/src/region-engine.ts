@@ -1,13 +1,11 @@
 import { refill, writeSwitch } from '@nestvm/cpu/compiling';
-import type { Code, IntWidth, LookUpForm, Val, Variable } from '@nestvm/emit';
+import { type Code, type IntWidth, LOAD, type LookUpForm, STORE, type Val, type Variable } from '@nestvm/emit';
 import type { Context, Engine, Place } from '@nestvm/semantics';
 import type { AccessGroups } from './access-groups.js';
 import { NotCompilable } from './errors.js';
 import type { RegionCode } from './region-code.js';
 
 type MemoryWidth = IntWidth | 128;
-const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
-const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
 /** The TLB's tables, by the bytes of the access: see the architecture's "TLB". */
 const FORMS: readonly LookUpForm[] = Array.from({ length: 65 }, (_, bytes) => ({
   bias: 0,

@@ -1,4 +1,4 @@
-import { type Code, type IntWidth, Kind, type Val, type Width } from '@nestvm/emit';
+import { type Code, type IntWidth, Kind, LOAD, STORE, type Val, type Width } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import type { Facts } from './facts.js';
 import type { Fields } from './fields.js';
@@ -6,9 +6,6 @@ import { type FlagHome, Flags } from './flags.js';
 
 /** Integer registers by number. */
 export type StateField = keyof typeof vcpuState.offset;
-
-const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
-const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
 
 /** A place in memory that was translated once, for writing: read it, then write it. */
 export interface Place<W extends Width> {

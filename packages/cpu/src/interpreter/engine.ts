@@ -1,4 +1,4 @@
-import type { Code, IntWidth, Val } from '@nestvm/emit';
+import { type Code, type IntWidth, LOAD, STORE, type Val } from '@nestvm/emit';
 import { Mode, vcpuState } from '@nestvm/isa';
 import type { Context, Engine, Fields, Place } from '@nestvm/semantics';
 import { Delivery, deliverPlain, takeFault } from './delivery.js';
@@ -12,8 +12,6 @@ import { hostCommit, reachOf, slowModify, slowProbe, slowRead, slowWrite } from 
 const at = vcpuState.offset;
 type MemoryWidth = IntWidth | 128;
 
-const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
-const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
 const INDEX_MASK = 1023 << 4;
 
 /** The fields of the record `from` bytes behind another, loaded where they are used. */

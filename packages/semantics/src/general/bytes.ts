@@ -1,12 +1,10 @@
-import { type Code, defineFunction, type FunctionDefinition, type IntWidth, type Val, type Variable } from '@nestvm/emit';
+import { type Code, defineFunction, type FunctionDefinition, type IntWidth, LOAD, STORE, type Val, type Variable } from '@nestvm/emit';
 
 const I32 = 'i32' as const;
 const I64 = 'i64' as const;
 const VECTOR = 16;
 const STEP = 4 * VECTOR;
 const SHAPE = { 8: 'i8x16', 16: 'i16x8', 32: 'i32x4', 64: 'i64x2' } as const;
-const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load' } as const;
-const STORE = { 8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store' } as const;
 /** Up to here a few vectors are moved sooner than a function of the engine is called that moves any number of bytes. */
 const FEW = 256;
 

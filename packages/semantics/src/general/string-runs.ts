@@ -1,4 +1,4 @@
-import type { IntWidth, Val, Variable } from '@nestvm/emit';
+import { type IntWidth, LOAD, type Val, type Variable } from '@nestvm/emit';
 import { Gpr, Mode } from '@nestvm/isa';
 import type { Context } from '../context.js';
 import { COPY_BYTES, FILL_BYTES, REPEAT_BYTES, searchFunction } from './bytes.js';
@@ -240,8 +240,6 @@ export const stored: Bulk = {
     x.code.run(FILL_BYTES, hosts[0]!, s.width === 64 ? value : value.mul(EACH[s.width]), length);
   },
 };
-
-const LOAD = { 8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load' } as const;
 
 /** Carries out runs of a repeated comparison, up to the element that ends it: with elements at rSI, or else with the accumulator. */
 export function compare(x: Context, s: StringOperation, hasSource: boolean, attempt: Attempt): void {
