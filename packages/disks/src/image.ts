@@ -52,20 +52,28 @@ function openLayer(host: ImageHost, path: string, options: ImageOptions, above: 
   const file = host.open(path, readOnly);
   let backing: Disk | undefined;
   try {
-    if ((options.format ?? probeFormat(file)) === 'raw') return new RawDisk(file, readOnly);
-    const header = readHeader(file);
+    const header = ofImage(path, () => ((options.format ?? probeFormat(file)) === 'raw' ? undefined : readHeader(file)));
+    if (header === undefined) return ofImage(path, () => new RawDisk(file, readOnly));
     if (header.backingName !== undefined) {
-      const format = backingFormat(header.backingFormat);
+      const format = ofImage(path, () => backingFormat(header.backingFormat));
       const below = host.resolve(path, header.backingName.replace(/^file:/, ''));
       backing = openLayer(host, below, { readOnly: true, ...(format === undefined ? {} : { format }) }, new Set([...above, identity]));
     }
-    return new Qcow2Disk(file, { readOnly, ...(backing ? { backing } : {}), ...(host.decompress ? { decompress: host.decompress } : {}) });
+    const parts = { readOnly, ...(backing ? { backing } : {}), ...(host.decompress ? { decompress: host.decompress } : {}) };
+    return ofImage(path, () => new Qcow2Disk(file, parts));
   } catch (error) {
     backing?.close();
     file.close();
-    if (error instanceof DiskError && !error.message.startsWith(path) && /^(qcow2|a )/.test(error.message)) {
-      throw new DiskError(error.code, `${path}: ${error.message}`);
-    }
+    throw error;
+  }
+}
+
+/** What is thrown about an image names it; files that know their names (those of a web server) have said them already. */
+function ofImage<T>(path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (error instanceof DiskError && !error.message.startsWith(path)) throw new DiskError(error.code, `${path}: ${error.message}`);
     throw error;
   }
 }

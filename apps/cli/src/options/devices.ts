@@ -129,7 +129,7 @@ export const deviceRows: Readonly<Record<string, DeviceRow>> = {
   ...Object.fromEntries(
     Object.entries(virtioChildren).map(([name, { properties, help, attach }]): [string, DeviceRow] => [
       name,
-      { properties, help, apply: (draft, values, characters) => attach(draft.virtio, `-device ${name}`, values, characters) },
+      { properties, help, apply: (draft, values, characters) => void attach(draft.virtio, `-device ${name}`, values, characters) },
     ]),
   ),
 };

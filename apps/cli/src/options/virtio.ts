@@ -2,13 +2,13 @@ import type { CharacterSpec } from './character.js';
 import { balloonRow } from './virtio/balloon.js';
 import { blockRow } from './virtio/block.js';
 import type { ChildRow } from './virtio/children.js';
-import { consoleRow, portRows } from './virtio/console.js';
+import { type ConsoleSpec, consoleRow, portRows } from './virtio/console.js';
 import { entropyRow } from './virtio/entropy.js';
 import { filesRow } from './virtio/files.js';
 import { graphicsRow } from './virtio/graphics.js';
 import { inputRows } from './virtio/input.js';
 import { networkRow } from './virtio/network.js';
-import { scsiRow, scsiRows } from './virtio/scsi.js';
+import { type ScsiSpec, scsiRow, scsiRows } from './virtio/scsi.js';
 import { MMIO_KEYS, PCI_KEYS, parseTransport, type Values, type VirtioTransport } from './virtio/transport.js';
 import { vsockRow } from './virtio/vsock.js';
 
@@ -50,4 +50,4 @@ function namesOf({ stem, keys, help, modern, parse }: (typeof rows)[number]): (r
 export const virtioDevices: Readonly<Record<string, VirtioName>> = Object.fromEntries(rows.flatMap((row) => namesOf(row)));
 
 /** Devices that are plugged into a virtio device. */
-export const virtioChildren: Readonly<Record<string, ChildRow<VirtioSpec>>> = { ...portRows, ...scsiRows };
+export const virtioChildren: Readonly<Record<string, ChildRow<VirtioSpec, ScsiSpec | ConsoleSpec>>> = { ...portRows, ...scsiRows };

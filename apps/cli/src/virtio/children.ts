@@ -2,6 +2,8 @@ import { DeviceError } from '@nestvm/devices';
 import { VirtioConsole, type VirtioDevice, VirtioScsi } from '@nestvm/devices/virtio';
 import { UsageError } from '../errors.js';
 import { assertKeys } from '../options/text.js';
+import type { ConsoleSpec } from '../options/virtio/console.js';
+import type { ScsiSpec } from '../options/virtio/scsi.js';
 import { type VirtioSpec, virtioChildren } from '../options/virtio.js';
 import { plugPort } from './console.js';
 import type { VirtioContext } from './context.js';
@@ -33,20 +35,14 @@ export class Children {
     const id = values.get('id') ?? `${driver}#${this.count++}`;
     if (this.removals.has(id)) throw new UsageError(`${option}: there is a device '${id}' already; give this one another name (id=)`);
     const { context, devices } = this.parents;
-    const lists = [...devices.keys()].flatMap((spec): unknown[][] =>
-      spec.kind === 'scsi' ? [spec.units] : spec.kind === 'console' ? [spec.ports] : [],
-    );
-    const before = lists.map((list) => list.length);
     const closers: (() => void)[] = [];
-    const undo = (): void => {
-      for (const close of closers.splice(0)) close();
-      for (const [i, list] of lists.entries()) if (list.length > before[i]!) list.length = before[i]!;
-    };
+    const parent = row.attach([...devices.keys()], option, values, context.options.characters);
     try {
-      row.attach([...devices.keys()], option, values, context.options.characters);
-      this.removals.set(id, this.plug({ ...context, onClose: (close) => void closers.push(close) }, lists, before, closers));
+      this.removals.set(id, this.plug(parent, { ...context, onClose: (close) => void closers.push(close) }, closers));
     } catch (error) {
-      undo();
+      for (const close of closers) close();
+      if (parent.kind === 'scsi') parent.units.pop();
+      else parent.ports.pop();
       if (error instanceof DeviceError) throw new UsageError(`${option}: ${error.message}`);
       throw error;
     }
@@ -64,31 +60,30 @@ export class Children {
     for (const id of this.removals.keys()) this.remove(id);
   }
 
-  /** Puts in what has just joined one of the lists. */
-  private plug(context: VirtioContext, lists: readonly (readonly unknown[])[], before: readonly number[], closers: readonly (() => void)[]): Removal {
+  /** Puts in what has just joined its parent's list. */
+  private plug(parent: ScsiSpec | ConsoleSpec, context: VirtioContext, closers: readonly (() => void)[]): Removal {
     const close = (): void => {
       for (const each of closers) each();
     };
-    for (const [spec, device] of this.parents.devices) {
-      if (spec.kind === 'scsi' && spec.units.length > before[lists.indexOf(spec.units)]! && device instanceof VirtioScsi) {
-        const unit = spec.units.at(-1)!;
-        this.parents.assertFree(unit.drive);
-        device.plug({ ...unit, device: createUnit(unit, context) });
-        return () => {
-          device.unplug(unit);
-          spec.units.splice(spec.units.indexOf(unit), 1);
-          close();
-        };
-      }
-      if (spec.kind === 'console' && spec.ports.length > before[lists.indexOf(spec.ports)]! && device instanceof VirtioConsole) {
-        const port = spec.ports.at(-1)!;
-        plugPort(device, port, context);
-        return () => {
-          device.unplug(port.number);
-          spec.ports.splice(spec.ports.indexOf(port), 1);
-          close();
-        };
-      }
+    const device = [...this.parents.devices].find(([spec]) => spec === parent)?.[1];
+    if (parent.kind === 'scsi' && device instanceof VirtioScsi) {
+      const unit = parent.units.at(-1)!;
+      this.parents.assertFree(unit.drive);
+      device.plug({ ...unit, device: createUnit(unit, context) });
+      return () => {
+        device.unplug(unit);
+        parent.units.splice(parent.units.indexOf(unit), 1);
+        close();
+      };
+    }
+    if (parent.kind === 'console' && device instanceof VirtioConsole) {
+      const port = parent.ports.at(-1)!;
+      plugPort(device, port, context);
+      return () => {
+        device.unplug(port.number);
+        parent.ports.splice(parent.ports.indexOf(port), 1);
+        close();
+      };
     }
     throw new UsageError('device_add: nothing to plug it into');
   }

@@ -3,11 +3,11 @@ import type { NamedCharacters } from '../character.js';
 import type { Values } from './transport.js';
 
 /** A device that is plugged into a virtio device: a port of a console, a disk of a SCSI controller. */
-export interface ChildRow<Spec> {
+export interface ChildRow<Spec, Owner> {
   readonly properties: readonly string[];
   readonly help: string;
-  /** Adds itself to one of the `devices` that were named before it; throws `UsageError`. */
-  readonly attach: (devices: readonly Spec[], option: string, values: Values, characters: NamedCharacters) => void;
+  /** Adds itself as the last to one of the `devices` that were named before it, and gives that one; throws `UsageError`, and adds nothing then. */
+  readonly attach: (devices: readonly Spec[], option: string, values: Values, characters: NamedCharacters) => Owner;
 }
 
 /** The device that `bus=ID.0` names, or the last one of a kind; throws `UsageError`. */

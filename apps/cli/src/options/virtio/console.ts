@@ -38,17 +38,19 @@ export const consoleRow: VirtioRow<ConsoleSpec> = {
 };
 
 type Specs = ConsoleSpec & { readonly id?: string };
+type Parent = { readonly kind: string; readonly id?: string };
 
-const portRow = (console: boolean, properties: readonly string[], help: string): ChildRow<{ readonly kind: string; readonly id?: string }> => ({
+const portRow = (console: boolean, properties: readonly string[], help: string): ChildRow<Parent, ConsoleSpec> => ({
   properties,
   help,
   attach: (devices, option, values, characters) => {
-    const { ports, mostPorts } = parentOf<Specs, 'console'>(
+    const parent = parentOf<Specs, 'console'>(
       devices as readonly Specs[],
       { kind: 'console', controller: 'virtio-serial-pci' },
       option,
       values.get('bus'),
     );
+    const { ports, mostPorts } = parent;
     const chardev = values.get('chardev');
     if (chardev === undefined)
       throw new UsageError(`${option}: chardev= is missing; write -chardev socket,id=c0,path=P,server=on ${option},chardev=c0`);
@@ -62,6 +64,7 @@ const portRow = (console: boolean, properties: readonly string[], help: string):
       ...(name === undefined ? {} : { name }),
       ...(id === undefined ? {} : { id }),
     });
+    return parent;
   },
 });
 
@@ -77,7 +80,7 @@ function portNumber(option: string, wish: string | undefined, console: boolean, 
 }
 
 /** What is plugged into a `virtio-serial`. */
-export const portRows: Readonly<Record<string, ChildRow<{ readonly kind: string; readonly id?: string }>>> = {
+export const portRows: Readonly<Record<string, ChildRow<Parent, ConsoleSpec>>> = {
   virtconsole: portRow(true, ['id', 'bus', 'chardev', 'name', 'nr'], 'a terminal of the guest (hvc0 …) on a -chardev, in a virtio-serial'),
   virtserialport: portRow(false, ['id', 'bus', 'chardev', 'name', 'nr'], 'a channel (/dev/virtio-ports/NAME) on a -chardev, in a virtio-serial'),
 };

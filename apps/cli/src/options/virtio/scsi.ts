@@ -36,16 +36,12 @@ export const scsiRow: VirtioRow<ScsiSpec> = {
 type Specs = ScsiSpec & { readonly id?: string };
 type Parent = { readonly kind: string; readonly id?: string };
 
-const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
+const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent, ScsiSpec> => ({
   properties: ['id', 'bus', 'drive', 'channel', 'scsi-id', 'lun', 'serial', 'product', 'bootindex', ...ERROR_KEYS],
   help,
   attach: (devices, option, values) => {
-    const { units } = parentOf<Specs, 'scsi'>(
-      devices as readonly Specs[],
-      { kind: 'scsi', controller: 'virtio-scsi-pci' },
-      option,
-      values.get('bus'),
-    );
+    const parent = parentOf<Specs, 'scsi'>(devices as readonly Specs[], { kind: 'scsi', controller: 'virtio-scsi-pci' }, option, values.get('bus'));
+    const { units } = parent;
     const drive = values.get('drive');
     if (drive === undefined && kind === 'disk')
       throw new UsageError(`${option}: drive= is missing; write -drive file=F,if=none,id=d0 ${option},drive=d0`);
@@ -68,6 +64,7 @@ const unitRow = (kind: 'disk' | 'cd', help: string): ChildRow<Parent> => ({
       ...(product === undefined ? {} : { product }),
       ...(bootIndex === undefined ? {} : { bootIndex }),
     });
+    return parent;
   },
 });
 
@@ -78,7 +75,7 @@ function firstFree(units: readonly ScsiUnitSpec[], unit: number): number {
 }
 
 /** What is plugged into a `virtio-scsi`. */
-export const scsiRows: Readonly<Record<string, ChildRow<Parent>>> = {
+export const scsiRows: Readonly<Record<string, ChildRow<Parent, ScsiSpec>>> = {
   'scsi-hd': unitRow('disk', 'a disk on a -drive, in a virtio-scsi'),
   'scsi-cd': unitRow('cd', 'a CD drive, empty or on a -drive, in a virtio-scsi'),
 };
