@@ -65,3 +65,65 @@ describe('a host on an event loop', () => {
     expect(await sleeping).toBe(true);
   });
 });
+
+/** A browser's event loop: no `setImmediate`, and a timer that the fifth timer in a row sets takes 4 ms at least. */
+function createBrowserLoop() {
+  let now = 0;
+  let depth = 0;
+  const queue: { at: number; run: () => void; depth: number }[] = [];
+  const post = (at: number, run: () => void, level: number): void => void queue.push({ at, run, depth: level });
+  const port1 = { onmessage: null as ((event: never) => void) | null };
+  const loop: EventLoop = {
+    performance: { now: () => now },
+    Date: { now: () => now },
+    setTimeout: (callback, milliseconds) => post(now + (depth > 5 ? Math.max(4, milliseconds) : milliseconds), callback, depth + 1),
+    clearTimeout: () => {},
+    MessageChannel: class {
+      readonly port1 = port1;
+      readonly port2 = { postMessage: () => post(now + 0.01, () => port1.onmessage?.(undefined as never), 0) };
+    },
+  };
+  /** Runs tasks, earliest first, with the microtasks of each, until this has come. */
+  const until = async (done: Promise<unknown>): Promise<void> => {
+    let pending = true;
+    void done.then(() => (pending = false));
+    for (;;) {
+      await new Promise(setImmediate);
+      if (!pending) return;
+      const task = queue.reduce((first, other) => (other.at < first.at ? other : first));
+      queue.splice(queue.indexOf(task), 1);
+      now = Math.max(now, task.at);
+      depth = task.depth;
+      task.run();
+    }
+  };
+  return { loop, until, now: () => now };
+}
+
+describe("a host on a browser's event loop", () => {
+  const often = async (act: () => Promise<unknown>): Promise<void> => {
+    for (let i = 0; i < 20; i++) await act();
+  };
+
+  it('gives turns away that are no timers, which would take 4 ms', async () => {
+    const { loop, until, now } = createBrowserLoop();
+    const host = createEventLoopHost(loop);
+    await until(often(() => host.yieldTurn()));
+    expect(now()).toBeLessThan(1);
+  });
+
+  it('waits no longer than asked when one wait follows the other', async () => {
+    const { loop, until, now } = createBrowserLoop();
+    const host = createEventLoopHost(loop);
+    await until(often(() => host.sleep(1_000_000)));
+    expect(now()).toBeLessThan(21);
+  });
+
+  it('makes do with timers', async () => {
+    const { loop, until, now } = createBrowserLoop();
+    const { MessageChannel: _, ...timersOnly } = loop;
+    const host = createEventLoopHost(timersOnly);
+    await until(often(() => host.yieldTurn()));
+    expect(now()).toBeGreaterThan(4);
+  });
+});

@@ -22,21 +22,47 @@ export interface EventLoop {
   setTimeout(callback: () => void, milliseconds: number): unknown;
   clearTimeout(handle: never): void;
   setImmediate?(callback: () => void): unknown;
+  /** Browsers have no `setImmediate`. */
+  readonly MessageChannel?: new () => Channel;
+}
+
+/** The two ends of a `MessageChannel`, as far as they are used here. */
+interface Channel {
+  readonly port1: { onmessage: ((event: never) => void) | null };
+  readonly port2: { postMessage(message: null): void };
 }
 
 /** Timers of the event loop count milliseconds: what a wait is longer than those by, up to this, is waited for in turns of the loop. The rest is rounded up. */
 const TURNS_MS = 0.3;
 const LONGEST_SLEEP_MS = 60_000;
 
+/** Calls what it is given after the tasks that wait already. */
+type Defer = (callback: () => void) => void;
+
+/** A message to oneself is a task like others, where a timer that was set by a timer waits for 4 ms at least (HTML, "timer initialization steps"). */
+function messageTasks({ port1, port2 }: Channel): Defer {
+  const waiting: (() => void)[] = [];
+  port1.onmessage = () => waiting.shift()?.();
+  return (callback) => {
+    waiting.push(callback);
+    port2.postMessage(null);
+  };
+}
+
+function taskQueue(loop: EventLoop): Defer {
+  if (loop.setImmediate) return (callback) => loop.setImmediate!(callback);
+  if (loop.MessageChannel) return messageTasks(new loop.MessageChannel());
+  return (callback) => loop.setTimeout(callback, 0);
+}
+
 /** A host on an event loop: its clock, its timers. */
 export function createEventLoopHost(loop: EventLoop): HostServices {
   let waken: (() => void) | undefined;
   let woken = false;
-  const turn = (): Promise<void> =>
-    new Promise((resolve) => {
-      if (loop.setImmediate) loop.setImmediate(() => resolve());
-      else loop.setTimeout(() => resolve(), 0);
-    });
+  const defer = taskQueue(loop);
+  const turn = (): Promise<void> => new Promise(defer);
+  // What goes on in a task of its own sets its next timer as if it were the first.
+  const leaveTimer: Defer = loop.setImmediate ? (callback) => callback() : defer;
   /** Gives turns away until the time has come or something has happened: a vCPU that was asked each time would cost more than the wait. */
   const wait = async (milliseconds: number): Promise<true> => {
     const until = loop.performance.now() + milliseconds;
@@ -63,7 +89,7 @@ export function createEventLoopHost(loop: EventLoop): HostServices {
           loop.clearTimeout(timer as never);
           resolve(true);
         };
-        const timer = loop.setTimeout(done, whole);
+        const timer = loop.setTimeout(() => leaveTimer(done), whole);
         waken = done;
       });
     },
