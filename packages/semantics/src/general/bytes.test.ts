@@ -66,42 +66,48 @@ it.each([
   }
 });
 
-describe.each([8, 16, 32, 64] as const)('elements of %i bits', (width) => {
-  const bytes = width / 8;
-  const lengths = LENGTHS.filter((length) => length > 0 && length % bytes === 0);
+/** Where no element is aligned, and where all are but vectors are not. */
+const PLACES = [TO + 5, TO + 8];
 
-  it.each([true, false])('are found beside others, equal ones: %s', (isForEqual) => {
-    const search = searchFunction({ isForEqual, width, hasOther: true });
-    const { u8, call } = load(search);
-    for (const length of lengths) {
-      for (let i = 0; i < length; i++) u8[TO + 5 + i] = u8[FROM + i]! ^ (isForEqual ? 0xff : 0);
-      expect(call(search, TO + 5, length, FROM)).toBe(length);
-      for (const at of [0, (length / bytes) >> 1, length / bytes - 1].map((element) => element * bytes)) {
-        const [target, kept] = [TO + 5 + at, u8.slice(TO + 5 + at, TO + 5 + at + bytes)];
-        if (isForEqual) u8.copyWithin(target, FROM + at, FROM + at + bytes);
-        else u8[target + bytes - 1]! ^= 1;
-        expect(call(search, TO + 5, length, FROM) & -bytes).toBe(at);
-        u8.set(kept, target);
-      }
-    }
-  });
+describe.each(([8, 16, 32, 64] as const).flatMap((width) => PLACES.map((place) => [width, place] as const)))(
+  'elements of %i bits at %i',
+  (width, place) => {
+    const bytes = width / 8;
+    const lengths = LENGTHS.filter((length) => length > 0 && length % bytes === 0);
 
-  it.each([true, false])('are found that are the accumulator, or are not: %s', (isForEqual) => {
-    const search = searchFunction({ isForEqual, width, hasOther: false });
-    const { u8, call } = load(search);
-    const wanted = Uint8Array.from({ length: bytes }, (_, i) => 0x41 + i);
-    const other = Uint8Array.from(wanted, (byte, i) => (i === bytes - 1 ? byte ^ 0x80 : byte));
-    const [filler, found] = isForEqual ? [other, wanted] : [wanted, other];
-    const value = wanted.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
-    for (const length of lengths) {
-      for (let i = 0; i < length; i += bytes) u8.set(filler, TO + 5 + i);
-      const argument = width === 64 ? BigInt.asIntN(64, value) : Number(value);
-      expect(call(search, TO + 5, length, argument)).toBe(length);
-      for (const at of [0, (length / bytes) >> 1, length / bytes - 1].map((element) => element * bytes)) {
-        u8.set(found, TO + 5 + at);
-        expect(call(search, TO + 5, length, argument) & -bytes).toBe(at);
-        u8.set(filler, TO + 5 + at);
+    it.each([true, false])('are found beside others, equal ones: %s', (isForEqual) => {
+      const search = searchFunction({ isForEqual, width, hasOther: true });
+      const { u8, call } = load(search);
+      for (const length of lengths) {
+        for (let i = 0; i < length; i++) u8[place + i] = u8[FROM + i]! ^ (isForEqual ? 0xff : 0);
+        expect(call(search, place, length, FROM)).toBe(length);
+        for (const at of [0, (length / bytes) >> 1, length / bytes - 1].map((element) => element * bytes)) {
+          const [target, kept] = [place + at, u8.slice(place + at, place + at + bytes)];
+          if (isForEqual) u8.copyWithin(target, FROM + at, FROM + at + bytes);
+          else u8[target + bytes - 1]! ^= 1;
+          expect(call(search, place, length, FROM) & -bytes).toBe(at);
+          u8.set(kept, target);
+        }
       }
-    }
-  });
-});
+    });
+
+    it.each([true, false])('are found that are the accumulator, or are not: %s', (isForEqual) => {
+      const search = searchFunction({ isForEqual, width, hasOther: false });
+      const { u8, call } = load(search);
+      const wanted = Uint8Array.from({ length: bytes }, (_, i) => 0x41 + i);
+      const other = Uint8Array.from(wanted, (byte, i) => (i === bytes - 1 ? byte ^ 0x80 : byte));
+      const [filler, found] = isForEqual ? [other, wanted] : [wanted, other];
+      const value = wanted.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+      for (const length of lengths) {
+        for (let i = 0; i < length; i += bytes) u8.set(filler, place + i);
+        const argument = width === 64 ? BigInt.asIntN(64, value) : Number(value);
+        expect(call(search, place, length, argument)).toBe(length);
+        for (const at of [0, (length / bytes) >> 1, length / bytes - 1].map((element) => element * bytes)) {
+          u8.set(found, place + at);
+          expect(call(search, place, length, argument) & -bytes).toBe(at);
+          u8.set(filler, place + at);
+        }
+      }
+    });
+  },
+);

@@ -4,6 +4,9 @@ const I32 = 'i32' as const;
 const I64 = 'i64' as const;
 const VECTOR = 16;
 const STEP = 4 * VECTOR;
+/** Vectors that one turn of a search looks at. */
+const SEARCHED = [...Array(8).keys()].map((i) => i * VECTOR);
+const SEARCH_STEP = SEARCHED.length * VECTOR;
 const SHAPE = { 8: 'i8x16', 16: 'i16x8', 32: 'i32x4', 64: 'i64x2' } as const;
 /** Up to here a few vectors are moved sooner than a function of the engine is called that moves any number of bytes. */
 const FEW = 256;
@@ -156,13 +159,16 @@ class Searcher {
     return search.isForEqual ? c.op(`${SHAPE[search.width]}.eq`, 128, here, other) : c.op('v128.xor', 128, here, other);
   }
 
+  /** Bits of the bytes that end it. */
+  private bits(ends: Val<128>): Val<32> {
+    const { c } = this;
+    return c.op('i8x16.bitmask', 32, this.search.isForEqual ? ends : c.op('i8x16.ne', 128, ends, c.constant128(new Uint8Array(VECTOR))));
+  }
+
   /** Returns if one of 16 bytes is found. */
   private returnFound(at: Val<32>): void {
-    const { c, search } = this;
-    const ends = this.ends(at, 0);
-    const bytes = search.isForEqual ? ends : c.op('i8x16.ne', 128, ends, c.constant128(new Uint8Array(VECTOR)));
-    const mask = c.op('i8x16.bitmask', 32, bytes);
-    c.if(mask, () => c.return(at.add(mask.ctz())));
+    const mask = this.bits(this.ends(at, 0));
+    this.c.if(mask, () => this.c.return(at.add(mask.ctz())));
   }
 
   /** Goes over the elements one by one. */
@@ -179,20 +185,32 @@ class Searcher {
     c.return(this.length);
   }
 
+  /** Many vectors a turn, from one that lies at a multiple of its size in memory where elements do. */
+  private turns(at: Variable<32>): void {
+    const { c, length, search } = this;
+    const skip = c
+      .constant(32, 0)
+      .sub(this.memory)
+      .and(VECTOR - 1);
+    c.block((leave) => {
+      leave(length.ltU(SEARCH_STEP + VECTOR));
+      this.returnFound(at.get());
+      at.set(search.width === 8 ? skip : c.select(skip.and(search.width / 8 - 1), at.get(), skip));
+      const steps = length.sub(SEARCH_STEP);
+      c.loop((again) => {
+        const ends = SEARCHED.map((offset) => this.ends(at.get(), offset)).reduce((a, b) => c.op('v128.or', 128, a, b));
+        leave(search.isForEqual ? this.bits(ends) : c.op('v128.any_true', 32, ends));
+        at.set(at.get().add(SEARCH_STEP));
+        again(at.get().leU(steps));
+      });
+    });
+  }
+
   write(): void {
     const { c, length } = this;
     const at = c.variable(c.constant(32, 0));
     c.if(length.ltU(VECTOR), () => this.oneByOne(at));
-    c.block((leave) => {
-      leave(length.ltU(STEP));
-      const steps = length.sub(STEP);
-      c.loop((again) => {
-        const ends = [0, 1, 2, 3].map((i) => this.ends(at.get(), VECTOR * i)).reduce((a, b) => c.op('v128.or', 128, a, b));
-        leave(c.op('v128.any_true', 32, ends));
-        at.set(at.get().add(STEP));
-        again(at.get().leU(steps));
-      });
-    });
+    this.turns(at);
     const last = length.sub(VECTOR);
     c.while(
       () => at.get().ltU(last),
