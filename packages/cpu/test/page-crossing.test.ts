@@ -8,7 +8,8 @@ const HLT = 0xf4;
 /** The page whose end is crossed, and where it and the one after it are in memory. */
 const LINEAR = 0x80000;
 const FIRST = 0x93000;
-const SECOND = 0x91000;
+/** Elsewhere, or behind the first. */
+const SECONDS = [0x91000, 0x94000];
 const PRESENT = 7n;
 
 /** Loads from [rbx] and stores to [rcx] of each size. */
@@ -21,14 +22,14 @@ const COPIES: Readonly<Record<number, readonly number[]>> = {
 /** Adds 0x01010101 to [rbx]. */
 const ADD = [0x81, 0x03, 1, 1, 1, 1];
 
-function machine(entries: { first?: bigint; second?: bigint } = {}): { board: Board; executor: Interpreter; slow: () => number } {
+function machine(second: number, entries: { first?: bigint; second?: bigint } = {}): { board: Board; executor: Interpreter; slow: () => number } {
   const board = new Board().long();
   for (let vector = 0; vector < 0x20; vector++) board.longGate(vector);
   board.memory.write(At.HANDLER, new Uint8Array(0x400).fill(HLT));
   const { view } = board;
   view.setBigUint64(At.PT + 8 * (LINEAR >>> 12), BigInt(FIRST) | (entries.first ?? PRESENT), true);
-  view.setBigUint64(At.PT + 8 * ((LINEAR >>> 12) + 1), BigInt(SECOND) | (entries.second ?? PRESENT), true);
-  for (let i = 0; i < 32; i++) view.setUint8(i < 16 ? FIRST + 4080 + i : SECOND + i - 16, 0x40 + i);
+  view.setBigUint64(At.PT + 8 * ((LINEAR >>> 12) + 1), BigInt(second) | (entries.second ?? PRESENT), true);
+  for (let i = 0; i < 32; i++) view.setUint8(i < 16 ? FIRST + 4080 + i : second + i - 16, 0x40 + i);
   const engine = new Engine(board.arena, board.memory, { recordBytes: 1 << 16 });
   let slow = 0;
   for (const name of ['hostRead', 'hostWrite'] as const) {
@@ -53,10 +54,10 @@ function run({ board, executor }: ReturnType<typeof machine>, code: readonly num
 
 const bytesAt = (board: Board, ...addresses: number[]): number[] => addresses.map((address) => board.view.getUint8(address));
 
-describe('accesses that lie on two pages', () => {
+describe.each(SECONDS)('accesses that lie on two pages, the second at %i', (second) => {
   for (const [size, code] of Object.entries(COPIES)) {
     it(`${size} bytes are loaded from and stored to both, without TypeScript once it is known where they are`, () => {
-      const all = machine();
+      const all = machine(second);
       const { board, slow } = all;
       run(all, [...code, ...code], LINEAR + 0x800, At.DATA);
       // The first write to a page is noted.
@@ -70,16 +71,16 @@ describe('accesses that lie on two pages', () => {
         const fresh = expected.map((_, i) => 0x80 + 3 * i + inFirst);
         fresh.forEach((value, i) => board.view.setUint8(At.DATA + i, value));
         run(all, code, At.DATA, at);
-        expect(bytesAt(board, ...fresh.map((_, i) => (i < inFirst ? FIRST + 4096 - inFirst + i : SECOND + i - inFirst)))).toEqual(fresh);
-        for (let i = 0; i < 32; i++) board.view.setUint8(i < 16 ? FIRST + 4080 + i : SECOND + i - 16, 0x40 + i);
+        expect(bytesAt(board, ...fresh.map((_, i) => (i < inFirst ? FIRST + 4096 - inFirst + i : second + i - inFirst)))).toEqual(fresh);
+        for (let i = 0; i < 32; i++) board.view.setUint8(i < 16 ? FIRST + 4080 + i : second + i - 16, 0x40 + i);
       }
       expect(slow()).toBe(before);
     });
   }
 
   it('a second page that is not there, or not writable, faults with its own address and leaves the first alone', () => {
-    for (const second of [0n, 5n]) {
-      const all = machine({ second });
+    for (const entry of [0n, 5n]) {
+      const all = machine(second, { second: entry });
       const { board } = all;
       board.cpu.set64('cr0', 0x80050033n);
       run(all, COPIES[8]!, At.DATA, LINEAR + 4093);
@@ -89,8 +90,8 @@ describe('accesses that lie on two pages', () => {
   });
 
   it('read-modify-write works on both', () => {
-    const all = machine();
+    const all = machine(second);
     run(all, ADD, LINEAR + 4094, At.DATA);
-    expect(bytesAt(all.board, FIRST + 4094, FIRST + 4095, SECOND, SECOND + 1)).toEqual([0x4f, 0x50, 0x51, 0x52]);
+    expect(bytesAt(all.board, FIRST + 4094, FIRST + 4095, second, second + 1)).toEqual([0x4f, 0x50, 0x51, 0x52]);
   });
 });

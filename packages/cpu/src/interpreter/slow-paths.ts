@@ -65,8 +65,8 @@ const findFor = (table: 'READ' | 'WRITE'): FunctionDefinition =>
 export const finds = { READ: findFor('READ'), WRITE: findFor('WRITE') } as const;
 
 /**
- * An access that missed the first level of its TLB table, or lies on two pages: `found` gets the host address of its first byte, when all of it is in one page; `crosses` those of both parts
- * and the length of the first. Not while alignment is checked, since an access may be here for that alone.
+ * An access that missed the first level of its TLB table, or lies on two pages: `found` gets the host address of its first byte, when all of it lies together in the host's memory; `crosses`
+ * those of both parts and the length of the first. Not while alignment is checked, since an access may be here for that alone.
  */
 function askTlb(
   c: Code,
@@ -80,9 +80,11 @@ function askTlb(
     const first = c.call(finds[table], 32, cpu, linear);
     c.if(first, () => {
       c.if(bytes.leU(inFirst), () => found(first));
-      if (crosses === null) return;
       const second = c.call(finds[table], 32, cpu, linear.add(inFirst.zext(64)));
-      c.if(second, () => crosses(first, second, inFirst));
+      c.if(second, () => {
+        c.if(second.eq(first.add(inFirst)), () => found(first));
+        crosses?.(first, second, inFirst);
+      });
     });
   });
 }
@@ -100,15 +102,36 @@ function refuse(c: Code, table: 'READ' | 'WRITE'): void {
   c.if(last.leU(PAGE), () => c.if(c.call(pageFaults[table], 32, record, cpu, linear), () => c.return(c.constant(32, 0))));
 }
 
+const QUAD = 8;
+
 /** Brings both parts of a load together in the scratch. */
 const readAcross =
   (c: Code) =>
   (first: Val<32>, second: Val<32>, length: Val<32>): void => {
-    const scratch = c.param(1, 32).add(at.scratch);
+    const [cpu, bytes] = [c.param(1, 32), c.param(3, 32)];
+    const scratch = cpu.add(at.scratch);
+    c.if(bytes.leU(QUAD), () => {
+      // The eight bytes at the end of the one page, and those at the beginning of the other.
+      const bits = length.shl(3);
+      const low = c.load('i64.load', 64, first.add(length).sub(QUAD)).shrU(c.constant(32, 64).sub(bits));
+      c.store('i64.store', cpu, low.or(c.load('i64.load', 64, second).shl(bits)), at.scratch);
+      c.return(scratch);
+    });
     c.copyMemory(scratch, first, length);
-    c.copyMemory(scratch.add(length), second, c.param(3, 32).sub(length));
+    c.copyMemory(scratch.add(length), second, bytes.sub(length));
     c.return(scratch);
   };
+
+/** Copies bytes one by one: for a few that is sooner done than a call of a function of the engine. */
+const copyFew = defineFunction('copyFew', { params: [I, I, I], results: [] }, (c) => {
+  const [target, source, length] = [c.param(0, 32), c.param(1, 32), c.param(2, 32)];
+  const done = c.variable(c.constant(32, 0));
+  c.loop((again) => {
+    c.store('i32.store8', target.add(done.get()), c.load('i32.load8_u', 8, source.add(done.get())));
+    done.set(done.get().add(1));
+    again(done.get().ltU(length));
+  });
+});
 
 const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): FunctionDefinition =>
   defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
@@ -152,8 +175,8 @@ export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], res
   const [cpu, bytes] = [c.param(1, 32), c.param(3, 32)];
   const scratch = cpu.add(at.scratch);
   const across = (first: Val<32>, second: Val<32>, length: Val<32>): void => {
-    c.copyMemory(first, scratch, length);
-    c.copyMemory(second, scratch.add(length), bytes.sub(length));
+    c.run(copyFew, first, scratch, length);
+    c.run(copyFew, second, scratch.add(length), bytes.sub(length));
     c.return(c.constant(32, 1));
   };
   c.if(isAtDevice(c).isZero(), () => {
