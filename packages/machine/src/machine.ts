@@ -316,7 +316,7 @@ export class Machine {
   private mapRam(): number {
     const { memory, config, arena } = this;
     // Where bitmaps of pages have whole words for it.
-    const base = arena.allocate('guest RAM', config.memoryBytes, 32 * 4096);
+    const base = arena.allocateTop('guest RAM', config.memoryBytes, 32 * 4096);
     for (const block of this.ramBlocks(base)) if (block.base !== SMRAM.base) memory.mapRam(block.base, block.size, block.arenaOffset);
     return base;
   }

@@ -42,6 +42,16 @@ describe('a guest that does nothing but fault', () => {
   });
 });
 
+it.each([true, false])('has 3 GiB of memory, whose end the guest reaches (compiled: %s)', async (jit) => {
+  // 32-bit code: mov ecx, 0x18642; loop: mov eax, [0xbfef0000]; inc eax; mov [0xbfef0000], eax; dec ecx; jnz loop; mov al, [0xbfef0000]; out 0xf4, al; hlt
+  const far = [0x00, 0x00, 0xef, 0xbf];
+  const body = [0xa1, ...far, 0x40, 0xa3, ...far, 0x49, 0x75, 0xf2];
+  const bytes = Uint8Array.from([0xb9, 0x42, 0x86, 0x01, 0x00, ...body, 0xa0, ...far, 0xe6, 0xf4, 0xf4]);
+  const images = [{ file: { name: 'guest', bytes }, address: CODE, entry: 'protected' as const }];
+  const machine = machineWith([], { memoryBytes: 3 * 2 ** 30, images, jit });
+  expect(await machine.run()).toEqual({ kind: 'exit', status: 2 * 0x42 + 1 });
+});
+
 describe('the real-time clock', () => {
   it.each([
     ['vm', 0x00],

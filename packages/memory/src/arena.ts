@@ -36,6 +36,8 @@ export interface Arena {
   readonly free: number;
   /** Hands out zeroed bytes at a multiple of `alignment` (a power of two, 16 unless given); throws `MemoryError` (`arena-full`, `bad-size`). */
   allocate(name: string, bytes: number, alignment?: number): number;
+  /** The same from the arena's other end: guest memory, so that what the engine itself addresses lies below 2 GiB, where WebAssembly's signed addresses are positive. */
+  allocateTop(name: string, bytes: number, alignment?: number): number;
 }
 
 /** Size in bytes of the arena (rounded up to 64 KiB, at most 4 GiB), and whether several threads share it. */
@@ -71,12 +73,15 @@ class LinearArena implements Arena {
   readonly i64: BigInt64Array;
   readonly f64: Float64Array;
   readonly view: DataView;
+  /** What is left lies between. */
   private end = PAGE_BYTES;
+  private top: number;
 
   constructor(memory: WebAssembly.Memory, shared: boolean) {
     const { buffer } = memory;
     this.memory = memory;
     this.bytes = buffer.byteLength;
+    this.top = this.bytes;
     this.shared = shared;
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
@@ -88,22 +93,42 @@ class LinearArena implements Arena {
   }
 
   get free(): number {
-    return this.bytes - this.end;
+    return this.top - this.end;
   }
 
   allocate(name: string, size: number, alignment = 16): number {
-    if (!Number.isSafeInteger(size) || size < 0 || !Number.isSafeInteger(alignment) || alignment < 1 || (alignment & (alignment - 1)) !== 0) {
-      throw new MemoryError('bad-size', `arena: '${name}' asks for ${size} bytes aligned to ${alignment}; give a whole size and a power of two`);
-    }
+    checkSize(name, size, alignment);
     const offset = Math.ceil(this.end / alignment) * alignment;
-    if (offset + size > this.bytes) {
-      const left = `${megabytes(Math.max(0, this.bytes - offset))} of ${megabytes(this.bytes)} are left`;
-      throw new MemoryError('arena-full', `arena: '${name}' needs ${megabytes(size)}, ${left}; make the arena larger`);
-    }
+    this.checkRoom(name, size, this.top - offset);
     this.end = offset + size;
-    this.allocations.push({ name, offset, bytes: size });
+    this.note({ name, offset, bytes: size });
     return offset;
   }
+
+  allocateTop(name: string, size: number, alignment = 16): number {
+    checkSize(name, size, alignment);
+    const offset = Math.floor((this.top - size) / alignment) * alignment;
+    this.checkRoom(name, size, offset + size - this.end);
+    this.top = offset;
+    this.note({ name, offset, bytes: size });
+    return offset;
+  }
+
+  private checkRoom(name: string, size: number, room: number): void {
+    if (size <= room) return;
+    const left = `${megabytes(Math.max(0, room))} of ${megabytes(this.bytes)} are left`;
+    throw new MemoryError('arena-full', `arena: '${name}' needs ${megabytes(size)}, ${left}; make the arena larger`);
+  }
+
+  private note(allocation: Allocation): void {
+    const next = this.allocations.findIndex(({ offset }) => offset > allocation.offset);
+    this.allocations.splice(next < 0 ? this.allocations.length : next, 0, allocation);
+  }
+}
+
+function checkSize(name: string, size: number, alignment: number): void {
+  if (!Number.isSafeInteger(size) || size < 0 || !Number.isSafeInteger(alignment) || alignment < 1 || (alignment & (alignment - 1)) !== 0)
+    throw new MemoryError('bad-size', `arena: '${name}' asks for ${size} bytes aligned to ${alignment}; give a whole size and a power of two`);
 }
 
 /** Makes the arena; throws `MemoryError` (`bad-size`) when the host cannot give it. */

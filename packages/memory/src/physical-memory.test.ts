@@ -40,6 +40,18 @@ describe('arena', () => {
     expect(arena.free).toBe(65536 - 8202);
   });
 
+  it('hands out its other end, too, and lists all by where it lies', () => {
+    const arena = createArena({ bytes: 65536 });
+    expect(arena.allocateTop('ram', 8000, 4096)).toBe(65536 - 8192);
+    expect(arena.allocateTop('more', 4096, 4096)).toBe(65536 - 12288);
+    expect(arena.allocate('a', 1)).toBe(4096);
+    expect(arena.allocations.map(({ name }) => name)).toEqual(['a', 'more', 'ram']);
+    expect(arena.free).toBe(65536 - 12288 - 4097);
+    expect(() => arena.allocateTop('big', 65536 - 12288 - 4096)).toThrow(/arena: 'big' needs 0\.0 MiB, 0\.0 MiB/);
+    expect(() => arena.allocate('rest', 65536 - 12288 - 4096)).toThrow(/arena: 'rest'/);
+    expect(code(() => arena.allocateTop('x', 1, 3))).toBe('bad-size');
+  });
+
   it.each([[0], [-1], [Number.NaN], [2 ** 32 + 1]])('refuses a size of %s', (bytes) => {
     expect(code(() => createArena({ bytes }))).toBe('bad-size');
   });
