@@ -26,4 +26,5 @@ export type { MigrateOptions, MigrationClock, MigrationStatus } from './migrate-
 export type { SourceRecovery } from './reclaim.js';
 export { migrateIn } from './incoming.js';
 export type { Arrival, IncomingOptions } from './incoming.js';
+export { rehearse, type RehearsalOptions } from './rehearsal.js';
 export type { Custody, TargetRecovery } from './take-over.js';

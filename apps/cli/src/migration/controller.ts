@@ -1,6 +1,7 @@
 import {
   type Arrival,
   assertMigratable,
+  type Link,
   loadSnapshot,
   MigrationError,
   type MigrationStatus,
@@ -10,10 +11,12 @@ import {
 } from '@nestvm/migration';
 import { UsageError } from '../errors.js';
 import { depart, reasonOf, type SessionControl, sleep } from './departure.js';
+import type { Door } from './door.js';
 import { ofFile } from './failure.js';
 import { openSource, writeWhole } from './file.js';
 import type { LateAddress } from './late-address.js';
 import { createParameters, type MigrationParameters } from './parameters.js';
+import { makeReady } from './readiness.js';
 import { recoverTarget } from './recovery.js';
 import { fileStatus, formatNested, formatStatus, type Written } from './status.js';
 import type { TlsCredentials } from './tls.js';
@@ -187,10 +190,18 @@ export class MigrationController {
     try {
       const recovery = recoverTarget(door, { onWaiting, decided: decided.signal });
       this.closeDoor = () => door.close();
-      return await migrateIn(machine.migratable, await door.next(), { witness: this.witness, recovery });
+      return await migrateIn(machine.migratable, await this.nextLine(door), { witness: this.witness, recovery });
     } finally {
       this.decision = undefined;
     }
+  }
+
+  /** Waits for the source, and makes use of the time until it comes. */
+  private async nextLine(door: Door<Link>): Promise<Link> {
+    const come = new AbortController();
+    const line = door.next().finally(() => come.abort());
+    await makeReady({ ...this.session.machine().migratable, pause: () => Promise.resolve(), resume: () => {} }, come.signal);
+    return line;
   }
 
   /** Waits for `migrate_incoming`; nothing else keeps the process alive meanwhile. */
