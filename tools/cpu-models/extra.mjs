@@ -26,14 +26,22 @@ export const extraFeatures = [
   ['cet-sss', 7, 1, 'edx', 18],
   ['bhi-ctrl', 7, 2, 'edx', 4],
   ['monitorx', 0x80000001, 0, 'ecx', 29],
+  ['invlpgb', 0x80000008, 0, 'ebx', 3],
   ['rdpru', 0x80000008, 0, 'ebx', 4],
   ['stibp-always-on', 0x80000008, 0, 'ebx', 17],
   ['amd-psfd', 0x80000008, 0, 'ebx', 28],
+  ['btc-no', 0x80000008, 0, 'ebx', 29],
+  ['ibpb-ret', 0x80000008, 0, 'ebx', 30],
+  ['x2avic', 0x8000000a, 0, 'edx', 18],
   ['vnmi', 0x8000000a, 0, 'edx', 25],
   ['no-nested-data-bp', 0x80000021, 0, 'eax', 0],
   ['lfence-always-serializing', 0x80000021, 0, 'eax', 2],
   ['null-sel-clr-base', 0x80000021, 0, 'eax', 6],
   ['auto-ibrs', 0x80000021, 0, 'eax', 8],
+  ['srso-no', 0x80000021, 0, 'eax', 29],
+  ['srso-user-kernel-no', 0x80000021, 0, 'eax', 30],
+  ['tsa-sq-no', 0x80000021, 0, 'ecx', 1],
+  ['tsa-l1-no', 0x80000021, 0, 'ecx', 2],
 ];
 
 /** name, MSR, bit: IA32_ARCH_CAPABILITIES, IA32_CORE_CAPABILITIES, IA32_PERF_CAPABILITIES. */

@@ -214,13 +214,21 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'uintr',
   'uiret-uif',
   'fxsr-opt',
+  'xsaveerptr',
   'ibpb',
+  'ibpb-ret',
   'ibrs',
   'amd-stibp',
   'amd-ssbd',
   'virt-ssbd',
   'amd-no-ssb',
   'lfence-always-serializing',
+  'null-sel-clr-base',
+  'btc-no',
+  'srso-no',
+  'srso-user-kernel-no',
+  'tsa-sq-no',
+  'tsa-l1-no',
   'rdctl-no',
   'ibrs-all',
   'skip-l1dfl-vmentry',
@@ -243,7 +251,16 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
 export const byNameOnly: ReadonlySet<CpuFeature> = new Set<CpuFeature>(['mpx']);
 
 /** Of those, what no Intel processor has. */
-export const amdOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(['invlpgb']);
+export const amdOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
+  'invlpgb',
+  'xsaveerptr',
+  'null-sel-clr-base',
+  'btc-no',
+  'srso-no',
+  'srso-user-kernel-no',
+  'tsa-sq-no',
+  'tsa-l1-no',
+]);
 
 /** Of those, what no AMD processor has, nor SVM intercepts for: `max` and `host` of that vendor are without them. */
 export const intelOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([

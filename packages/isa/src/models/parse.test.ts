@@ -55,6 +55,17 @@ describe('parseCpu', () => {
     expect(leaf7('max,vendor=amd', 2).edx).toBe(0);
   });
 
+  it('says that it has none of the flaws of AMD processors, for which kernels would go round about on each return and each way out', () => {
+    const safe = (text: string): number[] => {
+      const cpu = parseCpu(text);
+      return [cpu.cpuid(0x80000021, 0, state).eax >>> 29, cpu.cpuid(0x80000021, 0, state).ecx, cpu.cpuid(0x80000008, 0, state).ebx >>> 29];
+    };
+    expect(safe('max,vendor=amd')).toEqual([3, 6, 3]);
+    expect(safe('host,vendor=amd,-srso-no,-tsa-l1-no,-btc-no')).toEqual([2, 2, 2]);
+    expect(safe('max')[2]).toBe(2); // IBPB_RET goes with IBPB; Intel's extended leaves end before the others
+    expect(safe('EPYC-Milan')).toEqual([0, 0, 0]);
+  });
+
   it('applies +, - and = in order', () => {
     const cpu = parseCpu('Haswell-noTSX,-avx,sse4_2=off,+avx2,vendor=amd,family=0x19');
     expect(cpu.has('avx2')).toBe(false); // stands on avx
