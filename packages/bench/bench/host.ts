@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { BenchError } from '../src/index.js';
-import type { Emulator } from './emulator.js';
+import { EMULATOR_ENVIRONMENT, type Emulator } from './emulator.js';
 
 /** Three shifts and three exclusive ors per turn, each of which waits for the one before. */
 function xorshift(turns: number, seed: number): number {
@@ -81,7 +81,8 @@ export function startUp(emulator: Emulator): { wallMs: number; cpuMs: number } |
     for (let i = 0; i < 5; i++) {
       const startMs = performance.now();
       const before = childrenCpuMs();
-      const { status } = spawnSync(emulator.command, [...emulator.arguments, ...machine], { stdio: 'ignore', timeout: 30_000 });
+      const options = { stdio: 'ignore', timeout: 30_000, env: EMULATOR_ENVIRONMENT } as const;
+      const { status } = spawnSync(emulator.command, [...emulator.arguments, ...machine], options);
       const wallMs = performance.now() - startMs;
       if (status !== 0x21) return null;
       const cpuMs = childrenCpuMs() - before;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { BenchError } from '../src/index.js';
 import { tableLines } from '../src/markdown.js';
 import { dirtyLogCost } from './dirty-log.js';
-import type { Emulator } from './emulator.js';
+import { EMULATOR_ENVIRONMENT, type Emulator } from './emulator.js';
 
 const MEBIBYTE = 2 ** 20;
 const PATIENCE_MS = 300_000;
@@ -44,7 +44,7 @@ class Process {
   ) {
     const monitor = emulator.command.includes('qemu') ? `unix:${path},server=on,wait=off` : `unix:${path}`;
     const all = [...emulator.arguments, ...args, '-display', 'none', '-serial', 'stdio', '-monitor', monitor];
-    this.child = spawn(emulator.command, all, { stdio: ['pipe', 'pipe', 'ignore'] });
+    this.child = spawn(emulator.command, all, { stdio: ['pipe', 'pipe', 'ignore'], env: EMULATOR_ENVIRONMENT });
     this.child.stdout?.on('data', (data) => (this.output += String(data)));
     this.child.stdin?.on('error', () => {});
     this.child.on('error', (error) => (this.ended = String(error)));
