@@ -20,6 +20,8 @@ interface EngineUser {
   systemHere(record: number): number;
   /** The block at RIP, which the engine does not know; 0: the code must come back. */
   missHere(): number;
+  /** Links the direct jump that was noted: the block that it leads to; 0: the code must come back. */
+  linkHere(): number;
   /** The time-stamp counter at the instruction of a record, into `scratch`. */
   timeHere(record: number): void;
 }
@@ -58,6 +60,7 @@ export class Engine {
         hostProbe: (r, c, b) => slow.hostProbe(r, c, b),
         hostSystem: (r, c) => this.user(c).systemHere(r),
         hostMiss: (c) => this.user(c).missHere(),
+        hostLink: (c) => this.user(c).linkHere(),
         hostTime: (r, c) => this.user(c).timeHere(r),
       },
     });

@@ -172,6 +172,13 @@ export class Interpreter implements Executor {
     return this.mayGoOn() ? this.findBlock() : 0;
   }
 
+  /** For generated code: links the jump that it has noted, and gives the block that it leads to; 0: it must come back, where that is tried once more. */
+  linkHere(): number {
+    if (!this.mayGoOn()) return 0;
+    const { w } = this.cpu;
+    return this.linked(w[EXIT_RECORD]!, w[EXIT_REASON] === ExitReason.LINK_TAKEN ? Record.LINK_TAKEN : Record.LINK_NEXT);
+  }
+
   /** For generated code: the time-stamp counter as software sees it, at the instruction of a record, into `scratch`. */
   timeHere(record: number): void {
     readTimeHere(this.cpu, this.engine.arena.u8[record + Record.INDEX]!);
@@ -279,19 +286,23 @@ export class Interpreter implements Executor {
   }
 
   private link(record: number, field: number): boolean {
-    const { cpu, engine } = this;
-    if ((cpu.w[MODE]! & Mode.SINGLE) !== 0) return true;
+    if ((this.cpu.w[MODE]! & Mode.SINGLE) !== 0) return true;
+    if (this.linked(record, field) !== 0) return true;
+    this.deliver();
+    return false;
+  }
+
+  /** Lets a jump lead to the block at RIP, and gives that; 0 with a fault recorded. */
+  private linked(record: number, field: number): number {
+    const { engine } = this;
     const flushes = engine.cache.flushes;
     const target = this.findBlock();
-    if (target === 0) {
-      this.deliver();
-      return false;
-    }
+    if (target === 0) return 0;
     const { i32 } = engine.arena;
     // The block that jumps may have gone while its target was decoded.
     if (flushes === engine.cache.flushes && engine.cache.keeps(target) && i32[(record + field) >>> 2] === Link.OPEN)
       i32[(record + field) >>> 2] = linkTo(engine, target, record, field);
-    return true;
+    return target;
   }
 
   /** First record of the block at RIP with `blockRip` set, or 0 with a fault recorded. */

@@ -21,6 +21,7 @@ export interface HostFunctions {
   hostProbe(record: number, cpu: number, bytes: number): number;
   hostSystem(record: number, cpu: number): number;
   hostMiss(cpu: number): number;
+  hostLink(cpu: number): number;
   hostTime(record: number, cpu: number): void;
 }
 

@@ -29,6 +29,7 @@ export const readTime = defineFunction('readTime', { params: [I, I, I], results:
 });
 
 const hostMiss: FunctionRef = importedFunction('hostMiss', { params: [I], results: [I] });
+const hostLink: FunctionRef = importedFunction('hostLink', { params: [I], results: [I] });
 
 /** Records a fault of a record's instruction, for who leaves with it. */
 export function noteFault(c: Code, cpu: Val<32>, record: Val<32>, vector: number, error: Val<32> | null): void {
@@ -84,12 +85,14 @@ export function goToRip(c: Code, record: Val<32>, cpu: Val<32>, target: Val<64>)
   c.tailCall(dispatchRef, record, cpu);
 }
 
-/** A direct jump whose link is not a record: leaves to have it linked, or looks a far target up. (record, cpu, link, reason) */
+/** A direct jump whose link is not a record: has it linked and goes on there, or leaves for that; or looks a far target up. (record, cpu, link, reason) */
 export const jumpSlow = defineFunction('jumpSlow', { params: [I, I, I, I], results: [] }, (c) => {
   const [record, cpu, link, reason] = [c.param(0, 32), c.param(1, 32), c.param(2, 32), c.param(3, 32)];
   c.if(link.or(c.load('i32.load', 32, cpu, at.budget).shrU(31)).isZero(), () => {
     c.store('i32.store', cpu, record, at.exitRecord);
     c.store('i32.store', cpu, reason, at.exitReason);
+    const found = c.call(hostLink, 32, cpu);
+    c.if(found, () => goTo(c, found, cpu));
     c.return();
   });
   c.tailCall(dispatchFarRef, record, cpu);
