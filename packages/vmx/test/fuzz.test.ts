@@ -38,6 +38,19 @@ describe('the architectural answer, and never an exception of the emulator', () 
       expect(counts[seen] ?? 0, seen).toBeGreaterThan(0);
   });
 
+  it.each([
+    ['vmxon', 'without CR4.VMXE, or with a wrong revision', ['vmxon fault', 'vmxon invalid', 'vmxon 15', 'vmxon succeed']],
+    ['vmptrld', 'of garbage', ['vmptrld fault', 'vmptrld invalid', 'vmptrld 9', 'vmptrld 10', 'vmptrld 11', 'vmptrld succeed']],
+  ] as const)('for %s %s', { timeout }, (name, what, answers) => {
+    const counts = report(`${name} ${what}`, ROUNDS, () => fuzzPointers(SEED + 10, ROUNDS, name));
+    for (const seen of answers) expect(counts[seen] ?? 0, seen).toBeGreaterThan(0);
+  });
+
+  it('for EPT roots in devices or in nothing at all', { timeout }, () => {
+    const counts = launches('EPT roots', () => fuzzTables(SEED + 12, ROUNDS, true));
+    for (const seen of ['EPT_VIOLATION', 'EPT_MISCONFIGURATION'] as const) expect(counts[seen] ?? 0, seen).toBeGreaterThan(50);
+  });
+
   it('for EPT tables that loop, lead to devices or are garbage', { timeout }, () => {
     const counts = launches('EPT tables', () => fuzzTables(SEED + 8, ROUNDS));
     for (const seen of ['EPT_VIOLATION', 'EPT_MISCONFIGURATION', 'CPUID']) expect(counts[seen] ?? 0, seen).toBeGreaterThan(50);

@@ -89,9 +89,9 @@ function pointer({ random }: FuzzMachine): readonly [number, number] {
 
 /**
  * VMXON, VMPTRLD, VMCLEAR, VMPTRST, INVEPT, INVVPID with pointers that are misaligned, too wide, lead to nothing or to what is no VMCS, with and without CR4.VMXE and VMX
- * operation: each answer is compared with the manual's. Gives how often each was seen; throws at the first that differs.
+ * operation: each answer is compared with the manual's. Gives how often each was seen; throws at the first that differs. `only`: this instruction alone.
  */
-export function fuzzPointers(seed: number, rounds: number): Record<string, number> {
+export function fuzzPointers(seed: number, rounds: number, only?: (typeof INSTRUCTIONS)[number]): Record<string, number> {
   const counts: Record<string, number> = {};
   const machine = createFuzzMachine(seed, (level) => {
     level.w[RSP] = Place.L1_STACK;
@@ -105,7 +105,7 @@ export function fuzzPointers(seed: number, rounds: number): Record<string, numbe
   const { w, memory, vmx } = level;
   for (let round = 0; round < rounds; round++) {
     machine.restore();
-    const which = random.below(INSTRUCTIONS.length);
+    const which = only === undefined ? random.below(INSTRUCTIONS.length) : INSTRUCTIONS.indexOf(only);
     const name = INSTRUCTIONS[which]!;
     memory.write32(OTHER, random.below(3) === 0 ? random.word() >>> 0 : (vmx.capabilities.revision | (random.below(2) << 31)) >>> 0);
     memory.write32(Place.VMCS, vmx.capabilities.revision);

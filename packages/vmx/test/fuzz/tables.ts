@@ -9,6 +9,9 @@ const TABLES = [0x4_0000, 0x4_1000, 0x4_2000, 0x4_3000, 0x4_4000] as const;
 /** Where no RAM is: a device, the end of memory, the end of physical addresses. */
 const NOWHERE = [0xfee0_0000, 0x40_0000, 0xffff_f000];
 const ENTRIES = 512;
+/** A device whose every read gives something else: now and then an entry that leads to a table. */
+const NOISE = 0xfeb0_0000;
+const NOISE_BYTES = 0x1_0000;
 
 /** An entry that leads somewhere: to a table (any of them, its own too: a loop), to a page, to nothing, or is garbage. */
 function entry(machine: FuzzMachine): readonly [number, number] {
@@ -36,22 +39,25 @@ function arrangeTables(machine: FuzzMachine): void {
   }
 }
 
-/** EPTP bits: 4 or 5 levels, with and without accessed and dirty flags. */
-function pointer({ random }: FuzzMachine): readonly [number, number] {
+/** EPTP bits: 4 or 5 levels, with and without accessed and dirty flags. `nowhere`: the root lies in a device, or in nothing at all. */
+function pointer({ random }: FuzzMachine, nowhere: boolean): readonly [number, number] {
   const flags = (random.below(4) === 0 ? 0x26 : 0x1e) | (random.below(2) << 6);
-  if (random.below(12) === 0) return [NOWHERE[random.below(NOWHERE.length)]! | flags, 0];
-  return [TABLES[0] | flags, 0];
+  if (!nowhere) return [TABLES[0] | flags, 0];
+  if (random.below(2) === 0) return [(NOISE + 0x1000 * random.below(NOISE_BYTES >> 12)) | flags, 0];
+  return random.below(2) === 0 ? [NOWHERE[random.below(NOWHERE.length)]! | flags, 0] : [(random.word() & ~0xfff) | flags, 1 + random.below(0xff)];
 }
 
 /**
- * L2s under EPT tables that loop, lead to devices, or are garbage, with a root in MMIO now and then. Whatever is wrong with the tables must be an EPT violation or
- * misconfiguration, or be harmless.
+ * L2s under EPT tables that loop, lead to devices, or are garbage, with a root in MMIO now and then, or always (`nowhere`). Whatever is wrong with the tables must be
+ * an EPT violation or misconfiguration, or be harmless.
  */
-export function fuzzTables(seed: number, rounds: number): LaunchCounts {
+export function fuzzTables(seed: number, rounds: number, nowhere = false): LaunchCounts {
   const counts: LaunchCounts = { refused: 0, failed: 0, exited: 0, stopped: 0, dead: 0 };
   const machine = createFuzzMachine(seed, (level) => level.prepareLaunch());
   const { level, random } = machine;
   const { c } = level;
+  const read = (): number => (random.below(2) === 0 ? 0 : random.below(2) === 0 ? TABLES[random.below(TABLES.length)]! | 7 : random.word() >>> 0);
+  level.memory.mmio.claim({ name: 'noise', base: NOISE, size: NOISE_BYTES, read, write: () => {} });
   for (let round = 0; round < rounds; round++) {
     if (round > 0) machine.restore();
     arrangeVmcs(machine);
@@ -61,7 +67,7 @@ export function fuzzTables(seed: number, rounds: number): LaunchCounts {
     for (const key of ['EPT_PAGING_WRITE_CONTROL', 'GUEST_PAGING_VERIFICATION'] as const)
       if (random.below(6) === 0) arrangeControl(c, 'proc3', key, true);
     arrangeTables(machine);
-    const [lo, hi] = pointer(machine);
+    const [lo, hi] = pointer(machine, nowhere || random.below(12) === 0);
     c.set(F.EPT_POINTER, lo, hi);
     launchAndCount(machine, counts);
     const reason = c.lo(F.EXIT_REASON);
