@@ -18,6 +18,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ELOOP: 'symbolic links lead in a circle',
   EMFILE: 'this process has too many files open',
   EISDIR: 'a directory, not a file',
+  EBUSY: 'in use',
   ENOTDIR: 'a part of the path is not a directory',
   ENOSPC: 'no space left',
   EROFS: 'the file system is read-only',
@@ -27,6 +28,9 @@ export const reasonOf = (error: unknown): string => {
   const code = (error as { code?: string }).code ?? '';
   return REASONS[code] ?? (error instanceof Error ? error.message : String(error));
 };
+
+/** Whether an error is the operating system's no to what was asked of it. */
+export const isSystemError = (error: unknown): boolean => error instanceof Error && 'syscall' in error;
 
 /** Reads a whole file that an option names; throws `UsageError`. */
 export function readInput(option: string, path: string): Uint8Array {

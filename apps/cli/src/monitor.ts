@@ -2,6 +2,8 @@ import { createMonitorMemory, execute } from './monitor/commands.js';
 import type { MonitorTarget } from './monitor/target.js';
 
 const PROMPT = '(nestvm) ';
+/** Longest line, as in QEMU; what is typed behind it is lost. */
+const LONGEST_LINE = 4095;
 const Key = { BACKSPACE: 8, LINE_FEED: 10, RETURN: 13, DELETE: 127 } as const;
 
 /** A small line editor and the commands behind it; `print` takes text with \r\n line ends. */
@@ -39,7 +41,7 @@ export class Monitor {
       if (this.line === '') return;
       this.line = this.line.slice(0, -1);
       this.write('\b \b');
-    } else if (byte >= 32 && byte < 127) {
+    } else if (byte >= 32 && byte < 127 && this.line.length < LONGEST_LINE) {
       this.line += String.fromCharCode(byte);
       this.write(String.fromCharCode(byte));
     }

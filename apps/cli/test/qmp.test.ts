@@ -21,6 +21,11 @@ describe('the stream of values', () => {
   it('skips what is no JSON, up to the end of its line', () => {
     expect(all('what?\n{"a":1}')).toEqual([{ error: expect.any(String) as string }, { value: { a: 1 } }]);
     expect(all('}{"a":1}')).toEqual([{ error: expect.any(String) as string }, { value: { a: 1 } }]);
+    // An answer repeats the id, and is written by recursion.
+    expect(all(`{"id":${'['.repeat(50_000)}${']'.repeat(50_000)}}{"a":1}`)).toEqual([
+      { error: 'a message nested deeper than 1024' },
+      { value: { a: 1 } },
+    ]);
     expect(all(Buffer.concat([Buffer.from('{"a":"'), Uint8Array.of(0xff), Buffer.from('{"b":2}')]))).toEqual([{ value: { b: 2 } }]);
   });
 });
@@ -102,6 +107,7 @@ describe('QMP', () => {
       expect(await line('print /d 0 - 5')).toBe('-5\r\n');
       expect(await line('p 1 / 0')).toBe('print: division by zero\r\n');
       expect(await line('p $rxx')).toMatch(/no such register/);
+      expect(await line(`p ${'('.repeat(50_000)}1`)).toMatch(/^print: an expression of more than 256/);
       expect(await line('gva2gpa 0x1234')).toBe('gpa: 0x1234\r\n');
       expect(await line('info registers')).toMatch(/RIP=0000000000007c00 RFL=00000002/);
       expect(await line('info mem')).toBe('paging is off\r\n');

@@ -35,8 +35,8 @@ afterEach(() => {
 /** Starts `nestvm` as a process of its own. */
 export const start = (...args: string[]): Running => startWith({ stdio: ['pipe', 'pipe', 'pipe'] }, ...args);
 
-/** The same with more open than the standard streams, which must be pipes. */
-export function startWith(options: { readonly stdio: StdioOptions }, ...args: string[]): Running {
+/** The same with more open than the standard streams, which must be pipes, or in another folder. */
+export function startWith(options: { readonly stdio: StdioOptions; readonly cwd?: string }, ...args: string[]): Running {
   const child = spawn(process.execPath, [launcher, ...args], options) as ChildProcess & {
     stdout: NodeJS.ReadableStream;
     stderr: NodeJS.ReadableStream;

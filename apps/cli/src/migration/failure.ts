@@ -25,3 +25,7 @@ export function explainFailure(error: unknown): { readonly message: string; read
   if (error instanceof UsageError) return { message: error.message, status: 2 };
   return undefined;
 }
+
+/** The message of any failure: what is not one of ours is called an internal error, so that it is seen as the bug that it is. */
+export const messageOf = (error: unknown): string =>
+  explainFailure(error)?.message ?? `internal error: ${(error instanceof Error ? error.message : String(error)).split('\n')[0]}`;

@@ -2,7 +2,7 @@ import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync
 import { dirname } from 'node:path';
 import type { ByteSink, ByteSource } from '@nestvm/migration';
 import { UsageError } from '../errors.js';
-import { reasonOf } from '../files.js';
+import { isSystemError, reasonOf } from '../files.js';
 
 /** Makes what was written last through a crash: the directory's entry as well as the file. */
 function syncDirectory(path: string): void {
@@ -18,27 +18,32 @@ function syncDirectory(path: string): void {
 /** Writes a file under a temporary name, and gives it its own when it is whole: a failure leaves what was there before. */
 export async function writeWhole(path: string, write: (sink: ByteSink) => Promise<unknown>): Promise<void> {
   const temporary = `${path}.partial-${process.pid}`;
-  let descriptor: number;
+  const unusable = (error: unknown): UsageError => new UsageError(`${path}: ${reasonOf(error)}; choose another file`);
+  let descriptor: number | undefined;
   try {
     descriptor = openSync(temporary, 'w', 0o600);
   } catch (error) {
-    throw new UsageError(`${path}: ${reasonOf(error)}; choose another file`);
+    throw unusable(error);
   }
+  const open = descriptor;
   try {
     await write({
       write: (bytes) => {
-        for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at, bytes.length - at);
+        for (let at = 0; at < bytes.length; ) at += writeSync(open, bytes, at, bytes.length - at);
         // Others get a turn: the guest, the terminal, a cancellation.
         return new Promise((resolve) => setImmediate(resolve));
       },
     });
-    fsyncSync(descriptor);
-    closeSync(descriptor);
+    fsyncSync(open);
+    descriptor = undefined;
+    closeSync(open);
     renameSync(temporary, path);
     syncDirectory(path);
   } catch (error) {
+    if (descriptor !== undefined) closeSync(descriptor);
     rmSync(temporary, { force: true });
-    throw error;
+    // A full disk, a name that is a directory's: the machine is as it was.
+    throw isSystemError(error) ? unusable(error) : error;
   }
 }
 

@@ -2,7 +2,7 @@ import { nearestName } from '@nestvm/isa/models';
 import { UsageError } from '../errors.js';
 import { writeBytes } from '../files.js';
 import { runMigrationCommand } from '../migration/commands.js';
-import { explainFailure } from '../migration/failure.js';
+import { messageOf } from '../migration/failure.js';
 import { parseInteger, parseProperties } from '../options/text.js';
 import { dumpScreen, parseScreenDump } from '../screendump.js';
 import { additionCommands } from './additions.js';
@@ -242,13 +242,11 @@ const text = (answer: string | readonly string[] | void): string =>
 /** Commands that take `/FMT`. */
 const FORMATTED: ReadonlySet<string> = new Set(['x', 'xp', 'print']);
 
-/** One line for people about a failure; throws what is none of ours again. */
+/** One line for people about a failure. What is none of ours is a bug, and is called one: the guest need not go down with it. */
 function complaint(command: string, error: unknown): string {
-  const known = explainFailure(error);
-  if (!known) throw error;
+  const message = messageOf(error);
   // Many messages begin with the command that they are about.
-  const said = known.message.startsWith(`${command}:`) || known.message.startsWith(`${command} `);
-  return said ? `${known.message}\n` : `${command}: ${known.message}\n`;
+  return message.startsWith(`${command}:`) || message.startsWith(`${command} `) ? `${message}\n` : `${command}: ${message}\n`;
 }
 
 /** Carries out one line; the answer ends in a line end when there is one. A promise is what takes its time. */

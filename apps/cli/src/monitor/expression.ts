@@ -6,6 +6,8 @@ type Cpu = Machine['cpus'][number];
 const NUMBERED = ['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'];
 const CONTROL = ['cr0', 'cr2', 'cr3', 'cr4', 'cr8', 'efer'] as const;
 const U64 = 64;
+/** Most parentheses and signs in one another. */
+const MOST_NESTED = 256;
 
 /** Value of `$name` on a vCPU; undefined for a register that there is not. */
 function register(cpu: Cpu, name: string): bigint | undefined {
@@ -35,6 +37,7 @@ function divide(a: bigint, b: bigint): bigint {
 class ExpressionReader {
   private readonly tokens: readonly string[];
   private at = 0;
+  private nested = 0;
 
   constructor(
     private readonly text: string,
@@ -62,6 +65,13 @@ class ExpressionReader {
   }
 
   private atom(): bigint {
+    if (++this.nested > MOST_NESTED) throw new UsageError(`an expression of more than ${MOST_NESTED} parentheses and signs in one another`);
+    const value = this.simple();
+    this.nested--;
+    return value;
+  }
+
+  private simple(): bigint {
     const token = this.tokens[this.at++];
     if (token === '(') {
       const value = this.level(0);

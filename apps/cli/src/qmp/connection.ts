@@ -1,5 +1,5 @@
 import { isActive, L2ActiveError } from '@nestvm/migration';
-import { explainFailure } from '../migration/failure.js';
+import { messageOf } from '../migration/failure.js';
 import type { MonitorTarget, SessionEvent } from '../monitor/target.js';
 import { qmpCommands } from './commands.js';
 import { QmpError } from './errors.js';
@@ -19,8 +19,7 @@ function errorOf(error: unknown): unknown {
   if (error instanceof QmpError) return { class: error.code, desc: error.message, ...(error.data === undefined ? {} : { data: error.data }) };
   if (error instanceof L2ActiveError)
     return { class: 'L2Active', desc: error.message.replace(/^migration: /, ''), data: { contexts: error.contexts.filter(isActive) } };
-  const known = explainFailure(error);
-  return { class: 'GenericError', desc: known?.message ?? (error instanceof Error ? error.message : String(error)) };
+  return { class: 'GenericError', desc: messageOf(error) };
 }
 
 /** One client of QMP: the greeting, the handshake, then commands in order and events as they happen. Nothing that it sends can throw. */

@@ -1,5 +1,7 @@
 /** Longest message that is taken, in characters. */
 const LONGEST = 1 << 24;
+/** Deepest nesting that is taken, as in QEMU; `JSON.stringify` of an `id` that is much deeper would run out of stack. */
+const DEEPEST = 1024;
 const FLUSH = 0xff;
 
 /** What a piece of the stream was: a value, or the reason why it is none. */
@@ -12,6 +14,8 @@ export type JsonItem = { readonly value: unknown } | { readonly error: string };
 export class JsonStream {
   private pending: number[] = [];
   private depth = 0;
+  /** The deepest of what is pending. */
+  private deepest = 0;
   private inString = false;
   private escaped = false;
   private readonly decoder = new TextDecoder();
@@ -42,14 +46,16 @@ export class JsonStream {
       return false;
     }
     if (byte === 0x22) this.inString = true;
-    else if (byte === 0x7b || byte === 0x5b) this.depth++;
+    else if (byte === 0x7b || byte === 0x5b) this.deepest = Math.max(this.deepest, ++this.depth);
     else if (byte === 0x7d || byte === 0x5d) return --this.depth <= 0;
     return this.depth === 0 && byte === 0x0a;
   }
 
   private take(): JsonItem {
     const text = this.decoder.decode(Uint8Array.from(this.pending));
+    const { deepest } = this;
     this.clear();
+    if (deepest > DEEPEST) return { error: `a message nested deeper than ${DEEPEST}` };
     try {
       return { value: JSON.parse(text) as unknown };
     } catch (error) {
@@ -59,7 +65,7 @@ export class JsonStream {
 
   private clear(): void {
     this.pending = [];
-    this.depth = 0;
+    this.depth = this.deepest = 0;
     this.inString = this.escaped = false;
   }
 }
