@@ -13,8 +13,11 @@ export interface HostServices {
   nowNs(): number;
   /** Nanoseconds since 1970 by the host's wall clock, which somebody may set (default: `nowNs`). */
   wallNs?(): number;
-  /** Ends after about `ns` nanoseconds (Infinity: never by itself), or earlier when `wake` was called; false when nobody ever will. */
-  sleep(ns: number): Promise<boolean>;
+  /**
+   * Ends after about `ns` nanoseconds (Infinity: never by itself), or earlier when `wake` was called; false when nobody ever will. A sleep as long as `mostNs`
+   * (default `ns`) does no harm: a guest that is behind has its waits shortened, but need not have.
+   */
+  sleep(ns: number, mostNs?: number): Promise<boolean>;
   /** Ends a running `sleep` early. */
   wake(): void;
   /** Lets everything else on the thread run once. */

@@ -57,6 +57,29 @@ describe('a host on an event loop', () => {
     expect(await sleeping).toBe(true);
   });
 
+  it('waits by a timer for what may last longer, if the sleep before was cut short', async () => {
+    const { loop, timers, turns, fire } = createLoop();
+    const host = createEventLoopHost(loop);
+    expect(await host.sleep(100_000, 2_000_000)).toBe(true);
+    const cut = host.sleep(100_000, 2_000_000);
+    host.wake();
+    await cut;
+    expect(await host.sleep(100_000, 100_000)).toBe(true);
+    const cutAgain = host.sleep(100_000, 2_000_000);
+    host.wake();
+    await cutAgain;
+    expect(timers).toEqual([]);
+    const before = turns();
+    const sleeping = host.sleep(100_000, 2_000_000);
+    expect(timers).toEqual([1]);
+    fire();
+    expect(await sleeping).toBe(true);
+    expect(turns()).toBe(before);
+    // That one was not cut short.
+    expect(await host.sleep(100_000, 2_000_000)).toBe(true);
+    expect(timers).toEqual([1]);
+  });
+
   it('is woken from a timer', async () => {
     const { loop } = createLoop();
     const host = createEventLoopHost(loop);

@@ -34,6 +34,8 @@ interface Channel {
 
 /** Timers of the event loop count milliseconds: what a wait is longer than those by, up to this, is waited for in turns of the loop. The rest is rounded up. */
 const TURNS_MS = 0.3;
+/** What may as well take so long is waited for by a timer where the sleep before it was ended by `wake`, as this one will be: turns keep the host's CPU busy. */
+const PATIENCE_MS = 0.5;
 const LONGEST_SLEEP_MS = 60_000;
 
 /** Calls what it is given after the tasks that wait already. */
@@ -63,12 +65,15 @@ export function createEventLoopHost(loop: EventLoop): HostServices {
   const turn = (): Promise<void> => new Promise(defer);
   // What goes on in a task of its own sets its next timer as if it were the first.
   const leaveTimer: Defer = loop.setImmediate ? (callback) => callback() : defer;
+  /** Whether the latest sleep was ended by `wake`. */
+  let cutShort = false;
   /** Gives turns away until the time has come or something has happened: a vCPU that was asked each time would cost more than the wait. */
   const wait = async (milliseconds: number): Promise<true> => {
     const until = loop.performance.now() + milliseconds;
     woken = false;
     do await turn();
     while (!woken && loop.performance.now() < until);
+    cutShort = woken;
     return true;
   };
   return {
@@ -79,18 +84,22 @@ export function createEventLoopHost(loop: EventLoop): HostServices {
       woken = true;
       waken?.();
     },
-    sleep: (ns) => {
+    sleep: (ns, mostNs = ns) => {
       const milliseconds = Math.min(LONGEST_SLEEP_MS, ns / 1e6);
-      const whole = Math.ceil(milliseconds - TURNS_MS);
+      const whole = Math.max(Math.ceil(milliseconds - TURNS_MS), cutShort && mostNs / 1e6 >= PATIENCE_MS ? 1 : 0);
       if (whole <= 0) return wait(milliseconds);
       return new Promise((resolve) => {
-        const done = (): void => {
+        const done = (early: boolean): void => {
+          // A timer that goes off late may find that the sleep was ended, and another begun.
+          if (waken !== wakeUp) return;
           waken = undefined;
+          cutShort = early;
           loop.clearTimeout(timer as never);
           resolve(true);
         };
-        const timer = loop.setTimeout(() => leaveTimer(done), whole);
-        waken = done;
+        const timer = loop.setTimeout(() => leaveTimer(() => done(false)), whole);
+        const wakeUp = (): void => done(true);
+        waken = wakeUp;
       });
     },
   };

@@ -153,7 +153,7 @@ export class RunLoop {
 
   /**
    * One slice of each vCPU; true when all of them wait and nothing has happened that could have woken one after its turn: no timer has fired, and
-   * no instruction has run (which could have sent an interrupt to another vCPU).
+   * none of several has run an instruction (which could have sent an interrupt to another).
    */
   private round(): boolean {
     const { executors } = this.options;
@@ -165,7 +165,7 @@ export class RunLoop {
       const executor = executors[index]!;
       const before = executor.retired;
       const stop = this.slice(index);
-      if (stop !== 'idle' || executor.retired !== before) idle = false;
+      if (stop !== 'idle' || (executors.length > 1 && executor.retired !== before)) idle = false;
       if (this.isEnding) return false;
     }
     return idle;
@@ -212,9 +212,10 @@ export class RunLoop {
   private async rest(): Promise<boolean> {
     const { clock, host } = this.options;
     const deadline = clock.nextDeadlineNs();
-    if (deadline <= clock.nowNs()) return true;
+    const leftNs = deadline - clock.nowNs();
+    if (leftNs <= 0) return true;
     const waitNs = this.time.beginRest(deadline);
-    const woken = waitNs <= 0 || (await host.sleep(waitNs));
+    const woken = waitNs <= 0 || (await host.sleep(waitNs, Math.max(waitNs, leftNs)));
     // A guest that is behind jumps from timer to timer; what it waits for from outside must not come later than all of them.
     if (waitNs < 0) await this.turn();
     this.time.endRest();

@@ -119,9 +119,13 @@ export class Virtqueue {
     this.interruptLate();
   }
 
-  /** Shows the driver what was pushed; whether it wants an interrupt is asked by `interruptLate`, which the device owes it. Returns the places that wait for that. */
+  /**
+   * Shows the driver what was pushed; whether it wants an interrupt is asked by `interruptLate`, which the device owes it. Returns the places that wait for that:
+   * none when it wants none, which it says for good ("VIRTIO", Used Buffer Notification Suppression).
+   */
   publishLate(): number {
     this.late += this.ring?.publish() ?? 0;
+    if (this.late > 0 && this.ring?.wants(this.late) === false) this.late = 0;
     return this.late;
   }
 

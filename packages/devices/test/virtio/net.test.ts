@@ -99,8 +99,8 @@ describe.each(ways)('virtio-net on $transport, packed $packed', (way) => {
     const { driver, bench } = create(way);
     const frame = frameTo(MAC);
     const header = new Uint8Array(way.transport === 'legacy' ? 12 : 12);
-    const pass = (): number => {
-      bench.board.clock.advanceTo(bench.board.clock.nowNs() + 1_000_000);
+    const pass = (milliseconds = 10): number => {
+      bench.board.clock.advanceTo(bench.board.clock.nowNs() + milliseconds * 1e6);
       return bench.transport.takeInterrupts();
     };
     pass();
@@ -120,6 +120,12 @@ describe.each(ways)('virtio-net on $transport, packed $packed', (way) => {
     expect(queue.poll()).toBeDefined();
     queue.setInterrupts(true);
     expect(pass()).toBe(driver.has(VirtioFeature.EVENT_IDX) ? 0 : 1);
+    // Who sends much and hears nothing is told sooner.
+    queue.poll();
+    for (let i = 0; i < 4; i++) put();
+    expect(pass(2)).toBe(0);
+    for (let i = 0; i < 4; i++) put();
+    expect(pass(2)).toBe(1);
   });
 
   it('leaves checksums and segmentation to a network that takes them, and nothing that was not negotiated', () => {

@@ -28,9 +28,12 @@ export interface VirtioNetworkOptions {
 
 /**
  * How late interrupts for sent frames are, in guest time: later than most answers, which make them superfluous, and so late that a host whose timers count
- * milliseconds can sleep until then.
+ * milliseconds can sleep until then, though a guest that is behind may see time go many times as fast while it rests. A driver that sends one frame after the
+ * other and hears nothing has its buffers back sooner.
  */
-const CONFIRM_NS = 2_000_000;
+const CONFIRM_NS = 10_000_000;
+const SEVERAL = 8;
+const CONFIRM_SEVERAL_NS = 2_000_000;
 /** Frames that wait while the driver gives no buffers. */
 const MOST_WAITING = 256;
 
@@ -55,6 +58,8 @@ export class VirtioNetwork extends VirtioDevice {
   #linkUp = true;
   #confirmation: Timer | undefined;
   #unconfirmed = false;
+  /** Frames sent since one was delivered: the driver has not been made to look for them. */
+  #unheard = 0;
 
   constructor(options: VirtioNetworkOptions) {
     const { name = 'virtio-net', pairs = 1, queueSize = 256, packed = false, mtu, backend, mac } = options;
@@ -152,6 +157,7 @@ export class VirtioNetwork extends VirtioDevice {
       }
       if (length >= 14 && length <= MAX_FRAME_BYTES && this.#linkUp) this.#sendChain(queue, chain, headerBytes, length);
       queue.push(chain, 0);
+      this.#unheard++;
     }
     this.#backend.flush?.();
     this.#confirm(queue);
@@ -163,10 +169,12 @@ export class VirtioNetwork extends VirtioDevice {
    */
   #confirm(queue: Virtqueue): void {
     const { clock } = this.carrier ?? {};
-    if (queue.publishLate() > queue.size >> 2 || clock === undefined) queue.interruptLate();
-    else {
+    const late = queue.publishLate();
+    if (late > queue.size >> 2 || clock === undefined) queue.interruptLate();
+    else if (late > 0) {
       this.#confirmation ??= clock.createTimer(`${this.name}/sent`, () => this.#confirmAll());
-      if (this.#confirmation.deadlineNs === Infinity) this.#confirmation.arm(clock.nowNs() + CONFIRM_NS);
+      const deadlineNs = clock.nowNs() + (this.#unheard < SEVERAL ? CONFIRM_NS : CONFIRM_SEVERAL_NS);
+      if (deadlineNs < this.#confirmation.deadlineNs) this.#confirmation.arm(deadlineNs);
     }
   }
 
@@ -243,7 +251,9 @@ export class VirtioNetwork extends VirtioDevice {
       chains.push(chain);
       room += chain.writableBytes;
     }
-    if (room >= needed) this.#fill(queue, chains.splice(0), frame, offload);
+    if (room < needed) return true;
+    this.#fill(queue, chains.splice(0), frame, offload);
+    this.#unheard = 0;
     return true;
   }
 
