@@ -14,6 +14,7 @@ for each thousand million, which is what user code costs beyond its own. Exits a
 export const migrationExplanation = `## Save, load and migrate
 
 Debian in 1 GiB, moved between two processes over a unix socket with a downtime limit of 100 ms, idle and while it writes 50 MB a second into a file in memory. Clear pages are left out by both.
+Targets have waited for two seconds when the source comes, as targets do: what they do until then to be ready is not counted, of either.
 Each emulator does all of it five times, in turns, and the best of each row counts.
 Times are the host's, and say little on a busy one; the rates are those of CPU time. What the dirty log costs is measured in one process, the same tests in turns with and without it,
 with a pass over the memory every half second of CPU time.

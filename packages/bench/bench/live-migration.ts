@@ -144,6 +144,7 @@ class Bench {
     const address = `unix:${join(this.folder, `line${this.processes.length}${this.isPeer ? 'q' : 'n'}`)}`;
     const to = this.start('-incoming', address);
     await to.ask('info status');
+    await pause(WAIT_MS);
     await from.ask('migrate_set_parameter downtime-limit 100');
     if (this.isPeer) await from.ask('migrate_set_parameter max-bandwidth 64G');
     const [here, there] = [from.used, to.used];
@@ -163,6 +164,9 @@ class Bench {
     return [{ totalMs: total(), downtimeMs: number(/\ndowntime: (\d+) ms/), cpuMs, mebibytes }, to];
   }
 }
+
+/** So long a target waits for its source. */
+const WAIT_MS = 2000;
 
 /** How often each emulator does all of it: the best of each row counts. */
 const TURNS = 5;
