@@ -199,7 +199,9 @@ export class MigrationController {
   /** Waits for the source, and makes use of the time until it comes. */
   private async nextLine(door: Door<Link>): Promise<Link> {
     const come = new AbortController();
-    const line = door.next().finally(() => come.abort());
+    const line = door.next();
+    const onCome = (): void => come.abort();
+    line.then(onCome, onCome);
     await makeReady({ ...this.session.machine().migratable, pause: () => Promise.resolve(), resume: () => {} }, come.signal);
     return line;
   }
