@@ -50,6 +50,7 @@ export class Engine {
       rows: opcodeRows,
       meanings: options.meanings ?? meanings,
       blockCache: this.cache.blockCache,
+      codePlaces: { writtenPages: this.cache.written.offset, pageFlags: memory.pageFlagsOffset },
       // It is that of the meanings that all have.
       keptCode: options.meanings === undefined ? options.keptCode : undefined,
       host: {
@@ -58,6 +59,7 @@ export class Engine {
         hostModify: (r, c, b) => slow.hostModify(r, c, b),
         hostCommit: (r, c) => slow.hostCommit(r, c),
         hostProbe: (r, c, b) => slow.hostProbe(r, c, b),
+        hostCodeWrite: (o, b) => void memory.beforeWrite(o >>> 0, b),
         hostSystem: (r, c) => this.user(c).systemHere(r),
         hostMiss: (c) => this.user(c).missHere(),
         hostLink: (c) => this.user(c).linkHere(),

@@ -2,7 +2,9 @@
 import { attachJit } from '../src/index.js';
 import { createBoard } from '../test/support/board.js';
 
-const REWRITES = 60_000;
+const REWRITES = 1_000_000;
+/** Instructions until the host has compiled what a rewrite takes. */
+const WARM_UP = 2_000_000;
 const count = [REWRITES & 255, (REWRITES >>> 8) & 255, REWRITES >>> 16, 0];
 /** mov ecx, N; mov esi, 0x60000 */
 const START = [0xb9, ...count, 0xbe, 0, 0, 6, 0];
@@ -17,7 +19,7 @@ function microseconds(body: readonly number[], compiles: boolean): number {
   const board = createBoard([...START, ...body, ...again(body.length)]);
   board.memory.write(0x60000, Uint8Array.of(0xc3));
   if (compiles) attachJit(board.engine);
-  board.executor.run(50_000);
+  board.executor.run(WARM_UP);
   const left = Number(board.register('RCX'));
   const before = process.cpuUsage();
   while (board.executor.run(1_000_000) === 'budget');

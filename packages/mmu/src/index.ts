@@ -12,6 +12,7 @@ export { Context, Paging, pagingMode } from './context.js';
 export {
   SECOND_TLB_ENTRIES,
   secondTlbOffset,
+  TRAPPING,
   TLB_BANK_BYTES,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,

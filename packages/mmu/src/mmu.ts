@@ -462,13 +462,12 @@ export class Mmu extends TranslationCaches {
     if (this.stageAllows(StageRights.READ)) this.put(TlbTable.READ, lo, hi, addend, page, sizeShift);
     const arenaPage = start / PAGE_BYTES;
     const { pageFlags } = this.memory;
-    if (type === Access.WRITE) {
-      // The write that asked is about to happen: the page is dirty for the log, and may be written at full speed from now on.
-      if ((pageFlags[arenaPage]! & PageFlag.DIRTY_LOG) !== 0) this.memory.dirtyLog.mark(arenaPage);
-    } else if (!this.writable()) {
-      return;
-    }
-    if ((pageFlags[arenaPage]! & WRITE_TRAP) !== 0 || !this.stageAllows(StageRights.WRITE)) return;
+    // The write that asked is about to happen: the page is dirty for the log, and may be written at full speed from now on.
+    if (type === Access.WRITE && (pageFlags[arenaPage]! & PageFlag.DIRTY_LOG) !== 0) this.memory.dirtyLog.mark(arenaPage);
+    if ((type !== Access.WRITE && !this.writable()) || !this.stageAllows(StageRights.WRITE)) return;
+    const trap = pageFlags[arenaPage]! & WRITE_TRAP;
+    if (trap === PageFlag.CODE && type === Access.WRITE) this.pool.fillTrapping(lo, hi, addend, page, sizeShift);
+    if (trap !== 0) return;
     pageFlags[arenaPage]! |= PageFlag.WRITE_CACHED;
     this.put(TlbTable.WRITE, lo, hi, addend, page, sizeShift);
   }

@@ -175,18 +175,19 @@ export class Kernel {
     const got = ok ? world.mmu.physical : world.mmu.errorCode;
     if (ok !== expected.ok || got !== (expected.ok ? Number(expected.physical) : expected.errorCode))
       throw new Error(`${this.format.name}: ${describeAccess(access)} gives ${ok} ${got}, the manual says ${show(expected)}`);
-    if (!ok && KINDS.some((each) => world.lookup(each, linear) >= 0))
+    if (!ok && (world.lookupTrapping(linear) >= 0 || KINDS.some((each) => world.lookup(each, linear) >= 0)))
       throw new Error(`${this.format.name}: a page fault left ${describeAccess(access)} in the TLB`);
   }
 
   private checkHit(kind: OracleAccess['kind'], linear: bigint): boolean {
     const { world } = this;
-    const at = world.lookup(kind, linear);
+    const trapping = kind === 'write' ? world.lookupTrapping(linear) : -1;
+    const at = trapping >= 0 ? trapping : world.lookup(kind, linear);
     if (at < 0) return false;
     this.hits++;
     const result = oracle(world.mode(), world.access(kind, linear));
     const fresh = result.ok && result.updates.length === 0 && world.memory.arenaOffsetOf(Number(result.physical)) === at;
-    const trapped = kind === 'write' && (world.memory.pageFlags[at >>> 12]! & WRITE_TRAP) !== 0;
+    const trapped = kind === 'write' && trapping < 0 && (world.memory.pageFlags[at >>> 12]! & WRITE_TRAP) !== 0;
     if (!fresh || trapped) {
       throw new Error(`${this.format.name}: stale ${kind} of ${linear.toString(16)} (step ${this.hits}): ${show(result)}`);
     }

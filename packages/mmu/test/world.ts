@@ -3,7 +3,7 @@ import type { Arena } from '@nestvm/memory';
 import { createArena, PhysicalMemory } from '@nestvm/memory';
 import type { MmuOptions } from '../src/index.js';
 import { Access, Mmu, mmuState, TLB_ENTRIES, TLB_ENTRY_BYTES, TlbTable } from '../src/index.js';
-import { SECOND_TLB_ENTRIES, secondTlbIndex, secondTlbOffset } from '../src/tlb/layout.js';
+import { SECOND_TLB_ENTRIES, secondTlbIndex, secondTlbOffset, TRAPPING } from '../src/tlb/layout.js';
 import type { OracleAccess, OracleMode } from './oracle.js';
 
 const { offset } = vcpuState;
@@ -121,6 +121,17 @@ export class World {
 
   /** What generated code would find in the TLB for an aligned access: an arena offset, or -1. */
   lookup(kind: OracleAccess['kind'], linear: bigint): number {
+    const found = this.find(kind, linear);
+    return kind === 'write' && (found & TRAPPING) !== 0 ? -1 : found;
+  }
+
+  /** The same for a write to a page of code. */
+  lookupTrapping(linear: bigint): number {
+    const found = this.find('write', linear);
+    return found >= 0 && (found & TRAPPING) !== 0 ? found - TRAPPING : -1;
+  }
+
+  private find(kind: OracleAccess['kind'], linear: bigint): number {
     const lo = Number(linear & 0xffff_ffffn) | 0;
     const hi = Number((linear >> 32n) & 0xffff_ffffn) | 0;
     const first = this.slot(kind, (lo >>> 12) & (TLB_ENTRIES - 1));

@@ -3,25 +3,38 @@ import { PAGE_BYTES, PageFlag } from '@nestvm/memory';
 import { BLOCK_CACHE_BYTES, blockCacheOffset, SECOND_PLACE } from '../interpreter/entering.js';
 import { Record, Slot } from '../interpreter/record.js';
 import { BlockTable } from './block-table.js';
+import { LINE_BITS, LINE_WORDS, WrittenPages } from './written-pages.js';
 
 const PAGE_BITS = 12;
-/** log2 of the granularity in which writes beside code are told from writes to it. */
-const LINE_BITS = 4;
-const LINES = PAGE_BYTES >>> LINE_BITS;
+/** For a page that has code, there is no need to count. */
+const UNCOUNTED = 0x7fffffff;
 
 /** The decoded blocks of one arena page. */
 class CodePage {
-  /** First record and record count of every block, pairwise. */
+  /** First record and record count of every block, pairwise: so many numbers of it are in use. */
   readonly records: number[] = [];
-  /** Which lines hold decoded bytes. */
-  readonly covered = new Uint8Array(LINES);
-  /** Writes since there was code in it. */
+  used = 0;
+  /** Bits of the lines that hold decoded bytes. */
+  readonly covered = new Int32Array(LINE_WORDS);
+  /** Writes since there was code in it, but for those that generated code has done since it last was among the `WrittenPages`. */
   quiet = 0;
 
-  /** All of its code has gone. */
+  /** Whether one of the lines from `line` to `last` holds decoded bytes. */
+  isCovered(line: number, last: number): boolean {
+    for (let at = line; at <= last; at++) if (((this.covered[at >>> 5]! >>> at) & 1) !== 0) return true;
+    return false;
+  }
+
+  /** A block of so many records came to it. */
+  add(record: number, count: number): void {
+    this.records[this.used++] = record;
+    this.records[this.used++] = count;
+  }
+
+  /** All of its code has gone. Nothing is given back: where code is rewritten, as much will come. */
   clear(): void {
-    this.records.length = 0;
-    this.covered.fill(0);
+    this.used = 0;
+    for (let word = 0; word < LINE_WORDS; word++) this.covered[word] = 0;
     this.quiet = 0;
   }
 }
@@ -53,6 +66,8 @@ export class CodeCache {
   private cursor: number;
   private readonly pages = new Map<number, CodePage>();
   private readonly blocks = new BlockTable();
+  /** For generated code that writes beside code. */
+  readonly written: WrittenPages;
   /** Told when the code of an arena page was dropped, or (-1) all code. */
   onDropped: ((arenaPage: number) => void) | null = null;
   /** Times that everything was dropped for want of room. */
@@ -67,7 +82,8 @@ export class CodeCache {
     this.first = arena.allocate('decoded records', recordBytes, 64);
     this.end = this.first + recordBytes;
     this.cursor = this.first;
-    memory.onCodeWrite = (offset, length) => this.written(offset, length);
+    this.written = new WrittenPages(arena);
+    memory.onCodeWrite = (offset, length) => this.noteWrite(offset, length);
   }
 
   /** First record of the block at an arena offset in a mode, or 0. */
@@ -94,15 +110,15 @@ export class CodeCache {
     this.cursor = record + count * Record.BYTES;
     const page = this.page(arenaOffset >>> PAGE_BITS);
     this.blocks.set(arenaOffset, mode, record);
-    page.records.push(record, count);
-    this.cover(page, arenaOffset & (PAGE_BYTES - 1), bytes);
+    page.add(record, count);
+    this.cover(page, arenaOffset, bytes);
   }
 
   /** Says that a block also comes from `bytes` bytes at the start of another page. */
   addSecondPage(arenaOffset: number, record: number, count: number, bytes: number): void {
     const page = this.page(arenaOffset >>> PAGE_BITS);
-    page.records.push(record, count);
-    this.cover(page, arenaOffset & (PAGE_BYTES - 1), bytes);
+    page.add(record, count);
+    this.cover(page, arenaOffset, bytes);
   }
 
   /** Lets the engine find a block by itself. */
@@ -123,6 +139,7 @@ export class CodeCache {
     const { memory } = this.options;
     for (const arenaPage of this.pages.keys()) memory.clearFlag(arenaPage, PageFlag.CODE);
     this.pages.clear();
+    this.written.clear();
     this.blocks.clear();
     this.i32.fill(0, this.blockCache >>> 2, (this.blockCache + BLOCK_CACHE_BYTES) >>> 2);
     this.cursor = this.first;
@@ -140,36 +157,38 @@ export class CodeCache {
     return page;
   }
 
-  private cover(page: CodePage, offset: number, bytes: number): void {
+  private cover(page: CodePage, arenaOffset: number, bytes: number): void {
+    const offset = arenaOffset & (PAGE_BYTES - 1);
     const last = (offset + bytes - 1) >>> LINE_BITS;
-    for (let line = offset >>> LINE_BITS; line <= last; line++) page.covered[line] = 1;
+    for (let line = offset >>> LINE_BITS; line <= last; line++) page.covered[line >>> 5]! |= 1 << line;
+    if (this.written.holds(arenaOffset >>> PAGE_BITS)) this.written.put(arenaOffset >>> PAGE_BITS, page.covered, UNCOUNTED);
   }
 
   /** Something is about to write `length` bytes inside one page of code. */
-  private written(arenaOffset: number, length: number): void {
+  private noteWrite(arenaOffset: number, length: number): void {
     const arenaPage = arenaOffset >>> PAGE_BITS;
     const page = this.pages.get(arenaPage);
     if (page === undefined) return;
     const offset = arenaOffset & (PAGE_BYTES - 1);
-    const last = (offset + length - 1) >>> LINE_BITS;
-    for (let line = offset >>> LINE_BITS; line <= last; line++) {
-      if (page.covered[line] === 1) return this.invalidate(arenaPage, page);
-    }
-    if (page.records.length === 0 && ++page.quiet > QUIET_WRITES) {
-      this.pages.delete(arenaPage);
-      this.options.memory.clearFlag(arenaPage, PageFlag.CODE);
-    }
+    if (page.isCovered(offset >>> LINE_BITS, (offset + length - 1) >>> LINE_BITS)) return this.invalidate(arenaPage, page);
+    if (page.used > 0) return this.written.put(arenaPage, page.covered, UNCOUNTED);
+    if (this.written.holds(arenaPage)) page.quiet = QUIET_WRITES - this.written.left(arenaPage);
+    if (++page.quiet <= QUIET_WRITES) return this.written.put(arenaPage, page.covered, QUIET_WRITES - page.quiet);
+    this.pages.delete(arenaPage);
+    this.written.drop(arenaPage);
+    this.options.memory.clearFlag(arenaPage, PageFlag.CODE);
   }
 
   private invalidate(arenaPage: number, page: CodePage): void {
     this.invalidations++;
     const { i32 } = this;
-    for (let i = 0; i < page.records.length; i += 2) {
+    for (let i = 0; i < page.used; i += 2) {
       const start = page.records[i]! >>> 2;
       const words = page.records[i + 1]! * (Record.BYTES >>> 2);
       for (let at = start; at < start + words; at += Record.BYTES >>> 2) i32[at] = Slot.STALE;
     }
     page.clear();
+    this.written.put(arenaPage, page.covered, QUIET_WRITES);
     this.onDropped?.(arenaPage);
   }
 }

@@ -2,6 +2,7 @@ import { buildModule, Code, defineFunction, type FunctionDefinition } from '@nes
 import type { OpcodeRow } from '@nestvm/isa';
 import { Context, type Facts, type Meanings } from '@nestvm/semantics';
 import type { KeptCode } from '../ports/kept-code.js';
+import type { CodePlaces } from './code-write.js';
 import { InterpreterEngine, recordFields } from './engine.js';
 import { HANDLER } from './entering.js';
 import { factsOf, isLongForm, KEY_FORMS } from './facts.js';
@@ -19,6 +20,7 @@ export interface HostFunctions {
   hostModify(record: number, cpu: number, bytes: number): number;
   hostCommit(record: number, cpu: number): void;
   hostProbe(record: number, cpu: number, bytes: number): number;
+  hostCodeWrite(offset: number, bytes: number): void;
   hostSystem(record: number, cpu: number): number;
   hostMiss(cpu: number): number;
   hostLink(cpu: number): number;
@@ -33,6 +35,7 @@ export interface HandlerOptions {
   readonly meanings: Meanings;
   /** Byte offset of the block cache. */
   readonly blockCache: number;
+  readonly codePlaces: CodePlaces;
   readonly host: HostFunctions;
   /** Where the handlers that 64-bit code needs most are kept between runs. */
   readonly keptCode?: KeptCode | undefined;
@@ -98,7 +101,7 @@ export class Handlers {
   constructor(private readonly options: HandlerOptions) {
     this.known = new Uint8Array(options.rows.length);
     this.environment = { memory: options.memory, table: this.table, ...(options.host as unknown as WebAssembly.ModuleImports) };
-    this.exports = this.instantiate(runtimeFunctions(options.blockCache), undefined).exports;
+    this.exports = this.instantiate(runtimeFunctions(options.blockCache, options.codePlaces), undefined).exports;
     Object.assign(this.environment, this.exports);
     this.instantiate([leaving('leaveStale', ExitReason.STALE), system, fallThrough(options.rows), crossing, head, pass], Slot.STALE);
     this.instantiate([limit, moved], Slot.LIMIT);

@@ -1,4 +1,5 @@
 import type { FunctionDefinition } from '@nestvm/emit';
+import { type CodePlaces, codeWriteIn } from './code-write.js';
 import { deliverHere, deliverPlain, takeFault } from './delivery.js';
 import { invalidatePage } from './page-faults.js';
 import { switchBank } from './privilege.js';
@@ -6,7 +7,8 @@ import { checkSegment, dispatchFunction, enter, enterAt, goToRecord, jumpSlow, r
 import { reachOf, refill, slowModify, slowProbe, slowRead, slowWrite } from './slow-paths.js';
 
 /** The functions that handler modules share; the runtime module exports them. */
-export const runtimeFunctions = (blockCache: number): FunctionDefinition[] => [
+export const runtimeFunctions = (blockCache: number, codePlaces: CodePlaces): FunctionDefinition[] => [
+  codeWriteIn(codePlaces),
   dispatchFunction('dispatch', blockCache, false),
   dispatchFunction('dispatchFar', blockCache, true),
   jumpSlow,

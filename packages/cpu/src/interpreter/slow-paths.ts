@@ -1,6 +1,7 @@
 import { type Code, defineFunction, type FunctionDefinition, type FunctionRef, importedFunction, type Val } from '@nestvm/emit';
 import { Mode, vcpuState } from '@nestvm/isa';
-import { TLB_ENTRIES, TlbEntry, TlbTable } from '@nestvm/mmu';
+import { TLB_ENTRIES, TlbEntry, TlbTable, TRAPPING } from '@nestvm/mmu';
+import { codeWrite } from './code-write.js';
 import { pageFaults } from './page-faults.js';
 import { secondEntry, walks } from './page-walk.js';
 
@@ -56,9 +57,11 @@ const findFor = (table: 'READ' | 'WRITE'): FunctionDefinition =>
     const first = tables.add(low.shrU(8).and((TLB_ENTRIES - 1) << 4));
     c.if(c.load('i64.load', 64, first, TlbEntry.TAG).eq(page), () => c.return(low.add(c.load('i32.load', 32, first, TlbEntry.ADDEND))));
     const second = secondEntry(TlbTable[table], tables, low);
-    c.if(c.load('i64.load', 64, second, TlbEntry.TAG).eq(page), () => {
+    const addend = c.load('i32.load', 32, second, TlbEntry.ADDEND);
+    const isThere = c.load('i64.load', 64, second, TlbEntry.TAG).eq(page);
+    c.if(table === 'WRITE' ? isThere.and(addend.and(TRAPPING).isZero()) : isThere, () => {
       promote(c, tables, low, second);
-      c.return(low.add(c.load('i32.load', 32, second, TlbEntry.ADDEND)));
+      c.return(low.add(addend));
     });
     c.return(c.call(walks[table], 32, cpu, linear));
   });
@@ -91,6 +94,12 @@ function askTlb(
 
 /** Whether an access is to the page that was a device's last: walks would find nothing there, TypeScript knows it. */
 const isAtDevice = (c: Code): Val<32> => c.load('i64.load', 64, c.param(1, 32), at.devicePage).eq(c.param(2, 64).and(~0xfffn));
+
+/** The same for a write to a page of code; only where it `tells` of them to decoded bytes. */
+function askCodeWrite(c: Code, tells: boolean, found: (host: Val<32>) => void): void {
+  const host = c.call(codeWrite, 32, c.param(1, 32), c.param(2, 64), c.param(3, 32), c.constant(32, Number(tells)));
+  c.if(host, () => found(host));
+}
 
 /** Returns with a page fault where the access, in one page, meets one that is plain. */
 function refuse(c: Code, table: 'READ' | 'WRITE'): void {
@@ -136,6 +145,7 @@ const copyFew = defineFunction('copyFew', { params: [I, I, I], results: [] }, (c
 const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): FunctionDefinition =>
   defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
     c.if(isAtDevice(c).isZero(), () => {
+      if (table === 'WRITE') askCodeWrite(c, host === hostModify, (address) => c.return(address));
       askTlb(c, table, (address) => c.return(address), table === 'READ' ? readAcross(c) : null);
       refuse(c, table);
     });
@@ -146,6 +156,7 @@ const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): Functio
 const refillOf = (name: string, table: 'READ' | 'WRITE'): FunctionDefinition =>
   defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
     c.if(isAtDevice(c), () => c.return(c.constant(32, 0)));
+    if (table === 'WRITE') askCodeWrite(c, false, (address) => c.return(address));
     askTlb(c, table, (address) => c.return(address), table === 'READ' ? readAcross(c) : null);
     c.return(c.constant(32, 0));
   });
@@ -180,6 +191,7 @@ export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], res
     c.return(c.constant(32, 1));
   };
   c.if(isAtDevice(c).isZero(), () => {
+    askCodeWrite(c, true, (address) => c.tailCall(storeScratch, cpu, address, bytes));
     askTlb(c, 'WRITE', (address) => c.tailCall(storeScratch, cpu, address, bytes), across);
     refuse(c, 'WRITE');
   });

@@ -28,3 +28,6 @@ export const TlbTable = { READ: 0, WRITE: 1, EXEC: 2 } as const;
  * `PAGE`: physical page number, low 32 bits.
  */
 export const TlbEntry = { TAG: 0, ADDEND: 8, PAGE: 12 } as const;
+
+/** In the addend of a second-level entry of the write table: the translation holds, but its page is of code, and who writes to it must look where. */
+export const TRAPPING = 1;

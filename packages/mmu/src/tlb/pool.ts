@@ -12,6 +12,7 @@ import {
   TLB_ENTRY_BYTES,
   TLB_TABLE_BYTES,
   TlbTable,
+  TRAPPING,
 } from './layout.js';
 import { StructureCache } from './structure-cache.js';
 
@@ -145,11 +146,26 @@ export class TlbPool {
 
   /** Puts a translation into a table of the current bank; `sizeShift` is log2 of the page that the guest maps. */
   fill(table: number, lo: number, hi: number, addend: number, page: number, sizeShift: number): void {
-    const bank = this.current;
-    const at = this.slot(table, lo);
-    const second = this.offset(bank) / 4 + SECOND[table]! + secondTlbIndex(lo) * ENTRY_WORDS;
+    const [at, second] = [this.slot(table, lo), this.secondSlot(table, lo)];
     this.put(at, lo, hi, addend, page);
     this.put(second, lo, hi, addend, page);
+    this.note(at, second, lo, hi, sizeShift);
+  }
+
+  /** The same for writes to a page of code: the second level alone has it, marked as `TRAPPING`. */
+  fillTrapping(lo: number, hi: number, addend: number, page: number, sizeShift: number): void {
+    const second = this.secondSlot(TlbTable.WRITE, lo);
+    this.put(second, lo, hi, addend | TRAPPING, page);
+    this.note(second, second, lo, hi, sizeShift);
+  }
+
+  private secondSlot(table: number, lo: number): number {
+    return this.offset(this.current) / 4 + SECOND[table]! + secondTlbIndex(lo) * ENTRY_WORDS;
+  }
+
+  /** Two entries of the current bank were filled. */
+  private note(at: number, second: number, lo: number, hi: number, sizeShift: number): void {
+    const bank = this.current;
     const journal = this.ledger(bank);
     const fills = this.i32[journal + FILLS]!;
     if (fills <= JOURNAL_FILLS) this.i32[journal + FILLS] = fills + 1;
