@@ -28,12 +28,14 @@ export interface Run {
   readonly complete: boolean;
 }
 
-/** Reads the console of the benchmark guest line by line, and asks for the process's usage at each line that starts or ends something. */
+/** Reads the console of the benchmark guest line by line, and asks for the process's usage at each line that starts or ends something. A guest may rest between the end of the work and its result. */
 export class ConsoleReader {
   readonly #sample: () => Usage;
   readonly #tests = new Map<string, Measurement>();
   #boot: Usage | null = null;
   #start: { name: string; usage: Usage; piece: number } | null = null;
+  /** The wall clock when the work of the present test was done; null when the guest does not say so. */
+  #doneMs: number | null = null;
   #complete = false;
   readonly #lines = new Lines();
   #pieces = 0;
@@ -61,13 +63,18 @@ export class ConsoleReader {
     if (line.includes('NESTVM-GUEST-READY')) this.#boot = this.#sample();
     else if (line.startsWith('BENCH-END')) this.#complete = true;
     const start = /^BENCH-START (\S+)/.exec(line);
-    if (start) this.#start = { name: start[1], usage: this.#sample(), piece: this.#pieces };
+    if (start) {
+      this.#start = { name: start[1], usage: this.#sample(), piece: this.#pieces };
+      this.#doneMs = null;
+    }
+    const done = /^BENCH-DONE (\S+)/.exec(line);
+    if (done && done[1] === this.#start?.name) this.#doneMs = this.#sample().wallMs;
     const end = /^BENCH (\S+) ([\d.]+) ([0-9a-f]{16})\s*$/.exec(line);
     // Both lines in one piece say nothing of the time between them.
     if (!end || this.#start?.name !== end[1] || this.#start.piece === this.#pieces) return;
     const now = this.#sample();
     const { usage } = this.#start;
-    const host = { wallMs: now.wallMs - usage.wallMs, cpuMs: now.cpuMs - usage.cpuMs };
+    const host = { wallMs: (this.#doneMs ?? now.wallMs) - usage.wallMs, cpuMs: now.cpuMs - usage.cpuMs };
     this.#keep(end[1], { host, guestSeconds: Number(end[2]), checksum: end[3] });
   }
 

@@ -35,6 +35,14 @@ describe('ConsoleReader', () => {
     expect(run.tests.get('gzip')?.host.cpuMs).toBe(600);
   });
 
+  it('takes the wall time up to the end of the work, and the CPU time up to the result, when the guest rests between them', () => {
+    const lines = listing(sum);
+    lines.splice(3, 0, 'BENCH-DONE integer');
+    const run = runOf(lines, [1000, 1100, 1300, 1350, 1400, 2000]);
+    expect(run.tests.get('integer')?.host).toEqual({ wallMs: 400, cpuMs: 250 });
+    expect(run.tests.get('gzip')?.host).toEqual({ wallMs: 1200, cpuMs: 600 });
+  });
+
   it('does not take for a time what came in one piece', () => {
     const reader = new ConsoleReader(() => ({ wallMs: 0, cpuMs: 0 }));
     reader.push(`${listing(sum).join('\n')}\n`);
