@@ -143,23 +143,46 @@ function keptFile(what) {
 /** What V8 compiled of this very bundle in an earlier run under the same flags, of V8's own too: a profiler's run takes nothing from the others. @param {string} command */
 const cacheFileFor = (command) => `${keptFile(command)}-${cachedDataVersionTag()}${CACHE}`;
 
+/** CPU time of this process so far, in milliseconds. */
+function cpuMs() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+/** Bytes behind the code that is kept: the CPU time of the run that it is from. */
+const TRAILER = 8;
+
+/** The code that is kept, and the CPU time in milliseconds that the run had taken that compiled it. @param {string} file */
+function readCode(file) {
+  const bytes = readIfThere(file);
+  if (bytes === undefined || bytes.length < TRAILER) return undefined;
+  const end = bytes.length - TRAILER;
+  return { code: bytes.subarray(0, end), ms: bytes.readDoubleLE(end) };
+}
+
 /** Keeps the code that has been compiled by now; without it all goes on, only slower. @param {Script} script @param {string} file */
 function keepCode(script, file) {
   const temporary = `${file}.${process.pid}`;
+  const trailer = Buffer.alloc(TRAILER);
+  trailer.writeDoubleLE(cpuMs());
   try {
-    writeFileSync(temporary, script.createCachedData());
+    writeFileSync(temporary, Buffer.concat([script.createCachedData(), trailer]));
     renameSync(temporary, file);
   } catch {
     rmSync(temporary, { force: true });
   }
 }
 
-/** Keeps the code at the end, or when most of what a run needs has been compiled: many a machine is ended by killing it. @param {Script} script @param {string} file */
-function keepLater(script, file) {
-  let isKept = false;
+/**
+ * Keeps the code at the end, or when most of what a run needs has been compiled: many a machine is ended by killing it. What there is already stays unless it is from a run
+ * that was over much sooner, and has not compiled what this one has: `keptMs` is its CPU time.
+ * @param {Script} script @param {string} file @param {number} keptMs
+ */
+function keepLater(script, file, keptMs) {
+  let isOver = false;
   const keep = () => {
-    if (!isKept) keepCode(script, file);
-    isKept = true;
+    if (!isOver && cpuMs() > 2 * keptMs) keepCode(script, file);
+    isOver = true;
   };
   setTimeout(keep, KEEP_AFTER_MS).unref();
   process.on('exit', keep);
@@ -175,11 +198,11 @@ function chooseJit() {
 function run() {
   chooseJit();
   const file = process.execArgv.length === 0 ? cacheFileFor(process.argv[2] === 'run' ? 'run' : 'other') : undefined;
-  const cachedData = file === undefined ? undefined : readIfThere(file);
+  const kept = file === undefined ? undefined : readCode(file);
   // esbuild writes ASCII.
   const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(bundle, 'latin1')}\n})`;
-  const script = new Script(source, { filename: bundle, ...(cachedData === undefined ? {} : { cachedData }) });
-  if (file !== undefined && (cachedData === undefined || script.cachedDataRejected)) keepLater(script, file);
+  const script = new Script(source, { filename: bundle, ...(kept === undefined ? {} : { cachedData: kept.code }) });
+  if (file !== undefined) keepLater(script, file, kept === undefined || script.cachedDataRejected ? 0 : kept.ms);
   process.argv[1] = bundle;
   // The bundle keeps code for guests there, in files with the same ending.
   process.env['NESTVM_KEPT_CODE'] = keptFile('kept');
