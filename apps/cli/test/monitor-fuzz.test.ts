@@ -236,7 +236,7 @@ it(`a monitor stands ${LINES} lines of nonsense, and QMP as many messages`, { ti
     'virtio-net-pci,netdev=n0,id=v0',
     'virtio-balloon-pci,id=b0',
     'virtio-keyboard-pci,id=k0',
-    'virtio-serial-pci,max_ports=4',
+    'virtio-serial-pci',
   ];
   const running = startWith(
     { stdio: ['pipe', 'pipe', 'pipe'], cwd: folder },

@@ -106,6 +106,10 @@ describe('QMP', () => {
       expect(await line('p (2 + 3) * 4 - 1 << 2')).toBe('0x4c\r\n');
       expect(await line('print /d 0 - 5')).toBe('-5\r\n');
       expect(await line('p 1 / 0')).toBe('print: division by zero\r\n');
+      expect(await line('info lapic')).toMatch(
+        /^local APIC of CPU 0: id 0, base 0xfee00000, .*\r\nLVT timer .* masked, one-shot\r\n.*\r\n.*\r\nLVT LINT0 /,
+      );
+      expect(await line('info pic')).toMatch(/^io-apic: id=0x00 .*\r\n {2}pin 0  0x0000000000010000 fixed, vector 0, [^]*\r\npic1: irr=/);
       expect(await line('p $rxx')).toMatch(/no such register/);
       expect(await line(`p ${'('.repeat(50_000)}1`)).toMatch(/^print: an expression of more than 256/);
       expect(await line('gva2gpa 0x1234')).toBe('gpa: 0x1234\r\n');

@@ -5,6 +5,7 @@ import { capabilityRows, parameterRows } from '../migration/parameters.js';
 import { describeBalloon } from './balloon.js';
 import { blockLines, networkLines } from './block.js';
 import { evaluate } from './expression.js';
+import { interruptControllerLines, localApicLines } from './interrupts.js';
 import { memoryTree, pciDevices } from './maps.js';
 import { mappedPages, mappedRanges } from './page-tables.js';
 import { registerLines } from './registers.js';
@@ -53,6 +54,8 @@ export const infoRows: Readonly<Record<string, InfoRow>> = {
     show: (target, cpu, args) => walk(target.machine(), cpu, args.join(' ')),
   },
   mtree: { help: 'what answers at each address and port', show: (target) => memoryTree(target.machine()) },
+  lapic: { help: 'the local APIC of the current CPU', show: (target, cpu) => localApicLines(target.machine(), cpu) },
+  pic: { help: 'both PICs and the I/O APIC', show: (target) => interruptControllerLines(target.machine()) },
   pci: { help: 'functions on the PCI bus', show: (target) => pciDevices(target.machine()) },
   block: { help: 'drives and what is in them', show: (target) => blockLines(target) },
   chardev: {

@@ -1,6 +1,5 @@
 import { type ConsolePort, VirtioConsole } from '@nestvm/devices/virtio';
 import type { CharacterLine } from '../characters/line.js';
-import { UsageError } from '../errors.js';
 import type { PortSpec } from '../options/virtio/console.js';
 import type { VirtioSpec } from '../options/virtio.js';
 import type { VirtioContext } from './context.js';
@@ -28,11 +27,8 @@ function createPort({ number, console, to, name }: PortSpec, { characters, onClo
 /** A console device with its ports on character devices. */
 export function createConsole(spec: Extract<VirtioSpec, { kind: 'console' }>, name: string, context: VirtioContext): VirtioConsole {
   const { characters } = context;
-  if (spec.ports.length === 0 && !spec.room)
-    throw new UsageError(
-      `-device virtio-serial: it has no ports; add -device virtconsole,chardev=ID or -device virtserialport,chardev=ID,name=N, or max_ports=N for those that device_add brings`,
-    );
-  const places = spec.room ? spec.mostPorts : Math.max(...spec.ports.map(({ number }) => number)) + 1;
+  // Without ports it has room for those that `device_add` brings.
+  const places = spec.room || spec.ports.length === 0 ? spec.mostPorts : Math.max(...spec.ports.map(({ number }) => number)) + 1;
   const ports: (ConsolePort | null)[] = Array.from({ length: places }, () => null);
   const made = spec.ports.map((port) => {
     const one = createPort(port, context);
