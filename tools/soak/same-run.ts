@@ -11,6 +11,7 @@ import { type Answer, remoteWay } from './remote-run.js';
 
 const { values } = parseArgs({
   options: {
+    help: { type: 'boolean', short: 'h', default: false },
     guest: { type: 'string', default: 'boot' },
     ways: { type: 'string', default: 'off,on,force,mixed' },
     every: { type: 'string', default: '250' },
@@ -26,6 +27,16 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
   mixed: { jit: 'mixed', dropSeed: 11, evictSeed: 12 },
 };
 
+if (values.help) {
+  console.log(
+    `usage: same-run.ts [--guest NAME] [--ways WAY,WAY…] [--every MILLIONS] [--most CHECKPOINTS]\n` +
+      `  --guest  one of ${Object.keys(guests).join(', ')} (default boot)\n` +
+      `  --ways   ${Object.keys(VARIANTS).join(', ')}: those to compare (default all)\n` +
+      `  --every  millions of nanoseconds of guest time between two checkpoints (default 250)\n` +
+      `  --most   so many checkpoints at most (default: to the guest's end)`,
+  );
+  process.exit(0);
+}
 const guest = (guests as Record<string, GuestOrder>)[values.guest];
 if (!guest) throw new Error(`there is no guest named ${values.guest}: one of ${Object.keys(guests).join(', ')}`);
 const last = new Map<string, Answer>();

@@ -63,10 +63,27 @@ function captureFamily(harness: string, family: string, mode: VectorMode, base: 
   return { background, forms: result };
 }
 
+function usage(): void {
+  const families = [...new Set(listForms(64).map((form) => form.family))].join(', ');
+  console.log(
+    `usage: pnpm vectors [--mode 64,32,16] [--family NAME,NAME…] [--cases N] [--out FOLDER]\n` +
+      `  --family  of ${families} (default all)\n` +
+      `  --cases   so many for each form, twice as many where operands and flags are many (default 60)\n` +
+      `  --out     where the files go (default vectors/ and this CPU's name)`,
+  );
+}
+
 function main(): void {
   const { values } = parseArgs({
-    options: { mode: { type: 'string' }, family: { type: 'string' }, cases: { type: 'string' }, out: { type: 'string' } },
+    options: {
+      help: { type: 'boolean', short: 'h', default: false },
+      mode: { type: 'string' },
+      family: { type: 'string' },
+      cases: { type: 'string' },
+      out: { type: 'string' },
+    },
   });
+  if (values.help) return usage();
   const harness = buildHarness();
   const cpu = readCpu(harness);
   const output = resolve(
