@@ -26,7 +26,7 @@ const FIRST_TIMEOUT_MS = 1000;
 const LONGEST_TIMEOUT_MS = 32_000;
 const MOST_TIMEOUTS = 8;
 const PATIENT_TIMEOUTS = 4;
-/** What the guest sends is acknowledged at once when it is as much as this, else with what is sent to it, or a little later. */
+/** What the guest sends is acknowledged at once when it is as much as this, else with what is sent to it, or later by once to twice this time. */
 const PROMPT_BYTES = 2 * 1460;
 const ACKNOWLEDGE_MS = 20;
 /** How long a guest may keep a connection half open that the host has closed (as FIN-WAIT-2 of Linux). */
@@ -63,9 +63,10 @@ export class TcpConnection implements TcpEvents {
   #guestEnded = false;
   #paused = false;
   #lastWindow = 0;
-  /** Bytes of the guest that have not been acknowledged, and whether a timer will do that. */
+  /** Bytes of the guest that have not been acknowledged, whether a timer will do that, and whether others were acknowledged since it was set. */
   #owed = 0;
   #owing = false;
+  #acknowledged = false;
 
   constructor(
     readonly ends: TcpEnds,
@@ -243,9 +244,13 @@ export class TcpConnection implements TcpEvents {
   #acknowledgeSoon(): void {
     if (this.#owing) return;
     this.#owing = true;
+    this.#acknowledged = false;
     this.peer.after(ACKNOWLEDGE_MS, () => {
       this.#owing = false;
-      if (this.#owed > 0 && this.#state === 'open') this.#acknowledge();
+      if (this.#owed === 0 || this.#state !== 'open') return;
+      // What is owed now came after that for which the timer was set, and may have an answer, too.
+      if (this.#acknowledged) this.#acknowledgeSoon();
+      else this.#acknowledge();
     });
   }
 
@@ -303,7 +308,10 @@ export class TcpConnection implements TcpEvents {
     const syn = (flags & TcpFlag.SYN) !== 0;
     const scale = syn ? this.#scaling || this.#state === 'syn-sent' : this.#scaling;
     this.#lastWindow = this.#window;
-    if (flags & TcpFlag.ACK) this.#owed = 0;
+    if (flags & TcpFlag.ACK) {
+      this.#owed = 0;
+      this.#acknowledged = true;
+    }
     this.peer.transmit(this, {
       sequence: sequence >>> 0,
       acknowledge: flags & TcpFlag.ACK ? this.#expected >>> 0 : 0,
