@@ -9,6 +9,8 @@ const Key = { BACKSPACE: 8, LINE_FEED: 10, RETURN: 13, DELETE: 127 } as const;
 /** A small line editor and the commands behind it; `print` takes text with \r\n line ends. */
 export class Monitor {
   private line = '';
+  /** What is to be shown of the keys that have come together. */
+  private echo = '';
   /** A command runs; what is typed meanwhile waits. */
   private busy = false;
   private typed: number[] = [];
@@ -32,6 +34,13 @@ export class Monitor {
       else this.key(byte);
       this.lastByte = byte;
     }
+    this.showKeys('');
+  }
+
+  private showKeys(end: string): void {
+    const text = this.echo + end;
+    this.echo = '';
+    if (text !== '') this.write(text);
   }
 
   private key(byte: number): void {
@@ -40,21 +49,21 @@ export class Monitor {
     if (byte === Key.DELETE || byte === Key.BACKSPACE) {
       if (this.line === '') return;
       this.line = this.line.slice(0, -1);
-      this.write('\b \b');
+      this.echo += '\b \b';
     } else if (byte >= 32 && byte < 127 && this.line.length < LONGEST_LINE) {
-      this.line += String.fromCharCode(byte);
-      this.write(String.fromCharCode(byte));
+      const character = String.fromCharCode(byte);
+      this.line += character;
+      this.echo += character;
     }
   }
 
   private finishLine(): void {
-    this.write('\r\n');
+    this.showKeys('\r\n');
     const { line } = this;
     this.line = '';
     const answer = execute(this.target, this.memory, line, (text) => this.print(text));
     if (typeof answer !== 'string') return this.later(answer);
-    this.print(answer);
-    this.write(PROMPT);
+    this.print(`${answer}${PROMPT}`);
   }
 
   /** Prints what a command says when it is done; meanwhile the prompt waits, as in QEMU. */
