@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ByteSink, ByteSource } from '@nestvm/migration';
 import { UsageError } from '../errors.js';
@@ -15,15 +15,23 @@ function syncDirectory(path: string): void {
   }
 }
 
+/** A device has to be written itself: another file of its name would take its place. Throws `UsageError` for what is neither a file nor a device. */
+function isDevice(path: string): boolean {
+  const there = statSync(path, { throwIfNoEntry: false });
+  if (there?.isFIFO() || there?.isSocket()) throw new UsageError(`${path}: neither a file nor a device; choose another file`);
+  return there !== undefined && (there.isCharacterDevice() || there.isBlockDevice());
+}
+
 /** Writes a file under a temporary name, and gives it its own when it is whole: a failure leaves what was there before. */
 export async function writeWhole(path: string, write: (sink: ByteSink) => Promise<unknown>): Promise<void> {
-  const temporary = `${path}.partial-${process.pid}`;
   const unusable = (error: unknown): UsageError => new UsageError(`${path}: ${reasonOf(error)}; choose another file`);
   let descriptor: number | undefined;
+  let temporary = path;
   try {
+    if (!isDevice(path)) temporary = `${path}.partial-${process.pid}`;
     descriptor = openSync(temporary, 'w', 0o600);
   } catch (error) {
-    throw unusable(error);
+    throw error instanceof UsageError ? error : unusable(error);
   }
   const open = descriptor;
   try {
@@ -34,14 +42,15 @@ export async function writeWhole(path: string, write: (sink: ByteSink) => Promis
         return new Promise((resolve) => setImmediate(resolve));
       },
     });
-    fsyncSync(open);
+    if (temporary !== path) fsyncSync(open);
     descriptor = undefined;
     closeSync(open);
+    if (temporary === path) return;
     renameSync(temporary, path);
     syncDirectory(path);
   } catch (error) {
     if (descriptor !== undefined) closeSync(descriptor);
-    rmSync(temporary, { force: true });
+    if (temporary !== path) rmSync(temporary, { force: true });
     // A full disk, a name that is a directory's: the machine is as it was.
     throw isSystemError(error) ? unusable(error) : error;
   }
