@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { BootError, type BootFile } from '@nestvm/boot';
 import { DeviceError } from '@nestvm/devices';
 import {
@@ -16,7 +16,7 @@ import type { ArrivingDisk } from './blocks/arriving-disk.js';
 import { Characters } from './characters/parts.js';
 import { Ptys } from './characters/ptys.js';
 import { UsageError } from './errors.js';
-import { readInput } from './files.js';
+import { readInput, writeBytes } from './files.js';
 import { firmwareConfig } from './firmware.js';
 import { FlashParts } from './flash.js';
 import { createKeptCode } from './kept-code.js';
@@ -48,6 +48,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const ata = new AtaParts();
   const flash = new FlashParts();
   let screen: TextDisplay | undefined;
+  let removePid = (): void => {};
   try {
     virtio.create(options, characters, session.media);
     await virtio.open();
@@ -60,12 +61,14 @@ export async function run(args: readonly string[]): Promise<number> {
       session.onInput = (bytes) => display.input(bytes);
     }
     await characters.open();
+    removePid = writePid(options.pidFile);
     if (options.log.length > 0) startLog(options, machine, characters);
     const watch = options.levels ? new LevelWatch(machine, levelLine, () => performance.now()) : undefined;
     const status = await session.run(machine);
     watch?.close();
     return status;
   } finally {
+    removePid();
     screen?.close();
     characters.close();
     ptys.close();
@@ -74,6 +77,13 @@ export async function run(args: readonly string[]): Promise<number> {
     flash.close();
     session.media.close();
   }
+}
+
+/** `-pidfile`: what it gives removes the file again. Throws `UsageError`. */
+function writePid(path: string | undefined): () => void {
+  if (path === undefined) return () => {};
+  writeBytes('-pidfile', path, Buffer.from(`${process.pid}\n`));
+  return () => rmSync(path, { force: true });
 }
 
 /** Throws `UsageError` where a drive's file is absent: a drive that no device has is not opened, but it was meant. */

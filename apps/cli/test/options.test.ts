@@ -127,6 +127,7 @@ describe('every option', () => {
     ['--tlb sanitize', { tlb: { sanitize: true } }],
     ['--tlb sanitize,evict=1', { tlb: { evictSeed: 1, sanitize: true } }],
     ['-name guest,process=x', { name: 'guest' }],
+    ['-pidfile run/pid', { pidFile: 'run/pid' }],
     ['-display none -vga none -net none -nic none -parallel none -monitor none -boot c -no-user-config -accel tcg', { warnings: [] }],
     ['-enable-kvm', { warnings: [expect.stringContaining('-enable-kvm')] }],
     [

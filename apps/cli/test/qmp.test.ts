@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { JsonStream } from '../src/qmp/json-stream.js';
 import { client, negotiated, session } from './qmp-client.js';
@@ -58,7 +58,8 @@ describe('QMP', () => {
   it(
     'stops, goes on, resets, and tells of it',
     async () => {
-      const { running, qmp } = await negotiated(IDLE, '-S', '-name', 'one');
+      const { running, qmp } = await negotiated(IDLE, '-S', '-name', 'one', '-pidfile', pathFor('pid'));
+      expect(readFileSync(pathFor('pid'), 'latin1')).toBe(`${running.child.pid}\n`);
       expect((await qmp.call('query-status')).return).toMatchObject({ status: 'prelaunch', running: false });
       await qmp.call('cont');
       await qmp.event('RESUME');
@@ -76,6 +77,7 @@ describe('QMP', () => {
       expect(names).toEqual(expect.arrayContaining(['qmp_capabilities', 'query-commands', 'migrate', 'human-monitor-command']));
       await qmp.call('quit');
       await running.ended;
+      expect(existsSync(pathFor('pid'))).toBe(false);
     },
     TIMEOUT,
   );

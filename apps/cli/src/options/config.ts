@@ -31,6 +31,8 @@ export interface ModuleSpec {
 /** Everything that `nestvm run` was told, checked, before any file is opened. */
 export interface RunOptions {
   readonly name: string;
+  /** Where the number of the process is to stand. */
+  readonly pidFile: string | undefined;
   readonly board: BoardName;
   readonly boardProperties: Readonly<Record<string, boolean>>;
   readonly cpu: CpuModel;
@@ -114,6 +116,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     : [...serial, ...consoleCharacters(devices)].find((spec) => spec.kind === 'stdio');
   const accelerators = (raw.get('accel') ?? []).map((accel) => acceptAccelerator(`-accel ${accel}`, accel, warnings));
   return {
+    pidFile: last(raw, 'pidfile'),
     name: parseProperties(last(raw, 'name') ?? 'nestvm').head || 'nestvm',
     board,
     boardProperties: properties,

@@ -150,6 +150,7 @@ export const optionRows: readonly OptionRow[] = [
     help: 'what a reboot or a power-off of the guest does: reboot=shutdown is -no-reboot, shutdown=pause is -no-shutdown',
   },
   { name: 'no-shutdown', group: 'Guest', help: 'stop instead of ending when the guest powers off' },
+  { name: 'pidfile', argument: 'FILE', group: 'Guest', help: 'a file with the number of this process, which is gone when it ends' },
   { name: 'name', argument: 'TEXT', group: 'Guest', help: 'name of the machine, for messages' },
   {
     name: 'serial',
