@@ -16,8 +16,8 @@ export const bitsLookedAt: Readonly<Partial<Record<CheckGroup, Readonly<Partial<
 };
 
 const ALL = [-1, -1] as const;
-/** How many different contents that passed are remembered of each section. */
-const WAYS = 4;
+/** How many different contents that passed are remembered of each section, as a power of two: guests that nest come back with many a set of segments. */
+const WAY_BITS = 6;
 
 /** What a section's rows read: words of the VMCS, and the bits of them that count. */
 interface Reads {
@@ -43,31 +43,44 @@ export function readsOf(group: CheckGroup, rows: readonly VmxCheck[]): Reads {
  */
 export class RememberedSection {
   private readonly values: Int32Array;
-  private known = 0;
-  private next = 0;
+  private readonly isTaken = new Uint8Array(1 << WAY_BITS);
+  /** Where the contents that were asked for last are, or would be. */
+  private way = 0;
 
   constructor(private readonly reads: Reads) {
-    this.values = new Int32Array(WAYS * reads.words.length);
+    this.values = new Int32Array(reads.words.length << WAY_BITS);
   }
 
   /** Whether the VMCS in view holds what has passed before. */
-  knows({ i32, base }: EntryContext): boolean {
-    const { words, masks } = this.reads;
-    const { values } = this;
-    for (let way = 0, at = 0; way < this.known; way++, at += words.length) {
-      let i = 0;
-      while (i < words.length && (i32[base + words[i]!]! & masks[i]!) === values[at + i]!) i++;
-      if (i === words.length) return true;
-    }
-    return false;
+  knows(c: EntryContext): boolean {
+    if (this.isAt(c, this.way)) return true;
+    this.way = this.wayOf(c);
+    return this.isAt(c, this.way);
   }
 
   /** The VMCS in view has passed. */
-  keep({ i32, base }: EntryContext): void {
+  keep(c: EntryContext): void {
     const { words, masks } = this.reads;
-    const at = this.next * words.length;
-    for (let i = 0; i < words.length; i++) this.values[at + i] = i32[base + words[i]!]! & masks[i]!;
-    this.next = (this.next + 1) % WAYS;
-    this.known = Math.max(this.known, this.next === 0 ? WAYS : this.next);
+    this.way = this.wayOf(c);
+    const at = this.way * words.length;
+    for (let i = 0; i < words.length; i++) this.values[at + i] = c.i32[c.base + words[i]!]! & masks[i]!;
+    this.isTaken[this.way] = 1;
+  }
+
+  private isAt({ i32, base }: EntryContext, way: number): boolean {
+    const { words, masks } = this.reads;
+    const { values } = this;
+    const at = way * words.length;
+    let i = 0;
+    while (i < words.length && (i32[base + words[i]!]! & masks[i]!) === values[at + i]!) i++;
+    return i === words.length && this.isTaken[way] === 1;
+  }
+
+  /** Contents have one place each; those that another drives out are checked again. */
+  private wayOf({ i32, base }: EntryContext): number {
+    const { words, masks } = this.reads;
+    let hash = 0;
+    for (let i = 0; i < words.length; i++) hash = (Math.imul(hash, 31) + (i32[base + words[i]!]! & masks[i]!)) | 0;
+    return Math.imul(hash, 0x9e3779b1) >>> (32 - WAY_BITS);
   }
 }
