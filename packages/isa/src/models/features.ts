@@ -99,6 +99,18 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['svm-lock', 'svm'],
 ];
 
+/** What Nestvm has of features that no Intel processor has. */
+export const amdOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
+  'invlpgb',
+  'xsaveerptr',
+  'null-sel-clr-base',
+  'btc-no',
+  'srso-no',
+  'srso-user-kernel-no',
+  'tsa-sq-no',
+  'tsa-l1-no',
+]);
+
 /**
  * What Nestvm has. A named model announces its own list as far as it is in here; `max` and `host` announce all of it but `byNameOnly`.
  * Not here: AVX-512, AMX, TSX, SGX, CR8 by LOCK MOV CR0; VMX and SVM
@@ -204,7 +216,6 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'wbnoinvd',
   'clzero',
   'rdpru',
-  'invlpgb',
   'cldemote',
   'serialize',
   'wrmsrns',
@@ -214,7 +225,6 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'uintr',
   'uiret-uif',
   'fxsr-opt',
-  'xsaveerptr',
   'ibpb',
   'ibpb-ret',
   'ibrs',
@@ -223,12 +233,6 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'virt-ssbd',
   'amd-no-ssb',
   'lfence-always-serializing',
-  'null-sel-clr-base',
-  'btc-no',
-  'srso-no',
-  'srso-user-kernel-no',
-  'tsa-sq-no',
-  'tsa-l1-no',
   'rdctl-no',
   'ibrs-all',
   'skip-l1dfl-vmentry',
@@ -245,22 +249,11 @@ export const implementedFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>(
   'rfds-no',
   'its-no',
   'bhi-ctrl',
+  ...amdOnlyFeatures,
 ]);
 
 /** Of those, what `max` and `host` are without: today's kernels and processors have left it behind, so it has to be asked for. */
 export const byNameOnly: ReadonlySet<CpuFeature> = new Set<CpuFeature>(['mpx']);
-
-/** Of those, what no Intel processor has. */
-export const amdOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
-  'invlpgb',
-  'xsaveerptr',
-  'null-sel-clr-base',
-  'btc-no',
-  'srso-no',
-  'srso-user-kernel-no',
-  'tsa-sq-no',
-  'tsa-l1-no',
-]);
 
 /** Of those, what no AMD processor has, nor SVM intercepts for: `max` and `host` of that vendor are without them. */
 export const intelOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
