@@ -2,7 +2,7 @@ import type { ByteSink, ByteSource } from './channel.js';
 import { PAGE_BYTES } from './clear-pages.js';
 import { migrateIn } from './incoming.js';
 import type { Link } from './link.js';
-import type { LiveMachine } from './machine-port.js';
+import type { LiveMachine, MigratableMachine } from './machine-port.js';
 import type { MigrationClock } from './migrate-options.js';
 import { migrateOut } from './outgoing.js';
 
@@ -75,7 +75,7 @@ class Way implements ByteSink, ByteSource {
 }
 
 /** The machine with other memory, all of which is always dirty, and that never runs. */
-function standIn(machine: LiveMachine, bytes: Uint8Array): LiveMachine {
+function standIn(machine: MigratableMachine, bytes: Uint8Array): LiveMachine {
   const all = (): readonly Uint32Array[] => [new Uint32Array(PAGES / 32).fill(0xffff_ffff)];
   return {
     configuration: () => machine.configuration(),
@@ -101,7 +101,7 @@ function pattern(): Uint8Array {
  * Moves the state of a machine that has not run, with a little memory of its own, out of this process and back into it, so that the host has compiled what it takes
  * before a machine comes. Only the state is touched, and stays what it is. A failure means nothing: the machine that comes will tell of it.
  */
-export async function rehearse(machine: LiveMachine, options: RehearsalOptions): Promise<void> {
+export async function rehearse(machine: MigratableMachine, options: RehearsalOptions): Promise<void> {
   const { clock, rest, signal, dress = (link: Link) => link } = options;
   const [forth, back] = [new Way(rest), new Way(rest)];
   const close = (): void => {

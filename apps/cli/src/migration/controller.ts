@@ -202,7 +202,7 @@ export class MigrationController {
     const line = door.next();
     const onCome = (): void => come.abort();
     line.then(onCome, onCome);
-    await makeReady({ ...this.session.machine().migratable, pause: () => Promise.resolve(), resume: () => {} }, come.signal);
+    await makeReady(this.session.machine().migratable, come.signal);
     return line;
   }
 

@@ -1,5 +1,5 @@
 import { setImmediate as rest } from 'node:timers/promises';
-import { type LiveMachine, type RamBlock, rehearse } from '@nestvm/migration';
+import { type MigratableMachine, type RamBlock, rehearse } from '@nestvm/migration';
 import { sleep } from './departure.js';
 import { patient } from './patience.js';
 
@@ -29,7 +29,7 @@ function* parts(blocks: readonly RamBlock[], bytes: number): Generator<Uint8Arra
 }
 
 /** What a process can do while it waits for a machine, so that less is left to do when it comes: code is compiled, and the host gives memory. Ends when `signal` is aborted. */
-export async function makeReady(machine: LiveMachine, signal: AbortSignal): Promise<void> {
+export async function makeReady(machine: MigratableMachine, signal: AbortSignal): Promise<void> {
   const clock = { nowMs: () => performance.now(), sleep };
   await rehearse(machine, {
     clock,
