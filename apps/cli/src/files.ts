@@ -29,8 +29,9 @@ export const reasonOf = (error: unknown): string => {
   return REASONS[code] ?? (error instanceof Error ? error.message : String(error));
 };
 
-/** Whether an error is the operating system's no to what was asked of it. */
-export const isSystemError = (error: unknown): boolean => error instanceof Error && 'syscall' in error;
+/** Whether an error is the operating system's no to what was asked of it, or Node's to a name that no file can have. */
+export const isSystemError = (error: unknown): boolean =>
+  error instanceof Error && ('syscall' in error || (error as NodeJS.ErrnoException).code === 'ERR_INVALID_ARG_VALUE');
 
 /** Reads a whole file that an option names; throws `UsageError`. */
 export function readInput(option: string, path: string): Uint8Array {

@@ -22,37 +22,42 @@ function isDevice(path: string): boolean {
   return there !== undefined && (there.isCharacterDevice() || there.isBlockDevice());
 }
 
-/** Writes a file under a temporary name, and gives it its own when it is whole: a failure leaves what was there before. */
-export async function writeWhole(path: string, write: (sink: ByteSink) => Promise<unknown>): Promise<void> {
-  const unusable = (error: unknown): UsageError => new UsageError(`${path}: ${reasonOf(error)}; choose another file`);
-  let descriptor: number | undefined;
-  let temporary = path;
-  try {
-    if (!isDevice(path)) temporary = `${path}.partial-${process.pid}`;
-    descriptor = openSync(temporary, 'w', 0o600);
-  } catch (error) {
-    throw error instanceof UsageError ? error : unusable(error);
-  }
-  const open = descriptor;
+/** Writes to what `path` names, opened anew, and closes it whatever happens. */
+async function writeTo(path: string, write: (sink: ByteSink) => Promise<unknown>, finish: (descriptor: number) => void): Promise<void> {
+  const descriptor = openSync(path, 'w', 0o600);
   try {
     await write({
       write: (bytes) => {
-        for (let at = 0; at < bytes.length; ) at += writeSync(open, bytes, at, bytes.length - at);
+        for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at, bytes.length - at);
         // Others get a turn: the guest, the terminal, a cancellation.
         return new Promise((resolve) => setImmediate(resolve));
       },
     });
-    if (temporary !== path) fsyncSync(open);
-    descriptor = undefined;
-    closeSync(open);
-    if (temporary === path) return;
+    finish(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+async function replace(path: string, write: (sink: ByteSink) => Promise<unknown>): Promise<void> {
+  const temporary = `${path}.partial-${process.pid}`;
+  try {
+    await writeTo(temporary, write, fsyncSync);
     renameSync(temporary, path);
-    syncDirectory(path);
   } catch (error) {
-    if (descriptor !== undefined) closeSync(descriptor);
-    if (temporary !== path) rmSync(temporary, { force: true });
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  syncDirectory(path);
+}
+
+/** Writes a file under a temporary name, and gives it its own when it is whole: a failure leaves what was there before. */
+export async function writeWhole(path: string, write: (sink: ByteSink) => Promise<unknown>): Promise<void> {
+  try {
+    await (isDevice(path) ? writeTo(path, write, () => {}) : replace(path, write));
+  } catch (error) {
     // A full disk, a name that is a directory's: the machine is as it was.
-    throw isSystemError(error) ? unusable(error) : error;
+    throw isSystemError(error) ? new UsageError(`${path}: ${reasonOf(error)}; choose another file`) : error;
   }
 }
 
