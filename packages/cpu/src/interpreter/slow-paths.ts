@@ -59,7 +59,9 @@ const findFor = (table: 'READ' | 'WRITE'): FunctionDefinition =>
     const second = secondEntry(TlbTable[table], tables, low);
     const addend = c.load('i32.load', 32, second, TlbEntry.ADDEND);
     const isThere = c.load('i64.load', 64, second, TlbEntry.TAG).eq(page);
-    c.if(table === 'WRITE' ? isThere.and(addend.and(TRAPPING).isZero()) : isThere, () => {
+    c.if(isThere, () => {
+      // A walk would find the same.
+      if (table === 'WRITE') c.if(addend.and(TRAPPING), () => c.return(c.constant(32, 0)));
       promote(c, tables, low, second);
       c.return(low.add(addend));
     });
@@ -95,7 +97,7 @@ function askTlb(
 /** Whether an access is to the page that was a device's last: walks would find nothing there, TypeScript knows it. */
 const isAtDevice = (c: Code): Val<32> => c.load('i64.load', 64, c.param(1, 32), at.devicePage).eq(c.param(2, 64).and(~0xfffn));
 
-/** The same for a write to a page of code; only where it `tells` of them to decoded bytes. */
+/** A write to a page of code, which the TLB proper does not know; only where it `tells` of them to decoded bytes. */
 function askCodeWrite(c: Code, tells: boolean, found: (host: Val<32>) => void): void {
   const host = c.call(codeWrite, 32, c.param(1, 32), c.param(2, 64), c.param(3, 32), c.constant(32, Number(tells)));
   c.if(host, () => found(host));
@@ -145,8 +147,8 @@ const copyFew = defineFunction('copyFew', { params: [I, I, I], results: [] }, (c
 const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): FunctionDefinition =>
   defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
     c.if(isAtDevice(c).isZero(), () => {
-      if (table === 'WRITE') askCodeWrite(c, host === hostModify, (address) => c.return(address));
       askTlb(c, table, (address) => c.return(address), table === 'READ' ? readAcross(c) : null);
+      if (table === 'WRITE') askCodeWrite(c, host === hostModify, (address) => c.return(address));
       refuse(c, table);
     });
     c.store('i64.store', c.param(1, 32), c.param(2, 64), at.slowAddress);
@@ -156,8 +158,8 @@ const slow = (name: string, host: FunctionRef, table: 'READ' | 'WRITE'): Functio
 const refillOf = (name: string, table: 'READ' | 'WRITE'): FunctionDefinition =>
   defineFunction(name, { params: [I, I, L, I], results: [I] }, (c) => {
     c.if(isAtDevice(c), () => c.return(c.constant(32, 0)));
-    if (table === 'WRITE') askCodeWrite(c, false, (address) => c.return(address));
     askTlb(c, table, (address) => c.return(address), table === 'READ' ? readAcross(c) : null);
+    if (table === 'WRITE') askCodeWrite(c, false, (address) => c.return(address));
     c.return(c.constant(32, 0));
   });
 
@@ -191,8 +193,8 @@ export const slowWrite = defineFunction('slowWrite', { params: [I, I, L, I], res
     c.return(c.constant(32, 1));
   };
   c.if(isAtDevice(c).isZero(), () => {
-    askCodeWrite(c, true, (address) => c.tailCall(storeScratch, cpu, address, bytes));
     askTlb(c, 'WRITE', (address) => c.tailCall(storeScratch, cpu, address, bytes), across);
+    askCodeWrite(c, true, (address) => c.tailCall(storeScratch, cpu, address, bytes));
     refuse(c, 'WRITE');
   });
   c.store('i64.store', cpu, c.param(2, 64), at.slowAddress);
