@@ -20,6 +20,7 @@ import { readInput, writeBytes } from './files.js';
 import { firmwareConfig } from './firmware.js';
 import { FlashParts } from './flash.js';
 import { createKeptCode } from './kept-code.js';
+import { adviseLargePages } from './large-pages.js';
 import { LevelWatch } from './levels.js';
 import { createTrace } from './log.js';
 import { filePathOf } from './options/blockdev.js';
@@ -186,6 +187,7 @@ function machineConfig(options: RunOptions, characters: Characters): MachineConf
     jit: options.jit ?? options.tlb === undefined,
     ...(options.codeBytes === undefined ? {} : { codeBytes: options.codeBytes }),
     ...(keptCode === undefined ? {} : { keptCode }),
+    onMemory: adviseLargePages,
     incoming: options.loadSnapshot !== undefined || options.incoming !== undefined,
   };
 }

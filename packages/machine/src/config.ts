@@ -144,6 +144,8 @@ export interface MachineConfig {
   readonly host?: HostServices;
   /** Where generated code is kept from one run to the next of the same build of a program (nowhere). */
   readonly keptCode?: KeptCode;
+  /** Is shown the machine's memory, of the guest and of the engine, before anything of it is used: the time to ask the host for large pages. */
+  readonly onMemory?: (memory: WebAssembly.Memory) => void;
   /** Nothing need be given to run: the machine is about to get its state from a snapshot. */
   readonly incoming?: boolean;
   /** False: a reset ends the run (default true: the machine starts again). */

@@ -100,7 +100,7 @@ export class Machine {
     this.ram = ramLayout(this.board, config.memoryBytes);
     this.startup = createStartup(config, this.board, this.ram, this.parts);
     const count = cpuCount(config);
-    this.arena = allocateArena(arenaBytes(config, count));
+    this.arena = allocateArena(arenaBytes(config, count), config.onMemory);
     this.memory = new PhysicalMemory({ arena: this.arena, mmio: this.mmio });
     const ramOffset = this.mapRam();
     this.firmware = placeFirmware(this.arena, this.memory, config);
@@ -401,9 +401,9 @@ function isHaltedForGood(cpu: Vcpu): boolean {
 /** Makes a machine; throws `MachineError`, `BootError` and `CpuModelError` for what cannot be. */
 export const createMachine = (options: MachineOptions): Machine => new Machine(resolveNesting(options));
 
-function allocateArena(bytes: number): Arena {
+function allocateArena(bytes: number, onReserved: MachineConfig['onMemory']): Arena {
   try {
-    return createArena({ bytes });
+    return createArena({ bytes, onReserved });
   } catch (error) {
     if (error instanceof MemoryError) throw new MachineError('too-much-memory', error.message);
     throw error;

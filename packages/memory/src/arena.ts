@@ -44,6 +44,8 @@ export interface Arena {
 export interface ArenaOptions {
   readonly bytes: number;
   readonly shared?: boolean;
+  /** Is shown the memory before anything of it is used: the time to ask the host for large pages. */
+  readonly onReserved?: ((memory: WebAssembly.Memory) => void) | undefined;
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -134,5 +136,7 @@ function checkSize(name: string, size: number, alignment: number): void {
 /** Makes the arena; throws `MemoryError` (`bad-size`) when the host cannot give it. */
 export function createArena(options: ArenaOptions): Arena {
   const shared = options.shared ?? false;
-  return new LinearArena(createMemory(options.bytes, shared), shared);
+  const memory = createMemory(options.bytes, shared);
+  options.onReserved?.(memory);
+  return new LinearArena(memory, shared);
 }

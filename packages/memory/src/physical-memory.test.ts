@@ -29,6 +29,12 @@ beforeEach(() => {
   t = setup();
 });
 
+it('shows the memory of an arena before it is used', () => {
+  let shown: WebAssembly.Memory | undefined;
+  const arena = createArena({ bytes: 4 << 20, onReserved: (memory) => (shown = memory) });
+  expect(shown).toBe(arena.memory);
+});
+
 describe('arena', () => {
   it('never hands out the first page, aligns, and names what does not fit', () => {
     const arena = createArena({ bytes: 65536 });
