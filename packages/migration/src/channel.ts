@@ -90,11 +90,6 @@ export class ExactReader {
     return target;
   }
 
-  /** True at the end of the source. */
-  async atEnd(): Promise<boolean> {
-    return (await this.source.read(1)).length === 0;
-  }
-
   private async some(length: number, wanted: number, what: string): Promise<Uint8Array> {
     if (length === 0) return new Uint8Array(0);
     const piece = await this.source.read(length);

@@ -102,7 +102,8 @@ export function applyUnits(pairs: readonly [LoadedUnit, Stateful][]): () => void
     for (const [target, state] of done.reverse()) target.load(state);
   };
   for (const [unit, target] of pairs) {
-    const before = target.save();
+    // With the one that refuses: it may have taken a part of its state before it found what is wrong.
+    done.push([target, target.save()]);
     try {
       target.load(unit.state);
     } catch (error) {
@@ -110,7 +111,6 @@ export function applyUnits(pairs: readonly [LoadedUnit, Stateful][]): () => void
       const message = error instanceof Error ? error.message : String(error);
       throw new MigrationError('bad-unit', `unit ${unit.path} refused its state: ${message}`, { unit: unit.path, offset: unit.offset });
     }
-    done.push([target, before]);
   }
   return undo;
 }

@@ -1,4 +1,4 @@
-import { nonMigratable, stateless } from '@nestvm/state';
+import { nonMigratable, stateful, stateless } from '@nestvm/state';
 import { expect, test } from 'vitest';
 import {
   createMemorySink,
@@ -135,6 +135,27 @@ test('a unit that refuses leaves the others as they were', async () => {
   const before = target.fingerprint();
   expect(await codeOf(loadSnapshot(target, () => createMemorySource(bytes)))).toBe('bad-unit');
   expect(target.fingerprint()).toBe(before);
+});
+
+test('a unit that refuses in the middle of its state is as it was, too', async () => {
+  const halved = (machine: ToyMachine): { first: number; second: number } => {
+    const state = { first: 1, second: 1 };
+    const load = (saved: unknown): void => {
+      const { first, second } = saved as typeof state;
+      state.first = first;
+      if (second > 1) throw new Error('the second is too large');
+      state.second = second;
+    };
+    machine.extra.set('halved', stateful({ version: 1, save: () => ({ ...state }), load }));
+    return state;
+  };
+  const source = usedMachine();
+  Object.assign(halved(source), { first: 2, second: 2 });
+  const bytes = await snapshotOf(source);
+  const target = new ToyMachine();
+  const state = halved(target);
+  expect(await codeOf(loadSnapshot(target, () => createMemorySource(bytes)))).toBe('bad-unit');
+  expect(state).toEqual({ first: 1, second: 1 });
 });
 
 test('every truncation and 100,000 mutations give a typed error or the same machine, and never a part of it', async () => {
