@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { vmxImage } from '@nestvm/guests';
 import { expect, it } from 'vitest';
+import { listening, until } from './counter.js';
 import { negotiated } from './qmp-client.js';
 import { fileOf, pathFor, start } from './spawn.js';
 
@@ -74,4 +75,28 @@ it('migrate -w waits until the L2 has ended, and the machine then moves', { time
   expect(printed(second)).not.toContain('[L2]');
   source.child.stdin?.write('quit\n');
   await source.ended;
+});
+
+it('migrate -w leaves a machine that stands still as it is: refused while its L2 is active, saved when that has ended', {
+  timeout: TIMEOUT,
+}, async () => {
+  const image = fileOf(vmxImage({ levels: 2, program: 'count', after: 'on' }).bytes);
+  const log = pathFor('still-waits.log');
+  const machine = ['run', '--nested', '-cpu', 'Skylake-Server,vmx=on', '-m', '64M', '-kernel', image, '-display', 'none', '-S'];
+  const running = start(...machine, '-serial', `file:${log}`, '-monitor', `unix:${pathFor('still-waits')}`);
+  const { ask } = await listening(running, 'still-waits');
+  const printed = (): string => (existsSync(log) ? readFileSync(log, 'latin1') : '');
+  const stopAfter = async (line: string): Promise<void> => {
+    await ask('cont');
+    await until(() => printed().includes(line));
+    await ask('stop');
+  };
+  await stopAfter('[L2] counts 1');
+  expect(await ask(`migrate -w file:${pathFor('still-waits.file')}`)).toContain('a nested guest (L2) is active');
+  expect([await ask('info status'), existsSync(pathFor('still-waits.file'))]).toEqual([expect.stringContaining('paused'), false]);
+  await stopAfter('without a guest');
+  expect(await ask(`migrate -w file:${pathFor('still-waits.file')}`)).toContain('saved to');
+  expect(await ask('info status')).toContain('paused');
+  await ask('quit');
+  await running.ended;
 });

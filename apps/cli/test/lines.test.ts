@@ -3,9 +3,10 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Link } from '@nestvm/migration';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../src/errors.js';
 import type { Door } from '../src/migration/door.js';
+import { inTime } from '../src/migration/in-time.js';
 import { parseTlsCredentials } from '../src/migration/tls.js';
 import { type LineOptions, openDoor, openLine, parsePlace } from '../src/migration/transport.js';
 import { createProcessWitness } from '../src/migration/witness.js';
@@ -85,6 +86,7 @@ async function carries([here, there]: readonly [Link, Link]): Promise<boolean> {
 describe('lines of a migration', () => {
   it('tcp, unix, ws', async () => {
     expect(await carries(await connected(`tcp:127.0.0.1:${await freePort()}`))).toBe(true);
+    expect(await carries(await connected(`tcp:[::1]:${await freePort()}`))).toBe(true);
     expect(await carries(await connected(`unix:${pathFor('line')}`))).toBe(true);
     expect(await carries(await connected(`ws://127.0.0.1:${await freePort()}/`))).toBe(true);
   });
@@ -153,8 +155,28 @@ describe('lines of a migration', () => {
     here.close();
   });
 
+  it('a line that is not there in time, or is not wanted any more, is given up', async () => {
+    const place = parsePlace('migrate', `unix:${pathFor('mute')}`);
+    let closed = 0;
+    const mute = createServer((socket) =>
+      socket
+        .resume()
+        .on('close', () => closed++)
+        .on('error', () => {}),
+    ).listen(pathFor('mute'));
+    const tls = credentials('client');
+    const open = (ending: AbortSignal): Promise<Link> => openLine('migrate', place, { ...plain, tls, ending });
+    await expect(inTime(open, 200)).rejects.toThrow(/no line in 0.2 s/);
+    const cancel = new AbortController();
+    const cancelled = inTime(open, 60_000, cancel.signal);
+    setTimeout(() => cancel.abort(), 100);
+    await expect(cancelled).rejects.toMatchObject({ code: 'cancelled' });
+    await vi.waitFor(() => expect(closed).toBe(2));
+    mute.close();
+  });
+
   it('what is no address is refused', () => {
-    for (const text of ['tcp:1', 'ws:', 'wss://host:1', 'fd:x', 'exec:', 'quic:1', ''])
+    for (const text of ['tcp:1', 'tcp:[::1:1', 'ws:', 'wss://host:1', 'fd:x', 'exec:', 'quic:1', ''])
       expect(() => parsePlace('migrate', text), text).toThrow(UsageError);
   });
 });

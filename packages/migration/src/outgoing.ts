@@ -1,3 +1,4 @@
+import type { ByteSink } from './channel.js';
 import { ContainerWriter } from './container.js';
 import { L2ActiveError, MigrationError } from './errors.js';
 import { heldDisks } from './held-disks.js';
@@ -20,6 +21,29 @@ class TargetRefusal extends MigrationError {}
 const REMARK = 'the machine here goes on as if nothing had been';
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message.replace(/^migration: /, '') : String(error));
 
+/** A line that takes what is on its way in this time still moves, and can carry a word of farewell. */
+const FAREWELL_MS = 1000;
+
+/** A sink whose writes end when `signal` does: a line on which nothing moves would keep them until it is given up. */
+function abortable(sink: ByteSink, { signal, clock }: MigrateOptions): ByteSink {
+  if (!signal) return sink;
+  let over = false;
+  let fail = (): void => {};
+  const end = (): void => {
+    over = true;
+    fail();
+  };
+  signal.addEventListener('abort', () => void clock.sleep(FAREWELL_MS).then(end), { once: true });
+  return {
+    write: (bytes) =>
+      new Promise((resolve, reject) => {
+        fail = () => reject(new MigrationError('cancelled', 'the migration was cancelled'));
+        if (over) fail();
+        else sink.write(bytes).then(resolve, reject);
+      }),
+  };
+}
+
 class Outgoing {
   private readonly out: ContainerWriter;
   private readonly back: ControlReader;
@@ -33,7 +57,7 @@ class Outgoing {
     private readonly link: Link,
     private readonly options: MigrateOptions,
   ) {
-    this.out = new ContainerWriter(link.sink);
+    this.out = new ContainerWriter(abortable(link.sink, options));
     this.back = new ControlReader(link.source);
     this.progress = new Progress(this.out, machine.ram(), options);
   }

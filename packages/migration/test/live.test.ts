@@ -59,6 +59,25 @@ test('a cancelled migration leaves the machine here', async () => {
   expect([source.running, target.running]).toEqual([true, false]);
 });
 
+test('a migration over a line on which nothing moves is cancelled without waiting for it', async () => {
+  for (const words of [0, 1, 2]) {
+    const source = new Running(usedMachine(), true);
+    const stop = new AbortController();
+    const { ends } = createLine();
+    let left = words;
+    const stuck = {
+      write: (bytes: Uint8Array): Promise<void> => {
+        if (left-- > 0) return ends[0].sink.write(bytes);
+        stop.abort();
+        return new Promise(() => {});
+      },
+    };
+    const clock = { nowMs: () => 0, sleep: () => Promise.resolve() };
+    await expect(migrateOut(source.live, { ...ends[0], sink: stuck }, { clock, signal: stop.signal })).rejects.toMatchObject({ code: 'cancelled' });
+    expect(source.running).toBe(true);
+  }
+});
+
 test('a guest that dirties faster than the line takes is slowed down', async () => {
   const shares: number[] = [];
   await move({ bandwidth: 1e6, throttle: (share) => void shares.push(share) });

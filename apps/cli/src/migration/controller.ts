@@ -13,7 +13,7 @@ import { UsageError } from '../errors.js';
 import { depart, reasonOf, type SessionControl, sleep } from './departure.js';
 import type { Door } from './door.js';
 import { ofFile } from './failure.js';
-import { openSource, writeWhole } from './file.js';
+import { readingFile, writeWhole } from './file.js';
 import type { LateAddress } from './late-address.js';
 import { createParameters, type MigrationParameters } from './parameters.js';
 import { makeReady } from './readiness.js';
@@ -35,6 +35,8 @@ export class MigrationController {
   moved = false;
   /** Why the last migration failed; undefined when it has not. */
   lastError: string | undefined;
+  /** The last migration was cancelled before anything was sent. */
+  cancelledEarly = false;
   /** Told of each new phase, and of each pass over the memory, unless events are off. */
   onPhase: (phase: MigrationStatus['phase']) => void = () => {};
   onPass: (pass: number) => void = () => {};
@@ -63,6 +65,7 @@ export class MigrationController {
   /** `info migrate`. */
   describeMigration(): string {
     if (this.status) return formatStatus(this.status, this.lastError);
+    if (this.cancelledEarly) return 'Migration status: cancelled\n';
     return this.lastError === undefined ? 'No migration so far\n' : `Migration status: failed (${this.lastError})\n`;
   }
 
@@ -108,11 +111,15 @@ export class MigrationController {
   async load(path: string, option = 'loadvm'): Promise<string> {
     if (option === 'loadvm') this.assertAtRest(option);
     return this.stopped(async () => {
-      await ofFile(`${option} ${path}`, () =>
-        loadSnapshot(this.session.machine().migratable, () => openSource(option, path), { disposable: option === '-loadvm' }),
-      );
+      await this.read(option, path, `${option} ${path}`);
       return `loaded ${path}\n`;
     });
+  }
+
+  /** Loads a file; of a machine that is being made nobody needs anything when that fails. */
+  private read(option: string, path: string, name: string): Promise<void> {
+    const { migratable } = this.session.machine();
+    return ofFile(name, () => readingFile(option, path, (open) => loadSnapshot(migratable, open, { disposable: option.startsWith('-') })));
   }
 
   /** `migrate [-w] URI`: `file:F`, `tcp:HOST:PORT`, `unix:PATH`; with `wait` as soon as no L2 is active. */
@@ -125,10 +132,12 @@ export class MigrationController {
     this.cancel = new AbortController();
     this.lastError = undefined;
     this.status = undefined;
+    this.cancelledEarly = false;
     try {
       // What is being saved or loaded comes first.
       await this.queue;
-      if (wait) await this.waitForL2(onProgress);
+      // A machine that stands still does not come to the end of its L2: it is refused, and stays so.
+      if (wait && this.session.running()) await this.waitForL2(onProgress);
       const file = /^file:(.+)$/.exec(uri);
       if (file) return await this.migrateToFile(file[1]!);
       const { place, tlsCreds } = this.splitUri('migrate', uri);
@@ -138,6 +147,7 @@ export class MigrationController {
       return `migrated to ${uri}; the machine runs there now, and stays stopped here. ${formatStatus(this.status!).split('\n')[2]}\n`;
     } catch (error) {
       if (!(error instanceof MigrationError && error.code === 'cancelled')) this.lastError = reasonOf(error);
+      else if (this.status === undefined) this.noteEarlyCancel();
       throw error;
     } finally {
       this.cancel = undefined;
@@ -175,7 +185,7 @@ export class MigrationController {
     const file = /^file:(.+)$/.exec(uri);
     if (file) {
       open?.();
-      await ofFile(`-incoming ${uri}`, () => loadSnapshot(machine.migratable, () => openSource('-incoming', file[1]!)));
+      await this.read('-incoming', file[1]!, `-incoming ${uri}`);
       return { how: 'handed over', stopped: false, confirm: () => Promise.resolve() };
     }
     const { place, tlsCreds } = this.splitUri('-incoming', uri);
@@ -268,6 +278,11 @@ export class MigrationController {
     throw new MigrationError('undecided', message);
   }
 
+  private noteEarlyCancel(): void {
+    this.cancelledEarly = true;
+    if (this.parameters.events) this.onPhase('cancelled');
+  }
+
   private note(status: MigrationStatus): void {
     const [phase, pass] = [this.status?.phase, this.status?.passes ?? 0];
     this.status = status;
@@ -282,28 +297,18 @@ export class MigrationController {
     this.onNews(news);
   }
 
+  /** Whoever looks while the machine runs finds its vCPUs between two instructions, as `info nested` does. */
   private async waitForL2(onProgress: (line: string) => void): Promise<void> {
-    const { session } = this;
     let told = 0;
-    const pauseAndLook = async (): Promise<void> => {
-      session.resume();
-      await sleep(50);
-      await session.pause();
-    };
-    await session.pause();
-    try {
-      await waitForL2(session.machine().migratable.nested, {
-        runFor: pauseAndLook,
-        ...(this.cancel ? { signal: this.cancel.signal } : {}),
-        onProgress: (active, waitedMs) => {
-          if (waitedMs < told) return;
-          told = waitedMs + 5000;
-          onProgress(`waiting for ${active.length} active L2 (${Math.round(waitedMs / 1000)} s)\n`);
-        },
-      });
-    } finally {
-      session.resume();
-    }
+    await waitForL2(this.session.machine().migratable.nested, {
+      runFor: sleep,
+      ...(this.cancel ? { signal: this.cancel.signal } : {}),
+      onProgress: (active, waitedMs) => {
+        if (waitedMs < told) return;
+        told = waitedMs + 5000;
+        onProgress(`waiting for ${active.length} active L2 (${Math.round(waitedMs / 1000)} s)\n`);
+      },
+    });
   }
 
   /** Stops the machine for `work`, and lets it go on if it ran. One after the other: a save must not see half of a load. */

@@ -3,6 +3,7 @@ import type { Machine } from '@nestvm/machine';
 import { type Link, MigrationError, type MigrationStatus, migrateOut, saveSnapshot, type Witness } from '@nestvm/migration';
 import { hintFreePages } from '../monitor/balloon.js';
 import { writeWhole } from './file.js';
+import { inTime } from './in-time.js';
 import type { MigrationParameters } from './parameters.js';
 import { recoverSource } from './recovery.js';
 import { type LineOptions, openLine, type Place } from './transport.js';
@@ -107,8 +108,8 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
   const { session, parameters, place, witness, onStatus, signal, onConflict } = options;
   const { maxBandwidth, downtimeLimitMs, checkpoint, autoConverge, throttleInitial, throttleIncrement, throttleMost } = parameters;
   const machine = session.machine();
-  const open = (): Promise<Link> => openLine('migrate', place, options.line);
-  const link = await openSafely(options, open);
+  const open = (ending: AbortSignal): Promise<Link> => openLine('migrate', place, { ...options.line, ending });
+  const link = await openSafely(options, () => inTime(open, options.line.timeoutMs(), signal));
   const decision = new AbortController();
   let tell: (message: string) => void = () => {};
   const told = new Promise<string>((resolve) => {

@@ -1,11 +1,19 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ByteSink } from '@nestvm/migration';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { UsageError } from '../errors.js';
-import { writeWhole } from './file.js';
+import { readingFile, writeWhole } from './file.js';
+
+const readlinkOf = (path: string): string | undefined => {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+};
 
 const text = (sink: ByteSink): Promise<void> => sink.write(new TextEncoder().encode('whole'));
 
@@ -34,5 +42,38 @@ describe('files that are written as a whole', () => {
     const pipe = join(folder, 'pipe');
     execFileSync('mkfifo', [pipe]);
     await expect(writeWhole(pipe, text)).rejects.toThrow(new UsageError(`${pipe}: neither a file nor a device; choose another file`));
+  });
+});
+
+describe('files that are read', () => {
+  let folder = '';
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'nestvm-file-'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it.skipIf(!existsSync('/proc/self/fd'))('are closed, whether all of them was read or not', async () => {
+    const path = join(folder, 'saved');
+    writeFileSync(path, 'whole');
+    const isOpen = (): boolean => readdirSync('/proc/self/fd').some((fd) => readlinkOf(`/proc/self/fd/${fd}`) === path);
+    const first = await readingFile('loadvm', path, async (open) => {
+      open();
+      expect(isOpen()).toBe(true);
+      return (await open().read(3)).length;
+    });
+    expect([first, isOpen()]).toEqual([3, false]);
+    await expect(readingFile('loadvm', path, (open) => Promise.reject(new Error(typeof open())))).rejects.toThrow('object');
+    expect(isOpen()).toBe(false);
+  });
+
+  it('are refused by name when they are none', async () => {
+    const read = (path: string): Promise<Uint8Array> => readingFile('loadvm', path, (open) => open().read(1));
+    await expect(read(folder)).rejects.toThrow(new UsageError(`loadvm ${folder}: a directory, not a file; check the path`));
+    await expect(read(join(folder, 'none'))).rejects.toThrow(/loadvm .*none: no such file.*; check the path/);
+    if (process.platform === 'win32') return;
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    await expect(read(pipe)).rejects.toThrow(new UsageError(`loadvm ${pipe}: a pipe, not a file; check the path`));
+    if (existsSync('/proc/self/mem')) await expect(read('/proc/self/mem')).rejects.toBeInstanceOf(UsageError);
   });
 });

@@ -61,28 +61,43 @@ export async function writeWhole(path: string, write: (sink: ByteSink) => Promis
   }
 }
 
-/** A file as a source; throws `UsageError` when it can't be opened. */
-export function openSource(option: string, path: string): ByteSource {
-  let descriptor: number;
+function open(option: string, path: string): number {
   try {
-    descriptor = openSync(path, 'r');
+    // A pipe without a writer would be waited for, and the whole process with it.
+    if (statSync(path).isFIFO()) throw new UsageError(`${option} ${path}: a pipe, not a file; check the path`);
+    return openSync(path, 'r');
   } catch (error) {
-    throw new UsageError(`${option} ${path}: ${reasonOf(error)}; check the path`);
+    throw isSystemError(error) ? new UsageError(`${option} ${path}: ${reasonOf(error)}; check the path`) : error;
   }
-  if (fstatSync(descriptor).isDirectory()) {
-    closeSync(descriptor);
-    throw new UsageError(`${option} ${path}: a directory, not a file; check the path`);
+}
+
+function readPiece(option: string, path: string, descriptor: number, target: Uint8Array): number {
+  try {
+    return readSync(descriptor, target, 0, target.length, null);
+  } catch (error) {
+    throw isSystemError(error) ? new UsageError(`${option} ${path}: ${reasonOf(error)}; check the path`) : error;
   }
-  const fill = (target: Uint8Array): number => {
-    const got = readSync(descriptor, target, 0, target.length, null);
-    if (got === 0) closeSync(descriptor);
-    return got;
+}
+
+/** Lets `use` read a file as often as it likes, and closes what it has opened. Throws `UsageError` when the file can't be read. */
+export async function readingFile<T>(option: string, path: string, use: (open: () => ByteSource) => Promise<T>): Promise<T> {
+  const opened: number[] = [];
+  const source = (): ByteSource => {
+    const descriptor = open(option, path);
+    opened.push(descriptor);
+    if (fstatSync(descriptor).isDirectory()) throw new UsageError(`${option} ${path}: a directory, not a file; check the path`);
+    const fill = (target: Uint8Array): number => readPiece(option, path, descriptor, target);
+    return {
+      read: (length) => {
+        const bytes = new Uint8Array(length);
+        return Promise.resolve(bytes.subarray(0, fill(bytes)));
+      },
+      readInto: (target) => Promise.resolve(fill(target)),
+    };
   };
-  return {
-    read: (length) => {
-      const bytes = new Uint8Array(length);
-      return Promise.resolve(bytes.subarray(0, fill(bytes)));
-    },
-    readInto: (target) => Promise.resolve(fill(target)),
-  };
+  try {
+    return await use(source);
+  } finally {
+    for (const descriptor of opened) closeSync(descriptor);
+  }
 }

@@ -7,18 +7,21 @@ import { reasonOf } from '../files.js';
 /** Where a connection goes: QEMU's `tcp:HOST:PORT` and `unix:PATH`. */
 export type SocketAddress = { readonly host: string; readonly port: number } | { readonly path: string };
 
-/** Parses `tcp:HOST:PORT` (an empty host is every address) or `unix:PATH`; throws `UsageError`. */
+/** Parses `tcp:HOST:PORT` (an empty host is every address; one of IPv6 is in brackets) or `unix:PATH`; throws `UsageError`. */
 export function parseAddress(option: string, text: string): SocketAddress {
   const unix = /^unix:(.+)$/.exec(text);
   if (unix) return { path: unix[1]! };
-  const tcp = /^tcp:(.*):(\d+)$/.exec(text);
-  const port = Number(tcp?.[2]);
+  const tcp = /^tcp:(?:\[([0-9a-f:.]+(?:%\w+)?)\]|([^[\]]*)):(\d+)$/i.exec(text);
+  const port = Number(tcp?.[3]);
   if (!tcp || port > 65535) throw new UsageError(`${option} ${text}: write tcp:HOST:PORT or unix:PATH`);
-  return { host: tcp[1]!, port };
+  return { host: tcp[1] ?? tcp[2]!, port };
 }
 
 /** Text of an address, for messages. */
-const formatAddress = (address: SocketAddress): string => ('path' in address ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`);
+function formatAddress(address: SocketAddress): string {
+  if ('path' in address) return `unix:${address.path}`;
+  return `tcp:${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+}
 
 /** The host says EACCES where there is no folder for a socket, too. */
 const reasonToListen = (error: Error, address: SocketAddress): string =>

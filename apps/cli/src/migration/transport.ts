@@ -44,6 +44,8 @@ export interface LineOptions {
   readonly tls?: TlsCredentials | undefined;
   /** Name that the certificate of the target must have. */
   readonly hostname?: string;
+  /** Aborted when nobody waits for the line any more that is being opened. */
+  readonly ending?: AbortSignal;
 }
 
 function inherited<T>(option: string, fd: number, open: (options: SocketConstructorOpts) => T): T {
@@ -76,13 +78,16 @@ function lineOn(one: Duplex | Intake, { timeoutMs }: LineOptions): Link {
 const lineOnWebSocket = (socket: WebSocket, { timeoutMs }: LineOptions): Link =>
   patient(createWebSocketLink(socket as unknown as WebSocketLike), timeoutMs, () => socket.terminate());
 
-function openWebSocket(option: string, { href }: URL): Promise<WebSocket> {
+function openWebSocket(option: string, { href }: URL, ending: AbortSignal | undefined): Promise<WebSocket> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(href, { perMessageDeflate: false });
+    onAbort(ending, () => socket.terminate());
     socket.once('open', () => resolve(socket));
     socket.once('error', (error) => reject(new UsageError(`${option} ${href}: ${error.message}; is somebody listening there?`)));
   });
 }
+
+const onAbort = (signal: AbortSignal | undefined, end: () => void): void => signal?.addEventListener('abort', end, { once: true });
 
 function withoutTls(option: string, { tls }: LineOptions): void {
   if (tls) throw new UsageError(`${option}: tls-creds is for tcp:, unix: and fd: only`);
@@ -91,9 +96,10 @@ function withoutTls(option: string, { tls }: LineOptions): void {
 /** Opens the line to the target; throws `UsageError` when there is none. */
 export async function openLine(option: string, place: Place, options: LineOptions): Promise<Link> {
   if (place.kind === 'websocket' || place.kind === 'exec') withoutTls(option, options);
-  if (place.kind === 'websocket') return lineOnWebSocket(await openWebSocket(option, place.url), options);
+  if (place.kind === 'websocket') return lineOnWebSocket(await openWebSocket(option, place.url, options.ending), options);
   if (place.kind === 'exec') return lineOn(piped(place.command), options);
   const stream = place.kind === 'fd' ? inherited(option, place.fd, (own) => new Socket(own)) : await connect(option, place.address);
+  onAbort(options.ending, () => stream.destroy());
   const host = place.kind === 'socket' && 'host' in place.address ? place.address.host || 'localhost' : 'localhost';
   return lineOn(options.tls ? await secureOutgoing(options.tls, stream, options.hostname || host) : stream, options);
 }

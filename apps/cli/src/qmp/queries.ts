@@ -47,7 +47,7 @@ function cpus(target: MonitorTarget): unknown {
 function migration({ migration }: MonitorTarget): unknown {
   const { progress, lastError } = migration;
   const failed = lastError === undefined ? {} : { status: 'failed', 'error-desc': lastError };
-  if (progress === undefined) return failed;
+  if (progress === undefined) return migration.cancelledEarly ? { status: 'cancelled' } : failed;
   const { phase, elapsedMs, transferredBytes, remainingBytes, totalBytes, throughput, dirtyRate, passes, downtimeMs, expectedDowntimeMs } = progress;
   const { sentPages, clearPages, throttle } = progress;
   return {
