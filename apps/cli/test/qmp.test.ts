@@ -153,6 +153,19 @@ describe('QMP', () => {
   );
 
   it(
+    'says at once that a machine cannot go where nobody can be',
+    async () => {
+      const { running, qmp } = await negotiated(IDLE);
+      expect((await qmp.call('migrate', { uri: 'bogus:1' })).error?.desc).toMatch(/^migrate bogus:1: write tcp:HOST:PORT/);
+      expect((await qmp.call('migrate', { uri: 'tcp:127.0.0.1:1,tls-creds=none' })).error?.desc).toMatch(/there is no -object/);
+      expect((await qmp.call('query-migrate')).return).toEqual({});
+      await qmp.call('quit');
+      await running.ended;
+    },
+    TIMEOUT,
+  );
+
+  it(
     'says why nobody can come by an address that is told later',
     async () => {
       const { running, qmp } = await negotiated(IDLE, '-incoming', 'defer');

@@ -122,13 +122,19 @@ export class MigrationController {
     return ofFile(name, () => readingFile(option, path, (open) => loadSnapshot(migratable, open, { disposable: option.startsWith('-') })));
   }
 
-  /** `migrate [-w] URI`: `file:F`, `tcp:HOST:PORT`, `unix:PATH`; with `wait` as soon as no L2 is active. */
-  async migrate(uri: string, wait: boolean, onProgress: (line: string) => void = () => {}): Promise<string> {
+  /** What `migrate` refuses whatever becomes of the line; throws `UsageError`. */
+  assertCanMigrate(uri: string): void {
     if (this.moved) throw new UsageError('migrate: the machine has been migrated already; it runs at the target');
     if (this.decision)
       throw new UsageError('migrate: it is open who has the machine; look at the target, and write cont only if it does not run there');
     if (this.cancel) throw new UsageError("migrate: a migration is under way; 'info migrate' shows it, 'migrate_cancel' ends it");
     if (this.session.arriving()) throw new UsageError('migrate: this process waits for a machine, and has none yet');
+    if (!/^file:./.test(uri)) this.lineOptions(this.splitUri('migrate', uri).tlsCreds);
+  }
+
+  /** `migrate [-w] URI`: `file:F`, `tcp:HOST:PORT`, `unix:PATH`; with `wait` as soon as no L2 is active. */
+  async migrate(uri: string, wait: boolean, onProgress: (line: string) => void = () => {}): Promise<string> {
+    this.assertCanMigrate(uri);
     this.cancel = new AbortController();
     this.lastError = undefined;
     this.status = undefined;

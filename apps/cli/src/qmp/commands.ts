@@ -19,10 +19,11 @@ export interface QmpCommand {
   readonly run: (target: MonitorTarget, given: QmpArguments) => unknown;
 }
 
-/** `migrate`: says no at once while an L2 is active, unless it is to wait; from then on `query-migrate` and events tell how it goes. */
+/** `migrate`: says no at once to what is no address, and while an L2 is active, unless it is to wait; from then on `query-migrate` and events tell how it goes. */
 function migrate(target: MonitorTarget, given: QmpArguments): void {
   const uri = textOf(given, 'uri');
   const wait = flagOf(given, 'x-wait-for-l2');
+  target.migration.assertCanMigrate(uri);
   if (!wait) assertMigratable(target.machine().migratable, 'migrate this machine');
   // The failure is kept for query-migrate.
   target.migration.migrate(uri, wait).catch(() => {});
