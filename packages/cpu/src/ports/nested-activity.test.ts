@@ -45,7 +45,7 @@ test('a context that was entered on two vCPUs counts once, as the later one sees
   b.verdict = nestedGuestIsGone('');
   expect(inspectNested([a, b]).map(({ class: kind }) => kind)).toEqual(['configured']);
   a.enter(0x1000, 30);
-  expect(inspectNested([b, a]).map(({ cpu, class: kind }) => [cpu, kind])).toEqual([[0, 'parked']]);
+  expect(inspectNested([b, a]).map(({ cpu, class: kind, entries }) => [cpu, kind, entries])).toEqual([[0, 'parked', 3]]);
 });
 
 test('an extension that is off here may be on elsewhere', () => {

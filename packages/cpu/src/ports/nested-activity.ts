@@ -14,6 +14,9 @@ function newer(a: NestedReport, b: NestedReport): NestedReport {
   return ORDER.indexOf(a.class) >= ORDER.indexOf(b.class) ? a : b;
 }
 
+/** One report of two on one context, of which each vCPU has counted its own entries. */
+const together = (a: NestedReport, b: NestedReport): NestedReport => ({ ...newer(a, b), entries: a.entries + b.entries });
+
 /**
  * What the vCPUs of a machine say of its nested guests, each VMCS or VMCB once: it may have been entered on several of them. Call it between two instructions.
  */
@@ -23,7 +26,7 @@ export function inspectNested(cpus: readonly Nester[]): readonly NestedReport[] 
   for (const { virtualization } of cpus) {
     for (const report of virtualization?.inspect(enabled) ?? []) {
       const other = byAddress.get(report.pa);
-      byAddress.set(report.pa, other === undefined ? report : newer(other, report));
+      byAddress.set(report.pa, other === undefined ? report : together(other, report));
     }
   }
   return [...byAddress.values()];
