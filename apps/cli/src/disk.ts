@@ -18,15 +18,16 @@ export function openDisk(drive: DriveSpec): Disk {
   const { readOnly, snapshot, arriving } = drive;
   // What is never written does not change under another process that has it.
   if (!arriving || readOnly || snapshot || drive.node?.readOnly) return openNow(drive);
-  const disk = new ArrivingDisk((only) => openNow({ ...drive, readOnly: only }));
+  // Until the machine is here, the process that has it writes the image.
+  const disk = new ArrivingDisk((only) => openNow({ ...drive, readOnly: only, unlocked: only || drive.unlocked === true }));
   arriving.add(disk);
   return disk;
 }
 
-function openNow({ option, path, format, readOnly, snapshot, node }: DriveSpec): Disk {
-  if (node) return openNode({ ...node, readOnly: readOnly || node.readOnly });
+function openNow({ option, path, format, readOnly, snapshot, unlocked, node }: DriveSpec): Disk {
+  if (node) return openNode({ ...node, readOnly: readOnly || node.readOnly }, unlocked);
   try {
-    const disk = openImage(imageHost(option), path, { readOnly: readOnly || snapshot, ...(format === undefined ? {} : { format }) });
+    const disk = openImage(imageHost(option, unlocked), path, { readOnly: readOnly || snapshot, ...(format === undefined ? {} : { format }) });
     if (disk.sizeBytes > 0) return snapshot && !readOnly ? new OverlayDisk(disk) : disk;
     disk.close();
     throw new UsageError(`${option}: the disk has no sectors; make an image with 'qemu-img create' or 'truncate -s 1G'`);

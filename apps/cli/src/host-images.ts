@@ -2,6 +2,7 @@ import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readSync,
 import { dirname, resolve } from 'node:path';
 import { inflateRawSync } from 'node:zlib';
 import { type Decompress, DiskError, type DiskFile, type ImageHost } from '@nestvm/disks';
+import { ImageLock } from './blocks/image-lock.js';
 import { UsageError } from './errors.js';
 import { reasonOf } from './files.js';
 
@@ -12,9 +13,9 @@ export const unpackCluster: Decompress = (kind, data, lengthBytes) => {
   return inflateRawSync(data, { maxOutputLength: lengthBytes });
 };
 
-/** The host's files, for images and what they are built upon; `option` names them in messages. */
-export const imageHost = (option: string): ImageHost => ({
-  open: (file, only) => new HostFile(option, file, only),
+/** The host's files, for images and what they are built upon; `option` names them in messages. `unlocked`: whoever else has them. */
+export const imageHost = (option: string, unlocked = false): ImageHost => ({
+  open: (file, only) => new HostFile(option, file, only, unlocked),
   resolve: (from, name) => resolve(dirname(from), name),
   identity: identify,
   decompress: unpackCluster,
@@ -30,36 +31,45 @@ function identify(path: string): string {
   }
 }
 
-/** Files that are open for writing, by what they are: two drives that wrote one image would destroy it. */
-const written = new Set<string>();
+/** Claims on the images that this process writes. */
+const written = new Set<ImageLock>();
+
+/** The machine goes on in another process, which will want to write the images. */
+export function lendImages(): void {
+  for (const lock of written) lock.release();
+}
+
+/** The machine goes on here after all; false when another process has taken an image meanwhile. */
+export const takeImagesBack = (): boolean => [...written].map((lock) => lock.renew()).every(Boolean);
 
 /** A file with an image in it; `option` names it in messages. */
 export class HostFile implements DiskFile {
   private readonly descriptor: number;
   private size: number;
-  /** What it is, if it is written. */
-  private readonly identity: string | undefined;
+  private readonly lock: ImageLock | undefined;
 
-  constructor(option: string, path: string, readOnly: boolean) {
+  /** `unlocked`: whoever else has it. */
+  constructor(option: string, path: string, readOnly: boolean, unlocked = false) {
     try {
       this.descriptor = openSync(path, readOnly ? 'r' : 'r+');
     } catch (error) {
       throw new UsageError(`${option}: ${path}: ${reasonOf(error)}; check the path (and readonly=on, snapshot=on)`);
     }
-    const stat = fstatSync(this.descriptor);
+    const stat = fstatSync(this.descriptor, { bigint: true });
+    this.size = Number(stat.size);
     if (!stat.isFile()) {
       closeSync(this.descriptor);
       throw new UsageError(`${option}: ${path}: not a file; a disk image is one`);
     }
-    this.size = stat.size;
-    if (readOnly) return;
-    const identity = `${stat.dev}:${stat.ino}`;
-    if (written.has(identity)) {
+    if (unlocked) return;
+    this.lock = ImageLock.take(stat, readOnly ? 'read' : 'write');
+    if (!this.lock) {
       closeSync(this.descriptor);
-      throw new UsageError(`${option}: ${path}: another drive writes this image; give each an image of its own, or write readonly=on or snapshot=on`);
+      throw new UsageError(
+        `${option}: Failed to get ${readOnly ? 'shared ' : ''}"write" lock. Is another process using the image [${path}], or another drive? Give each an image of its own; file.locking=off does not ask`,
+      );
     }
-    this.identity = identity;
-    written.add(identity);
+    if (!readOnly) written.add(this.lock);
   }
 
   get sizeBytes(): number {
@@ -114,7 +124,8 @@ export class HostFile implements DiskFile {
   }
 
   close(): void {
-    if (this.identity !== undefined) written.delete(this.identity);
+    if (this.lock) written.delete(this.lock);
+    this.lock?.release();
     closeSync(this.descriptor);
   }
 }

@@ -6,6 +6,7 @@ import { describeCharacters } from './characters/describe.js';
 import type { Characters } from './characters/parts.js';
 import type { Ptys } from './characters/ptys.js';
 import { UsageError } from './errors.js';
+import { lendImages, takeImagesBack } from './host-images.js';
 import { Media } from './media.js';
 import { takeDisks, takeIn } from './migration/arrival.js';
 import { MigrationController } from './migration/controller.js';
@@ -81,7 +82,14 @@ export class Session {
     const monitor = options.terminal?.monitor === true;
     this.media = new Media(options);
     const { networks } = virtio;
-    this.additions = new Additions({ networks, characters, named: options.characters, media: this.media, machine: () => this.machine });
+    this.additions = new Additions({
+      networks,
+      characters,
+      named: options.characters,
+      media: this.media,
+
+      machine: () => this.machine,
+    });
     this.media.onTray = (device, open) => this.tell({ event: 'DEVICE_TRAY_MOVED', data: { device, id: device, 'tray-open': open } });
     this.media.onFailure = (failure) => this.diskFailed(failure);
     this.terminal = new Terminal(
@@ -154,9 +162,15 @@ export class Session {
       },
       hasWritableDisks: () => this.options.drives.some(({ readOnly, snapshot, opened }) => !readOnly && !snapshot && !opened),
       flushDisks: () => this.media.flush(),
+      lendDisks: (lent) => this.lendDisks(lent),
       pause: () => this.pause(),
       resume: () => this.resume(),
     };
+  }
+
+  private lendDisks(lent: boolean): void {
+    if (lent) lendImages();
+    else if (!takeImagesBack()) this.say('another process has taken an image of this machine meanwhile; do not let both write it');
   }
 
   /** Runs to the end; the result is the status for the process. */

@@ -86,7 +86,7 @@ describe('bad input', () => {
         const image = fileOf(new Uint8Array(4096));
         return [...guest(...HALT), '-hda', image, '-hdb', image];
       },
-      /another drive writes this image/,
+      /Failed to get "write" lock. Is another process using the image .* or another drive\?/,
     ],
     [
       'a socket in a folder that is absent',

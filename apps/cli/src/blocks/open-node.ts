@@ -55,8 +55,9 @@ class PartFile implements DiskFile {
   }
 }
 
-/** Opens a node as what a device has; throws `UsageError`. */
-export function openNode(node: BlockNode): Disk {
+/** Opens a node as what a device has; throws `UsageError`. `unlocked`: whoever else has its files. */
+export function openNode(given: BlockNode, unlocked = false): Disk {
+  const node = unlocked || given.unlocked ? withoutLocks(given) : given;
   try {
     const disk = formatOf(node, node.readOnly);
     if (disk.sizeBytes > 0) return disk;
@@ -68,6 +69,14 @@ export function openNode(node: BlockNode): Disk {
   }
 }
 
+/** The node, of whose files nobody asks who else has them. */
+const withoutLocks = ({ below, backing, ...node }: BlockNode): BlockNode => ({
+  ...node,
+  unlocked: true,
+  ...(below ? { below: withoutLocks(below) } : {}),
+  ...(backing === undefined ? {} : { backing: backing && withoutLocks(backing) }),
+});
+
 function formatOf(node: BlockNode, readOnly: boolean): Disk {
   return node.driver === 'qcow2' ? qcow2Of(node, readOnly) : new RawDisk(protocolOf(node, readOnly), readOnly);
 }
@@ -76,7 +85,7 @@ function formatOf(node: BlockNode, readOnly: boolean): Disk {
 function protocolOf(node: BlockNode, readOnly: boolean): DiskFile {
   switch (node.driver) {
     case 'file':
-      return new HostFile(node.option, node.path!, readOnly || node.readOnly);
+      return new HostFile(node.option, node.path!, readOnly || node.readOnly, node.unlocked);
     case 'http':
     case 'https':
       throw new UsageError(`${node.option}: an image on a web server is read as a whole, by raw or qcow2 right above it`);
@@ -117,7 +126,7 @@ function qcow2Of(node: BlockNode, readOnly: boolean): Disk {
 /** The backing file is the one that the image names, beside the image's own file. */
 function withOwnBacking(node: BlockNode, below: BlockNode, readOnly: boolean): Disk {
   const path = resolve(filePathOf(below) ?? '.');
-  const host = imageHost(node.option);
+  const host = imageHost(node.option, node.unlocked);
   let first = true;
   return openImage(
     {

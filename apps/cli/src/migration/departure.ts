@@ -21,6 +21,8 @@ export interface SessionControl {
   handOver(underWay: boolean): void;
   /** The images get all that was written. */
   flushDisks(): Promise<void>;
+  /** Another process may have the images from now on, or no more. */
+  lendDisks(lent: boolean): void;
   /** Whether the guest can write to the image of a disk: then its memory of a moment ago does not fit its disks of now. */
   hasWritableDisks(): boolean;
 }
@@ -128,8 +130,10 @@ export async function depart(options: DepartureOptions): Promise<Departure> {
     session.handOver(true);
     await session.pause();
     await session.flushDisks();
+    session.lendDisks(true);
   };
   const resume = (): void => {
+    session.lendDisks(false);
     session.handOver(false);
     if (ran) session.resume();
   };

@@ -10,6 +10,8 @@ export interface BlockNode {
   readonly name?: string;
   readonly driver: BlockDriver;
   readonly readOnly: boolean;
+  /** Whoever else has its files. */
+  readonly unlocked?: boolean;
   /** `file`: its path. `http` and `https`: the address. */
   readonly path?: string;
   /** `null-co`, and `raw` where it is a part: bytes. */
@@ -119,10 +121,21 @@ export function nodeOf(option: string, tree: unknown, named: ReadonlyMap<string,
     option,
     driver,
     readOnly: flagOf(option, tree, 'read-only'),
+    ...(isShared(option, flagOf(option, tree, 'force-share'), flagOf(option, tree, 'read-only')) ? { unlocked: true } : {}),
     ...(name === undefined ? {} : { name }),
     ...OWN[driver]({ option, tree, child }),
   };
 }
+
+/** Checks `force-share=`; throws `UsageError`. */
+export function isShared(option: string, forceShare: boolean, readOnly: boolean): boolean {
+  if (forceShare && !readOnly) throw new UsageError(`${option}: force-share=on can only be used with read-only images; write read-only=on as well`);
+  return forceShare;
+}
+
+/** What `locking=` says: false when nobody is to be asked who else has the file. Throws `UsageError`. */
+export const isLocking = (option: string, value: string | undefined): boolean =>
+  value === undefined || value === 'auto' || parseSwitch(`${option}: locking`, value);
 
 function driverOf(option: string, value: unknown): BlockDriver {
   const names = Object.keys(KEYS) as BlockDriver[];
@@ -160,7 +173,9 @@ const OWN: Readonly<Record<BlockDriver, (draft: Draft) => Partial<BlockNode>>> =
   file: ({ option, tree }) => {
     const path = textOf(option, tree, 'filename');
     if (path === undefined || path === '') throw new UsageError(`${option}: filename= is missing`);
-    return { path };
+    const { locking } = tree;
+    const locked = isLocking(option, typeof locking === 'boolean' ? (locking ? 'on' : 'off') : textOf(option, tree, 'locking'));
+    return { path, ...(locked ? {} : { unlocked: true }) };
   },
   http: webOf('http'),
   https: webOf('https'),

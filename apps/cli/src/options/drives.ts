@@ -2,7 +2,7 @@ import type { RemoteDisk } from '@nestvm/disks';
 import type { ArrivingDisk } from '../blocks/arriving-disk.js';
 import { UsageError } from '../errors.js';
 import { ERROR_KEYS, type ErrorPolicy, parseErrorPolicy } from './block-errors.js';
-import { type BlockNode, filePathOf, parseBlockdev } from './blockdev.js';
+import { type BlockNode, filePathOf, isLocking, isShared, parseBlockdev } from './blockdev.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch } from './text.js';
 
@@ -24,6 +24,8 @@ export interface DriveSpec {
   readonly cd: boolean;
   readonly readOnly: boolean;
   readonly snapshot: boolean;
+  /** Whoever else has the image. */
+  readonly unlocked?: boolean;
   readonly serial?: string;
   /** False: writes reach the disk before they complete. */
   readonly writeCache: boolean;
@@ -42,6 +44,8 @@ const KEYS = [
   'file.driver',
   'file.filename',
   'file.url',
+  'file.locking',
+  'force-share',
   'driver',
   'format',
   'if',
@@ -107,6 +111,8 @@ export function parseDrive(text: string, number: number, snapshot: boolean, word
   if (cache === undefined) throw new UsageError(`${option}: cache=${values.get('cache')}: there are ${Object.keys(CACHES).join(', ')}`);
   const isOn = (key: string): boolean => values.has(key) && parseSwitch(`-drive ${key}`, values.get(key)!);
   const serial = values.get('serial');
+  const readOnly = cd || isOn('readonly') || isOn('read-only');
+  const locking = isLocking(option, values.get('file.locking'));
   return {
     id: values.get('id') ?? `drive${number}`,
     option,
@@ -116,8 +122,9 @@ export function parseDrive(text: string, number: number, snapshot: boolean, word
     cd,
     ...(bus === 'pflash' ? { flash: index === undefined ? -1 : parseInteger('-drive unit', index, 0, 3) } : {}),
     ...(bus === 'ide' || bus === 'sata' ? { ata: index === undefined ? -1 : parseInteger('-drive index', index, 0, 31) } : {}),
-    readOnly: cd || isOn('readonly') || isOn('read-only'),
+    readOnly,
     snapshot: snapshot || isOn('snapshot'),
+    ...(isShared(option, isOn('force-share'), readOnly) || !locking ? { unlocked: true } : {}),
     writeCache: cache,
     errors: parseErrorPolicy(option, values),
     ...(serial === undefined ? {} : { serial }),
