@@ -5,10 +5,12 @@ import type { Characters } from './characters/parts.js';
 import { UsageError } from './errors.js';
 import { reasonOf } from './files.js';
 import type { Media } from './media.js';
+import type { TlsCredentials } from './migration/tls.js';
 import type { NetworkParts } from './networks/parts.js';
 import { type CharacterSpec, parseChardev } from './options/character.js';
 import { parseDrive } from './options/drives.js';
 import { parseForward, parseNetdev } from './options/networks.js';
+import { type ObjectSpec, parseObject } from './options/objects.js';
 
 /** What there is to add to. */
 export interface AdditionsOptions {
@@ -17,14 +19,41 @@ export interface AdditionsOptions {
   /** Character devices by their id, the command line's and those that are added. */
   readonly named: Map<string, CharacterSpec>;
   readonly media: Media;
+  /** Those of the command line. */
+  readonly objects: readonly ObjectSpec[];
   readonly machine: () => Machine;
 }
 
 /** What devices are plugged into, where it comes and goes while the machine runs: networks, character devices and drives, by the words of the command line. */
 export class Additions {
   private drives = 0;
+  private readonly objects: Map<string, ObjectSpec>;
 
-  constructor(private readonly options: AdditionsOptions) {}
+  constructor(private readonly options: AdditionsOptions) {
+    this.objects = new Map(options.objects.map((object) => [object.id, object]));
+  }
+
+  /** Certificates by the names of their objects. */
+  readonly credentials = (id: string): TlsCredentials | undefined => {
+    const object = this.objects.get(id);
+    return object?.kind === 'credentials' ? object.credentials : undefined;
+  };
+
+  /** `object_add`; throws `UsageError`. */
+  addObject(text: string): void {
+    const object = parseObject(text, 'object_add');
+    if (this.objects.has(object.id)) throw new UsageError(`there is an object '${object.id}' already; give this one another id`);
+    if (object.kind === 'dump') this.options.networks.addDump(object.dump);
+    this.objects.set(object.id, object);
+  }
+
+  /** `object_del`; throws `UsageError`. */
+  removeObject(id: string): void {
+    const object = this.objects.get(id);
+    if (!object) throw new UsageError(`there is no object '${id}'; there are ${[...this.objects.keys()].join(', ') || 'none'}`);
+    if (object.kind === 'dump') this.options.networks.removeDump(id);
+    this.objects.delete(id);
+  }
 
   /** `netdev_add`; rejects with `UsageError`. */
   addNetwork(text: string): Promise<void> {

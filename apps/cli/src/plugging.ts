@@ -1,10 +1,11 @@
 import { DeviceError } from '@nestvm/devices';
+import type { VirtioDevice } from '@nestvm/devices/virtio';
 import { type Hotplug, type Machine, MachineError } from '@nestvm/machine';
 import { UsageError } from './errors.js';
 import type { RunOptions } from './options/config.js';
 import { takeOnly, virtioOnly } from './options/only.js';
 import { assertKeys } from './options/text.js';
-import { virtioChildren, virtioDevices } from './options/virtio.js';
+import { type VirtioSpec, virtioChildren, virtioDevices } from './options/virtio.js';
 import type { VirtioParts } from './virtio.js';
 
 /** Devices that come and go while the machine runs (`device_add`, `device_del`). */
@@ -17,6 +18,11 @@ export class Plugging {
     private readonly parts: VirtioParts,
     private readonly machine: () => Machine,
   ) {}
+
+  /** The virtio devices that there are, with what they were made from. */
+  get devices(): ReadonlyMap<VirtioSpec, VirtioDevice> {
+    return this.parts.devices;
+  }
 
   /** Plugs a device in, by the words of `-device`; rejects with `UsageError`. */
   async add(driver: string, given: ReadonlyMap<string, string>): Promise<void> {

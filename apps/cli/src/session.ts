@@ -87,7 +87,7 @@ export class Session {
       characters,
       named: options.characters,
       media: this.media,
-
+      objects: options.objects,
       machine: () => this.machine,
     });
     this.media.onTray = (device, open) => this.tell({ event: 'DEVICE_TRAY_MOVED', data: { device, id: device, 'tray-open': open } });
@@ -101,7 +101,7 @@ export class Session {
         interrupt: () => this.end(SIGNAL_STATUS.SIGINT, 'host-signal'),
       },
     );
-    this.migration = new MigrationController(this.control(), this.options.credentials);
+    this.migration = new MigrationController(this.control(), this.additions.credentials);
     const own = options.monitors.find(({ place }) => place.kind === 'stdio');
     const ofKeys: MonitorSpec = { protocol: 'monitor', option: '-serial', place: { kind: 'stdio' } };
     this.inMonitor = own !== undefined;

@@ -50,7 +50,6 @@ export class VirtioParts {
   private readonly owned = new Map<string, { readonly spec: VirtioSpec; readonly closers: (() => void)[] }>();
   private context!: VirtioContext;
   private creators!: Creators;
-  /** Every device, with what it was made from. */
   private readonly made = new Map<VirtioSpec, VirtioDevice>();
   private children!: Children;
   private count = 0;
@@ -68,6 +67,11 @@ export class VirtioParts {
     this.creators = creatorsOf(this.context);
     this.children = new Children({ context: this.context, devices: this.made, assertFree: (drive) => this.assertFree(drive, 1) });
     for (const spec of specsOf(options)) this.configs.push(this.createConfig(spec));
+  }
+
+  /** Every device, with what it was made from. */
+  get devices(): ReadonlyMap<VirtioSpec, VirtioDevice> {
+    return this.made;
   }
 
   /** Opens the sockets of networks; rejects with `UsageError`. */

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { expect, it } from 'vitest';
 import { freePort } from './ports.js';
@@ -46,6 +47,16 @@ it(
     await refuses('netdev_del', { id: 'n' }, /a card or a hub has the network 'n'/);
     await succeeds('set_link', { name: 'n', up: false });
     await succeeds('set_link', { name: 'card', up: true });
+    const dump = pathFor('dump.pcap');
+    await succeeds('object-add', { 'qom-type': 'filter-dump', id: 'f', netdev: 'n', file: dump });
+    await refuses('object-add', { 'qom-type': 'filter-dump', id: 'f', netdev: 'n', file: dump }, /an object 'f' already/);
+    await refuses('object-add', { 'qom-type': 'filter-dump', id: 'g', netdev: 'zz', file: dump }, /no -netdev has the id 'zz'/);
+    await refuses('object-add', { 'qom-type': 'can-bus', id: 'g' }, /no such object; there are filter-dump/);
+    await succeeds('object-del', { id: 'f' });
+    expect(readFileSync(dump).length).toBe(24);
+    expect(await say('object_add iothread,id=io')).toBe('');
+    expect(await say('object_del io')).toBe('');
+    expect(await say('object_del io')).toMatch(/there is no object 'io'; there are none/);
     await refuses('set_link', { name: 'other', up: true }, /no network card 'other'; there are card/);
     const second = await freePort();
     expect(await say(`hostfwd_add tcp::${second}-:80`)).toBe('');

@@ -9,7 +9,8 @@ import { infoRows } from '../src/monitor/info.js';
 import { deviceRows } from '../src/options/devices.js';
 import { logItems } from '../src/options/log.js';
 import { optionRows } from '../src/options/table.js';
-import { qmpCommands } from '../src/qmp/commands.js';
+import { parametersOf, qmpCommands } from '../src/qmp/commands.js';
+import { QMP_EVENTS } from '../src/qmp/events.js';
 
 /** Where the page is. */
 export const cliReferenceFile = fileURLToPath(new URL('../../../docs/reference/cli.md', import.meta.url));
@@ -101,11 +102,12 @@ Expressions know \`+ - * / % & | ^ << >> ~\`, parentheses and registers (\`$rip\
 ## QMP (\`-qmp\`, \`-mon mode=control\`)
 
 The protocol of QEMU 7.2, without out-of-band commands. While an L2 is active, \`migrate\`, \`x-savevm\` and \`x-loadvm\` fail with the class \`L2Active\` and with
-\`data.contexts\`: each VMCS or VMCB with its class, why it counts and what clears it. Events: STOP, RESUME, RESET, SHUTDOWN, POWERDOWN, MIGRATION.
+\`data.contexts\`: each VMCS or VMCB with its class, why it counts and what clears it. \`query-qmp-schema\` has the commands with the
+types of their arguments; of results it says \`any\`. Events: ${QMP_EVENTS.join(', ')}.
 
 ${table(
   ['Command', 'Arguments'],
-  Object.entries(qmpCommands).map(([name, row]) => [code(name), (row.arguments ?? []).map(code).join(' ')]),
+  Object.entries(qmpCommands).map(([name, row]) => [code(name), parametersOf(row).map(code).join(' ')]),
 )}
 
 ## Exit status

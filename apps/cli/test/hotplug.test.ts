@@ -30,6 +30,10 @@ it(
     await refuses('device_add', { driver: 'virtio-net-pci', id: 'second', netdev: 'lan' }, /another card or a hub/);
     const pci = (await qmp.call('human-monitor-command', { 'command-line': 'info pci' })).return as string;
     expect(pci).toMatch(/9/);
+    const tree = (await qmp.call('human-monitor-command', { 'command-line': 'info qtree' })).return as string;
+    expect(tree.replaceAll('\r', '')).toMatch(
+      /\n {6}dev: virtio-blk-pci, id "hot"\n {8}addr = 09\.0\n[^]*\n {10}dev: virtio-blk-device, id ""\n {12}packed = true\n {12}drive = "d0"\n/,
+    );
     await succeeds('device_del', { id: 'card' });
     await succeeds('system_reset');
     expect((await qmp.event('DEVICE_DELETED'))['data']).toEqual({ device: 'card', path: '/machine/peripheral/card' });

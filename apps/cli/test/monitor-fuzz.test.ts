@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { monitorCommands } from '../src/monitor/commands.js';
 import { infoRows } from '../src/monitor/info.js';
-import { qmpCommands } from '../src/qmp/commands.js';
+import { parametersOf, qmpCommands } from '../src/qmp/commands.js';
 import { guest, pathFor, type Running, startWith } from './spawn.js';
 import { temporaryFolder } from './temporary.js';
 
@@ -178,7 +178,7 @@ function qmpMessage(below: Below): string {
   const name = MESSAGES[below(MESSAGES.length)]!;
   const row = qmpCommands[name]!;
   const text = WRITING.has(name) ? place : word;
-  const keys = [...(row.arguments ?? []), ...(row.open || below(20) === 0 ? Array.from({ length: below(5) }, () => jsonKey(below)) : [])];
+  const keys = [...parametersOf(row), ...(row.open || below(20) === 0 ? Array.from({ length: below(5) }, () => jsonKey(below)) : [])];
   const given = keys.filter(() => below(4) > 0).map((key) => [key, key === 'command-line' ? monitorLine(below) : jsonValue(below, text)] as const);
   const whole = JSON.stringify({ execute: name, ...(below(6) === 0 ? {} : { arguments: Object.fromEntries(given) }), id: below(1000) });
   if (below(8) > 0) return whole;

@@ -75,6 +75,20 @@ describe('QMP', () => {
       expect((await qmp.call('x-query-nested')).return).toMatchObject({ class: 'off', migratable: true, contexts: [] });
       const names = ((await qmp.call('query-commands')).return as { name: string }[]).map(({ name }) => name);
       expect(names).toEqual(expect.arrayContaining(['qmp_capabilities', 'query-commands', 'migrate', 'human-monitor-command']));
+      const schema = (await qmp.call('query-qmp-schema')).return as { name: string; 'meta-type': string; 'arg-type'?: string }[];
+      const kinds = (kind: string): string[] => schema.filter((each) => each['meta-type'] === kind).map(({ name }) => name);
+      expect(kinds('command').sort()).toEqual(names);
+      expect(schema.find(({ name }) => name === 'q_obj_send-key-arg')).toEqual({
+        name: 'q_obj_send-key-arg',
+        'meta-type': 'object',
+        members: [
+          { name: 'keys', type: '[any]' },
+          { name: 'hold-time', type: 'int', default: null },
+        ],
+      });
+      const known = new Set(schema.map(({ name }) => name));
+      for (const each of schema) if (each['arg-type'] !== undefined) expect(known).toContain(each['arg-type']);
+      expect((await qmp.call('query-events')).return).toEqual(kinds('event').map((name) => ({ name })));
       await qmp.call('quit');
       await running.ended;
       expect(existsSync(pathFor('pid'))).toBe(false);
@@ -112,6 +126,10 @@ describe('QMP', () => {
         /^local APIC of CPU 0: id 0, base 0xfee00000, .*\r\nLVT timer .* masked, one-shot\r\n.*\r\n.*\r\nLVT LINT0 /,
       );
       expect(await line('info pic')).toMatch(/^io-apic: id=0x00 .*\r\n {2}pin 0  0x0000000000010000 fixed, vector 0, [^]*\r\npic1: irr=/);
+      expect(await line('info irq')).toMatch(/^IRQ statistics for pic:\r\n(?: \d: \d+\r\n)*IRQ statistics for io-apic:\r\n/);
+      expect(await line('info qtree')).toMatch(
+        /^bus: main-system-bus\r\n {2}type System\r\n[^]*\r\n {4}bus: pci\.0\r\n {6}type PCI\r\n {6}dev: i440fx, id ""\r\n {8}addr = 00\.0\r\n/,
+      );
       expect(await line('p $rxx')).toMatch(/no such register/);
       expect(await line(`p ${'('.repeat(50_000)}1`)).toMatch(/^print: an expression of more than 256/);
       expect(await line('gva2gpa 0x1234')).toBe('gpa: 0x1234\r\n');

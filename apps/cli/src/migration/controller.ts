@@ -54,7 +54,7 @@ export class MigrationController {
 
   constructor(
     private readonly session: SessionControl,
-    private readonly credentials: readonly TlsCredentials[] = [],
+    private readonly credentials: (id: string) => TlsCredentials | undefined = () => undefined,
   ) {}
 
   /** How the migration is going, or went; undefined before the first. */
@@ -248,7 +248,7 @@ export class MigrationController {
 
   private lineOptions(tlsCreds: string): LineOptions {
     const { tlsHostname } = this.parameters;
-    const tls = this.credentials.find(({ id }) => id === tlsCreds);
+    const tls = this.credentials(tlsCreds);
     if (tlsCreds !== '' && !tls) throw new UsageError(`tls-creds: there is no -object tls-creds-x509,id=${tlsCreds}`);
     return { timeoutMs: () => this.parameters.lineTimeoutMs, tls, hostname: tlsHostname };
   }

@@ -16,9 +16,6 @@ export interface TlsCredentials {
 
 const TYPE = 'tls-creds-x509';
 
-/** True for an `-object` that is parsed here. */
-export const isTlsCredentials = (text: string): boolean => parseProperties(text).head === TYPE;
-
 /** Parses one `-object tls-creds-x509`; throws `UsageError`. */
 export function parseTlsCredentials(text: string): TlsCredentials {
   const { values } = parseProperties(text);

@@ -55,6 +55,14 @@ export const additionCommands: Readonly<Record<string, AdditionRow>> = {
     help: 'chardev-remove ID: close a character device that no device has',
     run: (additions, args) => additions.removeCharacter(one('chardev-remove', args, 'ID')),
   },
+  object_add: {
+    help: 'object_add filter-dump|tls-creds-x509|…,id=ID[,…]: what -object makes',
+    run: (additions, args) => additions.addObject(one('object_add', args, 'filter-dump,id=ID,netdev=ID,file=F')),
+  },
+  object_del: {
+    help: 'object_del ID: end an object',
+    run: (additions, args) => additions.removeObject(one('object_del', args, 'ID')),
+  },
   drive_add: {
     help: 'drive_add 0 if=none,file=F,id=ID[,…]: a disk image, as -drive, for device_add …,drive=ID',
     run: (additions, args) =>

@@ -4,8 +4,9 @@ import { describe } from '../info.js';
 import { capabilityRows, parameterRows } from '../migration/parameters.js';
 import { describeBalloon } from './balloon.js';
 import { blockLines, networkLines } from './block.js';
+import { deviceTree } from './device-tree.js';
 import { evaluate } from './expression.js';
-import { interruptControllerLines, localApicLines } from './interrupts.js';
+import { interruptControllerLines, interruptCountLines, localApicLines } from './interrupts.js';
 import { memoryTree, pciDevices } from './maps.js';
 import { mappedPages, mappedRanges } from './page-tables.js';
 import { registerLines } from './registers.js';
@@ -56,6 +57,8 @@ export const infoRows: Readonly<Record<string, InfoRow>> = {
   mtree: { help: 'what answers at each address and port', show: (target) => memoryTree(target.machine()) },
   lapic: { help: 'the local APIC of the current CPU', show: (target, cpu) => localApicLines(target.machine(), cpu) },
   pic: { help: 'both PICs and the I/O APIC', show: (target) => interruptControllerLines(target.machine()) },
+  irq: { help: 'how often each interrupt line was raised or taken', show: (target) => interruptCountLines(target.machine()) },
+  qtree: { help: 'buses, the devices on them and what these were told', show: (target) => deviceTree(target) },
   pci: { help: 'functions on the PCI bus', show: (target) => pciDevices(target.machine()) },
   block: { help: 'drives and what is in them', show: (target) => blockLines(target) },
   chardev: {

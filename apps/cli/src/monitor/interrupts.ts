@@ -62,3 +62,18 @@ export function interruptControllerLines({ platform }: Machine): string[] {
   if (lines.length === 0) throw new UsageError('info pic: this machine has neither a PIC nor an I/O APIC');
   return lines;
 }
+
+const countLines = (name: string, counts: Iterable<number>): string[] => [
+  `IRQ statistics for ${name}:`,
+  ...Array.from(counts, (count, line) => ({ count, line }))
+    .filter(({ count }) => count > 0)
+    .map(({ count, line }) => `${String(line).padStart(2)}: ${count}`),
+];
+
+/** `info irq`: how often each line has interrupted. */
+export function interruptCountLines({ platform }: Machine): string[] {
+  const ioApic = platform.devices.find((device) => device instanceof IoApic);
+  const lines = [...(platform.pic ? countLines('pic', platform.pic.raised) : []), ...(ioApic ? countLines(ioApic.name, ioApic.taken) : [])];
+  if (lines.length === 0) throw new UsageError('info irq: this machine has neither a PIC nor an I/O APIC');
+  return lines;
+}

@@ -17,7 +17,8 @@ export function memoryTree(machine: Machine): string[] {
   return ['memory', ...rangeLines([...memory, ...machine.mmio.list()], 16), 'I/O ports', ...rangeLines(machine.ports.list(), 4)];
 }
 
-const CLASSES: Readonly<Record<number, string>> = {
+/** Classes of PCI functions, for people. */
+export const PCI_CLASSES: Readonly<Record<number, string>> = {
   0x0100: 'SCSI controller',
   0x0101: 'IDE controller',
   0x0106: 'SATA controller',
@@ -31,7 +32,8 @@ const CLASSES: Readonly<Record<number, string>> = {
   0x0680: 'Bridge',
   0x0c05: 'SMBus',
 };
-const PCI = { VENDOR: 0, DEVICE: 2, CLASS: 10, SUBSYSTEM_VENDOR: 0x2c, SUBSYSTEM: 0x2e, LINE: 0x3c, PIN: 0x3d } as const;
+/** Where configuration space has what is shown. */
+export const PCI = { VENDOR: 0, DEVICE: 2, CLASS: 10, SUBSYSTEM_VENDOR: 0x2c, SUBSYSTEM: 0x2e, LINE: 0x3c, PIN: 0x3d } as const;
 
 /** `info pci`: the functions on the bus, their BARs and interrupts. */
 export function pciDevices(machine: Machine): string[] {
@@ -43,7 +45,7 @@ export function pciDevices(machine: Machine): string[] {
     const word = (offset: number): number => pciFunction.get16(offset);
     const lines = [
       `  Bus  0, device ${String(devfn >> 3).padStart(3)}, function ${devfn & 7}:`,
-      `    ${CLASSES[word(PCI.CLASS)] ?? `Class ${hex(word(PCI.CLASS), 4)}`}: PCI device ${hex(word(PCI.VENDOR), 4)}:${hex(word(PCI.DEVICE), 4)} (${pciFunction.name})`,
+      `    ${PCI_CLASSES[word(PCI.CLASS)] ?? `Class ${hex(word(PCI.CLASS), 4)}`}: PCI device ${hex(word(PCI.VENDOR), 4)}:${hex(word(PCI.DEVICE), 4)} (${pciFunction.name})`,
     ];
     if (word(PCI.SUBSYSTEM_VENDOR) !== 0) lines.push(`      PCI subsystem ${hex(word(PCI.SUBSYSTEM_VENDOR), 4)}:${hex(word(PCI.SUBSYSTEM), 4)}`);
     if (config[PCI.PIN] !== 0) lines.push(`      IRQ ${config[PCI.LINE]}, pin ${'?ABCD'[config[PCI.PIN]!] ?? '?'}`);

@@ -1,7 +1,7 @@
 import { DumpedNetwork, FinishingNetwork, type GuestForward, Hub, type Network, NetworkError, type NetworkHost, UserNetwork } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import { OutputFile, reasonOf } from '../files.js';
-import { assertNetwork, type GuestForwardSpec, type NetworkSpec, type NetworkSpecs } from '../options/networks.js';
+import { assertNetwork, type DumpSpec, type GuestForwardSpec, type NetworkSpec, type NetworkSpecs } from '../options/networks.js';
 import { runCommand } from './command-socket.js';
 import { DatagramCable } from './datagram-cable.js';
 import { createNetworkHost } from './node-host.js';
@@ -16,15 +16,19 @@ export class NetworkParts {
   private readonly networks = new Map<string, Network>();
   private readonly openers: (() => Promise<void>)[] = [];
   private readonly users = new Map<string, UserNetwork>();
-  private readonly files: OutputFile[] = [];
+  /** The same, where what passes them can be dumped. */
+  private readonly watched = new Map<string, DumpedNetwork>();
+  /** What ends each dump, by the name of its object. */
+  private readonly dumps = new Map<string, () => void>();
   private readonly hubs = new Map<number, Hub>();
 
   /** Makes the networks; throws `UsageError`. Their sockets are opened by `open`. */
   create(specs: NetworkSpecs): void {
     for (const spec of specs.networks) {
-      this.networks.set(spec.id, this.dumped(spec, specs.dumps));
+      this.networks.set(spec.id, this.plain(spec));
       this.known.push(spec);
     }
+    for (const dump of specs.dumps) this.addDump(dump, '-object filter-dump');
     for (const spec of specs.networks) this.connect(spec);
   }
 
@@ -66,6 +70,7 @@ export class NetworkParts {
 
   private forget(id: string): void {
     this.users.delete(id);
+    this.watched.delete(id);
     const at = this.known.findIndex((spec) => spec.id === id);
     if (at >= 0) this.known.splice(at, 1);
   }
@@ -106,23 +111,36 @@ export class NetworkParts {
 
   close(): void {
     for (const network of [...this.networks.values(), ...[...this.taken.values()].map((each) => each.network)]) network.close();
-    for (const file of this.files) file.close();
+    for (const end of this.dumps.values()) end();
+    this.dumps.clear();
   }
 
   private readonly taken = new Map<string, { readonly network: Network; readonly card: string }>();
 
-  private dumped(spec: NetworkSpec, dumps: NetworkSpecs['dumps']): Network {
-    let network = this.plain(spec);
-    for (const { netdev, path, mostBytes } of dumps) {
-      if (netdev !== spec.id) continue;
-      const file = new OutputFile('-object filter-dump', path);
-      this.files.push(file);
-      network = new DumpedNetwork(network, { write: (bytes) => file.append(bytes), now: () => Date.now() * 1000, mostBytes });
-    }
-    return network;
+  /** Writes down what passes a network from now on; throws `UsageError`. */
+  addDump({ id, netdev, path, mostBytes }: DumpSpec, option = 'object_add filter-dump'): void {
+    assertNetwork(`${option},id=${id}`, netdev, this.known);
+    const file = new OutputFile(option, path);
+    const end = this.watched.get(netdev)!.addDump({ write: (bytes) => file.append(bytes), now: () => Date.now() * 1000, mostBytes });
+    this.dumps.set(id, () => {
+      end();
+      file.close();
+    });
+  }
+
+  /** Ends a dump. */
+  removeDump(id: string): void {
+    this.dumps.get(id)?.();
+    this.dumps.delete(id);
   }
 
   private plain(spec: NetworkSpec): Network {
+    const network = new DumpedNetwork(this.bare(spec));
+    this.watched.set(spec.id, network);
+    return network;
+  }
+
+  private bare(spec: NetworkSpec): Network {
     if (spec.kind === 'hubport') return this.hub(spec.hub).port();
     if (spec.kind === 'websocket') return createWebSocketCable(spec.option, spec.url);
     if (spec.kind === 'datagrams') {

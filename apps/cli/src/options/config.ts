@@ -1,7 +1,6 @@
 import type { CpuModel, CpuTopology, Nesting } from '@nestvm/isa/models';
 import type { BoardName } from '@nestvm/machine';
 import { UsageError } from '../errors.js';
-import { isTlsCredentials, parseTlsCredentials, type TlsCredentials } from '../migration/tls.js';
 import { parseActions } from './actions.js';
 import { assertAgreement } from './agreement.js';
 import { acceptAccelerator, parseMachine } from './board.js';
@@ -16,6 +15,7 @@ import { type LogItem, parseLog } from './log.js';
 import { type MonitorSpec, parseMonitors } from './monitors.js';
 import { parseNesting } from './nesting.js';
 import { type NetworkSpecs, parseNetworks } from './networks.js';
+import { type ObjectSpec, parseObjects } from './objects.js';
 import { last, type RawOptions } from './parse.js';
 import { parseSmbios, type SmbiosSpec } from './smbios.js';
 import { parseInteger, parseProperties, splitCommas } from './text.js';
@@ -73,7 +73,8 @@ export interface RunOptions {
   /** The snapshot to start from, or whence a machine comes. */
   readonly loadSnapshot?: string;
   readonly incoming?: string;
-  readonly credentials: readonly TlsCredentials[];
+  /** Every `-object`. */
+  readonly objects: readonly ObjectSpec[];
   readonly log: readonly LogItem[];
   readonly logFile?: string;
   readonly warnings: readonly string[];
@@ -101,6 +102,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     debugcon !== undefined && debugcon !== 'none'
       ? { port: 0xe9, to: parseCharacterDevice('-debugcon', debugcon, characters) }
       : devices.debugConsole;
+  const objects = parseObjects(raw);
   const loadSnapshot = last(raw, 'loadvm');
   const incoming = last(raw, 'incoming');
   const monitors = parseMonitors(raw, characters);
@@ -133,7 +135,10 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     ...(debugConsole ? { debugConsole } : {}),
     devices,
     drives,
-    networks: parseNetworks(raw),
+    networks: parseNetworks(
+      raw,
+      objects.flatMap((object) => (object.kind === 'dump' ? [object.dump] : [])),
+    ),
     folders: parseFolders(raw),
     clock,
     rtc: parseRtc(last(raw, 'rtc'), clock),
@@ -145,7 +150,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     levels: raw.has('levels'),
     ...(loadSnapshot === undefined ? {} : { loadSnapshot }),
     ...(incoming === undefined ? {} : { incoming }),
-    credentials: (raw.get('object') ?? []).filter(isTlsCredentials).map(parseTlsCredentials),
+    objects,
     monitors,
     ...(tlb === undefined ? {} : { tlb }),
     ...Object.assign({}, ...accelerators),

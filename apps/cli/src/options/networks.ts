@@ -1,6 +1,5 @@
 import type { HostForward } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
-import { isTlsCredentials } from '../migration/tls.js';
 import type { DatagramSpec } from '../networks/datagram-cable.js';
 import { takeOnly, userOnly } from './only.js';
 import type { RawOptions } from './parse.js';
@@ -200,23 +199,10 @@ export function parseNetdev(text: string, word = '-netdev'): NetworkSpec {
   return parseNetwork(head, id, `${word} ${head},id=${id}`, text, values);
 }
 
-function parseDump(text: string): DumpSpec | undefined {
-  const { head, values } = parseProperties(text);
-  if (isTlsCredentials(text)) return undefined;
-  // Where random bytes come from is not chosen here.
-  if (/^rng-(random|builtin|egd)$/.test(head)) return undefined;
-  if (head !== 'filter-dump') throw new UsageError(`-object ${head}: no such object; there are filter-dump and tls-creds-x509`);
-  assertKeys('-object filter-dump', values, ['id', 'netdev', 'file', 'maxlen', 'queue', 'status']);
-  const [id, netdev, path] = [values.get('id'), values.get('netdev'), values.get('file')];
-  if (!id || !netdev || !path) throw new UsageError(`-object ${text}: write -object filter-dump,id=f0,netdev=n0,file=F.pcap`);
-  return { id, netdev, path, mostBytes: parseInteger('-object filter-dump,maxlen', values.get('maxlen') ?? '65536', 64, 2 ** 20) };
-}
-
-/** Parses `-netdev`, `-nic` and `-object`; throws `UsageError`. */
-export function parseNetworks(raw: RawOptions): NetworkSpecs {
+/** Parses `-netdev` and `-nic`, on which `dumps` are made; throws `UsageError`. */
+export function parseNetworks(raw: RawOptions, dumps: readonly DumpSpec[] = []): NetworkSpecs {
   const nics = [...(raw.get('nic') ?? [])].filter((text) => text !== 'none').map((text, number) => parseNic(text, number));
   const networks = [...(raw.get('netdev') ?? []).map((text) => parseNetdev(text)), ...nics.map(({ network }) => network)];
-  const dumps = (raw.get('object') ?? []).flatMap((text) => parseDump(text) ?? []);
   const ids = networks.map(({ id }) => id);
   const twice = ids.find((id, i) => ids.indexOf(id) !== i);
   if (twice !== undefined) throw new UsageError(`-netdev id=${twice}: two networks have this name; give one another id`);

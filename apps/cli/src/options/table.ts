@@ -51,10 +51,10 @@ export const optionRows: readonly OptionRow[] = [
   {
     name: 'drive',
     argument:
-      'file=F[,format=raw|qcow2][,if=virtio|ide|pflash|none][,index=N|unit=N][,media=disk|cdrom][,id=ID][,readonly=on][,snapshot=on][,serial=S][,cache=C]',
+      'file=F[,format=raw|qcow2][,if=virtio|ide|pflash|none][,index=N|unit=N][,media=disk|cdrom][,id=ID][,readonly=on][,snapshot=on][,serial=S][,cache=C][,file.locking=off]',
     repeat: true,
     group: 'Machine',
-    help: 'a disk or CD image, a file or an http:// or https:// address that is read by ranges (also file.driver=http,file.url=…), whose changes stay in memory; if=virtio, where QEMU has ide, unless another is written or it is a CD; if=none leaves it to -device virtio-blk-pci,drive=ID; if=pflash is flash: unit=0 with the firmware, unit=1 with its variables',
+    help: 'a disk or CD image, a file or an http:// or https:// address that is read by ranges (also file.driver=http,file.url=…), whose changes stay in memory; if=virtio, where QEMU has ide, unless another is written or it is a CD; if=none leaves it to -device virtio-blk-pci,drive=ID; if=pflash is flash: unit=0 with the firmware, unit=1 with its variables; an image has one writer, or readers (file.locking=off, or force-share=on for a reader, does not ask who else has it)',
   },
   {
     name: 'blockdev',
@@ -73,7 +73,8 @@ export const optionRows: readonly OptionRow[] = [
   { name: 'nic', argument: 'user|socket[,…][,mac=M]|none', repeat: true, group: 'Machine', help: 'a network with its virtio card at once' },
   {
     name: 'object',
-    argument: 'filter-dump,id=ID,netdev=ID,file=F[,maxlen=N] | tls-creds-x509,id=ID,dir=D,endpoint=client|server[,verify-peer=off]',
+    argument:
+      'filter-dump,id=ID,netdev=ID,file=F[,maxlen=N] | tls-creds-x509,id=ID,dir=D,endpoint=client|server[,verify-peer=off] | rng-random|rng-builtin|iothread,id=ID',
     repeat: true,
     group: 'Machine',
     help: 'writes what passes a network to a file for tcpdump and Wireshark; certificates (ca-cert.pem, client-cert.pem, client-key.pem, server-…) that migrate tls-creds=ID uses',

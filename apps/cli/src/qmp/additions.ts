@@ -37,6 +37,13 @@ export function addNetwork(target: MonitorTarget, given: QmpArguments): Promise<
   return target.additions.addNetwork(`${textOf(given, 'type')}${words(rest)}`);
 }
 
+/** `object-add`. */
+export function addObject(target: MonitorTarget, given: QmpArguments): void {
+  const { 'qom-type': _type, ...rest } = given;
+  textOf(given, 'id');
+  target.additions.addObject(`${textOf(given, 'qom-type')}${words(rest)}`);
+}
+
 /** Where a socket of `chardev-add` is. */
 function socketPlace(data: QmpArguments): QmpArguments {
   const address = objectOf(data, 'addr');

@@ -5,16 +5,23 @@ import { askForMemory } from '../monitor/balloon.js';
 import { createMonitorMemory, execute, type MonitorMemory, sendKeys } from '../monitor/commands.js';
 import type { MonitorTarget } from '../monitor/target.js';
 import { dumpScreen } from '../screendump.js';
-import { addCharacter, addNetwork, setLink } from './additions.js';
+import { addCharacter, addNetwork, addObject, setLink } from './additions.js';
 import { cpuOf, flagOf, numberOf, optionalNumber, type QmpArguments, textOf } from './arguments.js';
 import { QmpError } from './errors.js';
 import { sendEvents } from './input.js';
 import { activeBalloon, type QmpQuery, queries } from './queries.js';
+import { describeCommands } from './schema.js';
+
+/** Types of arguments, by QEMU's names. */
+export type QmpType = 'str' | 'int' | 'bool' | 'any' | '[any]';
+
+/** Arguments with their types; those with a star may be left out, as in QEMU's schema. */
+export type QmpParameters = Readonly<Record<string, QmpType>>;
 
 /** A command: the arguments that it takes, and what it returns (nothing: an empty object). */
 export interface QmpCommand {
-  readonly arguments?: readonly string[];
-  /** Checks its arguments by itself. */
+  readonly arguments?: QmpParameters;
+  /** There are more, which it checks by itself. */
   readonly open?: boolean;
   readonly run: (target: MonitorTarget, given: QmpArguments) => unknown;
 }
@@ -120,6 +127,9 @@ function addDevice(target: MonitorTarget, given: QmpArguments): Promise<void> {
   return target.plugging.add(textOf(given, 'driver'), values);
 }
 
+/** Names of the arguments that a command takes. */
+export const parametersOf = ({ arguments: parameters = {} }: QmpCommand): string[] => Object.keys(parameters).map((name) => name.replace('*', ''));
+
 const query = (run: QmpQuery): QmpCommand => ({ run });
 
 /** Every command of QMP that there is here. Names with `x-` are ours. */
@@ -130,41 +140,56 @@ export const qmpCommands: Readonly<Record<string, QmpCommand>> = {
   system_reset: { run: (target) => target.reset() },
   system_powerdown: { run: (target) => target.powerButton() },
   'inject-nmi': { run: (target) => target.machine().nmi() },
-  'input-send-event': { arguments: ['device', 'head', 'events'], run: sendEvents },
-  'send-key': { arguments: ['keys', 'hold-time'], run: keys },
-  'human-monitor-command': { arguments: ['command-line', 'cpu-index'], run: monitorLine },
-  balloon: { arguments: ['value'], run: balloon },
-  memsave: { arguments: ['val', 'size', 'filename', 'cpu-index'], run: (target, given) => saveMemory(target, given, false) },
-  pmemsave: { arguments: ['val', 'size', 'filename'], run: (target, given) => saveMemory(target, given, true) },
-  screendump: { arguments: ['filename', 'device', 'head', 'format'], run: screenDump },
-  eject: { arguments: ['device', 'id', 'force'], run: (target, given) => target.media.eject(driveOf(given), given['force'] === true) },
-  'blockdev-open-tray': { arguments: ['device', 'id', 'force'], run: (target, given) => target.media.eject(driveOf(given), given['force'] === true) },
+  'input-send-event': { arguments: { '*device': 'str', '*head': 'int', events: '[any]' }, run: sendEvents },
+  'send-key': { arguments: { keys: '[any]', '*hold-time': 'int' }, run: keys },
+  'human-monitor-command': { arguments: { 'command-line': 'str', '*cpu-index': 'int' }, run: monitorLine },
+  balloon: { arguments: { value: 'int' }, run: balloon },
+  memsave: { arguments: { val: 'int', size: 'int', filename: 'str', '*cpu-index': 'int' }, run: (target, given) => saveMemory(target, given, false) },
+  pmemsave: { arguments: { val: 'int', size: 'int', filename: 'str' }, run: (target, given) => saveMemory(target, given, true) },
+  screendump: { arguments: { filename: 'str', '*device': 'str', '*head': 'int', '*format': 'str' }, run: screenDump },
+  eject: {
+    arguments: { '*device': 'str', '*id': 'str', '*force': 'bool' },
+    run: (target, given) => target.media.eject(driveOf(given), given['force'] === true),
+  },
+  'blockdev-open-tray': {
+    arguments: { '*device': 'str', '*id': 'str', '*force': 'bool' },
+    run: (target, given) => target.media.eject(driveOf(given), given['force'] === true),
+  },
   'blockdev-change-medium': {
-    arguments: ['device', 'id', 'filename', 'format', 'force', 'read-only-mode'],
+    arguments: { '*device': 'str', '*id': 'str', filename: 'str', '*format': 'str', '*force': 'bool', '*read-only-mode': 'str' },
     run: changeMedium,
   },
-  'blockdev-close-tray': { arguments: ['device', 'id'], run: (target, given) => target.media.assertCd(driveOf(given)) },
-  'blockdev-remove-medium': { arguments: ['id'], run: (target, given) => target.media.eject(driveOf(given), true) },
+  'blockdev-close-tray': { arguments: { '*device': 'str', '*id': 'str' }, run: (target, given) => target.media.assertCd(driveOf(given)) },
+  'blockdev-remove-medium': { arguments: { id: 'str' }, run: (target, given) => target.media.eject(driveOf(given), true) },
   'blockdev-insert-medium': {
-    arguments: ['id', 'node-name'],
+    arguments: { id: 'str', 'node-name': 'str' },
     run: (target, given) => target.media.insert(driveOf(given), textOf(given, 'node-name')),
   },
-  'blockdev-add': { open: true, run: (target, given) => target.media.addNode(given) },
-  'blockdev-del': { arguments: ['node-name'], run: (target, given) => target.media.removeNode(textOf(given, 'node-name')) },
-  netdev_add: { open: true, run: addNetwork },
-  netdev_del: { arguments: ['id'], run: (target, given) => target.additions.removeNetwork(textOf(given, 'id')) },
-  set_link: { arguments: ['name', 'up'], run: setLink },
-  'chardev-add': { arguments: ['id', 'backend'], run: addCharacter },
-  'chardev-remove': { arguments: ['id'], run: (target, given) => target.additions.removeCharacter(textOf(given, 'id')) },
-  device_add: { open: true, run: addDevice },
-  device_del: { arguments: ['id'], run: (target, given) => target.plugging.remove(textOf(given, 'id')) },
-  migrate: { arguments: ['uri', 'blk', 'inc', 'detach', 'resume', 'x-wait-for-l2'], run: migrate },
-  'migrate-incoming': { arguments: ['uri'], run: (target, given) => target.migration.receiveFrom(textOf(given, 'uri')) },
+  'blockdev-add': { arguments: { driver: 'str', 'node-name': 'str' }, open: true, run: (target, given) => target.media.addNode(given) },
+  'blockdev-del': { arguments: { 'node-name': 'str' }, run: (target, given) => target.media.removeNode(textOf(given, 'node-name')) },
+  netdev_add: { arguments: { type: 'str', id: 'str' }, open: true, run: addNetwork },
+  netdev_del: { arguments: { id: 'str' }, run: (target, given) => target.additions.removeNetwork(textOf(given, 'id')) },
+  set_link: { arguments: { name: 'str', up: 'bool' }, run: setLink },
+  'chardev-add': { arguments: { id: 'str', backend: 'any' }, run: addCharacter },
+  'chardev-remove': { arguments: { id: 'str' }, run: (target, given) => target.additions.removeCharacter(textOf(given, 'id')) },
+  'object-add': { arguments: { 'qom-type': 'str', id: 'str' }, open: true, run: addObject },
+  'object-del': { arguments: { id: 'str' }, run: (target, given) => target.additions.removeObject(textOf(given, 'id')) },
+  device_add: { arguments: { driver: 'str', '*id': 'str' }, open: true, run: addDevice },
+  device_del: { arguments: { id: 'str' }, run: (target, given) => target.plugging.remove(textOf(given, 'id')) },
+  migrate: {
+    arguments: { uri: 'str', '*blk': 'bool', '*inc': 'bool', '*detach': 'bool', '*resume': 'bool', '*x-wait-for-l2': 'bool' },
+    run: migrate,
+  },
+  'migrate-incoming': { arguments: { uri: 'str' }, run: (target, given) => target.migration.receiveFrom(textOf(given, 'uri')) },
   migrate_cancel: { run: (target) => void target.migration.cancelMigration() },
-  'migrate-set-parameters': { arguments: Object.keys(parameterRows), run: setParameters },
-  'migrate-set-capabilities': { arguments: ['capabilities'], run: setCapabilities },
-  'x-savevm': { arguments: ['path'], run: (target, given) => target.migration.save(textOf(given, 'path')).then(() => {}) },
-  'x-loadvm': { arguments: ['path'], run: (target, given) => target.migration.load(textOf(given, 'path')).then(() => {}) },
+  'migrate-set-parameters': {
+    arguments: Object.fromEntries(Object.keys(parameterRows).map((name) => [`*${name}`, 'any'] as const)),
+    run: setParameters,
+  },
+  'migrate-set-capabilities': { arguments: { capabilities: '[any]' }, run: setCapabilities },
+  'x-savevm': { arguments: { path: 'str' }, run: (target, given) => target.migration.save(textOf(given, 'path')).then(() => {}) },
+  'x-loadvm': { arguments: { path: 'str' }, run: (target, given) => target.migration.load(textOf(given, 'path')).then(() => {}) },
   ...Object.fromEntries(Object.entries(queries).map(([name, run]) => [name, query(run)])),
+  'query-qmp-schema': { run: () => describeCommands(qmpCommands) },
   'query-commands': { run: () => [...Object.keys(qmpCommands), 'qmp_capabilities'].sort().map((name) => ({ name })) },
 };

@@ -1,7 +1,7 @@
 import { isActive, L2ActiveError } from '@nestvm/migration';
 import { messageOf } from '../migration/failure.js';
 import type { MonitorTarget, SessionEvent } from '../monitor/target.js';
-import { qmpCommands } from './commands.js';
+import { parametersOf, qmpCommands } from './commands.js';
 import { QmpError } from './errors.js';
 import { JsonStream } from './json-stream.js';
 import { qmpVersion } from './version.js';
@@ -73,7 +73,7 @@ export class QmpConnection {
     if (!this.negotiated) throw new QmpError('CommandNotFound', "Expecting capabilities negotiation with 'qmp_capabilities'");
     const row = Object.hasOwn(qmpCommands, name) ? qmpCommands[name] : undefined;
     if (row === undefined) throw new QmpError('CommandNotFound', `The command ${name} has not been found`);
-    const unknown = Object.keys(given).find((key) => !row.open && !(row.arguments ?? []).includes(key));
+    const unknown = Object.keys(given).find((key) => !row.open && !parametersOf(row).includes(key));
     if (unknown !== undefined) throw new QmpError('GenericError', `Parameter '${unknown}' is unexpected`);
     return row.run(this.target, given);
   }

@@ -5,6 +5,7 @@ import { capabilityRows, parameterRows } from '../migration/parameters.js';
 import { findBalloon, guestBytes } from '../monitor/balloon.js';
 import type { MonitorTarget } from '../monitor/target.js';
 import { QmpError } from './errors.js';
+import { QMP_EVENTS } from './events.js';
 import { qmpPhase } from './phases.js';
 import { qmpVersion } from './version.js';
 
@@ -13,18 +14,6 @@ export type QmpQuery = (target: MonitorTarget) => unknown;
 
 const HALTED = 1;
 const PAGE_BYTES = 4096;
-const EVENTS = [
-  'STOP',
-  'RESUME',
-  'RESET',
-  'SHUTDOWN',
-  'POWERDOWN',
-  'MIGRATION',
-  'MIGRATION_PASS',
-  'BALLOON_CHANGE',
-  'BLOCK_IO_ERROR',
-  'DEVICE_TRAY_MOVED',
-];
 
 function cpus(target: MonitorTarget): unknown {
   const { topology } = target.machine().config.cpu;
@@ -173,7 +162,7 @@ export const queries: Readonly<Record<string, QmpQuery>> = {
   'query-target': () => ({ arch: 'x86_64' }),
   'query-kvm': () => ({ enabled: false, present: false }),
   'query-uuid': uuid,
-  'query-events': () => EVENTS.map((name) => ({ name })),
+  'query-events': () => QMP_EVENTS.map((name) => ({ name })),
   'query-machines': () =>
     boardNames.map((name) => ({ name, 'cpu-max': 255, 'hotpluggable-cpus': false, ...(name === 'pc' ? { 'is-default': true } : {}) })),
   'query-cpu-definitions': () => cpuModelNames.map(definition),

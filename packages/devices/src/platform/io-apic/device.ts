@@ -30,6 +30,8 @@ export class IoApic implements Device, InterruptInputs, EoiListener, SavableDevi
   #levels = 0;
   /** Pins with a request that has not been delivered: edges latched, levels high. */
   #requests = 0;
+  /** How many interrupts of each pin were taken since the start, for `info irq`; not saved. */
+  readonly taken = new Float64Array(PIN_COUNT);
 
   constructor(options: IoApicOptions) {
     this.#options = options;
@@ -153,6 +155,7 @@ export class IoApic implements Device, InterruptInputs, EoiListener, SavableDevi
     // Remote IRR first: the EOI may come before `deliver` returns.
     if (level) this.#low[pin] |= Redirection.REMOTE_IRR;
     const taken = this.#options.bus.deliver(this.#high[pin] >>> 24, false, logical, mode, entry & Redirection.VECTOR, level);
+    if (taken) this.taken[pin]++;
     if (level && !taken) this.#low[pin] &= ~Redirection.REMOTE_IRR;
   }
 }

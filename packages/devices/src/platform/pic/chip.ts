@@ -8,6 +8,8 @@ export class PicChip {
   mask = 0;
   /** Levels of the eight inputs. */
   inputs = 0;
+  /** How often each input has risen since the start, for `info irq`: what a machine has lived through is not its state, and is not saved. */
+  readonly raised = new Float64Array(8);
   elcr = 0;
   vectorBase = 0;
   /** The input with the lowest priority is this one minus 1: 0 in fixed priority mode. */
@@ -42,6 +44,7 @@ export class PicChip {
   setInput(input: number, level: 0 | 1): void {
     const bit = 1 << input;
     const rose = level === 1 && (this.inputs & bit) === 0;
+    if (rose) this.raised[input]++;
     this.inputs = level === 1 ? this.inputs | bit : this.inputs & ~bit;
     if (this.isLevel(input)) this.request = level === 1 ? this.request | bit : this.request & ~bit;
     else if (rose) this.request |= bit;

@@ -24,6 +24,14 @@ const pulse = (input: number) => {
 };
 
 describe('requests and acknowledgement', () => {
+  it('counts how often each input rises', () => {
+    const before = pic.raised[9]!;
+    pulse(9);
+    pic.setInput(9, 1);
+    pic.setInput(9, 1);
+    expect([pic.raised[9]! - before, pic.raised[10]]).toEqual([2, 0]);
+  });
+
   it('delivers by priority and nests', () => {
     pulse(4);
     pulse(1);

@@ -83,6 +83,11 @@ export class Pic implements Device, InterruptInputs, SavableDevice<SavedPic> {
     return `${line('pic0', this.#master)}\n${line('pic1', this.#slave)}`;
   }
 
+  /** How often each of the inputs 0-15 has risen. */
+  get raised(): readonly number[] {
+    return [...this.#master.raised, ...this.#slave.raised];
+  }
+
   save(): SavedPic {
     return { chips: [this.#master.save(), this.#slave.save()] };
   }
