@@ -1,5 +1,5 @@
 import type { Vcpu } from '@nestvm/cpu';
-import { INTERRUPTIBILITY, Shadow } from '@nestvm/cpu/extension';
+import { EFER, INTERRUPTIBILITY, Shadow } from '@nestvm/cpu/extension';
 import { ringDoorbell } from './avic/ipi.js';
 import type { SvmContext } from './context.js';
 import { HSAVE, SVM_KEY, TSC_RATIO, VM_CR } from './words.js';
@@ -18,10 +18,11 @@ const MSR = {
   DOORBELL: 0xc001011b,
 } as const;
 
-/** VM_CR: LOCK and SVMDIS stay once LOCK is set; SVMDIS cannot be set while SVM is in use. */
+/** VM_CR: LOCK and SVMDIS stay once LOCK is set; setting SVMDIS while SVM is in use is a fault, locked or not. */
 function writeVmCr(svm: SvmContext, lo: number, hi: number): boolean {
   const { w } = svm.cpu;
   if (hi !== 0 || (lo & ~0x1f) !== 0) return false;
+  if ((lo & VmCr.SVMDIS) !== 0 && (w[EFER]! & EFER_SVME) !== 0) return false;
   const old = w[VM_CR]!;
   const kept = (old & VmCr.LOCK) !== 0 ? VmCr.LOCK | VmCr.SVMDIS : 0;
   w[VM_CR] = (lo & ~kept) | (old & kept);

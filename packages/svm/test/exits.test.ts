@@ -158,6 +158,21 @@ describe('instruction intercepts', () => {
     expect(board.get(EXIT_INFO1 + 1)).toBe(0);
   });
 
+  it('the plain intercept of CR0 comes before the selective one, which takes every LMSW and no CLTS', () => {
+    const run = (cr: number, code: readonly number[]): number => {
+      board.prepare();
+      board.intercept(ExitCode.CR0_SEL_WRITE);
+      board.set(Vmcb.CR_INTERCEPTS, cr);
+      return board.run([...code, 0xf4]);
+    };
+    // mov rbx, cr0; xor ebx, 20h; mov cr0, rbx
+    expect(run(1 << 16, [0x0f, 0x20, 0xc3, 0x83, 0xf3, 0x20, 0x0f, 0x22, 0xc3])).toBe(ExitCode.CR0_WRITE);
+    // smsw ebx; lmsw bx: nothing changes
+    expect(run(0, [0x0f, 0x01, 0xe3, 0x0f, 0x01, 0xf3])).toBe(ExitCode.CR0_SEL_WRITE);
+    expect(run(1 << 16, [0x0f, 0x01, 0xe3, 0x0f, 0x01, 0xf3])).toBe(ExitCode.CR0_WRITE);
+    expect(run(0, [0x0f, 0x06])).toBe(ExitCode.HLT);
+  });
+
   it('port I/O by the permission map', () => {
     board.intercept(ExitCode.IOIO);
     board.memory.write8(At.IOPM + (0x3f8 >>> 3), 1 << 2);
@@ -342,6 +357,35 @@ describe('events', () => {
     expect(board.get(RAX)).toBe(At.GUEST + 2);
   });
 
+  it('injects #BP and #OF as the traps of INT3 and INTO: without RF, and the DPL of the gate counts', () => {
+    board.gdt();
+    board.gate(At.GUEST_IDT, 3, At.HANDLER);
+    // pop rax; pop rax; pop rax; hlt
+    board.code(At.HANDLER, 0x58, 0x58, 0x58, 0xf4);
+    board.set(Vmcb.EVENT_INJECTION, 0x80000303 | 0);
+    board.set(NEXT_RIP, At.GUEST + 1);
+    expect(board.run([0xcc])).toBe(ExitCode.HLT);
+    expect(board.get(RAX) & (1 << 16)).toBe(0);
+    board.prepare();
+    board.gdt();
+    board.gate(At.GUEST_IDT, 3, At.HANDLER);
+    board.set(Vmcb.CPL_WORD, 3 << 24);
+    board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 13);
+    board.set(Vmcb.EVENT_INJECTION, 0x80000303 | 0);
+    board.set(NEXT_RIP, At.GUEST + 1);
+    expect(board.run([0xcc])).toBe(ExitCode.EXCEPTION + 13);
+    expect([board.get(EXIT_INFO1), board.get(Vmcb.EXIT_INT_INFO) >>> 0]).toEqual([3 * 8 + 2, 0x80000303]);
+  });
+
+  it('refuses to inject exceptions that the guest cannot have', () => {
+    // #BR in 64-bit mode, #VC without SEV-ES, #CP without CET.
+    for (const vector of [5, 29, 21]) {
+      board.prepare();
+      board.set(Vmcb.EVENT_INJECTION, 0x80000300 | vector | 0);
+      expect(board.run([0xf4]) | 0, `vector ${vector}`).toBe(ExitCode.INVALID);
+    }
+  });
+
   it('delivers virtual interrupts by priority, or intercepts them', () => {
     board.gdt();
     board.gate(At.GUEST_IDT, 0x60, At.HANDLER);
@@ -418,11 +462,19 @@ describe('MSRs', () => {
     expect(msrs.write(0xc0000080, 0x1d01, 0)).toBe(false);
   });
 
+  it('VM_CR.SVMDIS cannot be set while EFER.SVME is', () => {
+    const { msrs } = board.cpu;
+    expect([msrs.write(0xc0010114, 0x10, 0), msrs.write(0xc0010114, 8, 0), msrs.write(0xc0010114, 0x18, 0)]).toEqual([false, true, false]);
+    msrs.read(0xc0010114);
+    expect(board.cpu.lo).toBe(8);
+  });
+
   it('SVM_KEY unlocks VM_CR for those who know it; zero is no key, and nobody reads it', () => {
     const { cpu } = new Board('EPYC,svm=on,svm-lock=on');
     const { msrs } = cpu;
     const key = (lo: number, hi: number): boolean => msrs.write(0xc0010118, lo, hi);
     const isLocked = (): boolean => msrs.read(0xc0010114) && (cpu.lo & 8) !== 0;
+    msrs.write(0xc0000080, 0xd01, 0);
     msrs.write(0xc0010114, 0x18, 0);
     key(0, 0);
     key(5, 6);

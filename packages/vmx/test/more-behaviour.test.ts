@@ -24,6 +24,17 @@ function arrangeTables(level: Level): void {
   c.set(F.GUEST_GDTR_LIMIT, 0xff);
 }
 
+it('the first PAUSE after an entry begins a loop for PAUSE-loop exiting', () => {
+  const level = createLevel();
+  switchOn(level, 'proc2.PAUSE_LOOP_EXITING');
+  level.c.set(F.PLE_GAP, -1);
+  level.c.set(F.PLE_WINDOW, 1);
+  expect(run(level, 'pause\nvmcall\npause\npause')).toBe(R.VMCALL);
+  level.c.set(F.GUEST_RIP, Place.L2 + 5);
+  level.host('vmresume');
+  expect([level.c.lo(F.EXIT_REASON), level.c.lo(F.GUEST_RIP)]).toEqual([R.PAUSE, Place.L2 + 7]);
+});
+
 describe('virtual-processor identifiers', () => {
   it('keep what L2 has translated across exits until INVVPID; without them every transition forgets it', () => {
     const level = createLevel();

@@ -1,6 +1,6 @@
 import type { EntryCheck } from '@nestvm/cpu';
 import { CR0 as CPU_CR0 } from '@nestvm/cpu/extension';
-import { Cr0 } from '@nestvm/isa';
+import { Cr0, Efer, Vector } from '@nestvm/isa';
 import { ExitCode } from '../exits/codes.js';
 import { EventInfo, IntControl, NestedControl, Vmcb } from '../vmcb/layout.js';
 import { hex32, hex64, type VmrunView } from './view.js';
@@ -33,8 +33,20 @@ function within(c: VmrunView, index: number, bytes: number): boolean {
 
 const injected = (c: VmrunView): boolean => (word(c, Vmcb.EVENT_INJECTION) & EventInfo.VALID) !== 0;
 const injectedType = (c: VmrunView): number => (word(c, Vmcb.EVENT_INJECTION) >>> EventInfo.TYPE_SHIFT) & 7;
-/** Exceptions that exist: not 2 (NMI), 9, 15, 20, nor 22 to 27 and 31. */
-const EXCEPTIONS = ~((1 << 2) | (1 << 9) | (1 << 15) | (1 << 20) | (0x3f << 22) | (1 << 31));
+/** Exceptions that exist: not 2 (NMI), 9, 15, 20, nor 22 to 27, 29 (#VC, of SEV-ES) and 31. */
+const EXCEPTIONS = ~((1 << 2) | (1 << 9) | (1 << 15) | (1 << 20) | (0x3f << 22) | (1 << 29) | (1 << 31));
+const LONG_CODE = 0x200 << 16;
+
+/** The guest's mode is 64-bit mode, which has no BOUND. */
+const in64BitMode = (c: VmrunView): boolean =>
+  (word(c, Vmcb.EFER) & Efer.LME) !== 0 && (word(c, Vmcb.CR0) & Cr0.PG) !== 0 && (word(c, Vmcb.CS) & LONG_CODE) !== 0;
+
+/** Whether the guest can have this exception (APM Vol. 2, "Event Injection"). */
+function isPossible(c: VmrunView, vector: number): boolean {
+  if (vector === Vector.BR && in64BitMode(c)) return false;
+  if (vector === Vector.CP && !c.svm.features.cet) return false;
+  return vector < 32 && ((EXCEPTIONS >>> vector) & 1) !== 0;
+}
 
 /** PAT entries may be 0, 1, 4, 5, 6, 7. */
 function isPat(lo: number, hi: number): boolean {
@@ -106,14 +118,12 @@ export const controlRows: readonly EntryCheck<VmrunView>[] = [
     id: 'svm.c.injvec',
     subject: 'EVENTINJ',
     condition: 'V = 1 and TYPE = 3',
-    rule: 'the vector is that of an exception',
+    rule: 'the vector is that of an exception that this CPU model has, and the guest in its mode (no #BR in 64-bit mode)',
     applies: (c) => injected(c) && injectedType(c) === 3,
-    ok: (c) => {
-      const vector = word(c, Vmcb.EVENT_INJECTION) & EventInfo.VECTOR;
-      return vector < 32 && ((EXCEPTIONS >>> vector) & 1) !== 0;
-    },
-    say: (c) => `EVENTINJ is ${hex64(c, Vmcb.EVENT_INJECTION)}: vector ${word(c, Vmcb.EVENT_INJECTION) & 0xff} is no exception`,
-    hint: 'an NMI is TYPE 2, not an exception with vector 2',
+    ok: (c) => isPossible(c, word(c, Vmcb.EVENT_INJECTION) & EventInfo.VECTOR),
+    say: (c) =>
+      `EVENTINJ is ${hex64(c, Vmcb.EVENT_INJECTION)}: vector ${word(c, Vmcb.EVENT_INJECTION) & 0xff} is no exception that this guest can have`,
+    hint: 'an NMI is TYPE 2, not an exception with vector 2; BOUND and its #BR do not exist in 64-bit mode',
     mutate: (c) => set(c, Vmcb.EVENT_INJECTION, EventInfo.VALID | (3 << EventInfo.TYPE_SHIFT) | 2),
   }),
   row({

@@ -26,26 +26,24 @@ const isDrIntercepted = (svm: SvmContext, register: number, write: boolean): boo
 /** True when a write of CR0 changes more than TS and MP. */
 const isSelective = (svm: SvmContext, value: number): boolean => ((svm.cpu.w[CR0]! ^ value) & ~(Cr0.TS | Cr0.MP)) !== 0;
 
+/** Both intercepts of CR0 at once: the plain one comes first (APM Vol. 2, "Intercept Operation"). */
 function interceptCr(svm: SvmContext, length: number, register: number, write: boolean, gpr: number): boolean {
   const assist = svm.features.decodeAssists;
   const info1Lo = assist ? gpr : 0;
   const info1Hi = assist ? MOV_CR : 0;
-  if (write && register === 0 && isIntercepted(svm, ExitCode.CR0_SEL_WRITE) && isSelective(svm, svm.cpu.w[GPR + 2 * gpr]!))
+  if (isCrIntercepted(svm, register, write))
+    return vmexit(svm, (write ? ExitCode.CR0_WRITE : ExitCode.CR0_READ) + register, length, info1Lo, info1Hi);
+  if (!write) return false;
+  if (register === 0 && isIntercepted(svm, ExitCode.CR0_SEL_WRITE) && isSelective(svm, svm.cpu.w[GPR + 2 * gpr]!))
     return vmexit(svm, ExitCode.CR0_SEL_WRITE, length, info1Lo, info1Hi);
-  if (!isCrIntercepted(svm, register, write)) {
-    if (write) armWriteTrap(svm, ExitCode.CR0_WRITE_TRAP + register, length);
-    return false;
-  }
-  return vmexit(svm, (write ? ExitCode.CR0_WRITE : ExitCode.CR0_READ) + register, length, info1Lo, info1Hi);
+  armWriteTrap(svm, ExitCode.CR0_WRITE_TRAP + register, length);
+  return false;
 }
 
-/** LMSW and CLTS count as writes of CR0; only LMSW can change what the selective intercept is about. */
-function interceptCr0Change(svm: SvmContext, event: SensitiveEvent, length: number, source: number): boolean {
-  if (event === 'LMSW' && isIntercepted(svm, ExitCode.CR0_SEL_WRITE)) {
-    const old = svm.cpu.w[CR0]!;
-    if (isSelective(svm, (old & ~0xe) | (source & 0xf))) return vmexit(svm, ExitCode.CR0_SEL_WRITE, length);
-  }
+/** LMSW and CLTS count as writes of CR0. The selective intercept, which comes second, is about every LMSW, whatever it writes, and about no CLTS. */
+function interceptCr0Change(svm: SvmContext, event: SensitiveEvent, length: number): boolean {
   if (isCrIntercepted(svm, 0, true)) return vmexit(svm, ExitCode.CR0_WRITE, length);
+  if (event === 'LMSW' && isIntercepted(svm, ExitCode.CR0_SEL_WRITE)) return vmexit(svm, ExitCode.CR0_SEL_WRITE, length);
   armWriteTrap(svm, ExitCode.CR0_WRITE_TRAP, length);
   return false;
 }
@@ -97,7 +95,7 @@ function interceptByRule(
     case Rule.CR:
       return interceptCr(svm, length, number, write, extra);
     case Rule.CR0_CHANGE:
-      return interceptCr0Change(svm, event, length, number);
+      return interceptCr0Change(svm, event, length);
     case Rule.CR0_STORE:
       return isCrIntercepted(svm, 0, false) && vmexit(svm, ExitCode.CR0_READ, length);
     case Rule.DR:

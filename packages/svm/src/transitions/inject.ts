@@ -18,16 +18,22 @@ function returnDistance(svm: SvmContext): number {
   return 0;
 }
 
+/** Exceptions 3 and 4 are those of INT3 and INTO: traps, for which the gate's DPL counts. */
+function kindOf(type: number, vector: number): EventKind {
+  const soft = type === (EventKind.EXCEPTION as number) && (vector === BREAKPOINT || vector === OVERFLOW);
+  return soft ? EventKind.SOFTWARE_EXCEPTION : (type as EventKind);
+}
+
 /** Delivers the event in EVENTINJ, whose checks have passed (APM Vol. 2, "Event Injection"). The intercepts do not see it, but faults on the way do. */
 export function injectFromVmcb(svm: SvmContext): void {
   const { cpu, i32, vmcb } = svm;
   const info = i32[vmcb + Vmcb.EVENT_INJECTION]!;
   if ((info & EventInfo.VALID) === 0) return;
   const vector = info & EventInfo.VECTOR;
-  const kind = ((info >>> EventInfo.TYPE_SHIFT) & 7) as EventKind;
+  const kind = kindOf((info >>> EventInfo.TYPE_SHIFT) & 7, vector);
   const error = i32[vmcb + Vmcb.EVENT_INJECTION + 1]!;
   const hasError = kind === EventKind.EXCEPTION && (info & EventInfo.ERROR_VALID) !== 0;
-  const soft = kind === EventKind.SOFTWARE_INTERRUPT || (kind === EventKind.EXCEPTION && (vector === BREAKPOINT || vector === OVERFLOW));
+  const soft = kind === EventKind.SOFTWARE_INTERRUPT || kind === EventKind.SOFTWARE_EXCEPTION;
   const length = soft && svm.features.nrips ? returnDistance(svm) : 0;
   const masks = kind === EventKind.NMI && svm.features.vnmi && (i32[vmcb + Vmcb.INT_CONTROL]! & IntControl.V_NMI_ENABLE) !== 0;
   cpu.w[INTERRUPTIBILITY] = (cpu.w[INTERRUPTIBILITY]! & ~SHADOWS) | (masks ? Shadow.VIRTUAL_NMI : 0);

@@ -47,6 +47,8 @@ function setRules(vmx: Vmx): void {
   vmx.iretUnblocks = virtual ? Shadow.VIRTUAL_NMI : controls.hasPin(Pin.NMI_EXITING) ? 0 : Shadow.NMI;
   vmx.singleStep = controls.hasProc1(Proc1.MONITOR_TRAP_FLAG);
   vmx.trapPending = false;
+  // The first PAUSE after an entry begins a loop.
+  vmx.pauseLoop.last = -Infinity;
   loadTsc(vmx);
 }
 
