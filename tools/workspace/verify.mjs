@@ -171,4 +171,16 @@ async function main(argv) {
   return total.failed === 0 && total.passed > 0;
 }
 
-process.exitCode = (await main(process.argv.slice(2))) ? 0 : 1;
+const HELP = `All checks and all test suites; the last line is "N passed, N failed".
+
+usage: node tools/workspace/verify.mjs [--only NAME[,NAME]] [--label TEXT] [arguments for vitest]
+
+--only NAME   nothing but these: ${[...CHECKS.map((check) => check.name), 'tests'].join(', ')}
+--label TEXT  name of the report in build/reports (node-${process.versions.node.split('.')[0]})
+
+node tools/workspace/verify.mjs --only lint,types
+node tools/workspace/verify.mjs --only tests packages/mmu
+`;
+
+if (process.argv.slice(2).some((argument) => argument === '--help' || argument === '-h')) process.stdout.write(HELP);
+else process.exitCode = (await main(process.argv.slice(2))) ? 0 : 1;

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -30,7 +30,8 @@ it('dumps come and go while frames pass', () => {
   expect(sizes).toEqual([24 + 2 * (16 + 42), 24 + 2 * (16 + 42)]);
 });
 
-it.skipIf(!hasTshark)('tshark reads what filter-dump writes: a question of the guest and the answer of the network', () => {
+/** Asks so many times; the file of the cable, and how many answers came. */
+function dump(questions: number): { path: string; answers: number; remove: () => void } {
   const folder = mkdtempSync(join(tmpdir(), 'nestvm-dump-'));
   const path = join(folder, 'n0.pcap');
   const parts = new NetworkParts();
@@ -42,10 +43,27 @@ it.skipIf(!hasTshark)('tshark reads what filter-dump writes: a question of the g
   const network = parts.take('n0')!;
   let answers = 0;
   network.receiver = () => answers++;
-  network.send(request);
+  for (let i = 0; i < questions; i++) network.send(request);
   parts.close();
+  return { path, answers, remove: () => rmSync(folder, { recursive: true }) };
+}
+
+it.skipIf(!hasTshark)('tshark reads what filter-dump writes: a question of the guest and the answer of the network', () => {
+  const { path, answers, remove } = dump(1);
   const { stdout } = spawnSync('tshark', ['-r', path, '-T', 'fields', '-e', 'arp.opcode', '-e', 'arp.dst.proto_ipv4'], { encoding: 'utf8' });
-  rmSync(folder, { recursive: true });
+  remove();
   expect(answers).toBe(1);
   expect(stdout.trim().split('\n')).toEqual(['1\t10.0.2.2', '2\t10.0.2.15']);
+});
+
+it('times of filter-dump are those of the host, to the microsecond', () => {
+  const startMs = Date.now();
+  const { path, remove } = dump(50);
+  const file = readFileSync(path);
+  remove();
+  const micros: number[] = [];
+  for (let at = 24; at < file.length; at += 16 + file.readUInt32BE(at + 8)) micros.push(file.readUInt32BE(at) * 1e6 + file.readUInt32BE(at + 4));
+  expect(micros).toHaveLength(100);
+  for (const time of micros) expect(Math.abs(time / 1000 - startMs)).toBeLessThan(60_000);
+  expect(micros.filter((time) => time % 1000 !== 0).length).toBeGreaterThan(50);
 });

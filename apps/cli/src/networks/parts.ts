@@ -9,6 +9,9 @@ import { SocketCable } from './socket-cable.js';
 import { openTftpFolder } from './tftp-folder.js';
 import { createWebSocketCable } from './web-socket-cable.js';
 
+/** Time since 1970. `Date` knows milliseconds only. */
+const microseconds = (): number => Math.round((performance.timeOrigin + performance.now()) * 1000);
+
 /** The networks of a run, by their ids. */
 export class NetworkParts {
   /** Every network that there is, also those that cards have. */
@@ -121,7 +124,7 @@ export class NetworkParts {
   addDump({ id, netdev, path, mostBytes }: DumpSpec, option = 'object_add filter-dump'): void {
     assertNetwork(`${option},id=${id}`, netdev, this.known);
     const file = new OutputFile(option, path);
-    const end = this.watched.get(netdev)!.addDump({ write: (bytes) => file.append(bytes), now: () => Date.now() * 1000, mostBytes });
+    const end = this.watched.get(netdev)!.addDump({ write: (bytes) => file.append(bytes), now: microseconds, mostBytes });
     this.dumps.set(id, () => {
       end();
       file.close();
