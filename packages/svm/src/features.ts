@@ -12,6 +12,7 @@ export interface SvmFeatures {
   readonly vgif: boolean;
   readonly vnmi: boolean;
   readonly virtualVmload: boolean;
+  readonly idleHlt: boolean;
   readonly lock: boolean;
   readonly lbrv: boolean;
   readonly avic: boolean;
@@ -42,6 +43,7 @@ export function createSvmFeatures(cpu: Vcpu): SvmFeatures {
     vgif: has('vgif'),
     vnmi: has('vnmi'),
     virtualVmload: has('v-vmsave-vmload'),
+    idleHlt: has('idle-hlt'),
     lbrv: has('lbrv'),
     lock: has('svm-lock'),
     avic: has('avic'),

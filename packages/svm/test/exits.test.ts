@@ -1,5 +1,5 @@
 import { injectMachineCheck, reset } from '@nestvm/cpu';
-import { ACTIVITY, GUEST_MODE, INTERRUPTIBILITY, Shadow } from '@nestvm/cpu/extension';
+import { ACTIVITY, Activity, GUEST_MODE, INTERRUPTIBILITY, Shadow } from '@nestvm/cpu/extension';
 import { sensitiveEvents } from '@nestvm/isa';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ExitCode, exitCodeName, IntControl, interceptMap, Vmcb } from '../src/index.js';
@@ -213,6 +213,23 @@ describe('instruction intercepts', () => {
     board.intercept(ExitCode.MSR);
     expect(board.run(access(0x4000_0000, false))).toBe(ExitCode.MSR);
     expect(board.get(EXIT_INFO1)).toBe(0);
+  });
+
+  it('idle HLT is intercepted when nothing virtual is pending, and not where HLT is', () => {
+    const halt = (control: number, ...codes: readonly number[]): number => {
+      board.prepare();
+      board.set(Vmcb.INTERCEPTS, 0);
+      board.set(Vmcb.INT_CONTROL, control);
+      board.intercept(...codes);
+      return board.run([0xf4]);
+    };
+    const activity = (): number => board.cpu.w[ACTIVITY]!;
+    expect([halt(0, ExitCode.IDLE_HLT), board.get(RIP)]).toEqual([ExitCode.IDLE_HLT, At.GUEST]);
+    expect(halt(0, ExitCode.IDLE_HLT, ExitCode.HLT)).toBe(ExitCode.HLT);
+    // They wait for IF and for the end of another NMI, and the guest with them: no exit.
+    expect([halt(IntControl.V_IRQ, ExitCode.IDLE_HLT), activity()]).toEqual([0, Activity.HLT]);
+    const nmi = IntControl.V_NMI | IntControl.V_NMI_ENABLE | IntControl.V_NMI_MASK;
+    expect([halt(nmi, ExitCode.IDLE_HLT, ExitCode.NMI), activity()]).toEqual([0, Activity.HLT]);
   });
 
   it('the PAUSE filter lets its count pass', () => {

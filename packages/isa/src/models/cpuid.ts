@@ -246,6 +246,9 @@ function addressSizes(cpu: CpuDescription): CpuidRegisters {
   return out;
 }
 
+/** Eighths of the return-address predictor's entries. */
+const RAP_SIZE = 4;
+
 function extendedLeaf(cpu: CpuDescription, leaf: number, subleaf: number, state: CpuidDynamicState): CpuidRegisters {
   switch (leaf) {
     case 0x80000000:
@@ -278,8 +281,9 @@ function extendedLeaf(cpu: CpuDescription, leaf: number, subleaf: number, state:
       return cpu.features.has('topoext') && !isIntel(cpu) ? leaf4(cpu, subleaf, false) : zero();
     case 0x8000001e:
       return isIntel(cpu) ? zero() : amdTopology(cpu, state);
+    // RapSize in EBX[23:16]: a predictor of 32 returns, the least that software reckons with. Nothing here predicts any.
     case 0x80000021:
-      return featureRegisters(cpu, leaf);
+      return { ...featureRegisters(cpu, leaf), ebx: cpu.features.has('eraps') ? RAP_SIZE << 16 : 0 };
     default:
       return zero();
   }

@@ -96,6 +96,7 @@ export const featureRequires: readonly (readonly [CpuFeature, CpuFeature])[] = [
   ['vgif', 'svm'],
   ['vnmi', 'svm'],
   ['svme-addr-chk', 'svm'],
+  ['idle-hlt', 'svm'],
   ['svm-lock', 'svm'],
 ];
 
@@ -105,6 +106,7 @@ export const amdOnlyFeatures: ReadonlySet<CpuFeature> = new Set<CpuFeature>([
   'xsaveerptr',
   'null-sel-clr-base',
   'btc-no',
+  'eraps',
   'srso-no',
   'srso-user-kernel-no',
   'tsa-sq-no',

@@ -30,6 +30,7 @@ export const virtualizationFeatures: Readonly<Record<'intel' | 'amd', ReadonlySe
     'vgif',
     'vnmi',
     'svme-addr-chk',
+    'idle-hlt',
     'svm-lock',
     'avic',
     'x2avic',

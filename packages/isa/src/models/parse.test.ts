@@ -62,6 +62,7 @@ describe('parseCpu', () => {
     };
     expect(safe('max,vendor=amd')).toEqual([3, 6, 3]);
     expect(safe('host,vendor=amd,-srso-no,-tsa-l1-no,-btc-no')).toEqual([2, 2, 2]);
+    expect([parseCpu('max,vendor=amd').has('eraps'), parseCpu('max,vendor=amd').cpuid(0x80000021, 0, state).ebx]).toEqual([true, 4 << 16]);
     expect(safe('max')[2]).toBe(2); // IBPB_RET goes with IBPB; Intel's extended leaves end before the others
     expect(safe('EPYC-Milan')).toEqual([0, 0, 0]);
   });

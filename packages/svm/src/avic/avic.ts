@@ -110,12 +110,16 @@ export class Avic {
     this.svm.cpu.attention = 1;
   }
 
+  /** Whether an interrupt is requested with a priority above that of the processor. */
+  isPending(): boolean {
+    return this.highest(ApicRegister.IRR) >>> 4 > (this.read(ApicRegister.PPR) >>> 4) % 16;
+  }
+
   /** Delivers the pending interrupt with the highest priority; false: there is none that may come now. */
   deliver(): boolean {
     const { cpu } = this.svm;
-    if ((cpu.w[RFLAGS]! & Rflags.IF) === 0) return false;
+    if ((cpu.w[RFLAGS]! & Rflags.IF) === 0 || !this.isPending()) return false;
     const vector = this.highest(ApicRegister.IRR);
-    if (vector >>> 4 <= (this.read(ApicRegister.PPR) >>> 4) % 16) return false;
     this.mark(this.page, ApicRegister.IRR, vector, false);
     this.mark(this.page, ApicRegister.ISR, vector, true);
     this.updatePpr();

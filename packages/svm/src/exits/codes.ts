@@ -59,6 +59,7 @@ export const ExitCode = {
   INVPCID: 0xa2,
   MCOMMIT: 0xa3,
   TLBSYNC: 0xa4,
+  IDLE_HLT: 0xa6,
   NPF: 0x400,
   AVIC_INCOMPLETE_IPI: 0x401,
   AVIC_NOACCEL: 0x402,

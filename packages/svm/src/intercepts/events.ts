@@ -118,6 +118,13 @@ export function serviceVirtualNmi(svm: SvmContext): boolean {
 /** Whether a virtual interrupt may wait for the guest's RFLAGS.IF. */
 export const awaitsInterruptFlag = (svm: SvmContext): boolean => svm.avic.on || (control(svm) & IntControl.V_IRQ) !== 0;
 
+/** True while a virtual interrupt or virtual NMI is pending, whatever holds it up. */
+export function isVirtualPending(svm: SvmContext): boolean {
+  const bits = control(svm);
+  if (virtualNmis(svm) && (bits & IntControl.V_NMI) !== 0) return true;
+  return svm.avic.on ? svm.avic.isPending() : (bits & IntControl.V_IRQ) !== 0;
+}
+
 /** Delivers or intercepts a pending virtual interrupt (APM Vol. 2, "Virtual Interrupts"). */
 export function serviceVirtualInterrupt(svm: SvmContext, held: boolean): boolean {
   const { cpu } = svm;

@@ -6,6 +6,7 @@ import { ExitCode } from '../exits/codes.js';
 import { vmexit } from '../transitions/vmexit.js';
 import { Vmcb } from '../vmcb/layout.js';
 import { LAST_PAUSE, PAUSE_COUNT } from '../words.js';
+import { isVirtualPending } from './events.js';
 import { isIntercepted } from './intercept-bit.js';
 import { interceptMap, Rule } from './map.js';
 import { ioExitInfo, isMsrIntercepted, isPortIntercepted } from './permission-maps.js';
@@ -66,6 +67,12 @@ function passesPauseFilter(svm: SvmContext): boolean {
   return true;
 }
 
+/** Idle HLT comes second, and only when nothing virtual is pending that would wake the guest (APM Vol. 2, "Instruction Intercepts"). */
+function interceptHlt(svm: SvmContext, length: number): boolean {
+  if (isIntercepted(svm, ExitCode.HLT)) return vmexit(svm, ExitCode.HLT, length);
+  return svm.features.idleHlt && isIntercepted(svm, ExitCode.IDLE_HLT) && !isVirtualPending(svm) && vmexit(svm, ExitCode.IDLE_HLT, length);
+}
+
 function interceptMwait(svm: SvmContext, length: number, armed: boolean): boolean {
   if (armed && isIntercepted(svm, ExitCode.MWAIT_CONDITIONAL)) return vmexit(svm, ExitCode.MWAIT_CONDITIONAL, length);
   return isIntercepted(svm, ExitCode.MWAIT) && vmexit(svm, ExitCode.MWAIT, length);
@@ -108,6 +115,8 @@ function interceptByRule(
       if (isIntercepted(svm, ExitCode.MSR) && isMsrIntercepted(svm, number, write)) return vmexit(svm, ExitCode.MSR, length, write ? 1 : 0);
       if (write && number === MSR_EFER) armWriteTrap(svm, ExitCode.EFER_WRITE_TRAP, length);
       return accessApicMsr(svm, number, write, length);
+    case Rule.HLT:
+      return interceptHlt(svm, length);
     case Rule.PAUSE:
       return isIntercepted(svm, ExitCode.PAUSE) && !passesPauseFilter(svm) && vmexit(svm, ExitCode.PAUSE, length);
     case Rule.MWAIT:

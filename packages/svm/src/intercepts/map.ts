@@ -5,12 +5,25 @@ import { ExitCode } from '../exits/codes.js';
  * How SVM answers a sensitive event: an exit code from 60h on, whose intercept is the bit of that number; or a rule of its own in `intercept.ts`; or
  * `NOT`, when SVM lets the instruction run (or it cannot run on a processor with SVM).
  */
-export const Rule = { NOT: 0, CR: -1, CR0_CHANGE: -2, CR0_STORE: -3, DR: -4, IO: -5, MSR: -6, PAUSE: -7, MWAIT: -8, INVLPG: -9, INT: -10 } as const;
+export const Rule = {
+  NOT: 0,
+  CR: -1,
+  CR0_CHANGE: -2,
+  CR0_STORE: -3,
+  DR: -4,
+  IO: -5,
+  MSR: -6,
+  PAUSE: -7,
+  MWAIT: -8,
+  INVLPG: -9,
+  INT: -10,
+  HLT: -11,
+} as const;
 
 /** The answer to every sensitive event of the ISA: an exit code, or a `Rule`. */
 export const interceptMap: Readonly<Record<SensitiveEvent, number>> = {
   CPUID: ExitCode.CPUID,
-  HLT: ExitCode.HLT,
+  HLT: Rule.HLT,
   PAUSE: Rule.PAUSE,
   RDTSC: ExitCode.RDTSC,
   RDTSCP: ExitCode.RDTSCP,

@@ -82,7 +82,7 @@ export class Board {
   nowNs = 1000;
 
   constructor(
-    model = 'EPYC,svm=on,vnmi=on,vgif=on,tsc-scale=on,pause-filter=on,pfthreshold=on,decodeassists=on,flushbyasid=on,v-vmsave-vmload=on,lbrv=on,avic=on,x2avic=on,rdpru=on,invlpgb=on',
+    model = 'EPYC,svm=on,vnmi=on,vgif=on,tsc-scale=on,pause-filter=on,pfthreshold=on,decodeassists=on,flushbyasid=on,v-vmsave-vmload=on,lbrv=on,avic=on,x2avic=on,idle-hlt=on,rdpru=on,invlpgb=on',
   ) {
     const ram = this.arena.allocate('ram', RAM, 4096);
     this.memory.mapRam(0, RAM, ram);
