@@ -31,7 +31,7 @@ export interface SourceIdentity {
   readonly session: string;
 }
 
-export const REMARK = 'the machine here was not started; the source still has it';
+export const REMARK = 'the machine here was not started; the source still has it, if its process lives';
 
 export const reasonOf = (error: unknown): string => (error instanceof Error ? error.message.replace(/^migration: /, '') : String(error));
 

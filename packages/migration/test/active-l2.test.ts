@@ -56,6 +56,77 @@ async function attemptOften(machine: Machine, attempts: number, stepNs: number) 
   return { made, refused, classes: [...classes].sort().join(' ') };
 }
 
+/** A machine whose only context is of this class, and that context in its ledger, which is judged anew each time. */
+async function until(machine: Machine, kind: string) {
+  while (classOf(machine) !== kind) expect(await runTo(machine, machine.clock.nowNs() + 10_000)).toBe('stopped');
+  const { memory } = machine;
+  const { ledger } = machine.cpus[0]!.virtualization!;
+  const context = ledger.list()[0]!;
+  const judged = (): string => {
+    context.over = null;
+    const [report] = machine.migratable.nested.inspect();
+    return `${report!.class}: ${report!.why}`;
+  };
+  /** How it is judged while so much later, or while some words of memory are others. */
+  const later = (ns: number): string => {
+    context.lastExitNs -= ns;
+    const result = judged();
+    context.lastExitNs += ns;
+    return result;
+  };
+  const having = (words: Readonly<Record<number, number>>, look = judged): string => {
+    const before = Object.keys(words).map((address) => [Number(address), memory.read32(Number(address))] as const);
+    for (const [address, word] of Object.entries(words)) memory.write32(Number(address), word);
+    const result = look();
+    for (const [address, word] of before) memory.write32(address, word);
+    return result;
+  };
+  const emptyRoot = Object.fromEntries(Array.from({ length: 1024 }, (_, i) => [context.root + 4 * i, 0]));
+  return { context, judged, later, having, emptyRoot };
+}
+
+describe('what ends an L2, piece by piece', () => {
+  const [{ image: vmx, cpu: intel }, { image: svm, cpu: amd }] = vendors;
+  const at = (idle?: LevelOptions['idle']): LevelOptions => ({ levels: 2, program: 'count', ...(idle ? { idle } : {}) });
+
+  it('a VMCS that is launched: an empty EPT root for a second', { timeout: TIMEOUT }, async () => {
+    const { judged, later, having, emptyRoot } = await until(await bootTo(vmx(at()), intel, '[L2] counts 1\r\n'), 'resident');
+    expect([judged(), later(100 * SECOND), having(emptyRoot)].map((text) => text.split(':')[0])).toEqual(['resident', 'resident', 'resident']);
+    expect(having(emptyRoot, () => later(SECOND))).toMatch(/^configured: Its EPT root has had no entry for a second/);
+  });
+
+  it('one that was cleared: an empty EPT root, or another page', { timeout: TIMEOUT }, async () => {
+    const { context, judged, later, having, emptyRoot } = await until(await bootTo(vmx(at('cleared')), intel, '[L2] counts 1\r\n'), 'parked');
+    expect([judged(), later(100 * SECOND)].map((text) => text.split(':')[0])).toEqual(['parked', 'parked']);
+    expect(having(emptyRoot)).toMatch(/^configured: It was cleared, and its EPT root is empty/);
+    expect(having({ [context.pa + 0x800]: 0x1234 })).toMatch(/^configured: It was cleared, and its page has been overwritten/);
+    expect(judged()).toMatch(/^parked/);
+  });
+
+  it('VMXOFF, and EFER.SVME cleared: two seconds later, or an empty root', { timeout: TIMEOUT }, async () => {
+    for (const [image, cpu, gone] of [
+      [vmx, intel, /^configured: It was cleared|^off/],
+      [svm, amd, /^off/],
+    ] as const) {
+      const { later, having, emptyRoot } = await until(await bootTo(image(at('off')), cpu, '[L2] counts 1\r\n'), 'parked');
+      expect([later(1.9 * SECOND), later(2 * SECOND)].map((text) => text.split(':')[0])).toEqual(['parked', 'off']);
+      expect(having(emptyRoot)).toMatch(gone);
+    }
+  });
+
+  it('a VMCB that was entered: an empty nested table for a second, or one that VMRUN would refuse', { timeout: TIMEOUT }, async () => {
+    const { context, judged, later, having, emptyRoot } = await until(await bootTo(svm(at()), amd, '[L2] counts 1\r\n'), 'resident');
+    const { pa } = context;
+    expect([judged(), later(100 * SECOND), having(emptyRoot)].map((text) => text.split(':')[0])).toEqual(['resident', 'resident', 'resident']);
+    expect(having(emptyRoot, () => later(SECOND))).toMatch(/^configured: Its nested page table has had no entry for a second/);
+    expect(having({ [pa + 0x10]: 0 })).toMatch(/^configured: .*no longer intercepts VMRUN/);
+    expect(having({ [pa + 0x58]: 0 })).toMatch(/^configured: .*ASID is 0/);
+    expect(having({ [pa + 0x4d0]: 0 })).toMatch(/^configured: .*EFER.SVME is 0/);
+    for (const base of [0x40, 0x48]) expect(having({ [pa + base + 4]: 0x8000_0000 })).toMatch(/^configured: .*permission maps lie beyond/);
+    expect(judged()).toMatch(/^resident/);
+  });
+});
+
 describe.each(vendors)('$vendor', ({ vendor, image, cpu }) => {
   const count = (options: LevelOptions = {}) => image({ levels: 2, program: 'count', ...options });
 

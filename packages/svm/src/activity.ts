@@ -19,6 +19,8 @@ function implausible(svm: SvmContext, context: NestedContext): string | null {
   if ((i32[page + Vmcb.INTERCEPTS + 1]! & VMRUN_INTERCEPT) === 0) return 'its page no longer intercepts VMRUN';
   if (i32[page + Vmcb.ASID] === 0) return 'its ASID is 0 now';
   if ((i32[page + Vmcb.EFER]! & SVME) === 0) return 'its EFER.SVME is 0 now';
+  const isBeyond = (base: number): boolean => (i32[page + base + 1]! & ~svm.cpu.features.physicalHighMask) !== 0;
+  if (isBeyond(Vmcb.IOPM_BASE) || isBeyond(Vmcb.MSRPM_BASE)) return 'its permission maps lie beyond physical addresses now';
   return null;
 }
 
