@@ -9,7 +9,7 @@ import type { TlsCredentials } from './migration/tls.js';
 import type { NetworkParts } from './networks/parts.js';
 import { type CharacterSpec, parseChardev } from './options/character.js';
 import { parseDrive } from './options/drives.js';
-import { parseForward, parseNetdev } from './options/networks.js';
+import { type NetworkSpec, parseForward, parseNetdev } from './options/networks.js';
 import { type ObjectSpec, parseObject } from './options/objects.js';
 
 /** What there is to add to. */
@@ -53,6 +53,11 @@ export class Additions {
     if (!object) throw new UsageError(`there is no object '${id}'; there are ${[...this.objects.keys()].join(', ') || 'none'}`);
     if (object.kind === 'dump') this.options.networks.removeDump(id);
     this.objects.delete(id);
+  }
+
+  /** Every network, also those of the command line. */
+  get networks(): readonly NetworkSpec[] {
+    return this.options.networks.known;
   }
 
   /** `netdev_add`; rejects with `UsageError`. */

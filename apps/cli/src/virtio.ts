@@ -5,7 +5,8 @@ import { UsageError } from './errors.js';
 import type { Media } from './media.js';
 import { NetworkParts } from './networks/parts.js';
 import type { RunOptions } from './options/config.js';
-import type { VirtioSpec } from './options/virtio.js';
+import { withGlobals } from './options/globals.js';
+import { type VirtioSpec, virtioDevices } from './options/virtio.js';
 import { createBalloon } from './virtio/balloon.js';
 import { createBlock } from './virtio/block.js';
 import { Children } from './virtio/children.js';
@@ -165,24 +166,18 @@ const drivesOf = (spec: VirtioSpec): (string | undefined)[] =>
   spec.kind === 'block' ? [spec.drive] : spec.kind === 'scsi' ? spec.units.map(({ drive }) => drive) : [];
 
 /** The devices of `-device`, those of `-nic`, and those of drives that nobody else has. */
-function specsOf({ board, devices, networks, folders, drives }: RunOptions): VirtioSpec[] {
-  const transport = { bus: board === 'pc' || board === 'q35' ? 'pci' : 'mmio', packed: false, features: [] } as const;
+function specsOf({ board, characters, devices, folders, drives, globals, networks }: RunOptions): VirtioSpec[] {
+  const bus = board === 'pc' || board === 'q35' ? 'pci' : 'device';
+  const create = (stem: string, values: Readonly<Record<string, string | undefined>>): VirtioSpec => {
+    const name = `${stem}-${bus}`;
+    const given = new Map(Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [[key, value] as const])));
+    return virtioDevices[name]!.parse(withGlobals(globals, name, given), characters);
+  };
   const used = new Set(devices.virtio.flatMap(drivesOf));
   return [
     ...devices.virtio,
-    ...networks.nics.map(
-      ({ netdev, mac }): VirtioSpec => ({
-        ...transport,
-        kind: 'network',
-        netdev,
-        multiqueue: false,
-        queueSize: 256,
-        ...(mac === undefined ? {} : { mac }),
-      }),
-    ),
-    ...folders.flatMap(({ id, tag }): VirtioSpec[] => (tag === undefined ? [] : [{ ...transport, kind: 'files', fsdev: id, tag }])),
-    ...drives
-      .filter(({ plugged, id }) => plugged && !used.has(id))
-      .map(({ id }): VirtioSpec => ({ ...transport, kind: 'block', drive: id, queues: 1, queueSize: 256 })),
+    ...networks.nics.map(({ netdev, mac }) => create('virtio-net', { netdev, mac })),
+    ...folders.flatMap(({ id, tag }) => (tag === undefined ? [] : [create('virtio-9p', { fsdev: id, mount_tag: tag })])),
+    ...drives.filter(({ plugged, id }) => plugged && !used.has(id)).map(({ id }) => create('virtio-blk', { drive: id })),
   ];
 }

@@ -47,6 +47,7 @@ it(
     await refuses('netdev_del', { id: 'n' }, /a card or a hub has the network 'n'/);
     await succeeds('set_link', { name: 'n', up: false });
     await succeeds('set_link', { name: 'card', up: true });
+    expect(await say('info network')).toBe('card: type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56\r\n \\ n: type=user\r\n');
     const dump = pathFor('dump.pcap');
     await succeeds('object-add', { 'qom-type': 'filter-dump', id: 'f', netdev: 'n', file: dump });
     await refuses('object-add', { 'qom-type': 'filter-dump', id: 'f', netdev: 'n', file: dump }, /an object 'f' already/);

@@ -189,6 +189,7 @@ describe('every option', () => {
       },
     ],
     ['-nic user -object filter-dump,id=f,netdev=nic0,file=x.pcap', { networks: { dumps: [{ netdev: 'nic0', path: 'x.pcap', mostBytes: 65_536 }] } }],
+    ['-global virtio-rng-pci.packed=on', { globals: new Map([['virtio-rng-pci', new Map([['packed', 'on']])]]) }],
     ['-loadvm f', { loadSnapshot: 'f' }],
     ['-drive file=d,,1,if=virtio,serial=S,snapshot=on', { drives: [{ path: 'd,1', plugged: true, serial: 'S', snapshot: true, readOnly: false }] }],
     [

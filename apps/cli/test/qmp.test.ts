@@ -130,6 +130,7 @@ describe('QMP', () => {
       expect(await line('info qtree')).toMatch(
         /^bus: main-system-bus\r\n {2}type System\r\n[^]*\r\n {4}bus: pci\.0\r\n {6}type PCI\r\n {6}dev: i440fx, id ""\r\n {8}addr = 00\.0\r\n/,
       );
+      expect(await line('info uuid')).toBe('00000000-0000-0000-0000-000000000000\r\n');
       expect(await line('p $rxx')).toMatch(/no such register/);
       expect(await line(`p ${'('.repeat(50_000)}1`)).toMatch(/^print: an expression of more than 256/);
       expect(await line('gva2gpa 0x1234')).toBe('gpa: 0x1234\r\n');

@@ -26,7 +26,10 @@ describe('options and devices of QEMU that are not here', () => {
     ['-fda f.img', /no floppies; give the image as a disk/],
     ['-k de', /leave it out/],
     ['-curses', /write -display curses/],
-    ['-net user', /write -nic user/],
+    ['-net nic,model=e1000', /there is virtio-net-pci/],
+    ['-global PIIX4_PM.disable_s3=1', /-global PIIX4_PM.disable_s3=1: no such device; '-device help' lists them/],
+    ['-global virtio-rng-pci.speed=1', /no such property 'speed'/],
+    ['-global foo', /write -global DEVICE.PROPERTY=VALUE/],
     ['-parallel file:p', /write -parallel none/],
     ['-device e1000,netdev=n0', /the network card is virtio-net-pci/],
     ['-device rtl8139', /virtio-net-pci/],
@@ -75,6 +78,30 @@ describe('options that QEMU has, too', () => {
     [
       '-device {"driver":"virtio-rng-pci","id":"r","addr":"5","packed":true,"max-bytes":64}',
       { devices: { virtio: [{ kind: 'entropy', id: 'r', slot: 5, packed: true }] } },
+    ],
+    [
+      '-net nic,model=virtio,macaddr=52:54:00:00:00:01 -net user,hostfwd=tcp::80-:80',
+      { networks: { networks: [{ kind: 'user', id: 'net0' }], nics: [{ netdev: 'net0', mac: '52:54:00:00:00:01' }] } },
+    ],
+    [
+      '-net nic -net nic -net socket,listen=:1 -net none',
+      {
+        networks: {
+          networks: [{ kind: 'socket' }, { kind: 'hubport', hub: 0, netdev: 'net0' }, { kind: 'hubport', hub: 0 }, { kind: 'hubport', hub: 0 }],
+          nics: [{ netdev: 'nic-port0' }, { netdev: 'nic-port1' }],
+        },
+      },
+    ],
+    [
+      '-global virtio-rng-pci.packed=on -global driver=virtio-rng-pci,property=vectors,value=3 -device virtio-rng-pci,vectors=2 -device virtio-rng',
+      {
+        devices: {
+          virtio: [
+            { packed: true, vectors: 2 },
+            { packed: true, vectors: 3 },
+          ],
+        },
+      },
     ],
     ['-action panic=none', { reboot: true, shutdown: true }],
     [

@@ -1,5 +1,3 @@
-import { VirtioNetwork } from '@nestvm/devices/virtio';
-import type { Machine } from '@nestvm/machine';
 import type { MonitorTarget } from './target.js';
 
 /** `info block`. */
@@ -12,8 +10,18 @@ export function blockLines({ media }: MonitorTarget): string[] {
   ]);
 }
 
-/** `info network`. */
-export function networkLines({ platform }: Machine): string[] {
-  const cards = platform.virtio.filter(({ device }) => device instanceof VirtioNetwork);
-  return cards.length === 0 ? ['no network cards'] : cards.map(({ device, bus }) => `${device.name}: virtio-net on ${bus ?? 'its default bus'}`);
+const macText = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+
+/** `info network`: each card with its network, then the networks without one. */
+export function networkLines({ plugging, additions }: MonitorTarget): string[] {
+  const networks = new Map(additions.networks.map(({ id, kind }) => [id, `${id}: type=${kind}`]));
+  const lines = [...plugging.devices].flatMap(([spec, device]) => {
+    if (spec.kind !== 'network') return [];
+    const network = networks.get(spec.netdev);
+    networks.delete(spec.netdev);
+    const card = `${device.name}: type=nic,model=virtio-net-${spec.bus === 'pci' ? 'pci' : 'device'},macaddr=${macText(device.config.subarray(0, 6))}`;
+    return [card, ...(network === undefined ? [] : [` \\ ${network}`])];
+  });
+  const all = [...lines, ...networks.values()];
+  return all.length === 0 ? ['no network cards'] : all;
 }

@@ -9,7 +9,7 @@ import { evaluate } from './expression.js';
 import { interruptControllerLines, interruptCountLines, localApicLines } from './interrupts.js';
 import { memoryTree, pciDevices } from './maps.js';
 import { mappedPages, mappedRanges } from './page-tables.js';
-import { registerLines } from './registers.js';
+import { machineUuid, registerLines } from './registers.js';
 import type { MonitorTarget, RunState } from './target.js';
 
 /** One `info WHAT`: its help, and its text from the current vCPU and the words after it. */
@@ -65,7 +65,10 @@ export const infoRows: Readonly<Record<string, InfoRow>> = {
     help: 'character devices and where they lead',
     show: (target) => target.characters().map(({ label, filename }) => `${label}: filename=${filename}`),
   },
-  network: { help: 'network cards', show: (target) => networkLines(target.machine()) },
+  network: { help: 'network cards and networks', show: (target) => networkLines(target) },
+  kvm: { help: 'whether another hypervisor runs the guest', show: () => ['kvm support: disabled'] },
+  usb: { help: 'USB devices: there are none', show: () => ['USB support not enabled'] },
+  uuid: { help: 'UUID of the machine', show: (target) => [machineUuid(target.machine())] },
   nested: { help: 'nested guests, and whether one is active', show: (target) => target.migration.describeNested() },
   lint: {
     help: 'what is wrong, or looks wrong, with the VMCS or VMCB that the current CPU would enter',

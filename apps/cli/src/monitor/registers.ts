@@ -103,3 +103,9 @@ export function registerLines(cpu: Cpu): string[] {
     ...vectorLines(cpu),
   ];
 }
+
+/** UUID of a machine as people write it; zeros where it has none. */
+export const machineUuid = ({ config }: Machine): string =>
+  Buffer.from(config.smbios?.uuid ?? new Uint8Array(16))
+    .toString('hex')
+    .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');

@@ -21,7 +21,6 @@ const ABSENT_OPTIONS: Readonly<Record<string, string>> = {
   mtdblock: 'there is no such flash; write -drive file=FILE,if=pflash for that of the firmware',
   daemonize: "start it with '&' of your shell, with -serial, -monitor or -qmp on sockets or files",
   k: 'keys come from the terminal as characters; leave it out',
-  global: 'give the property to each -device that is to have it',
   set: 'give the property to the -device or -drive itself',
   readconfig: 'write the options on the command line',
   writeconfig: 'there are no such files; keep the command line',

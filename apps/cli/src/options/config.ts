@@ -6,11 +6,12 @@ import { assertAgreement } from './agreement.js';
 import { acceptAccelerator, parseMachine } from './board.js';
 import { type CharacterSpec, parseCharacterDevice, parseChardevs } from './character.js';
 import { parseMemory, parseModel, parseSmp } from './cpu.js';
-import { type DeviceSpecs, parseDevices } from './devices.js';
+import { type DeviceSpecs, deviceRows, parseDevices } from './devices.js';
 import { type DriveSpec, parseDrives, placeFlash } from './drives.js';
 import { type FirmwareSpec, parseFirmware } from './firmware.js';
 import { type FirmwareFileSpec, parseFirmwareFiles } from './firmware-files.js';
 import { type FolderSpec, parseFolders } from './folders.js';
+import { type Globals, parseGlobals } from './globals.js';
 import { type LogItem, parseLog } from './log.js';
 import { type MonitorSpec, parseMonitors } from './monitors.js';
 import { parseNesting } from './nesting.js';
@@ -51,6 +52,8 @@ export interface RunOptions {
   readonly terminal?: Extract<CharacterSpec, { kind: 'stdio' }>;
   readonly debugConsole?: { readonly port: number; readonly to: CharacterSpec; readonly readback?: number };
   readonly devices: DeviceSpecs;
+  /** `-global`. */
+  readonly globals: Globals;
   readonly drives: readonly DriveSpec[];
   readonly networks: NetworkSpecs;
   readonly folders: readonly FolderSpec[];
@@ -89,7 +92,9 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
   const nesting = parseNesting(raw.has('nested'), files, warnings);
   const cpu = parseModel(last(raw, 'cpu') ?? 'max', topology, nesting, warnings);
   const characters = parseChardevs(raw.get('chardev') ?? []);
-  const devices = parseDevices(raw.get('device') ?? [], characters);
+  const globals = parseGlobals(raw.get('global') ?? [], deviceRows);
+  const devices = parseDevices(raw.get('device') ?? [], characters, globals);
+
   assertAgreement(devices, raw);
   const drives = placeFlash(parseDrives(raw, board !== 'microvm'), flash);
   const firmware = parseFirmware(
@@ -134,6 +139,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     ...(terminal ? { terminal } : {}),
     ...(debugConsole ? { debugConsole } : {}),
     devices,
+    globals,
     drives,
     networks: parseNetworks(
       raw,
@@ -183,13 +189,8 @@ function parseBoot(raw: RawOptions, devices: DeviceSpecs, firmware: FirmwareSpec
 
 function acceptNone(raw: RawOptions, warnings: string[]): void {
   if (raw.has('enable-kvm')) warnings.push('-enable-kvm: Nestvm emulates every instruction itself; ignored');
-  for (const [option, meaning] of [
-    ['net', 'this older way is not there; write -nic user (a network with its card), or -netdev user,id=n0 -device virtio-net-pci,netdev=n0'],
-    ['parallel', 'there is no parallel port; write -parallel none'],
-  ] as const) {
-    const value = (raw.get(option) ?? []).find((v) => v !== 'none');
-    if (value !== undefined) throw new UsageError(`-${option} ${value}: ${meaning}`);
-  }
+  const parallel = (raw.get('parallel') ?? []).find((value) => value !== 'none');
+  if (parallel !== undefined) throw new UsageError(`-parallel ${parallel}: there is no parallel port; write -parallel none`);
 }
 
 function parseInitrd(text: string | undefined): ModuleSpec[] {

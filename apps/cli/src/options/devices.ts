@@ -2,6 +2,7 @@ import { UsageError } from '../errors.js';
 import { adviceOnDevice } from './absent.js';
 import { ATA_KEYS, type AtaSpec, parseAta } from './ata.js';
 import { type CharacterSpec, namedCharacterDevice } from './character.js';
+import { type Globals, withGlobals } from './globals.js';
 import { takeOnly, virtioOnly } from './only.js';
 import { assertKeys, parseInteger, parsePropertiesOrJson } from './text.js';
 import { type VirtioSpec, virtioChildren, virtioDevices } from './virtio.js';
@@ -135,7 +136,7 @@ export const deviceRows: Readonly<Record<string, DeviceRow>> = {
 };
 
 /** Parses all `-device` options; throws `UsageError`, naming the nearest device or property. */
-export function parseDevices(texts: readonly string[], characters: ReadonlyMap<string, CharacterSpec>): DeviceSpecs {
+export function parseDevices(texts: readonly string[], characters: ReadonlyMap<string, CharacterSpec>, globals: Globals): DeviceSpecs {
   const draft: Draft = { testDevice: false, serial: [], images: [], virtio: [], ata: [], ahci: [] };
   for (const text of texts) {
     const { head, values } = parsePropertiesOrJson('-device', text);
@@ -146,7 +147,7 @@ export function parseDevices(texts: readonly string[], characters: ReadonlyMap<s
     const rest = new Map([...values].filter(([key]) => key !== 'driver' && (key !== 'id' || row.properties.includes('id'))));
     if (Object.hasOwn(virtioDevices, name)) takeOnly(`-device ${name}`, rest, virtioOnly);
     assertKeys(`-device ${name}`, rest, row.properties);
-    row.apply(draft, rest, characters);
+    row.apply(draft, withGlobals(globals, name, rest), characters);
   }
   return draft;
 }

@@ -1,6 +1,7 @@
 import type { HostForward } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import type { DatagramSpec } from '../networks/datagram-cable.js';
+import { parseOlderNetworks } from './older-networks.js';
 import { takeOnly, userOnly } from './only.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
@@ -153,7 +154,8 @@ const ABSENT: Readonly<Record<string, string>> = {
   dgram: '; socket,udp=HOST:PORT,localaddr=HOST:PORT and socket,mcast=GROUP:PORT are the same cable',
 };
 
-function parseNetwork(kind: string, id: string, option: string, text: string, values: Values): NetworkSpec {
+/** Parses what is behind the name of a kind of network; throws `UsageError`. */
+export function parseNetwork(kind: string, id: string, option: string, text: string, values: Values): NetworkSpec {
   const without = new Map([...values].filter(([key]) => key !== 'id' && key !== 'model' && key !== 'mac' && key !== 'netdev'));
   switch (kind) {
     case 'user': {
@@ -199,16 +201,17 @@ export function parseNetdev(text: string, word = '-netdev'): NetworkSpec {
   return parseNetwork(head, id, `${word} ${head},id=${id}`, text, values);
 }
 
-/** Parses `-netdev` and `-nic`, on which `dumps` are made; throws `UsageError`. */
+/** Parses `-netdev`, `-nic` and `-net`, on which `dumps` are made; throws `UsageError`. */
 export function parseNetworks(raw: RawOptions, dumps: readonly DumpSpec[] = []): NetworkSpecs {
   const nics = [...(raw.get('nic') ?? [])].filter((text) => text !== 'none').map((text, number) => parseNic(text, number));
-  const networks = [...(raw.get('netdev') ?? []).map((text) => parseNetdev(text)), ...nics.map(({ network }) => network)];
+  const older = parseOlderNetworks(raw.get('net') ?? []);
+  const networks = [...(raw.get('netdev') ?? []).map((text) => parseNetdev(text)), ...nics.map(({ network }) => network), ...older.networks];
   const ids = networks.map(({ id }) => id);
   const twice = ids.find((id, i) => ids.indexOf(id) !== i);
   if (twice !== undefined) throw new UsageError(`-netdev id=${twice}: two networks have this name; give one another id`);
   for (const { id, netdev } of dumps) assertNetwork(`-object filter-dump,id=${id}`, netdev, networks);
   for (const network of networks) if (network.kind === 'hubport' && network.netdev) assertNetwork(network.option, network.netdev, networks);
-  return { networks, dumps, nics: nics.map(({ nic }) => nic) };
+  return { networks, dumps, nics: [...nics.map(({ nic }) => nic), ...older.nics] };
 }
 
 /** Throws unless a network has this name. */

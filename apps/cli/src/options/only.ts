@@ -46,6 +46,7 @@ export const virtioOnly: Readonly<Record<string, OnlyRow>> = {
   romfile: [/^$/, 'there are no option ROMs; write romfile= or leave it out'],
   rombar: [/^(0|1|on|off)$/, 'there are no option ROMs; leave it out'],
   ioeventfd: any,
+  iothread: any,
   scsi: off('SCSI command in virtio-blk'),
   'share-rw': [/^(off|no|false)$/, 'a drive has one device; leave it out'],
   multifunction: off('second function in a slot'),

@@ -49,6 +49,13 @@ export const optionRows: readonly OptionRow[] = [
     help: 'isa-debug-exit, pc-testdev, isa-debugcon, isa-serial, loader, virtio-blk-pci, virtio-serial-pci, virtconsole … (-device help); isa-debug-exit,iobase=0xf4,iosize=0x4',
   },
   {
+    name: 'global',
+    argument: 'DEVICE.PROP=VALUE',
+    repeat: true,
+    group: 'Machine',
+    help: 'what every device of a name has, unless its -device says otherwise',
+  },
+  {
     name: 'drive',
     argument:
       'file=F[,format=raw|qcow2][,if=virtio|ide|pflash|none][,index=N|unit=N][,media=disk|cdrom][,id=ID][,readonly=on][,snapshot=on][,serial=S][,cache=C][,file.locking=off]',
@@ -223,7 +230,13 @@ export const optionRows: readonly OptionRow[] = [
     group: 'Machine',
     help: 'jit: compile hot guest code to WebAssembly (on, but for -tlb; force: all of it, mixed: drop caches at random, both for tests); tb-size: most memory for that (128)',
   },
-  { name: 'net', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'networks are made with -netdev or -nic' },
+  {
+    name: 'net',
+    argument: 'nic[,macaddr=M]|user|socket|…[,…]|none',
+    repeat: true,
+    group: 'Accepted for QEMU’s sake',
+    help: 'the older way: cards and networks on one hub; -nic does both at once',
+  },
   { name: 'parallel', argument: 'none', repeat: true, group: 'Accepted for QEMU’s sake', help: 'there is no parallel port' },
   {
     name: 'msg',

@@ -3,6 +3,7 @@ import { boardNames, type Machine } from '@nestvm/machine';
 import { isActive, strongestClass } from '@nestvm/migration';
 import { capabilityRows, parameterRows } from '../migration/parameters.js';
 import { findBalloon, guestBytes } from '../monitor/balloon.js';
+import { machineUuid } from '../monitor/registers.js';
 import type { MonitorTarget } from '../monitor/target.js';
 import { QmpError } from './errors.js';
 import { QMP_EVENTS } from './events.js';
@@ -89,16 +90,6 @@ const block = ({ media }: MonitorTarget): unknown =>
       : { inserted: { file: path, drv: format ?? 'raw', ro: readOnly, encrypted: false, image: { filename: path, format: format ?? 'raw' } } }),
   }));
 
-/** `query-uuid`. */
-function uuid(target: MonitorTarget): unknown {
-  const bytes = target.machine().config.smbios?.uuid ?? new Uint8Array(16);
-  return {
-    UUID: Buffer.from(bytes)
-      .toString('hex')
-      .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'),
-  };
-}
-
 /** `query-named-block-nodes`: the drives of the command line, and what was added. */
 const blockNodes = ({ media }: MonitorTarget): unknown =>
   media.named().map(({ name, path = '', format = 'raw', readOnly }) => ({
@@ -161,7 +152,10 @@ export const queries: Readonly<Record<string, QmpQuery>> = {
   'query-name': ({ name }) => ({ name }),
   'query-target': () => ({ arch: 'x86_64' }),
   'query-kvm': () => ({ enabled: false, present: false }),
-  'query-uuid': uuid,
+  'query-uuid': (target) => ({ UUID: machineUuid(target.machine()) }),
+  'query-iothreads': () => [],
+  'query-block-jobs': () => [],
+  'query-jobs': () => [],
   'query-events': () => QMP_EVENTS.map((name) => ({ name })),
   'query-machines': () =>
     boardNames.map((name) => ({ name, 'cpu-max': 255, 'hotpluggable-cpus': false, ...(name === 'pc' ? { 'is-default': true } : {}) })),
