@@ -21,7 +21,10 @@ const says = (data, word) => new RegExp(`CTRL[^]{12,60}say[^]{1,9}${word}`).test
  */
 export function createFaultyLine(path, target, outageMs) {
   const pairs = new Set();
-  let opened = false;
+  let open = () => {};
+  const opened = new Promise((done) => {
+    open = done;
+  });
   let waiting;
   let failed = () => {};
   const hasFailed = new Promise((done) => {
@@ -69,15 +72,13 @@ export function createFaultyLine(path, target, outageMs) {
   }
 
   const server = createServer((here) => {
-    opened = true;
+    open(undefined);
     if (performance.now() < downUntil) here.destroy();
     else pairs.add(new Pair(here));
   }).listen(path);
   return {
-    /** The source has come so far as to open the line. */
-    get opened() {
-      return opened;
-    },
+    /** Resolves when the source has come so far as to open the line. */
+    opened,
     /** Resolves when a fault has been made. */
     hasFailed,
     fail,
