@@ -119,4 +119,25 @@ describe('what a person does while a machine moves', () => {
     await here.ask('quit');
     await Promise.all([source.ended, waiting.ended]);
   });
+
+  it('a line on which nothing moves: the time goes on, and `migrate_cancel` ends it at once', { timeout: TIMEOUT }, async () => {
+    const log = pathFor('mute.log');
+    const mute = createServer((socket) => socket.on('error', () => {})).listen(pathFor('mute-line'));
+    const source = start('run', ...guest(...COUNTER), ...options('mute', log));
+    const here = await listening(source, 'mute');
+    await until(() => sizeOf(log) > 10);
+    await here.ask(`migrate -d unix:${pathFor('mute-line')}`);
+    const elapsed = async (): Promise<number> => Number(/total time: (\d+) ms/.exec(await here.ask('info migrate'))?.[1] ?? 0);
+    while ((await elapsed()) < 500) await new Promise((resolve) => setTimeout(resolve, 50));
+    const startMs = performance.now();
+    await here.ask('migrate_cancel');
+    for (let told = ''; !/status: cancelled\n/.test(told); told = await here.ask('info migrate'))
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(performance.now() - startMs).toBeLessThan(15_000);
+    const before = sizeOf(log);
+    await until(() => sizeOf(log) > before + 5);
+    await here.ask('quit');
+    await source.ended;
+    mute.close();
+  });
 });

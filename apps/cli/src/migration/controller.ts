@@ -25,11 +25,16 @@ import { createProcessWitness } from './witness.js';
 
 const MEBIBYTE = 2 ** 20;
 
+/** Phases of a migration that is over. */
+const ENDS: ReadonlySet<MigrationStatus['phase']> = new Set(['completed', 'failed', 'cancelled']);
+
 const formatSaved = (path: string, { bytes }: Written): string => `saved to ${path}, ${(bytes / MEBIBYTE).toFixed(1)} MiB\n`;
 
 /** Save, load and migrate of one session. Every method throws `MigrationError` or `UsageError` with a message for people. */
 export class MigrationController {
   private status: MigrationStatus | undefined;
+  /** When it was told. */
+  private notedMs = 0;
   private cancel: AbortController | undefined;
   /** After a completed migration: the machine must never run here again. */
   moved = false;
@@ -59,12 +64,16 @@ export class MigrationController {
 
   /** How the migration is going, or went; undefined before the first. */
   get progress(): MigrationStatus | undefined {
-    return this.status;
+    const { status } = this;
+    if (status === undefined || ENDS.has(status.phase)) return status;
+    // A line on which nothing moves tells nothing, and the time goes on.
+    return { ...status, elapsedMs: status.elapsedMs + performance.now() - this.notedMs };
   }
 
   /** `info migrate`. */
   describeMigration(): string {
-    if (this.status) return formatStatus(this.status, this.lastError);
+    const { progress } = this;
+    if (progress) return formatStatus(progress, this.lastError);
     if (this.cancelledEarly) return 'Migration status: cancelled\n';
     return this.lastError === undefined ? 'No migration so far\n' : `Migration status: failed (${this.lastError})\n`;
   }
@@ -292,6 +301,7 @@ export class MigrationController {
   private note(status: MigrationStatus): void {
     const [phase, pass] = [this.status?.phase, this.status?.passes ?? 0];
     this.status = status;
+    this.notedMs = performance.now();
     if (!this.parameters.events) return;
     if (phase !== status.phase) this.onPhase(status.phase);
     if (status.passes > pass) this.onPass(status.passes);
