@@ -87,7 +87,7 @@ it.each(goldens)('$file: damaged state of any unit is refused with the machine a
     const state = damaged(unit.save(), below) as ReturnType<typeof unit.save>;
     const bytes = await write(new Map(migratable.units()).set(path, { ...unit, save: () => state }));
     const error = await loadSnapshot(target.migratable, () => createMemorySource(bytes)).catch((reason: unknown) => reason);
-    const code = error === undefined ? 'loaded' : error instanceof MigrationError ? error.code : String(error);
+    const code = error === undefined ? 'loaded' : error instanceof MigrationError ? error.code : 'untyped';
     counts.set(code, (counts.get(code) ?? 0) + 1);
     if (error === undefined) await loadSnapshot(target.migratable, () => createMemorySource(whole));
     else expect(error, path).toBeInstanceOf(MigrationError);
