@@ -6,7 +6,7 @@
 
 export type { Instruction } from '@nestvm/decoder';
 export { dataAddress, operandAddress, segmentAddress, uncheckedAddress } from './address.js';
-export { raiseDebugFault } from './events/debug.js';
+export { enterDebugException, raiseDebugFault } from './events/debug.js';
 export { Activity, deliverFault, deliverInterrupt, injectEvent, isFault, writeCr2 } from './events/deliver.js';
 export { machineCheckAtEntry } from './events/machine-check.js';
 export { endPhysicalInterrupt, sendPhysicalIpi } from './events/own-apic.js';

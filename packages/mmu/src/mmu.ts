@@ -251,6 +251,17 @@ export class Mmu extends TranslationCaches {
     this.forgetEverything();
   }
 
+  private isLong(): boolean {
+    return (this.context & Context.PAGING) >= Paging.LEVEL4 || (this.i32[this.words + EFER]! & Efer.LMA) !== 0;
+  }
+
+  /** Whether a MOV to CR3 whose value has this high half sets no reserved bit. */
+  isCr3Allowed(hi: number): boolean {
+    if (!this.isLong()) return true;
+    const pcids = (this.i32[this.words + CR4]! & Cr4.PCIDE) !== 0;
+    return (hi & (pcids ? this.cr3Reserved : this.cr3Reserved | 0x8000_0000)) === 0;
+  }
+
   /**
    * MOV to CR3 with these halves: loads the PDPTE registers under PAE paging, stores CR3 in the vCPU state (without bit 63) and invalidates what it must:
    * nothing when bit 63 is set under CR4.PCIDE, else the new PCID's translations. False: nothing was changed; `fault` is `SECOND_STAGE` when the second stage
@@ -259,10 +270,10 @@ export class Mmu extends TranslationCaches {
   writeCr3(lo: number, hi: number): boolean {
     const { i32, words, context } = this;
     const paging = context & Context.PAGING;
-    const long = paging >= Paging.LEVEL4 || (i32[words + EFER]! & Efer.LMA) !== 0;
+    const long = this.isLong();
     const pcids = long && (i32[words + CR4]! & Cr4.PCIDE) !== 0;
     this.fault = TranslationFault.NONE;
-    if (long && (hi & (pcids ? this.cr3Reserved : this.cr3Reserved | 0x8000_0000)) !== 0) return false;
+    if (!this.isCr3Allowed(hi)) return false;
     if (paging === Paging.PAE && !this.loadPdptes(lo)) return false;
     i32[words + CR3] = lo;
     i32[words + CR3 + 1] = long ? hi & 0x7fff_ffff : 0;

@@ -140,10 +140,10 @@ export class Svm implements Virtualization {
       return true;
     }
     const control = i32[vmcb + Vmcb.INT_CONTROL]!;
-    if ((control & IntControl.V_INTR_MASKING) === 0) return false;
+    // Without V_INTR_MASKING the APIC's own TPR gets it as well.
     i32[vmcb + Vmcb.INT_CONTROL] = (control & ~IntControl.V_TPR) | value;
     cpu.attention = 1;
-    return true;
+    return (control & IntControl.V_INTR_MASKING) !== 0;
   }
 
   get tscOffsetLo(): number {
@@ -170,6 +170,9 @@ export class Svm implements Virtualization {
 
   /** Physical NMIs are held off by the processor's own mask, also while the guest has virtual ones. */
   readonly nmiBlockedBy = Shadow.NMI | Shadow.MOV_SS | Shadow.STI;
+
+  /** APM Vol. 2, "Instruction Intercepts". */
+  readonly interceptsLast = true;
 
   get iretUnblocks(): number {
     return virtualNmis(this.context) ? Shadow.VIRTUAL_NMI : Shadow.NMI;

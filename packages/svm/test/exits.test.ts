@@ -133,8 +133,8 @@ describe('instruction intercepts', () => {
     expect([board.get(EXIT_INFO1), board.get(EXIT_INFO1 + 1)]).toEqual([3, 0x80000000]);
     board.prepare();
     board.set(Vmcb.CR_INTERCEPTS, 1 << 20);
-    // mov cr4, r9
-    expect(board.run([0x41, 0x0f, 0x22, 0xe1])).toBe(ExitCode.CR0_WRITE + 4);
+    // mov r9d, 20h; mov cr4, r9
+    expect(board.run([0x41, 0xb9, 0x20, 0, 0, 0, 0x41, 0x0f, 0x22, 0xe1])).toBe(ExitCode.CR0_WRITE + 4);
     expect(board.get(EXIT_INFO1)).toBe(9);
     board.prepare();
     board.set(Vmcb.DR_INTERCEPTS, 1 << 23);
@@ -156,6 +156,36 @@ describe('instruction intercepts', () => {
     board.set(Vmcb.CR_INTERCEPTS, 1 << 16);
     expect(board.run([0x0f, 0x06])).toBe(ExitCode.CR0_WRITE);
     expect(board.get(EXIT_INFO1 + 1)).toBe(0);
+  });
+
+  it('values that no control register may have are faults before they are intercepted', () => {
+    const fault = (code: readonly number[]): number => {
+      board.prepare();
+      board.set(Vmcb.CR_INTERCEPTS, -1);
+      board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 13);
+      return board.run([...code, 0xf4]);
+    };
+    const load = (lo: number, hi: number): number[] => [
+      0x48,
+      0xbb,
+      ...[lo, hi].flatMap((v) => [v & 255, (v >>> 8) & 255, (v >>> 16) & 255, v >>> 24]),
+    ];
+    // mov cr0, rbx with PG without PE; cr3 with bit 60; cr4 with bit 31; cr8 with 10h: #GP
+    for (const [register, lo, hi] of [
+      [0, 0x80000010, 0],
+      [3, At.TABLES, 1 << 28],
+      [4, 0x80000020, 0],
+    ] as const)
+      expect(fault([...load(lo, hi), 0x0f, 0x22, 0xc3 | (register << 3)]), `CR${register}`).toBe(ExitCode.EXCEPTION + 13);
+    expect(fault([...load(0x10, 0), 0x44, 0x0f, 0x22, 0xc3]), 'CR8').toBe(ExitCode.EXCEPTION + 13);
+    expect(fault([...load(0x80010011, 0), 0x0f, 0x22, 0xc3])).toBe(ExitCode.CR0_WRITE);
+    // mov ecx, 99; rdpmc: no such counter
+    board.prepare();
+    board.intercept(ExitCode.RDPMC);
+    board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 13);
+    expect(board.run([0xb9, 99, 0, 0, 0, 0x0f, 0x33])).toBe(ExitCode.EXCEPTION + 13);
+    // lmsw [rbx], from where there is no memory
+    expect(fault([...load(0, 0x100), 0x0f, 0x01, 0x33])).toBe(ExitCode.CR0_WRITE);
   });
 
   it('the plain intercept of CR0 comes before the selective one, which takes every LMSW and no CLTS', () => {
@@ -301,6 +331,15 @@ describe('exceptions and nested page faults', () => {
   });
 });
 
+it('an intercepted #DB leaves DR6 and DR7 as its handler would find them', () => {
+  board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 1);
+  board.set(Vmcb.DR7, 0x2400);
+  board.set(Vmcb.DR_INTERCEPTS, -1);
+  // mov dr0, rbx under DR7.GD
+  expect(board.run([0x0f, 0x23, 0xc3])).toBe(ExitCode.EXCEPTION + 1);
+  expect([board.get(Vmcb.DR6) & 0x2000, board.get(Vmcb.DR7)]).toEqual([0x2000, 0x400]);
+});
+
 describe('events', () => {
   it('an interrupt exits and stays pending', () => {
     board.intercept(ExitCode.INTR);
@@ -436,6 +475,22 @@ describe('events', () => {
       IntControl.V_NMI_MASK | IntControl.V_GIF,
     );
   });
+});
+
+it('CR8 is V_TPR as well when interrupts are not masked virtually', () => {
+  // mov ebx, 9; mov cr8, rbx
+  expect(board.run([0xbb, 9, 0, 0, 0, 0x44, 0x0f, 0x22, 0xc3, 0xf4])).toBe(ExitCode.HLT);
+  expect(board.get(Vmcb.INT_CONTROL) & 0xff).toBe(9);
+});
+
+it('an exit in the delivery of a virtual NMI leaves virtual NMIs unmasked', () => {
+  board.intercept(ExitCode.NMI);
+  board.set(Vmcb.EXCEPTION_INTERCEPTS, -1);
+  board.set(Vmcb.IDTR + 1, 0);
+  board.set(Vmcb.INT_CONTROL, IntControl.V_NMI_ENABLE | IntControl.V_NMI);
+  expect(board.run([0xf4])).toBe(ExitCode.EXCEPTION + 13);
+  expect(board.get(EXIT_INT_INFO)).toBe(0x80000202);
+  expect(board.get(Vmcb.INT_CONTROL) & (IntControl.V_NMI | IntControl.V_NMI_MASK)).toBe(0);
 });
 
 describe('INIT', () => {

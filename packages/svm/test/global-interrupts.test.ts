@@ -40,6 +40,20 @@ function host(...bytes: number[]): number {
 
 const isHeld = (): boolean => (board.cpu.w[INTERRUPTIBILITY]! & Shadow.GIF) !== 0;
 
+it('breakpoints that are met while GIF is clear are discarded', () => {
+  board.gate(At.IDT, 1, At.HANDLER + 16);
+  board.code(At.HANDLER + 16, HLT);
+  const met = (...before: number[]): number => {
+    board.cpu.rip = BigInt(At.HOST);
+    board.cpu.setGpr(0, BigInt(At.HOST + before.length + 7));
+    // mov dr0, rax; mov ecx, 1 … : the register takes DR7 from RCX
+    board.cpu.setGpr(1, 0x401n);
+    return host(...before, 0x0f, 0x23, 0xc0, 0x0f, 0x23, 0xf9, NOP, NOP, HLT);
+  };
+  expect(met()).toBe(At.HANDLER + 17);
+  expect(met(...CLGI)).toBe(At.HOST + 12);
+});
+
 describe('CLGI and STGI in generated code', () => {
   it('change GIF alone', () => {
     expect(host(...CLGI, HLT)).toBe(At.HOST + 4);

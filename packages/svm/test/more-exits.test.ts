@@ -149,7 +149,7 @@ describe('SMM', () => {
     board.intercept(ExitCode.SMI);
     lines.smi = true;
     cpu.w[INTERRUPTIBILITY] = Shadow.GIF;
-    expect(board.run([0xeb, 0xfe])).toBe(ExitCode.SMI);
+    expect([board.run([0xeb, 0xfe]), board.get(EXIT_INFO1)]).toEqual([ExitCode.SMI, 1]);
     expect(cpu.w[SMM]).toBe(0);
     handler(0xf4);
     // stgi
@@ -157,6 +157,15 @@ describe('SMM', () => {
     cpu.w[ACTIVITY] = 0;
     board.interpreter.run(100);
     expect(cpu.w[SMM]).toBe(1);
+  });
+
+  it('an SMI is not intercepted under HWCR.SMMLOCK', () => {
+    board.intercept(ExitCode.SMI);
+    cpu.msrs.write(0xc001_0015, 1, 0);
+    handler(0xf4);
+    lines.smi = true;
+    board.run([0xeb, 0xfe]);
+    expect([cpu.w[SMM], cpu.w[GUEST_MODE]]).toEqual([1, 0]);
   });
 
   it('another one runs its handler outside of guest mode, and RSM goes back into it', () => {

@@ -54,6 +54,16 @@ describe('accesses to the APIC-access page', () => {
     expect(level.c.lo(F.EXIT_QUALIFICATION)).toBe(0xf0);
     expect(level.memory.read32(VAPIC + 0xf0)).toBe(0xff);
   });
+
+  it('exit for LVT CMCI, which is never virtual', () => {
+    const level = createLevel();
+    accessPage(level);
+    arrangeControl(level.c, 'proc2', 'APIC_REGISTER_VIRTUALIZATION', true);
+    expect(run(level, `mov eax, [${ACCESS_PAGE + 0x2f0}]`)).toBe(R.APIC_ACCESS);
+    expect(level.c.lo(F.EXIT_QUALIFICATION)).toBe(0x2f0);
+    expect(run(level, `mov [${ACCESS_PAGE + 0x2f0}], eax`)).toBe(R.APIC_ACCESS);
+    expect(level.c.lo(F.EXIT_QUALIFICATION)).toBe(0x12f0);
+  });
 });
 
 describe('posted interrupts', () => {

@@ -29,6 +29,8 @@ const lengthOf = (dr7: number, i: number): number => [1, 2, 8, 4][(dr7 >>> (18 +
 /** DR6 bits B0-B3 of the enabled breakpoints of one of the `kinds` (bit n: R/W = n) that touch `size` bytes at the address. */
 function matchBreakpoints(cpu: Vcpu, lo: number, hi: number, size: number, kinds: number): number {
   const w = cpu.w;
+  // SVM: a clear GIF discards them.
+  if ((w[INTERRUPTIBILITY]! & Shadow.GIF) !== 0) return 0;
   const dr7 = w[DR7]!;
   let hits = 0;
   for (let i = 0; i < 4; i++) {

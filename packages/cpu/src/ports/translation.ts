@@ -23,6 +23,8 @@ export interface Translation {
   readonly watches: { arm(slot: number, lo: number, hi: number): void; disarm(slot: number): void };
   /** Translates one linear address in the current mode; the caller has checked that it is canonical. `user`: judged as made from CPL 3. */
   translate(lo: number, hi: number, access: number, user: boolean): boolean;
+  /** Whether a MOV to CR3 whose value has this high half sets no reserved bit. */
+  isCr3Allowed(hi: number): boolean;
   /** MOV to CR3: false when reserved bits are set (#GP), nothing changed then. */
   writeCr3(lo: number, hi: number): boolean;
   /** Loads the PDPTE registers from CR3; false when reserved bits are set (#GP). */

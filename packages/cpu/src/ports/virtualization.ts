@@ -78,6 +78,8 @@ export interface Virtualization {
   /** Bits of `interruptibility` (`Shadow`) that hold NMIs off in guest mode, and those that IRET clears there; as outside of guest mode when left out. */
   readonly nmiBlockedBy?: number;
   readonly iretUnblocks?: number;
+  /** Faults of the value that is written to a control register come before the intercept, those of LMSW's memory behind it (SVM); the other way round when left out. */
+  readonly interceptsLast?: boolean;
   /** INIT stays pending outside of guest mode (VMX root operation). */
   readonly blocksInit?: boolean;
   /** Multiplies the TSC in `cpu.lo`/`cpu.hi` by the guest's ratio, before the offset is added. */

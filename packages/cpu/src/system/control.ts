@@ -6,6 +6,7 @@ import { Outcome } from '../outcome.js';
 import { Attribute } from '../segments/descriptor.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, CR0, CR2, CR3, CR4, CR8, EFER, GPR, GUEST_MODE, MODE, SEG_ATTRIBUTES } from '../words.js';
+import { faultsComeFirst } from './intercept-order.js';
 
 const CR0_WRITABLE = Cr0.PE | Cr0.MP | Cr0.EM | Cr0.TS | Cr0.NE | Cr0.WP | Cr0.AM | Cr0.NW | Cr0.CD | Cr0.PG;
 const CR4_RELOADS_PDPTES = Cr4.PAE | Cr4.PSE | Cr4.PGE | Cr4.SMEP;
@@ -44,18 +45,24 @@ function writeCr0(cpu: Vcpu, raw: number): boolean {
   return true;
 }
 
-/** Writes CR4 with all checks and consequences. False: not allowed, #GP(0). */
-function writeCr4(cpu: Vcpu, value: number): boolean {
+/** True when CR4 may get this value now. */
+function isCr4Allowed(cpu: Vcpu, value: number): boolean {
   const w = cpu.w;
   const old = w[CR4]!;
   if ((value & ~cpu.features.cr4) !== 0) return false;
-  const changed = old ^ value;
   const ia32e = (w[EFER]! & Efer.LMA) !== 0;
-  if (ia32e && ((value & Cr4.PAE) === 0 || (changed & Cr4.LA57) !== 0)) return false;
+  if (ia32e && ((value & Cr4.PAE) === 0 || ((old ^ value) & Cr4.LA57) !== 0)) return false;
   if ((value & ~old & Cr4.PCIDE) !== 0 && (!ia32e || (w[CR3]! & 0xfff) !== 0)) return false;
   if ((value & Cr4.CET) !== 0 && (w[CR0]! & Cr0.WP) === 0) return false;
-  if (cpu.controlGuard !== null && !cpu.controlGuard(4, value)) return false;
-  const pae = !ia32e && (value & Cr4.PAE) !== 0 && (w[CR0]! & Cr0.PG) !== 0;
+  return cpu.controlGuard === null || cpu.controlGuard(4, value);
+}
+
+/** Writes CR4 with all checks and consequences. False: not allowed, #GP(0). */
+function writeCr4(cpu: Vcpu, value: number): boolean {
+  const w = cpu.w;
+  if (!isCr4Allowed(cpu, value)) return false;
+  const changed = w[CR4]! ^ value;
+  const pae = (w[EFER]! & Efer.LMA) === 0 && (value & Cr4.PAE) !== 0 && (w[CR0]! & Cr0.PG) !== 0;
   if (pae && (changed & CR4_RELOADS_PDPTES) !== 0 && !cpu.mmu.loadPdptes()) return false;
   w[CR4] = value;
   updateMode(cpu);
@@ -103,6 +110,22 @@ function writeControl(cpu: Vcpu, register: number, lo: number, hi: number): bool
   }
 }
 
+/** Whether a write of a control register passes the checks that look at nothing but the value and the processor: PDPTEs are not read. */
+function isControlAllowed(cpu: Vcpu, register: number, lo: number, hi: number): boolean {
+  switch (register) {
+    case 0:
+      return hi === 0 && isCr0Allowed(cpu, (lo & CR0_WRITABLE) | Cr0.ET);
+    case 3:
+      return cpu.mmu.isCr3Allowed(hi);
+    case 4:
+      return hi === 0 && isCr4Allowed(cpu, lo);
+    case 8:
+      return hi === 0 && (lo & ~15) === 0;
+    default:
+      return true;
+  }
+}
+
 const CONTROL_WORDS: Readonly<Record<number, number>> = { 0: CR0, 2: CR2, 3: CR3, 4: CR4, 8: CR8 };
 
 function readCr8(cpu: Vcpu): number {
@@ -130,11 +153,11 @@ export function MOV_CR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   const long = (w[MODE]! & Mode.LONG) !== 0;
   if (CONTROL_WORDS[register] === undefined || (register === 8 && !long)) return cpu.raise(Vector.UD);
   const write = insn.row.operands[0]!.method === 'C';
+  const at = GPR + 2 * insn.rm;
+  const hi = long ? w[at + 1]! : 0;
+  if (write && faultsComeFirst(cpu) && !isControlAllowed(cpu, register, w[at]!, hi)) return cpu.raise(Vector.GP, 0);
   if (cpu.intercepted(write ? 'CR_WRITE' : 'CR_READ', insn.length, register, write, insn.rm)) return Outcome.JUMPED;
-  if (write) {
-    const at = GPR + 2 * insn.rm;
-    return writeControl(cpu, register, w[at]!, long ? w[at + 1]! : 0) ? Outcome.NEXT : cpu.raise(Vector.GP, 0);
-  }
+  if (write) return writeControl(cpu, register, w[at]!, hi) ? Outcome.NEXT : cpu.raise(Vector.GP, 0);
   readControl(cpu, register);
   writeGpr(cpu, insn.rm, long ? 64 : 32, cpu.lo, cpu.hi);
   return Outcome.NEXT;
@@ -150,9 +173,12 @@ export function CLTS(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
 
 /** Loads CR0 bits 3:0; PE can be set but not cleared. */
 export function LMSW(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
+  // SVM's intercepts, which do not look at the value, come before faults of its memory; VMX's look at it.
+  const early = faultsComeFirst(cpu);
+  if (early && cpu.intercepted('LMSW', insn.length)) return Outcome.JUMPED;
   if (!readRm(cpu, insn, 16)) return Outcome.FAULT;
   const source = cpu.lo;
-  if (cpu.intercepted('LMSW', insn.length, source)) return Outcome.JUMPED;
+  if (!early && cpu.intercepted('LMSW', insn.length, source)) return Outcome.JUMPED;
   const old = cpu.w[CR0]!;
   const value = (old & ~0xe) | (source & 0xf);
   return writeCr0(cpu, merged(cpu, 0, value)) ? Outcome.NEXT : cpu.raise(Vector.GP, 0);

@@ -6,6 +6,7 @@ import { writeGpr } from '../operands.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
 import { CR4, DR, GPR, MODE } from '../words.js';
+import { faultsComeFirst } from './intercept-order.js';
 
 const DR6_FIXED = 0xffff0ff0 | 0;
 const DR6_WRITABLE = 0xe00f;
@@ -46,11 +47,16 @@ export function MOV_DR(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
     register += 2;
   }
   const isWrite = insn.row.operands[0]!.method === 'D';
-  if (cpu.intercepted(isWrite ? 'DR_WRITE' : 'DR_READ', insn.length, register, isWrite, insn.rm)) return Outcome.JUMPED;
-  if ((w[DR + 14]! & Dr7.GD) !== 0) return raiseDebugFault(cpu, Dr6.BD);
   const long = (w[MODE]! & Mode.LONG) !== 0;
   const at = GPR + 2 * insn.rm;
-  if (isWrite) return write(cpu, register, w[at]!, long ? w[at + 1]! : 0);
+  const hi = long ? w[at + 1]! : 0;
+  if (faultsComeFirst(cpu)) {
+    if ((w[DR + 14]! & Dr7.GD) !== 0) return raiseDebugFault(cpu, Dr6.BD);
+    if (isWrite && register >= 6 && hi !== 0) return cpu.raise(Vector.GP, 0);
+  }
+  if (cpu.intercepted(isWrite ? 'DR_WRITE' : 'DR_READ', insn.length, register, isWrite, insn.rm)) return Outcome.JUMPED;
+  if ((w[DR + 14]! & Dr7.GD) !== 0) return raiseDebugFault(cpu, Dr6.BD);
+  if (isWrite) return write(cpu, register, w[at]!, hi);
   writeGpr(cpu, insn.rm, long ? 64 : 32, w[DR + 2 * register]!, w[DR + 2 * register + 1]!);
   return Outcome.NEXT;
 }

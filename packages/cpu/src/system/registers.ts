@@ -8,6 +8,7 @@ import { writeGpr } from '../operands.js';
 import { Outcome } from '../outcome.js';
 import type { Vcpu } from '../vcpu.js';
 import { CPL, CR4, GPR, KERNEL_GS_BASE, MODE, SEG_BASE, TSC_AUX } from '../words.js';
+import { faultsComeFirst } from './intercept-order.js';
 
 const RAX = GPR;
 const RCX = GPR + 2;
@@ -81,8 +82,9 @@ function counterOf(cpu: Vcpu, index: number): number {
 /** A performance counter to EDX:EAX; CR4.PCE opens them to levels above 0. */
 export function RDPMC(cpu: Vcpu, insn: Readonly<Instruction>): Outcome {
   if ((cpu.w[CR4]! & Cr4.PCE) === 0 && cpu.w[CPL] !== 0) return cpu.raise(Vector.GP, 0);
-  if (cpu.intercepted('RDPMC', insn.length, cpu.w[RCX]! >>> 0)) return Outcome.JUMPED;
   const counter = counterOf(cpu, cpu.w[RCX]!);
+  if (counter < 0 && faultsComeFirst(cpu)) return cpu.raise(Vector.GP, 0);
+  if (cpu.intercepted('RDPMC', insn.length, cpu.w[RCX]! >>> 0)) return Outcome.JUMPED;
   if (counter < 0) return cpu.raise(Vector.GP, 0);
   cpu.counters.read(counter);
   toEdxEax(cpu);

@@ -11,6 +11,7 @@ import {
   PendingEvent,
   RFLAGS,
   Shadow,
+  word,
 } from '@nestvm/cpu/extension';
 import { Rflags, Vector } from '@nestvm/isa';
 import type { SvmContext } from '../context.js';
@@ -21,12 +22,21 @@ import { IntControl, Vmcb } from '../vmcb/layout.js';
 import { HOST_RFLAGS, VM_CR } from '../words.js';
 import { isIntercepted } from './intercept-bit.js';
 
+const HWCR = word('hwcr');
+const SMM_LOCK = 1;
+const EXTERNAL = 1;
+
 /** An exit for an event that stays pending: the host takes it when GIF is 1 again. */
-function exitAndKeep(svm: SvmContext, code: number, pending: number): boolean {
+function exitAndKeep(svm: SvmContext, code: number, pending: number, info1 = 0): boolean {
   if (!isIntercepted(svm, code)) return false;
   const { w } = svm.cpu;
   w[PENDING_EVENTS] = w[PENDING_EVENTS]! | pending;
-  return vmexit(svm, code);
+  return vmexit(svm, code, 0, info1);
+}
+
+/** SMIs come from outside of the processor; HWCR.SMMLOCK keeps hypervisors from them (APM Vol. 2, "SMI Intercept"). */
+function exitForSmi(svm: SvmContext): boolean {
+  return (svm.cpu.w[HWCR]! & SMM_LOCK) === 0 && exitAndKeep(svm, ExitCode.SMI, PendingEvent.SMI, EXTERNAL);
 }
 
 /** An intercepted task switch: the selector of the new TSS, and why, in the format of `interceptEvent`'s detail. */
@@ -72,7 +82,7 @@ export function interceptEvent(svm: SvmContext, event: string, detail: number): 
     case 'NMI':
       return exitAndKeep(svm, ExitCode.NMI, PendingEvent.NMI);
     case 'SMI':
-      return exitAndKeep(svm, ExitCode.SMI, PendingEvent.SMI);
+      return exitForSmi(svm);
     case 'INIT':
       return exitAndKeep(svm, ExitCode.INIT, PendingEvent.INIT) || initInGuest(svm);
     case 'SHUTDOWN':

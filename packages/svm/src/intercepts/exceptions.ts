@@ -1,4 +1,4 @@
-import { CR0, DR, EventKind, MODE, PENDING_DEBUG, RIP, SEG_BASE, SLOW_ADDRESS } from '@nestvm/cpu/extension';
+import { CR0, EventKind, enterDebugException, MODE, RIP, SEG_BASE, SLOW_ADDRESS } from '@nestvm/cpu/extension';
 import { Cr0, Mode, Segment, Vector } from '@nestvm/isa';
 import type { SvmContext } from '../context.js';
 import { ExitCode } from '../exits/codes.js';
@@ -6,7 +6,6 @@ import { vmexit } from '../transitions/vmexit.js';
 import { Vmcb } from '../vmcb/layout.js';
 import { isIntercepted } from './intercept-bit.js';
 
-const DR6 = DR + 12;
 const FETCH = 1 << 4;
 const IGNNE = 0xc001_0115;
 const CS_BASE = SEG_BASE + 2 * Segment.CS;
@@ -56,11 +55,8 @@ export function interceptException(svm: SvmContext, vector: number, error: numbe
     storeInstructionBytes(svm, (error & FETCH) !== 0);
     return vmexit(svm, code, 0, error, 0, w[SLOW_ADDRESS]!, w[SLOW_ADDRESS + 1]!);
   }
-  if (vector === Vector.DB) {
-    // DR6 shows the causes as the guest's handler would see them.
-    w[DR6] = (w[DR6]! & ~0xf) | w[PENDING_DEBUG]!;
-    w[PENDING_DEBUG] = 0;
-  }
+  // DR6 and DR7 are as the guest's handler would see them.
+  if (vector === Vector.DB) enterDebugException(svm.cpu);
   return vmexit(svm, code, softLength(svm, kind), hasError ? error : 0);
 }
 

@@ -1,4 +1,4 @@
-import { ACTIVITY, CPL, CR0, CR4, DR, EFER, INTERRUPTIBILITY, PENDING_DEBUG, Shadow, syncBreakpoints, word } from '@nestvm/cpu/extension';
+import { ACTIVITY, CPL, CR0, CR4, DR, EFER, EventKind, INTERRUPTIBILITY, PENDING_DEBUG, Shadow, syncBreakpoints, word } from '@nestvm/cpu/extension';
 import type { SvmContext } from '../context.js';
 import { IntControl, NestedControl, Vmcb } from '../vmcb/layout.js';
 
@@ -77,13 +77,14 @@ export function loadGuest(svm: SvmContext, v: number): void {
   w[PENDING_DEBUG] = 0;
 }
 
-/** The mask of virtual NMIs is a bit of the VMCB again. */
+/** The mask of virtual NMIs is a bit of the VMCB again; an exit while one is delivered takes it back. */
 function storeNmiMask(svm: SvmContext, v: number): void {
   const { i32 } = svm;
   const { w } = svm.cpu;
   const control = i32[v + Vmcb.INT_CONTROL]!;
   if (!svm.features.vnmi || (control & IntControl.V_NMI_ENABLE) === 0) return;
-  const masked = (w[INTERRUPTIBILITY]! & Shadow.VIRTUAL_NMI) !== 0;
+  const isDelivered = svm.cpu.vectoring !== 0 && ((svm.cpu.vectoring >>> 8) & 7) === (EventKind.NMI as number);
+  const masked = (w[INTERRUPTIBILITY]! & Shadow.VIRTUAL_NMI) !== 0 && !isDelivered;
   i32[v + Vmcb.INT_CONTROL] = masked ? control | IntControl.V_NMI_MASK : control & ~IntControl.V_NMI_MASK;
   w[INTERRUPTIBILITY] = w[INTERRUPTIBILITY]! & ~Shadow.VIRTUAL_NMI;
 }

@@ -4,7 +4,7 @@ const R = ApicRegister;
 const among = (...registers: readonly number[]): ReadonlySet<number> => new Set(registers);
 const row = (first: number, last: number): number[] => Array.from({ length: (last - first) / 16 + 1 }, (_, i) => first + 16 * i);
 
-/** Registers that the guest reads from the virtual-APIC page under APIC-register virtualization. */
+/** Registers that the guest reads from the virtual-APIC page under APIC-register virtualization; LVT CMCI is none of them (SDM Vol. 3, "Virtualizing Reads from the APIC-Access Page"). */
 export const readableRegisters = among(
   R.ID,
   R.VERSION,
@@ -14,7 +14,6 @@ export const readableRegisters = among(
   R.DFR,
   R.SVR,
   R.ESR,
-  R.CMCI,
   R.ICR_LOW,
   R.ICR_HIGH,
   R.TIMER_INITIAL,
@@ -34,7 +33,6 @@ export const writableRegisters = among(
   R.DFR,
   R.SVR,
   R.ESR,
-  R.CMCI,
   R.ICR_LOW,
   R.ICR_HIGH,
   R.TIMER_INITIAL,
