@@ -30,6 +30,14 @@ export function grantTurns({ i32 }: ArenaViews, head: number, turns: number): vo
   i32[(head + Record.COUNTDOWN) >>> 2]! += turns;
 }
 
+/** Has a block that counts on be reported at its next turn. */
+export function cutTurns({ i32 }: ArenaViews, head: number): void {
+  const left = i32[(head + Record.COUNTDOWN) >>> 2]! - 1;
+  if (left <= 0) return;
+  i32[(head + Record.START) >>> 2]! -= left;
+  i32[(head + Record.COUNTDOWN) >>> 2]! -= left;
+}
+
 /** Whether the jumps of a block lead to heads. */
 export const isOpen = (views: ArenaViews, head: number): boolean => views.u8[head + Record.OPEN] !== 0;
 

@@ -7,7 +7,7 @@ import { isLoneReturn } from './block.js';
 import { CompiledCode } from './compiled-code.js';
 import { JitError, NotCompilable } from './errors.js';
 import { ExitLog } from './exit-log.js';
-import { countTurns, grantTurns, isOpen, openFrom, turnsOf } from './heat.js';
+import { countTurns, cutTurns, grantTurns, isOpen, openFrom, turnsOf } from './heat.js';
 import { FunctionLibrary } from './library.js';
 import { ModulesUnderWay } from './modules-under-way.js';
 import { type Region, selectRegion } from './region.js';
@@ -21,6 +21,10 @@ const PAGE_BYTES = 4096;
 export interface JitOptions {
   /** Turns of a function, or of a loop, after which it is looked at more closely and then compiled (16384). Below 24, each block is compiled by itself. */
   readonly threshold?: number;
+  /**
+   * Instructions after which an engine is no longer young: in a young one it takes eight times as many turns (600 million, about what a kernel's boot takes; none where `threshold` is given).
+   */
+  readonly youth?: number;
   /** Bytes of memory that compiled code may take, about (128 MiB). */
   readonly codeBytes?: number;
   /**
@@ -72,6 +76,12 @@ const WARM = 1 / 4;
  * several times as much as the interpreter does for the same instructions.
  */
 const RARE = 8192;
+/**
+ * Times the threshold that code of a young engine takes. A kernel boots then, most of whose code soon has run for the last time, and compiling is dear: our own code has not been
+ * compiled yet either, a tenth of a boot's CPU time. What is hot for good gets there in some milliseconds more.
+ */
+const YOUNG_TIMES = 8;
+const YOUTH = 600e6;
 /** Turns for which a block whose code is under way is not reported. */
 const AWAITED_TURNS = 2 ** 30;
 /** Times that the threshold of a page is doubled at most, for code that was written anew. */
@@ -97,6 +107,9 @@ export class Jit implements HotCode {
   private readonly queue = new Map<number, number>();
   /** Heads of blocks that have had their turns, and how many instructions had run by then. */
   private readonly trials = new Map<number, number>();
+  /** Heads of blocks that have had their turns while the engine was young; null when it no longer is. */
+  private young: Set<number> | null;
+  private readonly youth: number;
   private reports = 0;
   private readonly library: FunctionLibrary;
   private readonly exits: ExitLog;
@@ -112,6 +125,8 @@ export class Jit implements HotCode {
     this.codeBytes = options.codeBytes ?? 128 << 20;
     this.background = options.background ?? false;
     this.countsAll = this.threshold < EACH_BY_ITSELF;
+    this.youth = options.youth ?? (options.threshold === undefined ? YOUTH : 0);
+    this.young = this.youth > 0 ? new Set() : null;
     if (!(this.threshold >= 1)) throw new JitError('bad-option', `threshold ${this.threshold}: give at least 1 turn`);
     this.exits = new ExitLog(engine.arena, this.threshold);
     const wayOut = (isLong: boolean): FunctionDefinition => defineWayOut(this.exits, engine.handlers.blockCache, isLong);
@@ -135,7 +150,7 @@ export class Jit implements HotCode {
     const { arena, handlers, cache } = this.engine;
     if (this.compiled.revive(head)) return;
     if (!this.countsAll && !isOpen(arena, head)) {
-      if (this.isRare(head)) return;
+      if (this.isEarly(head) || this.isRare(head)) return;
       const mode = cpu.get32('mode');
       openFrom(arena, handlers, head, (host) => cache.find(host, mode));
       return grantTurns(arena, head, Math.ceil(this.threshold * CLOSER));
@@ -144,6 +159,22 @@ export class Jit implements HotCode {
     else this.queue.set(head, cpu.get32('mode'));
     grantTurns(arena, head, Math.min(Math.ceil(PATIENCE / arena.u16[(head + Record.RECORDS) >>> 1]!), this.threshold));
     if (this.queue.size >= BATCH || this.reports >= MOST_REPORTS || this.countsAll) this.compileQueue();
+  }
+
+  /** Whether a block has had its turns in a young engine, and counts on for the others. */
+  private isEarly(head: number): boolean {
+    const { young, engine } = this;
+    if (young === null || this.trials.has(head)) return false;
+    if (engine.retired >= this.youth) {
+      // What would have been hot by now is so at its next turn.
+      for (const other of young) if (engine.arena.i32[other >>> 2] === Slot.HEAD) cutTurns(engine.arena, other);
+      this.young = null;
+      return false;
+    }
+    if (young.delete(head)) return false;
+    young.add(head);
+    grantTurns(engine.arena, head, this.threshold * (YOUNG_TIMES - 1));
+    return true;
   }
 
   /** Whether a block that has had its turns has them so seldom that compiled code would not pay; if so, or if that must be seen first, it counts on. Blocks that a hot one leads to are not asked. */
@@ -167,6 +198,7 @@ export class Jit implements HotCode {
     if (arenaPage >= 0) return this.compiled.dropPage(arenaPage, this.threshold);
     this.queue.clear();
     this.trials.clear();
+    this.young?.clear();
     this.exits.clear();
     this.compiled.clear(null);
   }
