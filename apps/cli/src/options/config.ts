@@ -16,7 +16,7 @@ import { type LogItem, parseLog } from './log.js';
 import { type MonitorSpec, parseMonitors } from './monitors.js';
 import { parseNesting } from './nesting.js';
 import { type NetworkSpecs, parseNetworks } from './networks.js';
-import { type ObjectSpec, parseObjects } from './objects.js';
+import { dumpsOf, type ObjectSpec, parseObjects } from './objects.js';
 import { last, type RawOptions } from './parse.js';
 import { parseSmbios, type SmbiosSpec } from './smbios.js';
 import { parseInteger, parseProperties, splitCommas } from './text.js';
@@ -141,10 +141,7 @@ export function configure(raw: RawOptions, readText: (option: string, path: stri
     devices,
     globals,
     drives,
-    networks: parseNetworks(
-      raw,
-      objects.flatMap((object) => (object.kind === 'dump' ? [object.dump] : [])),
-    ),
+    networks: parseNetworks(raw, dumpsOf(objects)),
     folders: parseFolders(raw),
     clock,
     rtc: parseRtc(last(raw, 'rtc'), clock),

@@ -51,3 +51,6 @@ export function parseObjects(raw: RawOptions): ObjectSpec[] {
   if (twice) throw new UsageError(`-object id=${twice.id}: two objects have this name; give one another id`);
   return objects;
 }
+
+/** The dumps among them. */
+export const dumpsOf = (objects: readonly ObjectSpec[]): DumpSpec[] => objects.flatMap((object) => (object.kind === 'dump' ? [object.dump] : []));
