@@ -4,7 +4,7 @@ import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { UsageError } from './errors.js';
 import { reasonOf } from './files.js';
 import { NetworkParts } from './networks/parts.js';
-import { parseNetworks } from './options/networks.js';
+import { parseNetworks } from './options/all-networks.js';
 
 const LONGEST_FRAME = 65_536 + 64;
 const SHORTEST_FRAME = 14;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { runCommand } from '../src/networks/command-socket.js';
 import { NetworkParts } from '../src/networks/parts.js';
-import { parseNetworks } from '../src/options/networks.js';
+import { parseNetworks } from '../src/options/all-networks.js';
 
 const parse = (text: string) => parseNetworks(new Map([['netdev', [`user,id=n0,${text}`]]]));
 

@@ -1,7 +1,6 @@
 import type { HostForward } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import type { DatagramSpec } from '../networks/datagram-cable.js';
-import { parseOlderNetworks } from './older-networks.js';
 import { takeOnly, userOnly } from './only.js';
 import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
@@ -184,34 +183,12 @@ export function parseNetwork(kind: string, id: string, option: string, text: str
   }
 }
 
-function parseNic(text: string, number: number): { network: NetworkSpec; nic: NicSpec } {
-  const { head, values } = parseProperties(text);
-  const model = values.get('model') ?? 'virtio-net-pci';
-  if (!/^virtio(-net-pci)?$/.test(model)) throw new UsageError(`-nic model=${model}: there is virtio-net-pci`);
-  const id = values.get('id') ?? `nic${number}`;
-  const mac = values.get('mac');
-  return { network: parseNetwork(head || 'user', id, `-nic ${head}`, text, values), nic: { netdev: id, ...(mac === undefined ? {} : { mac }) } };
-}
-
 /** Parses the argument of `-netdev`, or of `netdev_add`; throws `UsageError`. */
 export function parseNetdev(text: string, word = '-netdev'): NetworkSpec {
   const { head, values } = parseProperties(text);
   const id = values.get('id');
   if (id === undefined) throw new UsageError(`${word} ${text}: an id is missing; write ${word} ${head || 'user'},id=n0`);
   return parseNetwork(head, id, `${word} ${head},id=${id}`, text, values);
-}
-
-/** Parses `-netdev`, `-nic` and `-net`, on which `dumps` are made; throws `UsageError`. */
-export function parseNetworks(raw: RawOptions, dumps: readonly DumpSpec[] = []): NetworkSpecs {
-  const nics = [...(raw.get('nic') ?? [])].filter((text) => text !== 'none').map((text, number) => parseNic(text, number));
-  const older = parseOlderNetworks(raw.get('net') ?? []);
-  const networks = [...(raw.get('netdev') ?? []).map((text) => parseNetdev(text)), ...nics.map(({ network }) => network), ...older.networks];
-  const ids = networks.map(({ id }) => id);
-  const twice = ids.find((id, i) => ids.indexOf(id) !== i);
-  if (twice !== undefined) throw new UsageError(`-netdev id=${twice}: two networks have this name; give one another id`);
-  for (const { id, netdev } of dumps) assertNetwork(`-object filter-dump,id=${id}`, netdev, networks);
-  for (const network of networks) if (network.kind === 'hubport' && network.netdev) assertNetwork(network.option, network.netdev, networks);
-  return { networks, dumps, nics: [...nics.map(({ nic }) => nic), ...older.nics] };
 }
 
 /** Throws unless a network has this name. */

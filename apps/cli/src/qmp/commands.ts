@@ -7,24 +7,11 @@ import type { MonitorTarget } from '../monitor/target.js';
 import { dumpScreen } from '../screendump.js';
 import { addCharacter, addNetwork, addObject, setLink } from './additions.js';
 import { cpuOf, flagOf, numberOf, optionalNumber, type QmpArguments, textOf } from './arguments.js';
+import type { QmpCommand } from './command.js';
 import { QmpError } from './errors.js';
 import { sendEvents } from './input.js';
 import { activeBalloon, type QmpQuery, queries } from './queries.js';
 import { describeCommands } from './schema.js';
-
-/** Types of arguments, by QEMU's names. */
-export type QmpType = 'str' | 'int' | 'bool' | 'any' | '[any]';
-
-/** Arguments with their types; those with a star may be left out, as in QEMU's schema. */
-export type QmpParameters = Readonly<Record<string, QmpType>>;
-
-/** A command: the arguments that it takes, and what it returns (nothing: an empty object). */
-export interface QmpCommand {
-  readonly arguments?: QmpParameters;
-  /** There are more, which it checks by itself. */
-  readonly open?: boolean;
-  readonly run: (target: MonitorTarget, given: QmpArguments) => unknown;
-}
 
 /** `migrate`: says no at once to what is no address, and while an L2 is active, unless it is to wait; from then on `query-migrate` and events tell how it goes. */
 function migrate(target: MonitorTarget, given: QmpArguments): void {

@@ -1,4 +1,4 @@
-import type { QmpCommand, QmpParameters, QmpType } from './commands.js';
+import type { QmpCommand, QmpParameters, QmpType } from './command.js';
 import { QMP_EVENTS } from './events.js';
 
 /** Types that have no parts, with what JSON has for them ("QEMU QAPI", Client JSON Protocol introspection). */
