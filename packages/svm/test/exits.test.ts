@@ -1,4 +1,4 @@
-import { injectMachineCheck, reset } from '@nestvm/cpu';
+import { injectMachineCheck } from '@nestvm/cpu';
 import { ACTIVITY, Activity, GUEST_MODE, INTERRUPTIBILITY, Shadow } from '@nestvm/cpu/extension';
 import { sensitiveEvents } from '@nestvm/isa';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -282,64 +282,6 @@ describe('instruction intercepts', () => {
   });
 });
 
-describe('exceptions and nested page faults', () => {
-  it('intercepted exceptions give error code and address, and keep CR2', () => {
-    board.set(Vmcb.EXCEPTION_INTERCEPTS, (1 << 14) | (1 << 6) | (1 << 3));
-    // mov eax, [0x300000]
-    expect(board.run([0x8b, 0x04, 0x25, 0, 0, 0x30, 0])).toBe(ExitCode.EXCEPTION + 14);
-    expect([board.get(EXIT_INFO1), board.get(EXIT_INFO2)]).toEqual([0, 0x300000]);
-    expect(board.get(Vmcb.CR2)).toBe(0);
-    // Decode assist: the bytes of the instruction.
-    expect(board.get(Vmcb.INSTRUCTION_BYTES) >>> 8).toBe(0x25048b);
-    board.prepare();
-    board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 6);
-    expect(board.run([0x0f, 0x0b])).toBe(ExitCode.EXCEPTION + 6);
-    board.prepare();
-    board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 3);
-    expect(board.run([0xcc])).toBe(ExitCode.EXCEPTION + 3);
-    expect(board.get(RIP)).toBe(At.GUEST);
-    expect(nextRip()).toBe(1);
-  });
-
-  it('a nested page fault tells the guest-physical address, final or in a table', () => {
-    // The guest maps 2 MiB more than the nested tables do.
-    board.view.setUint32(At.TABLES + 0x2008, 0x200083, true);
-    // mov [0x212345], al
-    expect(board.run([0x88, 0x04, 0x25, 0x45, 0x23, 0x21, 0])).toBe(ExitCode.NPF);
-    expect([board.get(EXIT_INFO1), board.get(EXIT_INFO1 + 1)]).toEqual([6, 1]);
-    expect(board.get(EXIT_INFO2)).toBe(0x212345);
-    board.prepare();
-    board.view.setUint32(At.TABLES + 0x2008, 0x300007, true);
-    expect(board.run([0x8a, 0x04, 0x25, 0x45, 0x23, 0x21, 0])).toBe(ExitCode.NPF);
-    expect(board.get(EXIT_INFO1 + 1)).toBe(2);
-    expect(board.get(EXIT_INFO2) & ~0xfff).toBe(0x300000);
-  });
-
-  it('a fault of delivery is intercepted as itself, with the event in EXITINTINFO', () => {
-    board.gdt();
-    board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 13);
-    board.set(Vmcb.IDTR + 1, 0x10);
-    // INT 40h beyond the limit of the IDT.
-    expect(board.run([0xcd, 0x40])).toBe(ExitCode.EXCEPTION + 13);
-    expect(board.get(EXIT_INT_INFO)).toBe((0x80000440 | 0) >>> 0);
-    expect(nextRip()).toBe(2);
-    board.prepare();
-    board.gdt();
-    board.set(Vmcb.IDTR + 1, 0x10);
-    // A guest without handlers ends in shutdown.
-    expect(board.run([0x0f, 0x0b])).toBe(ExitCode.SHUTDOWN);
-  });
-});
-
-it('an intercepted #DB leaves DR6 and DR7 as its handler would find them', () => {
-  board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 1);
-  board.set(Vmcb.DR7, 0x2400);
-  board.set(Vmcb.DR_INTERCEPTS, -1);
-  // mov dr0, rbx under DR7.GD
-  expect(board.run([0x0f, 0x23, 0xc3])).toBe(ExitCode.EXCEPTION + 1);
-  expect([board.get(Vmcb.DR6) & 0x2000, board.get(Vmcb.DR7)]).toEqual([0x2000, 0x400]);
-});
-
 describe('events', () => {
   it('an interrupt exits and stays pending', () => {
     board.intercept(ExitCode.INTR);
@@ -523,93 +465,10 @@ describe('INIT', () => {
   });
 });
 
-describe('MSRs', () => {
-  it('VM_CR.SVMDIS keeps EFER.SVME from being set, and LOCK keeps both bits', () => {
-    const { msrs } = board.cpu;
-    expect(msrs.write(0xc0000080, 0xd01, 0)).toBe(true);
-    expect(msrs.write(0xc0010114, 0x18, 0)).toBe(true);
-    expect(msrs.write(0xc0010114, 0, 0)).toBe(true);
-    msrs.read(0xc0010114);
-    expect(board.cpu.lo).toBe(0x18);
-    expect(msrs.write(0xc0000080, 0x1d01, 0)).toBe(false);
-  });
-
-  it('VM_CR.SVMDIS cannot be set while EFER.SVME is', () => {
-    const { msrs } = board.cpu;
-    expect([msrs.write(0xc0010114, 0x10, 0), msrs.write(0xc0010114, 8, 0), msrs.write(0xc0010114, 0x18, 0)]).toEqual([false, true, false]);
-    msrs.read(0xc0010114);
-    expect(board.cpu.lo).toBe(8);
-  });
-
-  it('SVM_KEY unlocks VM_CR for those who know it; zero is no key, and nobody reads it', () => {
-    const { cpu } = new Board('EPYC,svm=on,svm-lock=on');
-    const { msrs } = cpu;
-    const key = (lo: number, hi: number): boolean => msrs.write(0xc0010118, lo, hi);
-    const isLocked = (): boolean => msrs.read(0xc0010114) && (cpu.lo & 8) !== 0;
-    msrs.write(0xc0000080, 0xd01, 0);
-    msrs.write(0xc0010114, 0x18, 0);
-    key(0, 0);
-    key(5, 6);
-    expect(isLocked(), 'locked without a key').toBe(true);
-    reset(cpu);
-    expect(key(5, 6)).toBe(true);
-    msrs.write(0xc0010114, 0x18, 0);
-    key(5, 7);
-    expect(isLocked()).toBe(true);
-    expect([msrs.read(0xc0010118), cpu.lo, cpu.hi]).toEqual([true, 0, 0]);
-    key(5, 6);
-    expect(isLocked()).toBe(false);
-    msrs.write(0xc0010114, 0, 0);
-    expect(msrs.write(0xc0000080, 0x1d01, 0), 'SVMDIS is gone').toBe(true);
-    expect(board.cpu.msrs.has(0xc0010118)).toBe(false);
-  });
-
-  it('VM_HSAVE_PA takes page addresses below the highest physical one', () => {
-    const { msrs } = board.cpu;
-    expect(msrs.write(0xc0010117, 0x5000, 0)).toBe(true);
-    expect(msrs.write(0xc0010117, 0x5008, 0)).toBe(false);
-    expect(msrs.write(0xc0010117, 0, 1 << 31)).toBe(false);
-  });
-
-  it('TSC_RATIO multiplies what the guest reads, before TSC_OFFSET', () => {
-    // 1.5, in 8.32 fixed point.
-    expect(board.cpu.msrs.write(0xc0000104, 0x80000000 | 0, 1)).toBe(true);
-    board.nowNs = 0x2_0000_0004;
-    board.set(Vmcb.TSC_OFFSET, 5, 0);
-    // rdtsc; shl rdx, 32; or rax, rdx; hlt
-    expect(board.run([0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0xf4])).toBe(ExitCode.HLT);
-    expect([board.get(RAX), board.get(RAX + 1)]).toEqual([6 + 5, 3]);
-    expect(board.cpu.msrs.write(0xc0000104, 0, 0x100)).toBe(false);
-  });
-});
-
 it('virtual VMLOAD and VMSAVE go through the nested tables', () => {
   board.set(Vmcb.VIRTUAL_EXTENSIONS, 2);
   // mov eax, 0x38000; vmsave; mov eax, 0x300000; vmload
   expect(board.run([0xb8, 0x00, 0x80, 0x03, 0, 0x0f, 0x01, 0xdb, 0xb8, 0, 0, 0x30, 0, 0x0f, 0x01, 0xda])).toBe(ExitCode.NPF);
   expect(board.get(EXIT_INFO2)).toBe(0x300000);
   expect(board.get(RIP)).toBe(At.GUEST + 13);
-});
-
-describe('faults while an exception is delivered', () => {
-  it('exit as themselves before they make a double fault', () => {
-    board.gdt();
-    board.set(Vmcb.EXCEPTION_INTERCEPTS, 1 << 14);
-    // The IDT is not mapped: delivering #PF faults again.
-    board.set(Vmcb.IDTR + 2, 0x400000);
-    board.set(Vmcb.EVENT_INJECTION, 0x80000b0e | 0, 2);
-    expect(board.run([0xf4])).toBe(ExitCode.EXCEPTION + 14);
-    expect(board.get(EXIT_INT_INFO)).toBe((0x80000b0e | 0) >>> 0);
-    expect(board.get(EXIT_INFO2)).toBe(0x4000e0);
-  });
-
-  it('exit for the nested tables also behind a double fault', () => {
-    board.gdt();
-    board.view.setUint32(At.TABLES + 0x2010, 0x400083, true);
-    board.set(Vmcb.IDTR + 2, 0x400000);
-    board.set(Vmcb.EVENT_INJECTION, 0x80000b08 | 0, 0);
-    expect(board.run([0xf4])).toBe(ExitCode.NPF);
-    expect(board.get(EXIT_INFO2)).toBe(0x400080);
-    expect(board.get(EXIT_INT_INFO)).toBe((0x80000b08 | 0) >>> 0);
-  });
 });
