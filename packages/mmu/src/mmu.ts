@@ -1,11 +1,11 @@
-import { Cr4, Efer } from '@nestvm/isa';
+import { Cr4 } from '@nestvm/isa';
 import { PAGE_BYTES, PageFlag, type PhysicalMemory, WRITE_TRAP } from '@nestvm/memory';
 import { type Stateful, structState } from '@nestvm/state';
 import { Access } from './access.js';
 import { TranslationCaches } from './caches.js';
 import { combine } from './combine.js';
 import { Context, Paging, packContext } from './context.js';
-import { controlsOweFlush } from './control-changes.js';
+import { controlsOweFlush, isLong, reservedOfCr3 } from './control-changes.js';
 import { PageFault, pageFaultCode } from './faults.js';
 import { withoutA20 } from './guest/tables.js';
 import { Rights, Walked } from './guest/walk.js';
@@ -251,15 +251,9 @@ export class Mmu extends TranslationCaches {
     this.forgetEverything();
   }
 
-  private isLong(): boolean {
-    return (this.context & Context.PAGING) >= Paging.LEVEL4 || (this.i32[this.words + EFER]! & Efer.LMA) !== 0;
-  }
-
   /** Whether a MOV to CR3 whose value has this high half sets no reserved bit. */
   isCr3Allowed(hi: number): boolean {
-    if (!this.isLong()) return true;
-    const pcids = (this.i32[this.words + CR4]! & Cr4.PCIDE) !== 0;
-    return (hi & (pcids ? this.cr3Reserved : this.cr3Reserved | 0x8000_0000)) === 0;
+    return !isLong(this.context, this.i32[this.words + EFER]!) || (hi & reservedOfCr3(this.cr3Reserved, this.i32[this.words + CR4]!)) === 0;
   }
 
   /**
@@ -270,7 +264,7 @@ export class Mmu extends TranslationCaches {
   writeCr3(lo: number, hi: number): boolean {
     const { i32, words, context } = this;
     const paging = context & Context.PAGING;
-    const long = this.isLong();
+    const long = isLong(context, i32[words + EFER]!);
     const pcids = long && (i32[words + CR4]! & Cr4.PCIDE) !== 0;
     this.fault = TranslationFault.NONE;
     if (!this.isCr3Allowed(hi)) return false;

@@ -2,7 +2,6 @@ import type { HostForward } from '@nestvm/networks';
 import { UsageError } from '../errors.js';
 import type { DatagramSpec } from '../networks/datagram-cable.js';
 import { takeOnly, userOnly } from './only.js';
-import type { RawOptions } from './parse.js';
 import { assertKeys, parseInteger, parseProperties, parseSwitch, splitCommas } from './text.js';
 
 /** A network of `-netdev` or `-nic`. */
