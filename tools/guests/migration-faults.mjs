@@ -3,7 +3,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createFaultyLine, faults, words } from './faulty-line.mjs';
 import { COUNT, PROMPT } from './migration.mjs';
-import { check, debian, Guest, pause, scratch } from './player.mjs';
+import { check, debian, Guest, pause, scratch, within } from './player.mjs';
 
 /** A line on which nothing has moved for so long is given up. */
 const LINE_TIMEOUT_MS = 8000;
@@ -61,7 +61,7 @@ async function afterSource(attempt) {
   const { there, checkpoint } = attempt;
   if ((await running(there)).length === 1)
     return { survivor: there, told: /it goes on here/.test(there.output) ? 'source killed: the target inherits' : 'source killed: handed over' };
-  const ending = await Promise.race([there.ended, pause(PATIENCE_MS)]);
+  const ending = await within(PATIENCE_MS, there.ended);
   check(ending === 1 && /source has gone[^]*not started/.test(there.output), `the source died; the target: ${ending} ${there.output.slice(-300)}`);
   check(existsSync(checkpoint), 'the source died while it migrated, and there is no checkpoint');
   return { survivor: await attempt.fromCheckpoint(), told: 'source killed: from its checkpoint' };
@@ -69,7 +69,7 @@ async function afterSource(attempt) {
 
 /** The target was killed: the source goes on. */
 async function afterTarget({ here, answer }) {
-  const said = await Promise.race([answer, pause(PATIENCE_MS).then(() => 'no answer')]);
+  const said = await within(PATIENCE_MS, answer, 'no answer');
   // The target had said that it runs the guest, and the source had no time to tell of it.
   if (said.includes('migrated to')) return { survivor: undefined, told: 'target killed after the move: the guest died with its process' };
   check(/goes on as if nothing had been/.test(said), `the target died; the source: ${said}`);
@@ -79,7 +79,7 @@ async function afterTarget({ here, answer }) {
 
 /** The line failed: exactly one side runs the guest, for the source comes back over another line and asks. */
 async function afterLine({ here, there, answer }, fault) {
-  const said = await Promise.race([answer, pause(PATIENCE_MS).then(() => 'no answer')]);
+  const said = await within(PATIENCE_MS, answer, 'no answer');
   const again = () => (/waiting|trying/i.test(there.output + said) ? ', after another line' : '');
   const alive = await running(here, there);
   const state = there.ending === undefined ? await there.ask('info status') : 'ended';

@@ -13,6 +13,17 @@ const PROMPT = '(nestvm) ';
 
 export const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
+/** What a promise resolves to within that time, else `otherwise`; nothing is waited for afterwards. */
+export async function within(milliseconds, promise, otherwise) {
+  let timer;
+  const over = new Promise((done) => (timer = setTimeout(() => done(otherwise), milliseconds)));
+  try {
+    return await Promise.race([promise, over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 const folders = [];
 
 /** A folder for sockets and snapshots of one scenario; it is gone when the script ends. */
