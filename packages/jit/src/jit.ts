@@ -12,6 +12,7 @@ import { FunctionLibrary } from './library.js';
 import { ModulesUnderWay } from './modules-under-way.js';
 import { type Region, selectRegion } from './region.js';
 import type { RegionCode } from './region-code.js';
+import { ReturnCache } from './return-cache.js';
 import { Translator } from './translate.js';
 import { defineWayOut } from './way-out.js';
 
@@ -75,7 +76,7 @@ const WARM = 1 / 4;
  * Instructions from one turn of a block to the next, on average, from which on it is left to the interpreter: by then the host's caches have lost what compiled code needs, which is
  * several times as much as the interpreter does for the same instructions.
  */
-const RARE = 8192;
+const RARE = 65536;
 /**
  * Times the threshold that code of a young engine takes. A kernel boots then, most of whose code soon has run for the last time, and compiling is dear: our own code has not been
  * compiled yet either, a tenth of a boot's CPU time. What is hot for good gets there in some milliseconds more.
@@ -113,6 +114,7 @@ export class Jit implements HotCode {
   private reports = 0;
   private readonly library: FunctionLibrary;
   private readonly exits: ExitLog;
+  private readonly returns: ReturnCache;
   private readonly waysOut: { readonly long: FunctionDefinition; readonly legacy: FunctionDefinition };
   private background: boolean;
   private readonly underWay = new ModulesUnderWay<Translated>();
@@ -129,7 +131,8 @@ export class Jit implements HotCode {
     this.young = this.youth > 0 ? new Set() : null;
     if (!(this.threshold >= 1)) throw new JitError('bad-option', `threshold ${this.threshold}: give at least 1 turn`);
     this.exits = new ExitLog(engine.arena, this.threshold);
-    const wayOut = (isLong: boolean): FunctionDefinition => defineWayOut(this.exits, engine.handlers.blockCache, isLong);
+    this.returns = new ReturnCache(engine.arena);
+    const wayOut = (isLong: boolean): FunctionDefinition => defineWayOut(this.exits, this.returns, engine.handlers.blockCache, isLong);
     this.waysOut = { long: wayOut(true), legacy: wayOut(false) };
     this.library = new FunctionLibrary(engine.arena.memory, engine.arena.shared, engine.handlers, new Set(Object.values(this.waysOut)));
     this.compiled = new CompiledCode(engine.arena, engine.handlers);
@@ -200,6 +203,7 @@ export class Jit implements HotCode {
     this.trials.clear();
     this.young?.clear();
     this.exits.clear();
+    this.returns.clear();
     this.compiled.clear(null);
   }
 
@@ -260,7 +264,8 @@ export class Jit implements HotCode {
       const region = selectRegion(source, head, host % PAGE_BYTES);
       if (region === null) return null;
       try {
-        const { code } = new Translator(region, arena, meanings, this.exits, (mode & Mode.LONG) !== 0 ? this.waysOut.long : this.waysOut.legacy);
+        const isLong = (mode & Mode.LONG) !== 0;
+        const { code } = new Translator(region, arena, meanings, this.exits, isLong ? this.waysOut.long : this.waysOut.legacy, isLong);
         return { head, region, code };
       } catch (error) {
         if (!(error instanceof NotCompilable) || error.row < 0) throw error;

@@ -1,4 +1,4 @@
-import { type Handlers, Record, Slot } from '@nestvm/cpu/compiling';
+import { type Handlers, HEAD_LENGTH, Record, Slot } from '@nestvm/cpu/compiling';
 import type { ArenaViews } from './arena-views.js';
 import { type Block, type Edge, isReturn, readBlock } from './block.js';
 import type { Target } from './exit-log.js';
@@ -27,6 +27,8 @@ export interface Region {
   readonly successors: readonly (readonly number[])[];
   /** Places that each block's indirect jump was seen to go to, or may return to. */
   readonly targets: readonly (readonly number[])[];
+  /** Head of the block that each block's call returns to, if that is on its page; or 0. */
+  readonly returnHeads: readonly number[];
   /** The blocks as structured code. */
   readonly pieces: readonly Piece[];
   /** Arena pages that the blocks are in. */
@@ -77,6 +79,9 @@ function returnPoint({ views, blockAt }: RegionSource, { head, offset, returnsTo
   if (returnsTo === null || pageOf(returnsTo) !== pageOf(offset)) return 0;
   return blockAt(hostOf(views, head) + returnsTo - offset);
 }
+
+/** A record, if it is a head; or 0. */
+const headAt = ({ u8 }: ArenaViews, record: number): number => (record !== 0 && u8[record + Record.LENGTH] === HEAD_LENGTH ? record : 0);
 
 const isIndirect = (block: Block): boolean => block.end === 'jump' && block.taken === null;
 
@@ -218,6 +223,7 @@ export function selectRegion(source: RegionSource, head: number, offset: number)
     entries: [...entered].map(moved).sort((a, b) => a - b),
     successors: movedAll(successors),
     targets: movedAll(targets),
+    returnHeads: order.map((old) => headAt(source.views, returnPoint(source, found[old] as Block))),
     pieces: renumber(pieces, moved),
     instructions: found.reduce((sum, block) => sum + block.count, 0),
   };

@@ -1,4 +1,4 @@
-import { goToRecord, Record, readTime, Slot } from '@nestvm/cpu/compiling';
+import { goToRecord, HEAD_LENGTH, Record, readTime, Slot } from '@nestvm/cpu/compiling';
 import type { Branch, FunctionRef, Val, Variable } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import { Context, type Meanings } from '@nestvm/semantics';
@@ -15,7 +15,7 @@ import { needsFlags } from './liveness.js';
 import { countPredecessors, hostOf, linkedHead, pageOf, type Region } from './region.js';
 import { RegionCode } from './region-code.js';
 import { EXECUTED, type Exits, RegionEngine } from './region-engine.js';
-import { Leave, NO_FLAGS } from './way-out.js';
+import { goalOf, Leave, NO_FLAGS } from './way-out.js';
 
 const at = vcpuState.offset;
 const PAGE_BYTES = 4096;
@@ -30,7 +30,7 @@ interface Leaving {
   readonly place: Variable<32>;
   /** RIP to go on at, from the start of the region's page. */
   readonly rip: Variable<64>;
-  /** Start of the page of the block that is left, from the region's. */
+  /** Start of the page of the block that is left, from the region's; or the goal of the link. */
   readonly page: Variable<64>;
 }
 
@@ -80,6 +80,7 @@ export class Translator implements Exits {
     private readonly meanings: Meanings,
     private readonly exitLog: ExitLog,
     private readonly wayOut: FunctionRef,
+    private readonly isLong: boolean,
   ) {
     const code = new RegionCode(staysInState(region));
     this.code = code;
@@ -226,7 +227,7 @@ export class Translator implements Exits {
 
   /** Says which page the block is on that is left, or gone on with. */
   private setPage({ offset }: Block): void {
-    if (this.isSpread) this.leaving.page.set(this.code.constant(64, pageOf(offset) * PAGE_BYTES));
+    if (this.isSpread || this.isLong) this.leaving.page.set(this.code.constant(64, pageOf(offset) * PAGE_BYTES));
   }
 
   private charge(): void {
@@ -295,7 +296,16 @@ export class Translator implements Exits {
     const { code, leaving, block } = this;
     code.flags.flushAside();
     leaving.rip.set(code.constant(64, edge.target));
+    if (this.isLong) leaving.page.set(code.constant(64, this.goalOf(edge)));
     this.goOut(block.last + edge.link, Leave.LINK);
+  }
+
+  /** Where a link leads, and where a call returns to, as far as that is known by now. */
+  private goalOf(edge: Edge): bigint {
+    const { views, region, block } = this;
+    const head = linkedHead(views, block, edge);
+    const isHead = head !== 0 && views.u8[head + Record.LENGTH] === HEAD_LENGTH;
+    return goalOf(isHead ? head : 0, !edge.isInside, pageOf(block.offset) === 0 ? region.returnHeads[this.place]! : 0);
   }
 
   /** See {@link Exits}. */
@@ -332,7 +342,7 @@ export class Translator implements Exits {
     code.storeAll();
     code.storeState('i32.store', this.budget.get(), at.budget);
     // Variables that are never set may hold anything.
-    const page = this.isSpread ? leaving.page.get() : code.constant(64, 0);
+    const page = this.isSpread || this.isLong ? leaving.page.get() : code.constant(64, 0);
     const none = code.constant(64, 0);
     const flags = code.flags.isUsed ? ([kind.get(), a.get(), b.get()] as const) : ([code.constant(32, NO_FLAGS), none, none] as const);
     code.tailCall(this.wayOut, leaving.place.get(), code.cpu, leaving.rip.get(), page, code.param(0, 32), ...flags);

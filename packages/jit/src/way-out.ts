@@ -1,8 +1,9 @@
-import { dispatchTargets, ExitReason, enterIfKnown, goTo, jumpSlow, Link, Record } from '@nestvm/cpu/compiling';
+import { dispatchTargets, ExitReason, enterHead, enterIfKnown, goTo, jumpSlow, Link, lookUpCode, Record } from '@nestvm/cpu/compiling';
 import { type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import type { ExitLog } from './exit-log.js';
 import { flagAux } from './lasting-flags.js';
+import type { ReturnCache } from './return-cache.js';
 
 const at = vcpuState.offset;
 const PAGE_BYTES = 4096;
@@ -21,16 +22,29 @@ export const Leave = {
   LINK: 3,
 } as const;
 
+/** Added to a goal on another page. */
+const IS_FAR = 1;
+
+/**
+ * What is handed over in place of the page where 64-bit code leaves by a link: the head of the block that the link led to when the region was compiled, and that of the block
+ * on the region's own page which the function that is called returns to; 0 where it is not known. What compiled code has in itself need not be fetched from records that it does
+ * not touch otherwise, and that the host's caches have lost meanwhile.
+ */
+export const goalOf = (head: number, isFar: boolean, returnHead: number): bigint =>
+  (BigInt(returnHead) << 32n) | BigInt(head === 0 ? 0 : head + (isFar ? IS_FAR : 0));
+
 /** In place of a kind of flags: the region has neither read nor written them. */
 export const NO_FLAGS = -1;
 
 /**
- * The end of all regions: (record or link with how it is left, vCPU, RIP as the distance from the region's page, distance of the page that is left from there, head that the region
- * was entered at, kind of the flags, and what they are made from). All other state is in its place; the vCPU has RIP of the entry still.
+ * The end of all regions: (record or link with how it is left, vCPU, RIP as the distance from the region's page, distance of the page that is left from there or a goal, head that the
+ * region was entered at, kind of the flags, and what they are made from). All other state is in its place; the vCPU has RIP of the entry still.
  */
-export function defineWayOut(exitLog: ExitLog, blockCache: number, isLong: boolean): FunctionDefinition {
+export function defineWayOut(exitLog: ExitLog, returns: ReturnCache, blockCache: number, isLong: boolean): FunctionDefinition {
   const signature = { params: ['i32', 'i32', 'i64', 'i64', 'i32', 'i32', 'i64', 'i64'], results: [] } as const;
-  return defineFunction(isLong ? 'leaveRegion64' : 'leaveRegion32', signature, (code) => new WayOut(code, exitLog, blockCache, isLong).write());
+  return defineFunction(isLong ? 'leaveRegion64' : 'leaveRegion32', signature, (code) =>
+    new WayOut(code, exitLog, returns, blockCache, isLong).write(),
+  );
 }
 
 class WayOut {
@@ -44,6 +58,7 @@ class WayOut {
   constructor(
     private readonly code: Code,
     private readonly exitLog: ExitLog,
+    private readonly returns: ReturnCache,
     private readonly blockCache: number,
     private readonly isLong: boolean,
   ) {
@@ -94,17 +109,46 @@ class WayOut {
     const rip = this.start().add(code.param(2, 64));
     const log = (host: Val<32>): void =>
       exitLog.sampled(code, cpu, () => exitLog.writeJump(code, { record, host, delta: rip.sub(this.page), isReturn, entered }));
+    if (this.isLong) code.if(isReturn, () => this.withCode(rip, (host) => this.returns.writeEnter(code, cpu, rip, host, () => log(host))));
     enterIfKnown(code, this.isLong, { record, cpu, rip, blockCache: this.blockCache, isFar: false, noted: log });
     code.store('i64.store', cpu, rip, at.rip);
     code.tailCall(dispatchTargets.near, record, cpu);
   }
 
+  /** Writes what is done in 64-bit code if the TLB knows where RIP is, and the budget lasts. */
+  private withCode(rip: Val<64>, write: (host: Val<32>) => void): void {
+    const { code, cpu } = this;
+    const { hit, host } = lookUpCode(code, cpu, rip);
+    code.if(hit.and(code.load('i32.load', 32, cpu, at.budget).geS(0)), () => write(host()));
+  }
+
+  /** To where the link led when the region was compiled, if that still is so. */
+  private byGoal(rip: Val<64>): void {
+    const { code, cpu, place, exitLog, entered } = this;
+    const known = code.param(3, 64);
+    const [goal, returnHead] = [known.trunc(32), known.shrU(32).trunc(32)];
+    code.if(returnHead, () => {
+      const offset = code.load('i32.load', 32, returnHead, Record.HOST).and(PAGE_BYTES - 1);
+      this.returns.writeRemember(code, cpu, this.start().add(offset.zext(64)), returnHead);
+    });
+    const head = goal.and(~IS_FAR);
+    code.if(goal.and(IS_FAR), () =>
+      this.withCode(rip, (host) =>
+        enterHead(code, cpu, { head, rip, host }, () => exitLog.sampled(code, cpu, () => exitLog.writeFar(code, place, entered))),
+      ),
+    );
+    code.if(goal.and(IS_FAR).isZero().and(goal.ne(0)), () =>
+      enterHead(code, cpu, { head, rip, host: null }, () => exitLog.sampled(code, cpu, () => exitLog.writeLink(code, place, entered))),
+    );
+  }
+
   private byLink(): void {
     const { code, cpu, place } = this;
-    const link = code.load('i32.load', 32, place);
     const next = this.start().add(code.param(2, 64));
     // Outside of 64-bit code RIP wraps behind the last page.
     const rip = this.isLong ? next : next.and(0xffffffffn);
+    if (this.isLong) this.byGoal(rip);
+    const link = code.load('i32.load', 32, place);
     code.if(link.gtU(Link.FAR), () => {
       this.exitLog.sampled(code, cpu, () => this.exitLog.writeLink(code, place, this.entered));
       code.store('i64.store', cpu, rip, at.blockRip);

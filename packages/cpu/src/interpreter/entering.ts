@@ -118,6 +118,25 @@ function followFar(c: Code, { record, cpu, rip }: Jump, host: Val<32>): void {
   });
 }
 
+/**
+ * Goes to the block of a head if that is good and, with `host`, is what RIP leads to. `whenKnown` is written where it is entered.
+ */
+export function enterHead(
+  c: Code,
+  cpu: Val<32>,
+  target: { readonly head: Val<32>; readonly rip: Val<64>; readonly host: Val<32> | null },
+  whenKnown: () => void,
+): void {
+  const { head, rip, host } = target;
+  const slot = c.load('i32.load', 32, head, Record.HANDLER);
+  const isGood = slot.ne(Slot.STALE);
+  c.if(host === null ? isGood : isGood.and(c.load('i32.load', 32, head, Record.HOST).eq(host)), () => {
+    whenKnown();
+    c.store('i64.store', cpu, rip, at.blockRip);
+    enterBlock(c, head, slot, cpu);
+  });
+}
+
 /** Goes to a block by the slot in its first record: what a head does is done here, which saves a way through the table. */
 function enterBlock(c: Code, record: Val<32>, slot: Val<32>, cpu: Val<32>): void {
   c.if(slot.eq(Slot.HEAD), () => countTurn(c, record, cpu));
