@@ -170,7 +170,7 @@ describe('a function that is called directly, on another page', () => {
   });
 
   it('may lose all code, records too', () => {
-    runBoth(({ engine }, slice) => slice % 8 === 0 && engine.cache.flush(), undefined, DIRECTLY);
+    runBoth(({ engine }, slice) => slice % 8 === 0 && engine.cache.flush(), undefined, { ...DIRECTLY, threshold: 500 });
     expect(apart()).toBe(true);
   });
 });
