@@ -5,12 +5,11 @@ export const INTERPRETED_DIVISOR = 8;
 
 export const nestedExplanation = `## Nested guests
 
-The list in L1, then, in the same boot, in L2 under Debian's KVM and in L3 under L2's KVM, EPT or NPT on, a nanosecond of guest
-time for each instruction, without the JIT, whose warm-up would hide what nesting costs; each level runs it twice, and the better time of a test counts: CPU time in L2 and L3 in terms of L1's, without what printing the lines
-of a test costs there; beside it the instructions that all levels execute for the test in terms of L1's: hypervisors serve 250 timer ticks
-for each thousand million, which is what user code costs beyond its own. Exits are those of a small guest to KVM and back (\`tools/guests/programs/tkvm.c\`): KVM's own work is most of them. In the first table of exits it is interpreted like all else.
-Between ticks all levels are equally fast: slices of 200,000 instructions of \`integer\` without a VM entry took 1.43 ns an instruction in L1, in L2 and in L3 (medians). What L3 takes beyond L1 are its
-ticks: 10 VM exits and some 60,000 instructions of two KVMs each on VMX, 16 and 58,000 on SVM, which at that rate are never in the host's caches and take several times what warm instructions do.
+All levels run in one boot: L1, L2 under Debian's KVM, L3 under L2's KVM, EPT or NPT on. User code and the list run with a nanosecond of guest time for each instruction, without the JIT, whose warm-up, and luck in what
+it compiles together, would hide what nesting costs. Each level runs the list twice, and the better time of a test counts: CPU time in L2 and L3 in terms of L1's, without what printing the lines of a test costs there; beside it
+the instructions that all levels execute for the test in terms of L1's. Hypervisors serve 250 timer ticks for each thousand million: in L3 each is 10 VM exits and some 60,000 instructions of two KVMs on VMX, 16 and
+58,000 on SVM, which at that rate are never in the host's caches and take several times what warm instructions do. Exits are those of a small guest to KVM and back (\`tools/guests/programs/tkvm.c\`): KVM's own work is
+most of them. In the first table of exits it is interpreted like all else.
 `;
 
 export const migrationExplanation = `## Save, load and migrate

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { BenchError, formatLevels, type LevelRuns, LevelsReader, type NestedSubject } from '../src/index.js';
 import { type Emulator, watch } from './emulator.js';
 import { levelBootsTable } from './level-boots.js';
+import { userCodeTable } from './user-code.js';
 import { warmExitsTable } from './warm-exits.js';
 
 /** What the table is made of. */
@@ -38,14 +39,24 @@ const REPETITIONS = 2;
 /** Exits of each kind that a level times. */
 const EXITS = 5000;
 
+const USER_CODE = `User code alone: what an instruction takes in the median slice of 200,000 in which nothing but that level ran (for the chase, half of which is making the ring, in all such slices), and the share of the test's instructions that were in such slices;
+the others have a VM entry in them, mostly a timer's tick. The TLB holds combined translations, so that a level costs user code nothing.
+`;
+const WHOLE = `The whole list, with what hypervisors do meanwhile:
+`;
 const BOOTS = `The same boot without the list, with the JIT, on the host's clock: CPU time of the whole process until each level says hello, and the VM entries from start to end.
 `;
 
-function guest(root: string): string[] {
+interface GuestFiles {
+  readonly kernel: string;
+  readonly initramfs: string;
+}
+
+function guest(root: string): GuestFiles {
   execFileSync(process.execPath, [join(root, 'tools/guests/build.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
   const [kernel, initramfs] = ['vmlinuz', 'nested.cpio'].map((name) => join(root, 'build/guests', name));
   for (const path of [kernel!, initramfs!]) if (!existsSync(path)) throw new BenchError('no-guest', `${path} was not built; run \`pnpm guests\`.`);
-  return ['-kernel', kernel!, '-initrd', initramfs!];
+  return { kernel: kernel!, initramfs: initramfs! };
 }
 
 function commandLine({ scale, only, levels }: NestedBenchOptions): string {
@@ -66,7 +77,9 @@ function commandLine({ scale, only, levels }: NestedBenchOptions): string {
 /** Runs the list on every level of both vendors; resolves to the table in Markdown. */
 export async function nestedTable(options: NestedBenchOptions): Promise<string> {
   const { interpreter, runs, timeoutMs, levels, vendor } = options;
-  const files = guest(options.root);
+  const own = guest(options.root);
+  const files = ['-kernel', own.kernel, '-initrd', own.initramfs];
+  const userCode = await userCodeTable({ ...own, runs, levels, vendor, scale: Number(options.scale) * DIVISOR });
   const subjects: NestedSubject[] = [];
   const entries: string[] = [];
   for (const { name, cpu } of VENDORS.filter((each) => vendor === undefined || each.name.toLowerCase() === vendor)) {
@@ -100,5 +113,5 @@ export async function nestedTable(options: NestedBenchOptions): Promise<string> 
   }
   const exits = await warmExitsTable({ ...options, files });
   const boots = await levelBootsTable({ ...options, files });
-  return `${formatLevels(subjects)}\nVM entries in a whole run of ${levels} levels, the list and the timed exits included: ${entries.join(', ')}.\n\n${exits}\n${BOOTS}\n${boots}`;
+  return `${USER_CODE}\n${userCode}\n${WHOLE}\n${formatLevels(subjects)}\nVM entries in a whole run of ${levels} levels, the list and the timed exits included: ${entries.join(', ')}.\n\n${exits}\n${BOOTS}\n${boots}`;
 }

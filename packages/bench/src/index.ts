@@ -9,3 +9,4 @@ export { formatLevelBoots, type LevelBoots, LevelBootsReader, type LevelBootsSub
 export { formatExits, formatLevels, type LevelRuns, LevelsReader, type NestedSubject } from './levels.js';
 export { ConsoleReader, type Measurement, type Run, type Usage } from './log.js';
 export { compare, formatMarkdown, formatWallTable, geometricMean, type Best, type Comparison, type Row, type Subject } from './report.js';
+export { formatSlices, type Slice, SliceMeter, type SliceSubject, type SliceSummary } from './slices.js';
