@@ -28,6 +28,8 @@ export const COUNTER = [
   0xeb, // jmp mov bl
 ];
 
+const PROMPT = '(nestvm) ';
+
 /** A monitor on a socket: sends a line, resolves to what is printed up to the next prompt. */
 function monitor(path: string): Promise<{ ask: (line: string) => Promise<string>; close: () => void }> {
   return new Promise((resolve, reject) => {
@@ -40,14 +42,18 @@ function monitor(path: string): Promise<{ ask: (line: string) => Promise<string>
     });
     socket.on('error', reject);
     const prompt = async (): Promise<string> => {
-      while (!text.endsWith('(nestvm) ')) {
+      // News of a migration may come behind the prompt, in one piece with it: they are the beginning of the next answer.
+      for (let end: number; ; ) {
+        end = text.lastIndexOf(PROMPT) + PROMPT.length;
+        if (end >= PROMPT.length) {
+          const answer = text.slice(0, end);
+          text = text.slice(end);
+          return answer.replaceAll('\r', '');
+        }
         await new Promise<void>((resume) => {
           told = resume;
         });
       }
-      const answer = text;
-      text = '';
-      return answer.replaceAll('\r', '');
     };
     const ask = (line: string): Promise<string> => {
       socket.write(`${line}\n`);
