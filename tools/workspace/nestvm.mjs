@@ -18,6 +18,8 @@ const bundle = join(folder, 'nestvm.cjs');
 const inputsFile = join(folder, 'nestvm.inputs.json');
 const CACHE = '.code-cache';
 const KEEP_AFTER_MS = 10_000;
+/** What Node gives to modules. */
+const WRAPPED = 'exports, require, module, __filename, __dirname';
 
 /** Size and time of a file, or undefined when it is gone. @param {string} file */
 function fingerprint(file) {
@@ -93,7 +95,9 @@ async function bundleOnce() {
     '--format=cjs',
     '--target=node20',
     '--define:import.meta.url=bundleUrl',
-    `--banner:js="use strict"; const bundleUrl = require('node:url').pathToFileURL(__filename).href; ${LAZY}`,
+    `--banner:js=const main = (function (${WRAPPED}) { "use strict"; const bundleUrl = require('node:url').pathToFileURL(__filename).href; ${LAZY}`,
+    // A script has the function as its value; as a module it runs. Put around it when it is read, the megabytes would be copied.
+    `--footer:js=}); typeof module === 'undefined' ? main : main(${WRAPPED});`,
     '--conditions=@nestvm/source',
     '--sourcemap=linked',
   ];
@@ -200,8 +204,7 @@ function run() {
   const file = process.execArgv.length === 0 ? cacheFileFor(process.argv[2] === 'run' ? 'run' : 'other') : undefined;
   const kept = file === undefined ? undefined : readCode(file);
   // esbuild writes ASCII.
-  const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(bundle, 'latin1')}\n})`;
-  const script = new Script(source, { filename: bundle, ...(kept === undefined ? {} : { cachedData: kept.code }) });
+  const script = new Script(readFileSync(bundle, 'latin1'), { filename: bundle, ...(kept === undefined ? {} : { cachedData: kept.code }) });
   if (file !== undefined) keepLater(script, file, kept === undefined || script.cachedDataRejected ? 0 : kept.ms);
   process.argv[1] = bundle;
   // The bundle keeps code for guests there, in files with the same ending.
@@ -214,7 +217,11 @@ function run() {
 setFlagsFromString('--semi-space-growth-factor=16');
 // Most of what runs often at the start has not yet seen all that it will: optimised as early as Node 20 would, it is optimised again and again, a fifth of a kernel's boot.
 // Newer engines have a compiler between, and count otherwise; they complain of flags that they do not know.
-if (process.versions.v8.startsWith('11.')) setFlagsFromString('--interrupt-budget=250000');
+if (process.versions.v8.startsWith('11.')) {
+  setFlagsFromString('--interrupt-budget=250000');
+  // Our functions are small and many: with all of them in each other, a quarter of the time that optimising takes goes into code that runs no faster.
+  setFlagsFromString('--max-inlined-bytecode-size-cumulative=300');
+}
 try {
   await prepare();
 } catch (error) {

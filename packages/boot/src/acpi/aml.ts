@@ -52,9 +52,7 @@ function packageLength(length: number): number[] {
 const withLength = (opcode: Aml, contents: Aml): Aml => [...opcode, ...packageLength(contents.length), ...contents];
 
 function flat(terms: readonly Aml[]): Aml {
-  const all: number[] = [];
-  for (const term of terms) for (let i = 0; i < term.length; i++) all.push(term[i]!);
-  return all;
+  return ([] as number[]).concat(...terms);
 }
 
 export const integer = (value: number): Aml => {

@@ -1,6 +1,7 @@
 /** Words of an entry: arena offset, the complement of the mode (0: the entry is free), first record, unused. */
 const ENTRY = 4;
-const FIRST_ENTRIES = 1 << 14;
+/** Two megabytes, enough for what a kernel's boot executes: to grow is to touch twice as much memory, and a first touch is dear. */
+const FIRST_ENTRIES = 1 << 17;
 const HASH = 0x9e3779b1;
 
 /** Where the blocks of all pages begin, by arena offset and mode. What is put in stays until all goes: whoever asks looks whether the block is still good. */
@@ -16,7 +17,7 @@ export class BlockTable {
 
   set(arenaOffset: number, mode: number, record: number): void {
     let at = this.placeOf(arenaOffset | 0, ~mode);
-    if (this.table[at + 1] === 0 && ++this.count * ENTRY * 2 > this.table.length) {
+    if (this.table[at + 1] === 0 && ++this.count * ENTRY * 4 > this.table.length * 3) {
       this.grow();
       at = this.placeOf(arenaOffset | 0, ~mode);
     }
