@@ -52,7 +52,7 @@ export const deviceExplanation = `# Benchmarks of devices
 
 The same full kernel of Debian with its virtio drivers on both emulators in turns (\`tools/guests/programs/iobench.c\`): 256 MiB written and 384 MiB read in pieces of 64 KiB and 8000 blocks of 4 KiB on a raw disk,
 past the guest's cache; three walks over a folder of the host with 2000 small files by 9P, and reading all of it with a large one of 16 MiB; 96 MiB to the guest, 48 MiB from it and 4000 requests of 64 bytes over TCP, by a user network and by a socket with a user network of \`nestvm relay\` behind it.
-The list is done three times in each boot, and the last counts: kernel code on the way of a request runs a few times for each, and the JIT compiles what has run some thousand times.
+The list is done six times in each boot, and the last counts: kernel code on the way of a request runs once for each, and the JIT compiles what has run some ten thousand times.
 Most of the boot is the kernel unpacking itself: it is packed with XZ, and the decoder's some 4500 million instructions are interpreted at the rate of user code; without them it is like that of the cloud kernel (LZ4).
 CPU time is that of the emulator's whole process, wall time is the host's; each is the best of the runs. Printed by \`pnpm bench --devices --write\`.
 `;

@@ -59,7 +59,7 @@ const HELP = `pnpm bench [options]: Nestvm against QEMU TCG, paired in one run
 --vendor V    only vmx, or only svm, of that
 --migration   saving, loading and moving a guest of 1 GiB, and nothing else (--write: into its section of bench.md)
 --devices     disk and networks in place of the processor's tests
---rounds N    the list of --devices so often in each boot, of which the last counts (3): the first ones warm up
+--rounds N    the list of --devices so often in each boot, of which the last counts (6): the first ones warm up
 --browser     Nestvm in headless Chromium against Nestvm in Node, with and without its JIT, by the wall clock, and nothing else (--write: into its section of bench.md)
 --lts         Nestvm on the newest LTS of Node against this Node, with and without its JIT, and nothing else (--write: likewise)
 --write       also writes docs/reference/bench.md (--devices: bench-devices.md)
@@ -84,7 +84,7 @@ const { values: options } = parseArgs({
     vendor: { type: 'string' },
     migration: { type: 'boolean' },
     devices: { type: 'boolean' },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '6' },
     browser: { type: 'boolean' },
     lts: { type: 'boolean' },
     write: { type: 'boolean' },
