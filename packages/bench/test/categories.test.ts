@@ -9,10 +9,10 @@ const runOf = (bootMs: number, cpuMs: Record<string, number>): Run => ({
   complete: true,
 });
 
-const tableOf = (own: Run, peer?: Run): string =>
-  formatCategories(
-    compare([{ name: 'Nestvm', runs: [own], peakBytes: 1 }, ...(peer === undefined ? [] : [{ name: 'QEMU TCG', runs: [peer], peakBytes: 1 }])]),
-  );
+const tableOf = (own: Run, peer?: Run, instructions?: ReadonlyMap<string, number>): string => {
+  const peers = peer === undefined ? [] : [{ name: 'QEMU TCG', runs: [peer], peakBytes: 1 }];
+  return formatCategories(compare([{ name: 'Nestvm', runs: [own], peakBytes: 1 }, ...peers], instructions));
+};
 
 describe('the table by category', () => {
   const text = tableOf(
@@ -35,6 +35,18 @@ describe('the table by category', () => {
   it('names the slowest line', () => {
     expect(text).toContain('Slowest line: chase, 0.30 ×');
     expect(text).toContain('met: no');
+  });
+
+  it('measures strings by bytes, where instructions were counted', () => {
+    // 1.125 instructions for two bytes: 1.8 and 0.72 thousand million in 100 ms are 32 and 12.8 GB/s.
+    const [own, peer] = [runOf(1, { repmovs: 100, repstos: 100 }), runOf(1, { repmovs: 3000, repstos: 3000 })];
+    const counted = new Map([
+      ['repmovs', 1.8e9],
+      ['repstos', 0.72e9],
+    ]);
+    expect(tableOf(own, peer, counted)).toMatch(/\| strings \| 30.00 \| ≥ 15 GB\/s \(.*\): 20.2 GB\/s \| yes \|/);
+    expect(tableOf(own, peer, new Map([['repmovs', 0.4e9]]))).toMatch(/: 7.1 GB\/s \| no \|/);
+    expect(tableOf(own, peer)).toMatch(/\| strings \| 30.00 \| ≥ 15 GB\/s \(.*\) \| {2}\|/);
   });
 
   it('is empty without a peer', () => {
