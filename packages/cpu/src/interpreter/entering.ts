@@ -65,28 +65,14 @@ interface Jump {
   readonly noted?: (host: Val<32>) => void;
 }
 
-/** Words of an entry of the block cache that are in use. */
-const ENTRY_WORDS = [0, 4, 8] as const;
-
-/** Goes to the block at a place if the entry of the block cache at `place` (a byte offset in it) has it; it then changes places with that at `first`. */
-function enterFrom(
-  c: Code,
-  { record, cpu, rip, blockCache, isFar, noted }: Jump,
-  host: Val<32>,
-  mode: Val<32>,
-  place: Val<32>,
-  first: Val<32> | null,
-): void {
+/** Goes to the block at a place if the entry of the block cache at `place` (a byte offset in it) has it. */
+function enterFrom(c: Code, { record, cpu, rip, blockCache, isFar, noted }: Jump, host: Val<32>, mode: Val<32>, place: Val<32>): void {
   const isKnown = c
     .load('i32.load', 32, place, blockCache)
     .eq(host)
     .and(c.load('i32.load', 32, place, blockCache + 4).eq(mode));
   c.if(isKnown, () => {
     const target = c.load('i32.load', 32, place, blockCache + 8);
-    if (first !== null) {
-      for (const word of ENTRY_WORDS) c.store('i32.store', place, c.load('i32.load', 32, first, blockCache + word), blockCache + word);
-      for (const [i, value] of [host, mode, target].entries()) c.store('i32.store', first, value, blockCache + ENTRY_WORDS[i]!);
-    }
     if (isFar) {
       c.store('i32.store', record, host, Record.FAR_HOST);
       c.store('i32.store', record, target, Record.FAR_RECORD);
@@ -105,9 +91,8 @@ export function enterKnown(c: Code, jump: Jump, host: Val<32>, mode: Val<32>, is
     .xor(host.shrU(FAR_SHIFT))
     .and((1 << BLOCK_CACHE_BITS) - 1)
     .shl(4);
-  enterFrom(c, jump, host, mode, slot, null);
-  // What has run last is found at once the next time: what drove it out may have run but once.
-  if (isThorough) enterFrom(c, jump, host, mode, slot.xor(SECOND_PLACE), slot);
+  enterFrom(c, jump, host, mode, slot);
+  if (isThorough) enterFrom(c, jump, host, mode, slot.xor(SECOND_PLACE));
 }
 
 /**
