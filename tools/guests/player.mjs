@@ -68,14 +68,16 @@ class Monitor {
   }
 
   async #prompt() {
-    while (!this.#text.endsWith(PROMPT)) {
+    // News of a migration may come behind the prompt, in one piece with it: they are the beginning of the next answer.
+    while (!this.#text.includes(PROMPT)) {
       if (this.closed) throw new Error(`the monitor has gone after: ${this.#text}`);
       await new Promise((told) => {
         this.#told = told;
       });
     }
-    const answer = this.#text.slice(0, -PROMPT.length).replaceAll('\r', '');
-    this.#text = '';
+    const end = this.#text.lastIndexOf(PROMPT);
+    const answer = this.#text.slice(0, end).replaceAll('\r', '');
+    this.#text = this.#text.slice(end + PROMPT.length);
     return answer;
   }
 }

@@ -43,17 +43,15 @@ function monitor(path: string): Promise<{ ask: (line: string) => Promise<string>
     socket.on('error', reject);
     const prompt = async (): Promise<string> => {
       // News of a migration may come behind the prompt, in one piece with it: they are the beginning of the next answer.
-      for (let end: number; ; ) {
-        end = text.lastIndexOf(PROMPT) + PROMPT.length;
-        if (end >= PROMPT.length) {
-          const answer = text.slice(0, end);
-          text = text.slice(end);
-          return answer.replaceAll('\r', '');
-        }
+      while (!text.includes(PROMPT)) {
         await new Promise<void>((resume) => {
           told = resume;
         });
       }
+      const end = text.lastIndexOf(PROMPT) + PROMPT.length;
+      const answer = text.slice(0, end);
+      text = text.slice(end);
+      return answer.replaceAll('\r', '');
     };
     const ask = (line: string): Promise<string> => {
       socket.write(`${line}\n`);

@@ -79,10 +79,11 @@ export async function nestedTable(options: NestedBenchOptions): Promise<string> 
   const { interpreter, runs, timeoutMs, levels, vendor } = options;
   const own = guest(options.root);
   const files = ['-kernel', own.kernel, '-initrd', own.initramfs];
-  const userCode = await userCodeTable({ ...own, runs, levels, vendor, scale: Number(options.scale) * DIVISOR });
+  const vendors = VENDORS.filter((each) => vendor === undefined || each.name.toLowerCase() === vendor);
+  const userCode = await userCodeTable({ ...own, runs, levels, vendors, scale: Number(options.scale) * DIVISOR });
   const subjects: NestedSubject[] = [];
   const entries: string[] = [];
-  for (const { name, cpu } of VENDORS.filter((each) => vendor === undefined || each.name.toLowerCase() === vendor)) {
+  for (const { name, cpu } of vendors) {
     const machine = [
       '--nested',
       '--levels',

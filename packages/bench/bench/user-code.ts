@@ -10,14 +10,9 @@ export interface UserCodeOptions {
   readonly runs: number;
   readonly levels: number;
   readonly scale: number;
-  /** Only this vendor (`vmx` or `svm`), or both. */
-  readonly vendor: string | undefined;
+  readonly vendors: readonly { readonly name: string; readonly cpu: string }[];
 }
 
-const VENDORS = [
-  { name: 'VMX', cpu: 'host' },
-  { name: 'SVM', cpu: 'host,vendor=amd' },
-];
 /** The pointer chase in full: else it is mostly the making of what is chased. */
 const TESTS = 'integer,branches,muldiv64,sse-double,sse-integer,x87,calls,indirect,sha256,-s,1,chase';
 /** Instructions of a slice: twenty of them are a timer's tick. */
@@ -62,10 +57,10 @@ async function measure(cpu: string, options: UserCodeOptions): Promise<SliceMete
   return meter;
 }
 
-/** Measures both vendors; resolves to the table in Markdown. */
+/** Measures each vendor; resolves to the table in Markdown. */
 export async function userCodeTable(options: UserCodeOptions): Promise<string> {
   const subjects: SliceSubject[] = [];
-  for (const { name, cpu } of VENDORS.filter((each) => options.vendor === undefined || each.name.toLowerCase() === options.vendor)) {
+  for (const { name, cpu } of options.vendors) {
     const runs: SliceMeter[] = [];
     for (let turn = 0; turn < options.runs; turn++) {
       console.error(`${name}, user code in ${options.levels} levels, run ${turn + 1} of ${options.runs}`);

@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 
-export { enterHead, enterIfKnown, goTo, HANDLER, lookUpCode } from './interpreter/entering.js';
+export { enterHead, enterIfKnown, goTo, HANDLER, ifLocated } from './interpreter/entering.js';
 export type { Handlers } from './interpreter/handlers.js';
 export { writeSwitch } from './interpreter/privilege.js';
 export { ExitReason, HEAD_LENGTH, Link, Record, Slot } from './interpreter/record.js';

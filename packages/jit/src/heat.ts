@@ -7,11 +7,13 @@ const PAGE_BYTES = 4096;
 const LINKS = [Record.LINK_TAKEN, Record.LINK_NEXT] as const;
 const NEXT = [Record.LINK_NEXT] as const;
 
+/** A record, if it is a head; or 0. */
+export const headAt = ({ u8 }: ArenaViews, record: number): number => (record !== 0 && u8[record + Record.LENGTH] === HEAD_LENGTH ? record : 0);
+
 /** Head of the block that a link leads to, past its head or not; 0 when it leads nowhere yet, or to a block without a head. */
 export function headOfLink(views: ArenaViews, link: number): number {
   if (link <= Link.FAR) return 0;
-  for (const head of [link, link - Record.BYTES]) if (views.u8[head + Record.LENGTH] === HEAD_LENGTH) return head;
-  return 0;
+  return headAt(views, link) || headAt(views, link - Record.BYTES);
 }
 
 /** Turns that the head of a block has counted, since it was opened if it was. */

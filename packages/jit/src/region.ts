@@ -1,8 +1,8 @@
-import { type Handlers, HEAD_LENGTH, Record, Slot } from '@nestvm/cpu/compiling';
+import { type Handlers, Record, Slot } from '@nestvm/cpu/compiling';
 import type { ArenaViews } from './arena-views.js';
 import { type Block, type Edge, isReturn, readBlock } from './block.js';
 import type { Target } from './exit-log.js';
-import { headOfLink } from './heat.js';
+import { headAt, headOfLink } from './heat.js';
 import { annotate, headersOf, type Piece, placesOf, renumber, shapeOf, sideEntriesOf } from './shape.js';
 
 /** Bounds of a region. */
@@ -79,9 +79,6 @@ function returnPoint({ views, blockAt }: RegionSource, { head, offset, returnsTo
   if (returnsTo === null || pageOf(returnsTo) !== pageOf(offset)) return 0;
   return blockAt(hostOf(views, head) + returnsTo - offset);
 }
-
-/** A record, if it is a head; or 0. */
-const headAt = ({ u8 }: ArenaViews, record: number): number => (record !== 0 && u8[record + Record.LENGTH] === HEAD_LENGTH ? record : 0);
 
 const isIndirect = (block: Block): boolean => block.end === 'jump' && block.taken === null;
 

@@ -1,4 +1,4 @@
-import { goToRecord, HEAD_LENGTH, Record, readTime, Slot } from '@nestvm/cpu/compiling';
+import { goToRecord, Record, readTime, Slot } from '@nestvm/cpu/compiling';
 import type { Branch, FunctionRef, Val, Variable } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import { Context, type Meanings } from '@nestvm/semantics';
@@ -10,6 +10,7 @@ import type { ExitLog } from './exit-log.js';
 import { ConstantFields } from './fields.js';
 import { type KnownFlags, UNKNOWN_FLAGS } from './flag-state.js';
 import { RegionFlags } from './flags.js';
+import { headAt } from './heat.js';
 import { Layout } from './layout.js';
 import { needsFlags } from './liveness.js';
 import { countPredecessors, hostOf, linkedHead, pageOf, type Region } from './region.js';
@@ -66,8 +67,8 @@ export class Translator implements Exits {
   private readonly usedTables = new Set<keyof Tables>();
   /** Where their bases are loaded. */
   private readonly tableLoads: ((write: () => void) => void)[] = [];
-  /** Whether the blocks are on several pages. */
-  private readonly isSpread: boolean;
+  /** Whether ways out say which page they leave: where blocks are on several, or in its place where they lead. */
+  private readonly givesPage: boolean;
   /** The same of look-ups. */
   private readonly carriedGroups: (ReadonlyMap<string, Group> | undefined)[] = [];
   private block!: Block;
@@ -86,7 +87,7 @@ export class Translator implements Exits {
     this.code = code;
     this.engine = new RegionEngine(this, this);
     this.predecessors = countPredecessors(region);
-    this.isSpread = region.pages.length > 1 || region.blocks.some((block) => pageOf(block.offset) !== 0);
+    this.givesPage = isLong || region.pages.length > 1 || region.blocks.some((block) => pageOf(block.offset) !== 0);
     this.page = code.declare(64);
     this.budget = code.declare(32);
     this.layout = new Layout(code, region, (place) => this.writeBlock(place));
@@ -227,7 +228,7 @@ export class Translator implements Exits {
 
   /** Says which page the block is on that is left, or gone on with. */
   private setPage({ offset }: Block): void {
-    if (this.isSpread || this.isLong) this.leaving.page.set(this.code.constant(64, pageOf(offset) * PAGE_BYTES));
+    if (this.givesPage) this.leaving.page.set(this.code.constant(64, pageOf(offset) * PAGE_BYTES));
   }
 
   private charge(): void {
@@ -303,9 +304,7 @@ export class Translator implements Exits {
   /** Where a link leads, and where a call returns to, as far as that is known by now. */
   private goalOf(edge: Edge): bigint {
     const { views, region, block } = this;
-    const head = linkedHead(views, block, edge);
-    const isHead = head !== 0 && views.u8[head + Record.LENGTH] === HEAD_LENGTH;
-    return goalOf(isHead ? head : 0, !edge.isInside, pageOf(block.offset) === 0 ? region.returnHeads[this.place]! : 0);
+    return goalOf(headAt(views, linkedHead(views, block, edge)), !edge.isInside, pageOf(block.offset) === 0 ? region.returnHeads[this.place]! : 0);
   }
 
   /** See {@link Exits}. */
@@ -342,7 +341,7 @@ export class Translator implements Exits {
     code.storeAll();
     code.storeState('i32.store', this.budget.get(), at.budget);
     // Variables that are never set may hold anything.
-    const page = this.isSpread || this.isLong ? leaving.page.get() : code.constant(64, 0);
+    const page = this.givesPage ? leaving.page.get() : code.constant(64, 0);
     const none = code.constant(64, 0);
     const flags = code.flags.isUsed ? ([kind.get(), a.get(), b.get()] as const) : ([code.constant(32, NO_FLAGS), none, none] as const);
     code.tailCall(this.wayOut, leaving.place.get(), code.cpu, leaving.rip.get(), page, code.param(0, 32), ...flags);

@@ -1,4 +1,4 @@
-import { dispatchTargets, ExitReason, enterHead, enterIfKnown, goTo, jumpSlow, Link, lookUpCode, Record } from '@nestvm/cpu/compiling';
+import { dispatchTargets, ExitReason, enterHead, enterIfKnown, goTo, ifLocated, jumpSlow, Link, Record } from '@nestvm/cpu/compiling';
 import { type Code, defineFunction, type FunctionDefinition, type Val } from '@nestvm/emit';
 import { vcpuState } from '@nestvm/isa';
 import type { ExitLog } from './exit-log.js';
@@ -109,17 +109,12 @@ class WayOut {
     const rip = this.start().add(code.param(2, 64));
     const log = (host: Val<32>): void =>
       exitLog.sampled(code, cpu, () => exitLog.writeJump(code, { record, host, delta: rip.sub(this.page), isReturn, entered }));
-    if (this.isLong) code.if(isReturn, () => this.withCode(rip, (host) => this.returns.writeEnter(code, cpu, rip, host, () => log(host))));
-    enterIfKnown(code, this.isLong, { record, cpu, rip, blockCache: this.blockCache, isFar: false, noted: log });
+    const located = (host: Val<32>): void => {
+      if (this.isLong) code.if(isReturn, () => this.returns.writeEnter(code, cpu, rip, host, () => log(host)));
+    };
+    enterIfKnown(code, this.isLong, { record, cpu, rip, blockCache: this.blockCache, isFar: false, noted: log, located });
     code.store('i64.store', cpu, rip, at.rip);
     code.tailCall(dispatchTargets.near, record, cpu);
-  }
-
-  /** Writes what is done in 64-bit code if the TLB knows where RIP is, and the budget lasts. */
-  private withCode(rip: Val<64>, write: (host: Val<32>) => void): void {
-    const { code, cpu } = this;
-    const { hit, host } = lookUpCode(code, cpu, rip);
-    code.if(hit.and(code.load('i32.load', 32, cpu, at.budget).geS(0)), () => write(host()));
   }
 
   /** To where the link led when the region was compiled, if that still is so. */
@@ -133,7 +128,7 @@ class WayOut {
     });
     const head = goal.and(~IS_FAR);
     code.if(goal.and(IS_FAR), () =>
-      this.withCode(rip, (host) =>
+      ifLocated(code, cpu, rip, (host) =>
         enterHead(code, cpu, { head, rip, host }, () => exitLog.sampled(code, cpu, () => exitLog.writeFar(code, place, entered))),
       ),
     );

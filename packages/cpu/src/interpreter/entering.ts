@@ -63,6 +63,8 @@ interface Jump {
   readonly isFar: boolean;
   /** Written where the block is known, with its arena offset. */
   readonly noted?: (host: Val<32>) => void;
+  /** Written where the TLB has told the arena offset, before the block cache is asked. */
+  readonly located?: (host: Val<32>) => void;
 }
 
 /** Goes to the block at a place if the entry of the block cache at `place` (a byte offset in it) has it. */
@@ -102,25 +104,26 @@ export function enterKnown(c: Code, jump: Jump, host: Val<32>, mode: Val<32>, is
 export function enterIfKnown(c: Code, isLong: boolean, jump: Jump): void {
   const { cpu, rip } = jump;
   const mode = c.load('i32.load', 32, cpu, at.mode);
-  const code = lookUpCode(c, cpu, isLong ? rip : codeAddress(c, cpu, rip, mode));
-  c.if(code.hit.and(c.load('i32.load', 32, cpu, at.budget).geS(0)), () => enterKnown(c, jump, code.host(), mode));
+  ifLocated(c, cpu, isLong ? rip : codeAddress(c, cpu, rip, mode), (host) => {
+    jump.located?.(host);
+    enterKnown(c, jump, host, mode);
+  });
+}
+
+/** Writes what is done if the TLB knows where a linear address is, with its arena offset, and the budget lasts. */
+export function ifLocated(c: Code, cpu: Val<32>, linear: Val<64>, write: (host: Val<32>) => void): void {
+  const { hit, host } = lookUpCode(c, cpu, linear);
+  c.if(hit.and(c.load('i32.load', 32, cpu, at.budget).geS(0)), () => write(host()));
 }
 
 /** Goes to the block where a jump led last, if it leads there again and the block is still good. A block's mode is that of the block that jumps to it. */
 function followFar(c: Code, { record, cpu, rip }: Jump, host: Val<32>): void {
   c.if(c.load('i32.load', 32, record, Record.FAR_HOST).eq(host), () => {
-    const target = c.load('i32.load', 32, record, Record.FAR_RECORD);
-    const slot = c.load('i32.load', 32, target, Record.HANDLER);
-    c.if(slot.ne(Slot.STALE), () => {
-      c.store('i64.store', cpu, rip, at.blockRip);
-      enterBlock(c, target, slot, cpu);
-    });
+    enterHead(c, cpu, { head: c.load('i32.load', 32, record, Record.FAR_RECORD), rip, host: null }, () => undefined);
   });
 }
 
-/**
- * Goes to the block of a head if that is good and, with `host`, is what RIP leads to. `whenKnown` is written where it is entered.
- */
+/** Goes to a block by its first record if it is good and, with `host`, which takes a head, is what RIP leads to. `whenKnown` is written where it is entered. */
 export function enterHead(
   c: Code,
   cpu: Val<32>,
